@@ -1,0 +1,79 @@
+"""Files are written whole or not at all: to a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from scaling_laws.errors import OutputError
+
+__all__ = ["check_writable", "write_bytes", "write_text", "write_with"]
+
+
+def check_writable(path: Path | str, *, overwrite: bool = True) -> Path:
+    """Fail before the work, not after it, if `path` cannot be written.
+
+    Args:
+        path: the file to be written later.
+        overwrite: whether an existing file may be replaced.
+
+    Returns:
+        The path as a `Path`.
+
+    Raises:
+        OutputError: if the path is a folder, exists and may not be replaced, or its parent is
+            missing or not writable.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; give the name of a file to write")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists already; choose another name or pass --overwrite")
+    parent = target.parent
+    if not parent.is_dir():
+        raise OutputError(f"cannot write {target}: the folder {parent} does not exist; create it")
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"cannot write {target}: the folder {parent} is not writable")
+    return target
+
+
+def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:
+    """Call `write` on a temporary name beside `path`, then rename it to `path`.
+
+    Raises:
+        OutputError: if the folder does not exist or the file cannot be written.
+    """
+    target = check_writable(path)
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
+        )
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        write(temporary)
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; give what open() would give
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error}") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return target
+
+
+def write_bytes(path: Path | str, content: bytes) -> Path:
+    """Write bytes whole or not at all; see `write_with`."""
+    return write_with(path, lambda temporary: temporary.write_bytes(content) and None)
+
+
+def write_text(path: Path | str, content: str) -> Path:
+    """Write UTF-8 text with Unix line ends, whole or not at all; see `write_with`."""
+    return write_bytes(path, content.encode("utf-8"))

@@ -1,0 +1,138 @@
+"""Schedule families and their specs: ``family:key=value,...`` -> the LR of every step.
+
+To add a family: write one file that ends in a `Family`, and add it to `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scaling_laws.errors import ScheduleError, unknown_name
+from scaling_laws.schedules.base import Family, Frame, Key, Schedule, Shape, format_number
+from scaling_laws.schedules.constant import CONSTANT
+from scaling_laws.schedules.cosine import COSINE
+from scaling_laws.schedules.from_csv import CSV, densify
+from scaling_laws.schedules.linear import LINEAR
+from scaling_laws.schedules.multistage import MULTISTAGE
+from scaling_laws.schedules.wsd import WSD
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Frame",
+    "Key",
+    "Schedule",
+    "Shape",
+    "densify",
+    "format_spec",
+    "get_family",
+    "schedule",
+]
+
+FAMILIES: tuple[Family, ...] = (CONSTANT, COSINE, LINEAR, WSD, MULTISTAGE, CSV)
+
+
+def get_family(name: str) -> Family:
+    """The registered family of that name.
+
+    Raises:
+        ScheduleError: listing the near matches if there is none.
+    """
+    for family in FAMILIES:
+        if family.name == name:
+            return family
+    raise ScheduleError(unknown_name("schedule family", name, [family.name for family in FAMILIES]))
+
+
+def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
+    """The schedule a spec describes.
+
+    Args:
+        spec: ``family:key=value,...``, e.g. ``wsd:peak=3e-4,steps=24000,decay_fraction=0.2``, or
+            ``csv:PATH`` with ``,between=hold|linear`` after it when not every step has a row.
+        base: folder that a relative ``csv:`` path starts from; default the current one.
+
+    Returns:
+        The learning rate of every step.
+
+    Raises:
+        ScheduleError: if the spec is malformed, with near matches for unknown words.
+        DataError: if the file of a ``csv:`` spec cannot be used.
+
+    >>> schedule("linear:peak=1.0,steps=4").lr.tolist()
+    [1.0, 0.75, 0.5, 0.25]
+    """
+    text = spec.strip()
+    name, colon, rest = text.partition(":")
+    family = get_family(name.strip())
+    if not colon:
+        raise ScheduleError(f"{text}: a spec is family:key=value,...; {_usage(family)}")
+    values = {key.name: key.default for key in family.keys}
+    values.update(_parse_csv(text, rest, base) if family is CSV else _parse(text, family, rest))
+    missing = [key.name for key in family.keys if key.required and values[key.name] is None]
+    if missing:
+        raise ScheduleError(f"{text}: {' and '.join(missing)} missing; {_usage(family)}")
+    try:
+        return Schedule(text, family.build(values))
+    except ScheduleError as error:
+        message = str(error)
+        raise ScheduleError(message if text in message else f"{text}: {message}") from error
+    except MemoryError as error:
+        raise ScheduleError(f"{text}: too many steps for this machine's memory") from error
+
+
+def format_spec(family: Family, values: Mapping[str, Any]) -> str:
+    """The spec that reads back as these values; keys left at their default are left out."""
+    parts = []
+    for key in family.keys:
+        value = values.get(key.name, key.default)
+        if value is None or (not key.required and value == key.default):
+            continue
+        if isinstance(value, tuple):
+            text = "/".join(format_number(item) for item in value)
+        else:
+            text = value if isinstance(value, str) else format_number(value)
+        parts.append(f"{key.name}={text}")
+    return f"{family.name}:{','.join(parts)}"
+
+
+def _parse(spec: str, family: Family, rest: str) -> dict[str, Any]:
+    keys = {key.name: key for key in family.keys}
+    values: dict[str, Any] = {}
+    for part in filter(None, (piece.strip() for piece in rest.split(","))):
+        name, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ScheduleError(f"{spec}: {part!r} is not key=value; {_usage(family)}")
+        if name not in keys:
+            raise ScheduleError(f"{spec}: {unknown_name(f'key of {family.name}', name, keys)}")
+        if name in values:
+            raise ScheduleError(f"{spec}: {name} is given twice; keep one")
+        try:
+            values[name] = keys[name].convert(text)
+        except ValueError as error:
+            raise ScheduleError(f"{spec}: {name}={text}: {error}") from None
+    return values
+
+
+def _parse_csv(spec: str, rest: str, base: Path | str | None) -> dict[str, Any]:
+    """`PATH[,between=...][,steps=...]`: the path may hold commas and equals signs itself."""
+    options = []
+    names = {key.name for key in CSV.keys} - {"path"}
+    path = rest.strip()
+    while "," in path and path.rpartition(",")[2].partition("=")[0].strip() in names:
+        path, _, option = path.rpartition(",")
+        options.append(option)
+    if not path:
+        raise ScheduleError(f"{spec}: the path is missing; {_usage(CSV)}")
+    values = _parse(spec, CSV, ",".join(options))
+    values["path"] = str(Path(base) / path) if base is not None else path
+    return values
+
+
+def _usage(family: Family) -> str:
+    if family is CSV:
+        return "csv:PATH[,between=hold|linear][,steps=N]"
+    keys = (f"{key.name}=" if key.required else f"[{key.name}=]" for key in family.keys)
+    return f"{family.name}:{','.join(keys)}"

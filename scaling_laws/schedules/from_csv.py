@@ -1,0 +1,79 @@
+"""A schedule read from a CSV file with columns `step,lr`, one row a step or rows of changes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.errors import DataError, ScheduleError
+from scaling_laws.schedules.base import Family, Key, Values, choice, count
+from scaling_laws.tables import cell_error, check_steps, read_columns
+
+__all__ = ["CSV", "densify"]
+
+BETWEEN = Key(
+    "between",
+    choice("hold", "linear"),
+    "learning rate between rows: hold the last one, or a straight line",
+)
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (last step + 1,), or (steps,) when `steps` is given."""
+    path: str = values["path"]
+    columns = read_columns(path, ["step", "lr"])
+    step, lr = columns["step"], columns["lr"]
+    check_steps(path, step)
+    if (lr < 0).any():
+        row = int(np.argmax(lr < 0))
+        raise cell_error(path, row, "lr", f"{lr[row]:g} is negative; a learning rate is >= 0")
+    if step[0] != 0:
+        raise cell_error(
+            path, 0, "step", f"the schedule starts at {step[0]:g}; add a row at step 0"
+        )
+    total = int(step[-1]) + 1 if values["steps"] is None else int(values["steps"])
+    if total <= step[-1]:
+        raise ScheduleError(f"{path}: the last row is step {step[-1]:.0f}, beyond steps={total}")
+    if total == len(step):
+        return lr
+    if values["between"] is None:
+        raise ScheduleError(
+            f"{path}: {len(step)} rows for {total} steps; say what holds between them with "
+            "between=hold or between=linear"
+        )
+    return densify(step, lr, total, values["between"])
+
+
+def densify(
+    step: NDArray[np.float64], lr: NDArray[np.float64], steps: int, between: str
+) -> NDArray[np.float64]:
+    """The learning rate of every step from rows of changes.
+
+    Args:
+        step: increasing steps of shape (rows,), the first one 0.
+        lr: their learning rates.
+        steps: how many steps to return; after the last row its rate is held.
+        between: ``hold`` (a rate lasts until the next row) or ``linear``.
+
+    Returns:
+        Learning rates of shape (steps,).
+    """
+    every = np.arange(steps, dtype=np.float64)
+    if between == "hold":
+        return lr[np.searchsorted(step, every, side="right") - 1]
+    if between == "linear":
+        return np.interp(every, step, lr)
+    raise DataError(f"between={between!r}: known are 'hold' and 'linear'")
+
+
+CSV = Family(
+    name="csv",
+    formula="columns step,lr of a file",
+    citation="none",
+    keys=(
+        Key("path", str, "the file, straight after the colon", required=True),
+        BETWEEN,
+        Key("steps", count, "total steps; default: the last row's step + 1"),
+    ),
+    build=build,
+)

@@ -1,0 +1,69 @@
+"""Piecewise constant learning rate: abrupt changes at given steps (DeepSeek, 8-1-1, two-stage)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.errors import ScheduleError
+from scaling_laws.schedules.base import (
+    COMMON,
+    Family,
+    Frame,
+    Key,
+    Shape,
+    Values,
+    count,
+    nonnegative,
+    row_of,
+    warm_up,
+)
+
+__all__ = ["MULTISTAGE"]
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    at, to = values["at"], values["to"]
+    if len(at) != len(to):
+        raise ScheduleError(f"at= has {len(at)} steps and to= has {len(to)} rates; give one a step")
+    if any(after <= before for before, after in zip(at, at[1:], strict=False)):
+        raise ScheduleError(f"at={'/'.join(map(str, at))}: the steps must increase")
+    if at[0] < values["warmup"] or at[-1] >= values["steps"]:
+        raise ScheduleError(
+            f"at={'/'.join(map(str, at))} must lie from warmup={values['warmup']} "
+            f"to below steps={values['steps']}"
+        )
+    rates = np.array([values["peak"], *to])
+    return warm_up(values, lambda step: rates[np.searchsorted(np.array(at), step, side="right")])
+
+
+def _two_drops(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+    """Two drops: the first at a share of the run, the second at a share of the rest."""
+    span = frame.steps - frame.warmup
+    first = min(frame.warmup + max(1, round(free[0] * span)), frame.steps - 2)
+    second = min(max(first + 1, first + round(free[1] * (frame.steps - first))), frame.steps - 1)
+    middle = frame.end_min + free[2] * (frame.peak - frame.end_min)
+    last = frame.end_min + free[3] * (middle - frame.end_min)
+    return {"at": (first, second), "to": (middle, last)}
+
+
+MULTISTAGE = Family(
+    name="multistage",
+    formula="peak before at[0]; to[i] from step at[i] on",
+    citation="DeepSeek LLM 2024, arXiv 2401.02954 (x0.316 at 80 %, x0.1 at 90 %)",
+    keys=(
+        *COMMON,
+        Key("at", row_of(count), "first step of each stage, separated by /", required=True),
+        Key(
+            "to", row_of(nonnegative), "learning rate of each stage, separated by /", required=True
+        ),
+    ),
+    build=build,
+    shapes=(
+        Shape("multistage, two drops", (0.1, 0.05, 0.0, 0.0), (0.98, 0.95, 1.0, 1.0), _two_drops),
+    ),
+)

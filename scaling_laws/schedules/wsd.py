@@ -1,0 +1,124 @@
+"""Warm-up, stable, decay (Hu et al. 2024, MiniCPM) with the common cooldown shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.errors import ScheduleError
+from scaling_laws.schedules.base import (
+    COMMON,
+    END,
+    Family,
+    Frame,
+    Key,
+    Shape,
+    Values,
+    choice,
+    count,
+    fraction,
+    positive,
+    warm_up,
+)
+
+__all__ = ["WSD"]
+
+Array = NDArray[np.float64]
+
+
+def _exponential(x: Array, peak: float, end: float, power: float) -> Array:
+    return np.asarray(peak ** (1.0 - x) * end**x)
+
+
+# x in [0, 1) is the share of the cooldown done; each entry returns the learning rate.
+DECAYS: dict[str, Callable[[Array, float, float, float], Array]] = {
+    "linear": lambda x, peak, end, power: end + (peak - end) * (1.0 - x),
+    "exponential": _exponential,
+    "1-sqrt": lambda x, peak, end, power: end + (peak - end) * (1.0 - np.sqrt(x)),
+    "cosine": lambda x, peak, end, power: end + 0.5 * (peak - end) * (1.0 + np.cos(np.pi * x)),
+    "power": lambda x, peak, end, power: end + (peak - end) * (1.0 - x) ** power,
+}
+
+
+def build(values: Values) -> Array:
+    """Learning rates of shape (steps,)."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    decay, power = values["decay"], values["power"]
+    start = _decay_start(values)
+    if (power is None) == (decay == "power"):
+        raise ScheduleError(
+            "decay=power needs power=, e.g. power=1.5"
+            if power is None
+            else f"power={power:g} goes with decay=power, not with decay={decay}"
+        )
+    if decay == "exponential" and end == 0:
+        raise ScheduleError("decay=exponential never reaches end=0; give an end above 0")
+
+    def after(step: Array) -> Array:
+        x = np.clip((step - start) / (steps - start), 0.0, 1.0)
+        cooldown = DECAYS[decay](x, peak, end, 1.0 if power is None else power)
+        return np.where(step < start, peak, cooldown)
+
+    if start < warmup:
+        raise ScheduleError(f"the cooldown starts at step {start}, within warmup={warmup}")
+    if start >= steps:
+        raise ScheduleError(f"the cooldown starts at step {start}, not before steps={steps}")
+    return warm_up(values, after)
+
+
+def _decay_start(values: Values) -> int:
+    start, share = values["decay_start"], values["decay_fraction"]
+    if (start is None) == (share is None):
+        raise ScheduleError("give either decay_start=STEP or decay_fraction=SHARE, and only one")
+    if start is not None:
+        return int(start)
+    return int(values["steps"]) - round(values["steps"] * share)
+
+
+def _cooldown(decay: str) -> Callable[[Sequence[float], Frame], dict[str, Any]]:
+    def values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+        lowest = max(frame.end_min, 1e-4 * frame.peak) if decay == "exponential" else frame.end_min
+        span = frame.steps - frame.warmup
+        start = frame.steps - max(1, round(free[0] * span))
+        # the square spends half of the box below a quarter of the peak, where optima lie
+        found = {
+            "end": lowest + free[1] ** 2 * (frame.peak - lowest),
+            "decay": decay,
+            "decay_start": start,
+        }
+        if decay == "power":
+            found["power"] = free[2]
+        return found
+
+    return values
+
+
+WSD = Family(
+    name="wsd",
+    formula="peak, then from decay_start d, x = (t - d)/(T - d): linear end + (peak - end)(1 - x); "
+    "exponential peak^(1-x)·end^x; 1-sqrt end + (peak - end)(1 - √x); "
+    "cosine; power end + (peak - end)(1 - x)^power",
+    citation="Hu et al. 2024, arXiv 2404.06395; cooldown shapes: Hägele et al. 2024, "
+    "arXiv 2405.18392; power 1.5: Luo et al. 2025, arXiv 2503.12811",
+    keys=(
+        *COMMON,
+        END,
+        Key("decay", choice(*DECAYS), "shape of the cooldown", default="linear"),
+        Key("decay_start", count, "first step of the cooldown"),
+        Key("decay_fraction", fraction, "cooldown steps over total steps"),
+        Key("power", positive, "exponent of decay=power"),
+    ),
+    build=build,
+    shapes=tuple(
+        Shape(
+            f"wsd {decay}",
+            (0.02, 0.0) + ((0.5,) if decay == "power" else ()),
+            (1.0, 1.0) + ((4.0,) if decay == "power" else ()),
+            _cooldown(decay),
+        )
+        for decay in DECAYS
+    ),
+)
