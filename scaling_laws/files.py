@@ -71,7 +71,11 @@ def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:
 
 def write_bytes(path: Path | str, content: bytes) -> Path:
     """Write bytes whole or not at all; see `write_with`."""
-    return write_with(path, lambda temporary: temporary.write_bytes(content) and None)
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    return write_with(path, write)
 
 
 def write_text(path: Path | str, content: str) -> Path:

@@ -28,9 +28,7 @@ def build(values: Values) -> NDArray[np.float64]:
         row = int(np.argmax(lr < 0))
         raise cell_error(path, row, "lr", f"{lr[row]:g} is negative; a learning rate is >= 0")
     if step[0] != 0:
-        raise cell_error(
-            path, 0, "step", f"the schedule starts at {step[0]:g}; add a row at step 0"
-        )
+        raise cell_error(path, 0, "step", f"{step[0]:g} comes first; add a row at step 0")
     total = int(step[-1]) + 1 if values["steps"] is None else int(values["steps"])
     if total <= step[-1]:
         raise ScheduleError(f"{path}: the last row is step {step[-1]:.0f}, beyond steps={total}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def build(values: Values) -> NDArray[np.float64]:
     at, to = values["at"], values["to"]
     if len(at) != len(to):
         raise ScheduleError(f"at= has {len(at)} steps and to= has {len(to)} rates; give one a step")
-    if any(after <= before for before, after in zip(at, at[1:], strict=False)):
+    if any(after <= before for before, after in itertools.pairwise(at)):
         raise ScheduleError(f"at={'/'.join(map(str, at))}: the steps must increase")
     if at[0] < values["warmup"] or at[-1] >= values["steps"]:
         raise ScheduleError(
@@ -58,9 +59,7 @@ MULTISTAGE = Family(
     keys=(
         *COMMON,
         Key("at", row_of(count), "first step of each stage, separated by /", required=True),
-        Key(
-            "to", row_of(nonnegative), "learning rate of each stage, separated by /", required=True
-        ),
+        Key("to", row_of(nonnegative), "LR of each stage, separated by /", required=True),
     ),
     build=build,
     shapes=(

@@ -75,7 +75,8 @@ def _decay_start(values: Values) -> int:
         raise ScheduleError("give either decay_start=STEP or decay_fraction=SHARE, and only one")
     if start is not None:
         return int(start)
-    return int(values["steps"]) - round(values["steps"] * share)
+    steps: int = values["steps"]
+    return steps - round(steps * float(share))
 
 
 def _cooldown(decay: str) -> Callable[[Sequence[float], Frame], dict[str, Any]]:

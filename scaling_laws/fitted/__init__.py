@@ -1,0 +1,17 @@
+"""A fitted law: its value, its file, and the losses it predicts."""
+
+from scaling_laws.fitted.lawfile import load_law, save_law
+from scaling_laws.fitted.predict import Prediction, predict, predict_losses
+from scaling_laws.fitted.value import FitRecord, FittedLaw, Range, Uncertainty
+
+__all__ = [
+    "FitRecord",
+    "FittedLaw",
+    "Prediction",
+    "Range",
+    "Uncertainty",
+    "load_law",
+    "predict",
+    "predict_losses",
+    "save_law",
+]

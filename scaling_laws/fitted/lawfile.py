@@ -1,0 +1,124 @@
+"""Law files: versioned JSON with numbers only, never code."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scaling_laws.errors import LawError, LawFileError
+from scaling_laws.files import write_text
+from scaling_laws.fitted.value import FitRecord, FittedLaw, Range, Uncertainty
+from scaling_laws.laws import get_law
+
+__all__ = ["FORMAT", "VERSION", "from_document", "load_law", "save_law", "to_document"]
+
+FORMAT = "scaling-laws law"
+VERSION = 1
+
+
+def to_document(fitted: FittedLaw) -> dict[str, Any]:
+    """The law as a JSON-able mapping."""
+    law = fitted.law
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "law": law.name,
+        "params": dict(fitted.params),
+        "formula": law.formula,
+        "citation": law.citation,
+        "units": {parameter.name: parameter.unit for parameter in law.parameters},
+        "conventions": law.conventions,
+        "facts": dict(fitted.facts),
+        "uncertainty": None,
+        "range": None,
+        "fit": None,
+    }
+    if fitted.uncertainty is not None:
+        document["uncertainty"] = vars(fitted.uncertainty).copy()
+    if fitted.range is not None:
+        document["range"] = {**vars(fitted.range), "peak_lr": list(fitted.range.peak_lr)}
+    if fitted.record is not None:
+        record = fitted.record
+        document["fit"] = {
+            **vars(record),
+            "runs": {name: dict(values) for name, values in record.runs.items()},
+            "sources": dict(record.sources),
+            "warnings": list(record.warnings),
+        }
+    return document
+
+
+def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
+    """The law of a mapping made by `to_document`.
+
+    Raises:
+        LawFileError: if it is not one, or of a later version.
+    """
+    if not isinstance(document, Mapping) or document.get("format") != FORMAT:
+        raise LawFileError(f'{where}: not a law file (no "format": "{FORMAT}")')
+    version = document.get("version")
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise LawFileError(
+            f"{where}: version {version!r}; this program reads up to {VERSION}: update scaling-laws"
+        )
+    try:
+        law = get_law(document["law"])
+        uncertainty, covered, record = (
+            document.get(key) for key in ("uncertainty", "range", "fit")
+        )
+        return FittedLaw(
+            law,
+            document["params"],
+            Uncertainty(**_numbers(uncertainty)) if uncertainty else None,
+            Range(
+                **{**_numbers(covered), "peak_lr": (covered["peak_lr"][0], covered["peak_lr"][1])}
+            )
+            if covered
+            else None,
+            FitRecord(**{**record, "warnings": tuple(record["warnings"])}) if record else None,
+            document.get("facts", {}),
+        )
+    except LawError as error:
+        raise LawFileError(f"{where}: {error}") from error
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise LawFileError(f"{where}: a damaged law file ({error!r})") from error
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+    return dict(values)
+
+
+def save_law(fitted: FittedLaw, path: Path | str) -> Path:
+    """Write a law file, whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    text = json.dumps(to_document(fitted), indent=1, ensure_ascii=False, allow_nan=True)
+    return write_text(path, text + "\n")
+
+
+def load_law(path: Path | str) -> FittedLaw:
+    """Read a law file.
+
+    Raises:
+        LawFileError: if it is missing, not JSON, or not a law file.
+    """
+    file = Path(path)
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LawFileError(f"{file}: no such file") from None
+    except json.JSONDecodeError as error:
+        raise LawFileError(
+            f"{file} line {error.lineno}: not JSON ({error.msg}); make it with scaling-laws fit"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LawFileError(f"{file}: cannot be read: {error}") from error
+    return from_document(document, str(file))

@@ -1,0 +1,133 @@
+"""Losses under a fitted law."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.errors import LawError, ScheduleError
+from scaling_laws.fitted.value import FittedLaw, Uncertainty
+from scaling_laws.laws import Law
+from scaling_laws.numerics.history import bucket, every_step, last_step
+from scaling_laws.numerics.precision import in_float64
+from scaling_laws.schedules import Schedule
+from scaling_laws.schedules import schedule as parse_schedule
+
+__all__ = ["Prediction", "compiled_loss", "predict", "predict_final", "predict_losses"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted losses of one schedule; behaves as the array of losses.
+
+    Attributes:
+        schedule: the schedule.
+        steps: the steps predicted: (points,).
+        loss: losses in nats after the updates of those steps: (points,).
+        uncertainty: from the fit, if it was measured.
+        notes: where the schedule leaves the range of the fit.
+    """
+
+    schedule: Schedule
+    steps: NDArray[np.int64]
+    loss: Array = field(repr=False)
+    uncertainty: Uncertainty | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def final_loss(self) -> float:
+        """Loss at the last of the predicted steps."""
+        return float(self.loss[-1])
+
+    def interval(self, level: float = 0.9) -> tuple[Array, Array]:
+        """Lower and upper ends, each (points,), of intervals for losses of an unseen run.
+
+        Raises:
+            LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
+        """
+        if self.uncertainty is None:
+            raise LawError("this law has no uncertainty: its parameters were given, not fitted")
+        half = self.uncertainty.half_width(level)
+        return self.loss * np.exp(-half), self.loss * np.exp(half)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.loss, dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.loss.tolist())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.loss[index]
+
+
+@cache
+def compiled_loss(law: Law) -> Any:
+    """The law's loss function, compiled once for each shape of history."""
+    return jax.jit(law.loss)
+
+
+def check_facts(law: Law, facts: Mapping[str, float], where: str) -> None:
+    """Raise a LawError naming the flag when a law lacks a fact it needs."""
+    for need in sorted(law.needs - set(facts)):
+        raise LawError(
+            f"{law.name} needs {need}, which {where} does not give; "
+            f"pass --{need.replace('_', '-')} or add it to dataset.toml"
+        )
+
+
+@in_float64
+def predict_losses(
+    law: Law, params: Mapping[str, float], lr: Array, facts: Mapping[str, float]
+) -> Array:
+    """Loss after every step of a schedule: lr (steps,) -> losses (steps,)."""
+    history = every_step(lr, steps=bucket(len(lr)), facts=facts)
+    return np.asarray(compiled_loss(law)(dict(params), history))[: len(lr)]
+
+
+@in_float64
+def predict_final(
+    law: Law, params: Mapping[str, float], lr: Array, facts: Mapping[str, float]
+) -> float:
+    """Loss after the last step only."""
+    return float(compiled_loss(law)(dict(params), last_step(lr, facts=facts))[0])
+
+
+def predict(
+    fitted: FittedLaw, schedule: Schedule | str, steps: Sequence[int] | None = None
+) -> Prediction:
+    """The loss under a schedule.
+
+    Args:
+        fitted: the law.
+        schedule: a schedule or its spec.
+        steps: 0-based steps to predict, in increasing order; default every step.
+
+    Returns:
+        Losses in nats; entry for step s is the loss after updates 0..s.
+
+    Raises:
+        ScheduleError: if the spec is malformed or a step lies outside the schedule.
+        LawError: if the law needs a fact that the fit does not hold.
+    """
+    plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+    check_facts(fitted.law, fitted.facts, "the law file")
+    chosen = np.arange(plan.steps) if steps is None else np.asarray(steps, dtype=np.int64)
+    if chosen.ndim != 1 or chosen.size == 0:
+        raise ScheduleError("steps must be a non-empty row of step numbers")
+    if chosen.min() < 0 or chosen.max() >= plan.steps:
+        bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
+        raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
+    losses = predict_losses(fitted.law, fitted.params, plan.lr, fitted.facts)
+    notes = tuple(fitted.range.leaves(plan)) if fitted.range else ()
+    return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes)

@@ -1,0 +1,162 @@
+"""The fitted law: a law's name, its numbers, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from scaling_laws.errors import LawError
+from scaling_laws.laws import Law, get_law
+from scaling_laws.params import check_parameters
+from scaling_laws.schedules import Schedule
+
+if TYPE_CHECKING:
+    from scaling_laws.fitted.predict import Prediction
+
+__all__ = ["FitRecord", "FittedLaw", "Range", "Uncertainty"]
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far predictions of runs that the fit had not seen were off.
+
+    Attributes:
+        method: ``leave_one_run_out``, ``leave_runs_out`` (several runs at a time) or
+            ``leave_tail_out`` (a single run, whose last third was predicted from the rest).
+        log_error: root mean square of log(observed / predicted) over held-out points, averaged
+            over the folds.
+        folds: how many refits that rests on; the degrees of freedom of intervals.
+    """
+
+    method: str
+    log_error: float
+    folds: int
+
+    def half_width(self, level: float) -> float:
+        """Half width in log loss of an interval meant to hold `level` of held-out losses.
+
+        A Student t quantile with as many degrees of freedom as folds: errors within a run move
+        together, so a fold counts once however many points it has.
+        """
+        from scipy.stats import t
+
+        if not 0.0 < level < 1.0:
+            raise LawError(f"level={level!r} must lie between 0 and 1, e.g. 0.9")
+        return float(t.ppf(0.5 + 0.5 * level, self.folds)) * self.log_error
+
+
+@dataclass(frozen=True)
+class Range:
+    """What the fitted runs covered; beyond it a prediction extrapolates.
+
+    Attributes:
+        peak_lr: lowest and highest peak learning rate.
+        steps: last logged step of the longest run.
+        lowest_lr: lowest learning rate after the peak, as a share of the peak, at a logged step.
+    """
+
+    peak_lr: tuple[float, float]
+    steps: int
+    lowest_lr: float
+
+    def leaves(self, schedule: Schedule) -> list[str]:
+        """In words, where a schedule leaves the range."""
+        notes = []
+        low, high = self.peak_lr
+        if not 0.99 * low <= schedule.peak_lr <= 1.01 * high:
+            notes.append(f"peak LR {schedule.peak_lr:g} is outside the fitted {low:g} to {high:g}")
+        if schedule.steps > 1.01 * (self.steps + 1):
+            notes.append(f"{schedule.steps} steps are more than the fitted {self.steps + 1}")
+        end = float(schedule.lr[-1]) / schedule.peak_lr if schedule.peak_lr > 0 else 0.0
+        if end < 0.5 * self.lowest_lr:
+            notes.append(
+                f"it ends at {end:.2g} of its peak, the fitted runs go down to {self.lowest_lr:.2g}"
+            )
+        return notes
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """How a fit came about.
+
+    Attributes:
+        objective: sum over points of Huber(δ = `huber_delta`) of log(observed / predicted), at the
+            parameters of the law.
+        huber_delta: δ.
+        n_points: points fitted.
+        starts: starts tried.
+        starts_at_best: starts that ended within 0.1 % of the best objective.
+        seconds: wall time.
+        seed: of the starts.
+        from_step: points before this step were left out.
+        runs: metrics of each fitted run, by name.
+        sources: where each run came from.
+        warnings: what a user should know before trusting the parameters.
+    """
+
+    objective: float
+    huber_delta: float
+    n_points: int
+    starts: int
+    starts_at_best: int
+    seconds: float
+    seed: int
+    from_step: int
+    runs: Mapping[str, Mapping[str, float]]
+    sources: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FittedLaw:
+    """A law with numbers.
+
+    Attributes:
+        law: the law.
+        params: its parameters by name, for learning rates as they are logged.
+        uncertainty: held-out errors, if they were measured.
+        range: what the fitted runs covered, if there was a fit.
+        record: the fit, if there was one.
+        facts: numbers about the fitted runs, such as weight_decay, where all agree.
+    """
+
+    law: Law
+    params: Mapping[str, float]
+    uncertainty: Uncertainty | None = None
+    range: Range | None = None
+    record: FitRecord | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked = check_parameters(self.law.name, self.law.parameters, self.params)
+        object.__setattr__(self, "params", MappingProxyType(checked))
+        object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
+
+    @classmethod
+    def of(cls, law: str, params: Mapping[str, float]) -> FittedLaw:
+        """A law with given parameters, for instance published ones.
+
+        >>> FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5}).law.name
+        'power'
+        """
+        return cls(get_law(law), params)
+
+    def predict(self, schedule: Schedule | str, steps: Sequence[int] | None = None) -> Prediction:
+        """The loss under a schedule; see `scaling_laws.fitted.predict.predict`."""
+        from scaling_laws.fitted.predict import predict
+
+        return predict(self, schedule, steps)
+
+    def summary(self) -> str:
+        """The fit as text: statistics, parameters, errors per run, warnings."""
+        from scaling_laws.fitted.summary import summary
+
+        return summary(self)
+
+    def save(self, path: str) -> None:
+        """Write the law file; see `scaling_laws.fitted.lawfile.save_law`."""
+        from scaling_laws.fitted.lawfile import save_law
+
+        save_law(self, path)

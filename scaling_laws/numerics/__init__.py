@@ -1,0 +1,1 @@
+"""Array mathematics that knows nothing of runs, files or laws."""

@@ -1,0 +1,90 @@
+"""Parameters of a law: names, supports, units, start ranges; solvers see free numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import jax.numpy as jnp
+
+from scaling_laws.errors import LawError, unknown_name
+
+__all__ = ["Parameter", "Support", "check_parameters"]
+
+Array = Any
+
+
+class Support(Enum):
+    """Where a parameter may lie."""
+
+    POSITIVE = "> 0"
+    UNIT = "in (0, 1)"
+
+    def constrain(self, free: Array) -> Array:
+        """Unconstrained real number -> parameter.
+
+        A number in (0, 1) is a forgetting factor here: ``1 - exp(-free)`` keeps digits near 1,
+        where ``exp(free)`` is the number of steps remembered.
+        """
+        return jnp.exp(free) if self is Support.POSITIVE else -jnp.expm1(-free)
+
+    def free(self, value: float) -> float:
+        """Parameter -> unconstrained real number; inverse of `constrain`."""
+        return math.log(value) if self is Support.POSITIVE else -math.log1p(-value)
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies in the support."""
+        return 0.0 < value < (math.inf if self is Support.POSITIVE else 1.0)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a law.
+
+    Attributes:
+        name: its name in the API and in law files.
+        support: where it may lie.
+        meaning: what it does, in words.
+        unit: of the value in law files, with learning rates as they are logged.
+        start: range that starts of a fit are drawn from, log-uniformly. For parameters whose unit
+            holds a learning rate it is for schedules scaled to a peak of 1.
+        bounds: range a fit may reach; ending on a bound is reported.
+    """
+
+    name: str
+    support: Support
+    meaning: str
+    unit: str
+    start: tuple[float, float] = (1.0, 1.0)
+    bounds: tuple[float, float] = (1e-12, 1e12)
+
+
+def check_parameters(
+    law: str, parameters: tuple[Parameter, ...], values: Mapping[str, float]
+) -> dict[str, float]:
+    """The values in the order of the parameters.
+
+    Raises:
+        LawError: for missing, unknown or out-of-support values.
+    """
+    names = [parameter.name for parameter in parameters]
+    for name in values:
+        if name not in names:
+            raise LawError(f"{law}: {unknown_name('parameter', name, names)}")
+    checked = {}
+    for parameter in parameters:
+        if parameter.name not in values:
+            raise LawError(f"{law}: parameter {parameter.name!r} is missing; it needs {names}")
+        value = values[parameter.name]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise LawError(f"{law}: parameter {parameter.name} is {value!r}, not a number")
+        amplitude_zero = value == 0 and parameter.support is Support.POSITIVE
+        if not (parameter.support.holds(value) or amplitude_zero) or not math.isfinite(value):
+            raise LawError(
+                f"{law}: parameter {parameter.name}={value!r} must be {parameter.support.value}"
+            )
+        checked[parameter.name] = float(value)
+    return checked
