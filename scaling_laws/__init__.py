@@ -1,3 +1,86 @@
-"""scaling-laws: what a learning-rate schedule will cost in loss, before the compute is spent."""
+"""scaling-laws: what a learning-rate schedule will cost in loss, before the compute is spent.
+
+>>> import scaling_laws as sl
+>>> runs = sl.load_runs("data/proxy_nano")                                     # doctest: +SKIP
+>>> fitted = sl.fit("multi_power", [runs["cosine_4000"], runs["constant_4000"]])  # doctest: +SKIP
+>>> fitted.predict("linear:peak=3e-3,steps=4000,warmup=100").final_loss        # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaling_laws.errors import ScalingLawsError
+    from scaling_laws.evaluate import Evaluation, evaluate
+    from scaling_laws.fit import fit
+    from scaling_laws.fitted import FittedLaw, Prediction, load_law, predict, save_law
+    from scaling_laws.laws import LAWS, Law, get_law
+    from scaling_laws.optimize import Optimum, optimize
+    from scaling_laws.runs import Run, load_runs, read_run
+    from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
 
 __version__ = "0.1.0"
+
+# name -> module; imported on first use, so that `--help` does not wait for JAX
+_WHERE = {
+    "Evaluation": "evaluate",
+    "FAMILIES": "schedules",
+    "Family": "schedules",
+    "FittedLaw": "fitted",
+    "LAWS": "laws",
+    "Law": "laws",
+    "Optimum": "optimize",
+    "Prediction": "fitted",
+    "Run": "runs",
+    "ScalingLawsError": "errors",
+    "Schedule": "schedules",
+    "evaluate": "evaluate",
+    "fit": "fit",
+    "get_law": "laws",
+    "load_law": "fitted",
+    "load_runs": "runs",
+    "optimize": "optimize",
+    "predict": "fitted",
+    "read_run": "runs",
+    "save_law": "fitted",
+    "schedule": "schedules",
+}
+
+__all__ = [
+    "FAMILIES",
+    "LAWS",
+    "Evaluation",
+    "Family",
+    "FittedLaw",
+    "Law",
+    "Optimum",
+    "Prediction",
+    "Run",
+    "ScalingLawsError",
+    "Schedule",
+    "__version__",
+    "evaluate",
+    "fit",
+    "get_law",
+    "load_law",
+    "load_runs",
+    "optimize",
+    "predict",
+    "read_run",
+    "save_law",
+    "schedule",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -19,7 +19,14 @@ from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
 from scaling_laws.schedules import schedule as parse_schedule
 
-__all__ = ["Prediction", "compiled_loss", "predict", "predict_final", "predict_losses"]
+__all__ = [
+    "Prediction",
+    "check_facts",
+    "compiled_final_loss",
+    "compiled_loss",
+    "predict",
+    "predict_losses",
+]
 
 Array = NDArray[np.float64]
 
@@ -77,6 +84,16 @@ def compiled_loss(law: Law) -> Any:
     return jax.jit(law.loss)
 
 
+@cache
+def compiled_final_loss(law: Law) -> Any:
+    """(params, lr, facts) -> loss after the last step; compiled once for each number of steps."""
+
+    def final(params: Mapping[str, Any], lr: Any, facts: Mapping[str, Any]) -> Any:
+        return law.loss(params, last_step(lr, facts=facts))[0]
+
+    return jax.jit(final)
+
+
 def check_facts(law: Law, facts: Mapping[str, float], where: str) -> None:
     """Raise a LawError naming the flag when a law lacks a fact it needs."""
     for need in sorted(law.needs - set(facts)):
@@ -93,14 +110,6 @@ def predict_losses(
     """Loss after every step of a schedule: lr (steps,) -> losses (steps,)."""
     history = every_step(lr, steps=bucket(len(lr)), facts=facts)
     return np.asarray(compiled_loss(law)(dict(params), history))[: len(lr)]
-
-
-@in_float64
-def predict_final(
-    law: Law, params: Mapping[str, float], lr: Array, facts: Mapping[str, float]
-) -> float:
-    """Loss after the last step only."""
-    return float(compiled_loss(law)(dict(params), last_step(lr, facts=facts))[0])
 
 
 def predict(

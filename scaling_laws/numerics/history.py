@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,7 +71,7 @@ class History:
 
 
 def bucket(size: int) -> int:
-    """The next of 1, 1.25, 1.5, 1.75 times a power of two: few shapes to compile, little padding."""
+    """The next of 1, 1.25, 1.5, 1.75 times a power of two: few shapes, little padding."""
     quarter = max(8, 1 << max(0, (size - 1).bit_length() - 3))
     return -(-size // quarter) * quarter
 
@@ -90,19 +91,22 @@ def _range(
 ) -> dict[str, Any]:
     """The clock distances that the exponentials across blocks must resolve.
 
-    Events too small to matter (1e-10 of all changes together) do not shorten the range, nor does a
-    distance of zero, which every kernel maps to zero.
+    An event's shortest distance is to the first later point in another block at which the clock
+    has advanced: every kernel maps a distance of zero to zero. Events too small to matter (1e-10
+    of all changes together) do not shorten the range.
     """
     longest = max(float(clock[-1, -1]), np.finfo(float).tiny)
     shortest = longest
     if len(clock) > 1:
-        distance = (clock[1:, :1] - event_clock[:-1]).ravel()
-        size = np.abs(change[:-1]).ravel()
-        keep = np.flatnonzero((distance > 0) & (size > 0))
-        order = keep[np.argsort(distance[keep])]
-        heavy = np.cumsum(size[order]) > 1e-10 * size.sum()
+        points = clock.ravel()
+        following = np.arange(1, len(clock) + 1)[:, None] * clock.shape[1]
+        later = np.maximum(np.searchsorted(points, event_clock, side="right"), following)
+        distance = np.append(points, np.inf)[np.minimum(later, len(points))] - event_clock
+        keep = np.flatnonzero((distance > 0) & np.isfinite(distance) & (change != 0))
+        order = keep[np.argsort(distance.flat[keep])]
+        heavy = np.cumsum(np.abs(change.flat[order])) > 1e-10 * np.abs(change).sum()
         if heavy.any():
-            shortest = min(float(distance[order][np.argmax(heavy)]), longest)
+            shortest = min(float(distance.flat[order][np.argmax(heavy)]), longest)
     octaves = 8 * math.ceil(math.log2(longest / shortest) / 8)
     return {"shortest": np.float64(shortest), "octaves": octaves}
 
@@ -153,20 +157,25 @@ def every_step(
     )
 
 
-def last_step(lr: NDArray[np.float64], *, facts: Mapping[str, float] | None = None) -> History:
-    """The last step of a schedule only: one point, every change an event."""
-    clock = _clock(lr)
+def last_step(lr: Array, *, facts: Mapping[str, Array] | None = None) -> History:
+    """The last step of a schedule only: one point, every change an event.
+
+    Written in JAX, so that it can be traced: the final loss is differentiable in the schedule.
+    """
+    clock = jnp.cumsum(lr)
+    change = jnp.concatenate([jnp.zeros_like(lr[:1]), lr[:-1] - lr[1:]])
+    step = jnp.arange(lr.shape[0], dtype=lr.dtype)
     return History(
-        step=np.array([[len(lr) - 1.0]]),
+        step=step[None, -1:],
         clock=clock[None, -1:],
         lr=lr[None, -1:],
-        event_step=np.arange(len(lr), dtype=np.float64)[None],
+        event_step=step[None],
         event_clock=(clock - lr)[None],
-        event_change=changes(lr)[None],
+        event_change=change[None],
         event_lr=lr[None],
-        peak_lr=np.float64(lr.max()),
-        shortest=np.float64(clock[-1]),
-        facts=_facts(facts),
+        peak_lr=jnp.max(lr),
+        shortest=clock[-1],
+        facts=dict(facts or {}),
     )
 
 

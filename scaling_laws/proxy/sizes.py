@@ -67,7 +67,7 @@ class Size:
 
 
 SIZES: tuple[Size, ...] = (
-    Size("nano", 64, 3, 2, 256, context=128, batch=32, validation_windows=512),
+    Size("nano", 64, 2, 2, 256, context=64, batch=64, validation_windows=1024),
     Size("micro", 96, 4, 3, 384, context=128, batch=64, validation_windows=512),
     Size("small", 160, 6, 5, 640, context=256, batch=64, validation_windows=512),
 )

@@ -61,6 +61,14 @@ class Schedule:
         """The largest learning rate of any step."""
         return float(self.lr.max())
 
+    @property
+    def warmup(self) -> int:
+        """Steps of rising rate at the start, up to and including the first at the peak of them."""
+        rising = np.diff(self.lr) > 0
+        if not rising[:1].any():
+            return 0
+        return (int(np.argmin(rising)) if not rising.all() else int(rising.size)) + 1
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and np.array_equal(self.lr, other.lr)
 

@@ -1,0 +1,90 @@
+"""The command line: `scaling-laws VERB ...`. One file a verb; `VERBS` lists them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from scaling_laws import __version__
+from scaling_laws.cli import (
+    common,
+    evaluate,
+    fit,
+    laws,
+    optimize,
+    predict,
+    proxy,
+    quickstart,
+    schedules,
+)
+from scaling_laws.errors import ScalingLawsError
+
+__all__ = ["VERBS", "build_parser", "main"]
+
+VERBS: tuple[ModuleType, ...] = (
+    quickstart,
+    fit,
+    evaluate,
+    predict,
+    optimize,
+    proxy,
+    laws,
+    schedules,
+)
+
+DESCRIPTION = """\
+What a learning-rate schedule will cost in loss, before the compute is spent.
+
+  scaling-laws fit data/proxy_nano:cosine_4000,constant_4000 --out law.json
+  scaling-laws predict law.json --schedule "linear:peak=3e-3,steps=4000,warmup=200"
+  scaling-laws optimize law.json --steps 4000 --peak 3e-3 --warmup 200 --out schedule.csv
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="scaling-laws",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"scaling-laws {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in VERBS:
+        verb.add_parser(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: default the process's.
+
+    Returns:
+        0 on success, 2 on bad usage or bad input (one message on standard error).
+    """
+    parsed = build_parser().parse_args(arguments)
+    try:
+        result = parsed.run(parsed)
+        common.end_progress()
+        if parsed.json:
+            common.write_json(result)
+        else:
+            sys.stdout.write(parsed.render(result).rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except ScalingLawsError as error:
+        common.end_progress()
+        sys.stderr.write(f"scaling-laws: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        common.end_progress()
+        sys.stderr.write("scaling-laws: interrupted; nothing half-written is left\n")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone; its business, not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

@@ -1,0 +1,69 @@
+"""`scaling-laws fit`: fit a law to logged loss curves."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from scaling_laws.cli import common
+
+__all__ = ["DEFAULT_LAW", "add_parser", "render", "run"]
+
+DEFAULT_LAW = "multi_power"
+
+
+def add_parser(verbs: common.Verbs) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "fit", help="fit a law to logged loss curves", description="Fit a law to runs."
+    )
+    common.add_run_arguments(parser)
+    parser.add_argument("--law", default=DEFAULT_LAW, help=f"law (default {DEFAULT_LAW})")
+    parser.add_argument("--out", required=True, metavar="LAW.json", help="law file to write")
+    parser.add_argument(
+        "--starts", type=common.whole, default=16, help="starts of the solver (default 16)"
+    )
+    common.add_common(parser)
+    parser.set_defaults(run=run, render=render)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fit, write the law file, and return the keys of the interface."""
+    from scaling_laws.files import check_writable
+    from scaling_laws.laws import get_law
+
+    check_writable(arguments.out)
+    law = get_law(arguments.law)
+    runs = common.read_runs(arguments)
+    from scaling_laws.fit import fit
+    from scaling_laws.fitted import save_law
+
+    fitted = fit(
+        law,
+        runs,
+        starts=arguments.starts,
+        seed=arguments.seed,
+        from_step=arguments.from_step,
+        report=common.progress(),
+    )
+    save_law(fitted, arguments.out)
+    record = fitted.record
+    assert record is not None  # a fit always has one
+    return {
+        "law": law.name,
+        "params": dict(fitted.params),
+        "objective": record.objective,
+        "n_points": record.n_points,
+        "starts": record.starts,
+        "starts_at_best": record.starts_at_best,
+        "seconds": record.seconds,
+        "runs": {name: dict(values) for name, values in record.runs.items()},
+        "warnings": list(record.warnings),
+        "law_file": arguments.out,
+        "summary": fitted.summary(),
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """The fit as text."""
+    return f"{result['summary']}\n\nwrote {result['law_file']}"

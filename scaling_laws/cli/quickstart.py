@@ -1,0 +1,139 @@
+"""`scaling-laws quickstart`: the whole job on one set of runs.
+
+Fits a law to some runs, predicts the runs it never saw, searches for a better schedule, and writes
+a law file, a schedule and a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_laws.cli import common, evaluate, optimize
+from scaling_laws.cli.fit import DEFAULT_LAW
+
+if TYPE_CHECKING:
+    from scaling_laws.runs import Run
+
+__all__ = ["add_parser", "render", "run"]
+
+
+def add_parser(verbs: common.Verbs) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "quickstart",
+        help="fit, predict unseen runs, search and plot in one go",
+        description="Fit a law to some runs of a set, predict the others, search for a better "
+        "schedule; write law.json, schedule.csv and figure.png.",
+    )
+    parser.add_argument("set", metavar="SET", help="folder of runs, e.g. data/proxy_nano")
+    parser.add_argument(
+        "--fit", required=True, metavar="NAMES", help="runs to fit, separated by commas"
+    )
+    parser.add_argument("--test", metavar="NAMES", help="runs to predict (default: all the others)")
+    parser.add_argument("--law", default=DEFAULT_LAW, help=f"law (default {DEFAULT_LAW})")
+    parser.add_argument(
+        "--from-step", type=common.whole, default=0, metavar="N", help="leave out earlier points"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    common.add_common(parser)
+    parser.set_defaults(run=run, render=render)
+
+
+def _choose(runs: dict[str, Run], names: str) -> dict[str, Run]:
+    from scaling_laws.errors import UsageError, unknown_name
+
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in runs:
+            raise UsageError(unknown_name("run", name, runs))
+    return {name: runs[name] for name in chosen}
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Do all of it; everything is written at the end."""
+    from scaling_laws.errors import OutputError, UsageError
+    from scaling_laws.laws import get_law
+    from scaling_laws.runs import load_runs
+
+    out = Path(arguments.out)
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"--out {out} is a file; give a folder")
+    law = get_law(arguments.law)
+    runs = load_runs(arguments.set)
+    fit_runs = _choose(runs, arguments.fit)
+    others = {name: each for name, each in runs.items() if name not in fit_runs}
+    held_out = _choose(runs, arguments.test) if arguments.test else others
+    both = sorted(set(fit_runs) & set(held_out))
+    if both:
+        raise UsageError(f"run {both[0]!r} is in both --fit and --test; a test must be unseen")
+    if not held_out:
+        raise UsageError("--fit takes all runs; leave at least one out to predict")
+
+    from scaling_laws.evaluate import evaluate as measure
+    from scaling_laws.fit import fit
+    from scaling_laws.fitted import predict, save_law
+    from scaling_laws.optimize import optimize as search
+    from scaling_laws.report.plots import plot_predictions, save_figure
+    from scaling_laws.report.tables import write_schedule
+
+    report = common.progress()
+    fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step, report=report)
+    result = measure(fitted, held_out, from_step=arguments.from_step)
+    longest = max(fit_runs.values(), key=lambda each: each.schedule.steps).schedule
+    best = search(
+        fitted,
+        steps=longest.steps,
+        peak=longest.peak_lr,
+        warmup=longest.warmup,
+        seed=arguments.seed,
+        report=report,
+    )
+    from_step = max(arguments.from_step, longest.steps // 20)
+    figure = plot_predictions(
+        fitted,
+        held_out,
+        predict(fitted, best.schedule),
+        title=f"{law.name} fitted to {len(fit_runs)} runs, {len(held_out)} runs it never saw: "
+        f"mean error {result.mean['mae']:.4f} nats, final {result.mean['abs_final_error']:.4f}",
+        from_step=from_step,
+    )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from error
+    files = {
+        "law": str(save_law(fitted, out / "law.json")),
+        "schedule": str(write_schedule(out / "schedule.csv", best.schedule)),
+        "figure": str(save_figure(figure, out / "figure.png")),
+    }
+    return {
+        "law": law.name,
+        "params": dict(fitted.params),
+        "fitted": sorted(fit_runs),
+        "held_out": result.as_json(),
+        "optimum": optimize.describe(best, files["schedule"]),
+        "files": files,
+        "summary": fitted.summary(),
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """The four parts, one after the other."""
+    held_out = {"law": "", **result["held_out"]}
+    return "\n".join(
+        [
+            "1. Fit to " + ", ".join(result["fitted"]),
+            result["summary"],
+            "",
+            "2. Runs the fit never saw",
+            evaluate.render(held_out).lstrip("\n"),
+            "",
+            "3. A better schedule",
+            optimize.render(result["optimum"]),
+            "",
+            "4. Files",
+            *(f"  {kind:<9} {path}" for kind, path in result["files"].items()),
+        ]
+    )

@@ -1,0 +1,68 @@
+"""How well a fitted law predicts runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling_laws.errors import UsageError
+from scaling_laws.fitted import FittedLaw, predict_losses
+from scaling_laws.fitted.predict import check_facts
+from scaling_laws.metrics import mean_metrics, metrics
+from scaling_laws.numerics.precision import in_float64
+from scaling_laws.runs import Run
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by run and their mean; see `scaling_laws.metrics.metrics`.
+
+    Where the law has an uncertainty, ``coverage_90`` is the share of a run's points inside the
+    90 % interval.
+    """
+
+    runs: Mapping[str, Mapping[str, float]]
+    mean: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of ``scaling-laws evaluate --json``."""
+        return {"runs": self.runs, "mean": self.mean}
+
+
+@in_float64
+def evaluate(
+    fitted: FittedLaw, runs: Iterable[Run] | Mapping[str, Run], *, from_step: int = 0
+) -> Evaluation:
+    """Compare predicted with logged losses.
+
+    Args:
+        fitted: the law.
+        runs: the runs, or a mapping to them.
+        from_step: leave out points before this step.
+
+    Returns:
+        Metrics by run, and their means.
+
+    Raises:
+        UsageError: if there are no runs, or `from_step` leaves one empty.
+        LawError: if the law needs a fact that a run lacks.
+    """
+    results = {}
+    for run in runs.values() if isinstance(runs, Mapping) else runs:
+        kept = run.from_step(from_step)
+        facts = {**fitted.facts, **run.facts}
+        check_facts(fitted.law, facts, f"run {run.name!r}")
+        predicted = predict_losses(fitted.law, fitted.params, run.schedule.lr, facts)[kept.steps]
+        results[run.name] = metrics(kept.loss, predicted)
+        if fitted.uncertainty is not None:
+            half = fitted.uncertainty.half_width(0.9)
+            inside = np.abs(np.log(kept.loss / predicted)) <= half
+            results[run.name]["coverage_90"] = float(np.mean(inside))
+    if not results:
+        raise UsageError("no runs to evaluate")
+    return Evaluation(results, mean_metrics(list(results.values())))

@@ -1,0 +1,37 @@
+"""The schedules that a found one is measured against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scaling_laws.schedules import Frame, format_spec, get_family
+
+__all__ = ["baseline_specs"]
+
+
+def baseline_specs(frame: Frame) -> list[str]:
+    """Common schedules with the same peak, steps and warm-up that keep to the lowest allowed LR.
+
+    Constant; cosine to a tenth and to the lowest LR; linear to the lowest LR; WSD with linear
+    cooldowns of 10 and 20 %, with 1-sqrt over 20 %, and with power 1.5 over 12 % (the best simple
+    cooldown found under the published multi-power fits).
+    """
+    common = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup}
+    low = frame.end_min
+
+    def cooldown(share: float, **shape: Any) -> dict[str, Any]:
+        start = frame.steps - max(1, round(share * frame.steps))
+        return {"end": low, "decay_start": max(start, frame.warmup), **shape}
+
+    choices: list[tuple[str, dict[str, Any]]] = [
+        ("constant", {}),
+        ("cosine", {"end": max(low, 0.1 * frame.peak)}),
+        ("cosine", {"end": low}),
+        ("linear", {"end": low}),
+        ("wsd", cooldown(0.1, decay="linear")),
+        ("wsd", cooldown(0.2, decay="linear")),
+        ("wsd", cooldown(0.2, decay="1-sqrt")),
+        ("wsd", cooldown(0.12, decay="power", power=1.5)),
+    ]
+    specs = [format_spec(get_family(name), {**common, **shape}) for name, shape in choices]
+    return list(dict.fromkeys(specs))  # a high end_min makes some of them the same

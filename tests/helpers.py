@@ -1,0 +1,36 @@
+"""Tables the contract tests run on: every registered law, and schedules with awkward corners."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.laws import Law
+from scaling_laws.params import Support
+from scaling_laws.schedules import schedule
+
+SCHEDULES: dict[str, NDArray[np.float64]] = {
+    name: schedule(spec).lr
+    for name, spec in {
+        "constant": "constant:peak=3e-4,steps=300,warmup=20",
+        "constant, no warm-up": "constant:peak=1e-3,steps=100",
+        "cosine": "cosine:peak=3e-4,end=3e-5,steps=300,warmup=20",
+        "linear to zero": "linear:peak=1e-3,steps=257,warmup=10",
+        "wsd": "wsd:peak=3e-4,steps=300,warmup=20,decay=1-sqrt,decay_fraction=0.3",
+        "two drops": "multistage:peak=1e-3,at=100/200,to=1e-4/1e-5,steps=290",
+        "drop to zero": "multistage:peak=1e-3,at=100,to=0,steps=290",
+        "re-warm-up from zero": "multistage:peak=1e-3,at=90/150,to=0/5e-4,steps=290,warmup=5",
+    }.items()
+}
+
+
+def draw_values(law: Law, seed: int, peak_lr: float) -> dict[str, float]:
+    """Parameters inside a law's start ranges, for learning rates with that peak."""
+    generator = np.random.default_rng(seed)
+    scaled = {parameter.name: float(generator.uniform(0.5, 2.0)) for parameter in law.amplitudes}
+    for parameter in law.shape:
+        low, high = (parameter.support.free(end) for end in parameter.start)
+        free = generator.uniform(low, high)
+        value = np.exp(free) if parameter.support is Support.POSITIVE else -np.expm1(-free)
+        scaled[parameter.name] = float(value)
+    return {name: float(value) for name, value in law.rescale(scaled, peak_lr).items()}
