@@ -28,12 +28,12 @@ def check_writable(path: Path | str, *, overwrite: bool = True) -> Path:
             missing or not writable.
     """
     target = Path(path)
-    if target.is_dir():
+    if os.path.isdir(target):
         raise OutputError(f"{target} is a folder; give the name of a file to write")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise OutputError(f"{target} exists already; choose another name or pass --overwrite")
     parent = target.parent
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         raise OutputError(f"cannot write {target}: the folder {parent} does not exist; create it")
     if not os.access(parent, os.W_OK):
         raise OutputError(f"cannot write {target}: the folder {parent} is not writable")

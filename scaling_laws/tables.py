@@ -1,12 +1,13 @@
 """Numeric columns from a CSV file, with errors that name file, row and column.
 
-The fast path parses a bounded number of rows at a time; only when it meets something it cannot
-take does a slow second pass look for the cell to blame.
+A file is read once, a bounded number of rows at a time, so memory goes to the numbers and not to
+the text. Rows are numbered as a spreadsheet shows them: blank lines count, the header is a row.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError
 
-__all__ = ["CHUNK_ROWS", "cell_error", "check_steps", "read_columns", "read_header"]
+__all__ = ["CHUNK_ROWS", "MAX_STEPS", "cell_error", "check_steps", "read_columns", "read_header"]
 
-CHUNK_ROWS = 500_000  # rows parsed at a time: about 12 MB a column triple, whatever the file's size
+CHUNK_ROWS = 50_000  # rows held as text at a time: about 15 MB, whatever the file's size
+MAX_STEPS = 100_000_000  # of a schedule: 0.8 GB of learning rates, far beyond any training run
+
+Record = tuple[int, list[str]]  # a row's number in the file, and its cells
 
 
 def read_header(path: Path | str) -> list[str]:
@@ -28,29 +32,7 @@ def read_header(path: Path | str) -> list[str]:
         DataError: if the file is missing, a folder, empty, not UTF-8, or names a column twice.
     """
     file = Path(path)
-    if not file.exists():
-        raise DataError(f"{file}: no such file")
-    if file.is_dir():
-        raise DataError(f"{file} is a folder, not a CSV file")
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            header = next(csv.reader(stream), None)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file}: not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
-            "save the file as UTF-8 CSV"
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"{file} row 1: not a CSV header ({error})") from error
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-    if not header or not any(name.strip() for name in header):
-        raise DataError(f"{file}: the file is empty; a header row is needed, then rows of numbers")
-    names = [name.strip() for name in header]
-    for name in names:
-        if name and names.count(name) > 1:
-            raise DataError(f"{file} row 1: column {name!r} appears twice; rename or drop one")
-    return names
+    return _header(file, _records(file))[1]
 
 
 def read_columns(
@@ -68,112 +50,160 @@ def read_columns(
         finite numbers only.
 
     Raises:
-        DataError: naming file, row (the header is row 1) and column of the first bad cell.
+        DataError: naming file, row and column of the first bad cell.
     """
-    import pandas as pd  # here: a command that reads no file should not pay for it
-
     file = Path(path)
-    header = read_header(file)
+    records = _records(file)
+    number, header = _header(file, records)
     for name in required:
         if name not in header:
-            raise DataError(_missing_column(file, name, header))
+            raise DataError(_missing_column(file, number, name, header))
     wanted = [name for name in (*required, *optional) if name in header]
-    positions = [header.index(name) for name in wanted]
     pieces: list[NDArray[np.float64]] = []
-    try:
-        with pd.read_csv(
-            file,
-            header=0,
-            names=list(range(len(header))),
-            usecols=positions,
-            index_col=False,
-            dtype=np.float64,
-            na_values={position: [""] for position in positions},
-            keep_default_na=False,
-            skip_blank_lines=True,
-            encoding="utf-8-sig",
-            chunksize=CHUNK_ROWS,
-            on_bad_lines="error",
-            low_memory=True,
-        ) as chunks:
-            for chunk in chunks:
-                pieces.append(chunk[positions].to_numpy(dtype=np.float64))
-    except (ValueError, OverflowError) as error:  # includes pandas' ParserError and encoding errors
-        _blame(file, header, required, wanted)
-        raise DataError(f"{file}: not a CSV of numbers: {error}") from error
-    table = np.concatenate(pieces) if pieces else np.empty((0, len(wanted)))
-    if len(table) == 0:
+    while chunk := list(itertools.islice(records, CHUNK_ROWS)):
+        pieces.append(_parse(file, chunk, header, wanted, required))
+    if not pieces:
         raise DataError(f"{file}: the file has a header but no rows")
-    columns = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(wanted)}
-    if any(not np.all(np.isfinite(columns[name])) for name in required) or any(
-        np.any(np.isinf(columns[name])) for name in wanted
-    ):
-        _blame(file, header, required, wanted)
-    return columns
+    table = np.concatenate(pieces, axis=1)
+    return {name: table[place] for place, name in enumerate(wanted)}
 
 
 def cell_error(path: Path | str, index: int, column: str, message: str) -> DataError:
-    """An error at a data row given by its 0-based index (the header is row 1 of the file)."""
-    return DataError(f"{path} row {index + 2}, column {column!r}: {message}")
+    """An error at a data row given by its 0-based index, blank lines left out."""
+    number, _ = next(itertools.islice(_records(Path(path)), index + 1, None), (index + 2, []))
+    return DataError(f"{path} row {number}, column {column!r}: {message}")
 
 
 def check_steps(path: Path | str, step: NDArray[np.float64]) -> None:
     """Raise a DataError for the first step that is not whole, >= 0 and above the one before."""
-    if (step != np.floor(step)).any():
-        row = int(np.argmax(step != np.floor(step)))
-        raise cell_error(path, row, "step", f"{step[row]:g} is not a whole number")
-    if step[0] < 0:
-        raise cell_error(path, 0, "step", f"{step[0]:g} is negative")
-    falls = np.diff(step) <= 0
-    if falls.any():
-        row = int(np.argmax(falls)) + 1
-        raise cell_error(
-            path,
-            row,
-            "step",
+    falls = np.append(False, np.diff(step) <= 0)
+    bad = (step != np.floor(step)) | (step < 0) | (step >= MAX_STEPS) | falls
+    if not bad.any():
+        return
+    row = int(np.argmax(bad))
+    if step[row] != np.floor(step[row]):
+        message = f"{float(step[row])!r} is not a whole number"
+    elif step[row] < 0:
+        message = f"{step[row]:.0f} is negative; steps count from 0"
+    elif step[row] >= MAX_STEPS:
+        message = f"{step[row]:g} is not below {MAX_STEPS:,} steps; is it a count of tokens?"
+    else:
+        message = (
             f"{step[row]:.0f} does not increase (the row before has {step[row - 1]:.0f}); "
-            "sort the rows and keep one for each step",
+            "sort the rows and keep one for each step"
         )
+    raise cell_error(path, row, "step", message)
 
 
-def _missing_column(file: Path, name: str, header: Sequence[str]) -> str:
+def _records(file: Path) -> Iterator[Record]:
+    """Every row that is not blank, with its number; what goes wrong becomes a DataError."""
+    number = 0
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            for number, cells in enumerate(csv.reader(stream), start=1):
+                if len(cells) > 1 or (cells and cells[0].strip()):
+                    yield number, cells
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{file} is a folder, not a CSV file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} line {_undecodable_line(file)}: byte 0x{error.object[error.start]:02x} is not "
+            "UTF-8 text; save the file as UTF-8 CSV"
+        ) from None
+    except csv.Error as error:
+        raise DataError(
+            f"{file} row {number + 1}: broken CSV ({error}); look for a quote that is not closed"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise DataError(f"{file}: cannot be read: {error}") from error
+
+
+def _undecodable_line(file: Path) -> int:
+    """The first line that is not UTF-8: decoding runs ahead of the rows, so look again."""
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def _header(file: Path, records: Iterator[Record]) -> tuple[int, list[str]]:
+    number, cells = next(records, (1, []))
+    names = [name.strip() for name in cells]
+    if not any(names):
+        raise DataError(f"{file}: the file is empty; a header row is needed, then rows of numbers")
+    for name in names:
+        if name and names.count(name) > 1:
+            raise DataError(
+                f"{file} row {number}: column {name!r} appears twice; rename or drop one"
+            )
+    return number, names
+
+
+def _missing_column(file: Path, number: int, name: str, header: Sequence[str]) -> str:
+    mend = "rename the one that holds it"
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        mend = "separate the cells with commas"
     return (
-        f"{file} row 1: no column {name!r}; the columns are {', '.join(map(repr, header))}. "
-        "Rename the one that holds it"
+        f"{file} row {number}: no column {name!r}; the columns are "
+        f"{', '.join(map(repr, header))}; {mend}"
     )
 
 
-def _rows(file: Path) -> Iterator[list[str]]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        yield from csv.reader(stream)
-
-
-def _blame(file: Path, header: list[str], required: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise for the first cell that is not a finite number; return if there is none."""
-    number = 1
+def _parse(
+    file: Path,
+    chunk: Sequence[Record],
+    header: Sequence[str],
+    wanted: Sequence[str],
+    required: Sequence[str],
+) -> NDArray[np.float64]:
+    """The wanted columns of some rows: (wanted, rows)."""
+    table = np.empty((len(wanted), len(chunk)))
     try:
-        for number, row in enumerate(_rows(file), start=1):
-            if number == 1 or not row:
-                continue
-            if len(row) > len(header):
-                raise DataError(
-                    f"{file} row {number}: {len(row)} cells under a header of {len(header)}; "
-                    "remove the extra ones or quote text that holds commas"
-                )
-            for name in wanted:
-                place = header.index(name)
-                text = row[place].strip() if place < len(row) else ""
-                _check_cell(file, number, name, text, name in required)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} after row {number}: not UTF-8 text; save the file as UTF-8 CSV"
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"{file} after row {number}: broken CSV ({error})") from error
+        for place, name in enumerate(wanted):
+            position = header.index(name)
+            table[place] = [
+                float(text) if (text := cells[position].strip()) else math.nan for _, cells in chunk
+            ]
+    except (ValueError, IndexError):
+        _blame(file, chunk, header, wanted, required)
+        raise
+    lengths_differ = any(len(cells) != len(header) for _, cells in chunk)
+    not_finite = ~np.isfinite(table[: len(required)])  # the required columns come first
+    if lengths_differ or not_finite.any() or np.isinf(table).any():
+        _blame(file, chunk, header, wanted, required)
+    return table
 
 
-def _check_cell(file: Path, number: int, name: str, text: str, required: bool) -> None:
-    where = f"{file} row {number}, column {name!r}"
+def _blame(
+    file: Path,
+    chunk: Sequence[Record],
+    header: Sequence[str],
+    wanted: Sequence[str],
+    required: Sequence[str],
+) -> None:
+    """Raise for the first row or cell that cannot be used."""
+    for number, cells in chunk:
+        if len(cells) > len(header):
+            raise DataError(
+                f"{file} row {number}: {len(cells)} cells under a header of {len(header)} "
+                f"({','.join(cells)[:60]}); remove the extra ones, or quote text that holds commas"
+            )
+        if len(cells) < len(header):
+            raise DataError(
+                f"{file} row {number}, column {header[len(cells)]!r}: the row ends before it, with "
+                f"{len(cells)} cells under a header of {len(header)}; complete or drop the row"
+            )
+        for name in wanted:
+            text = cells[header.index(name)].strip()
+            _check_cell(f"{file} row {number}, column {name!r}", text, name in required)
+
+
+def _check_cell(where: str, text: str, required: bool) -> None:
     if not text:
         if required:
             raise DataError(f"{where}: the cell is empty; fill it in or drop the row")
@@ -182,7 +212,7 @@ def _check_cell(file: Path, number: int, name: str, text: str, required: bool) -
         value = float(text)
     except ValueError:
         raise DataError(
-            f"{where}: {text!r} is not a number; mend the cell or drop the row"
+            f"{where}: {text[:60]!r} is not a number; mend the cell or drop the row"
         ) from None
     if not math.isfinite(value) and (required or math.isinf(value)):
-        raise DataError(f"{where}: {text!r} is not finite; drop the row")
+        raise DataError(f"{where}: {text[:60]!r} is not finite; mend the cell or drop the row")

@@ -28,6 +28,7 @@ def draw_values(law: Law, seed: int, peak_lr: float) -> dict[str, float]:
     """Parameters inside a law's start ranges, for learning rates with that peak."""
     generator = np.random.default_rng(seed)
     scaled = {parameter.name: float(generator.uniform(0.5, 2.0)) for parameter in law.amplitudes}
+    scaled["L0"] += 2.0  # no drop makes a loss negative
     for parameter in law.shape:
         low, high = (parameter.support.free(end) for end in parameter.start)
         free = generator.uniform(low, high)

@@ -64,9 +64,9 @@ def fit(
     """
     began = time.perf_counter()
     chosen = get_law(law) if isinstance(law, str) else law
-    fitted_runs, warnings = _prepare(chosen, runs, from_step)
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
+    fitted_runs, warnings = _prepare(chosen, runs, from_step)
     unit = max(run.schedule.peak_lr for run in fitted_runs)
     problem = Problem.of(
         [chosen_steps(run.schedule.lr / unit, run.steps, facts=run.facts) for run in fitted_runs],

@@ -52,6 +52,10 @@ class Outcome:
     amplitudes: Array
 
 
+class _NotFinite(Exception):
+    """Leaves the solver when a Jacobian is not finite."""
+
+
 def _box(law: Law) -> tuple[Array, Array]:
     low = [parameter.support.free(parameter.bounds[0]) for parameter in law.shape]
     high = [parameter.support.free(parameter.bounds[1]) for parameter in law.shape]
@@ -120,13 +124,26 @@ def _solve_one(law: Law, problem: Problem, start: Array) -> Outcome:
             cache[key] = trial(problem, free)
         return cache[key]
 
+    def residual(free: Array) -> Array:
+        # in units of δ: the solver's absolute gradient tolerance then means the same anywhere
+        return np.asarray(evaluate(free).residual) / HUBER_DELTA
+
+    def jacobian(free: Array) -> Array:
+        slope = np.asarray(evaluate(free).jacobian) / HUBER_DELTA
+        if not np.isfinite(slope).all():
+            raise _NotFinite
+        return slope
+
     low, high = _box(law)
+    start = np.clip(start, low, high)
+    failed = Outcome(Status.NOT_FINITE, math.inf, start, np.zeros(len(law.amplitudes)))
+    if not np.isfinite(residual(start)).all():
+        return failed
     try:
         result = least_squares(
-            # in units of δ: the solver's absolute gradient tolerance then means the same anywhere
-            lambda free: np.asarray(evaluate(free).residual) / HUBER_DELTA,
-            np.clip(start, low, high),
-            jac=lambda free: np.asarray(evaluate(free).jacobian) / HUBER_DELTA,
+            residual,
+            start,
+            jac=jacobian,
             bounds=(low, high),
             x_scale="jac",
             ftol=1e-9,
@@ -134,8 +151,8 @@ def _solve_one(law: Law, problem: Problem, start: Array) -> Outcome:
             gtol=1e-7,
             max_nfev=MAX_EVALUATIONS,
         )
-    except ValueError:  # SciPy's word for residuals that are not finite
-        return Outcome(Status.NOT_FINITE, math.inf, start, np.zeros(len(law.amplitudes)))
+    except _NotFinite:
+        return failed
     status = Status.CONVERGED if result.status > 0 else Status.OUT_OF_EVALUATIONS
     end = evaluate(result.x)
     objective = 0.5 * float(np.sum(np.asarray(end.residual) ** 2))

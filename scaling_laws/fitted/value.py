@@ -67,7 +67,7 @@ class Range:
         low, high = self.peak_lr
         if not 0.99 * low <= schedule.peak_lr <= 1.01 * high:
             notes.append(f"peak LR {schedule.peak_lr:g} is outside the fitted {low:g} to {high:g}")
-        if schedule.steps > 1.01 * (self.steps + 1):
+        if schedule.steps > 1.05 * (self.steps + 1):
             notes.append(f"{schedule.steps} steps are more than the fitted {self.steps + 1}")
         end = float(schedule.lr[-1]) / schedule.peak_lr if schedule.peak_lr > 0 else 0.0
         if end < 0.5 * self.lowest_lr:

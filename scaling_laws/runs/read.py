@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -133,7 +134,7 @@ def read_run(
 
 def _select(selection: str) -> list[Path]:
     path = Path(selection)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, never an OSError
         files = sorted(path.glob("*.csv"))
         listed = _tables(path / "dataset.toml").get("runs", {})
         absent = sorted(set(listed) - {file.stem for file in files})
@@ -145,10 +146,10 @@ def _select(selection: str) -> list[Path]:
         if not files:
             raise DataError(f"{path}: no CSV file in this folder")
         return files
-    if path.suffix == ".csv" or path.exists():
+    if os.path.exists(path):
         return [path]
     folder, colon, names = selection.rpartition(":")
-    if colon and Path(folder).is_dir():
+    if colon and os.path.isdir(folder):
         known = sorted(file.stem for file in Path(folder).glob("*.csv"))
         chosen = [name.strip() for name in names.split(",") if name.strip()]
         if not chosen:
@@ -168,6 +169,8 @@ def _tables(manifest: Path) -> dict[str, Any]:
             tables = tomllib.load(stream)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{manifest}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise DataError(f"{manifest}: cannot be read: {error.strerror}") from error
     listed = tables.get("runs", {})
     if not isinstance(listed, dict) or not all(isinstance(run, dict) for run in listed.values()):
         raise DataError(f'{manifest}: runs must be tables, [runs."NAME"]')

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import ScheduleError, unknown_name
+from scaling_laws.tables import MAX_STEPS
 
 __all__ = ["Family", "Frame", "Key", "Schedule", "Shape", "end_between", "format_number", "warm_up"]
 
 Values = Mapping[str, Any]
-MAX_STEPS = 1_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def count(text: str) -> int:
     if value != int(value) or value < 0:
         raise ValueError("must be a whole number >= 0")
     if value > MAX_STEPS:
-        raise ValueError(f"is more than {MAX_STEPS:.0e} steps")
+        raise ValueError(f"is more than {MAX_STEPS:,} steps")
     return int(value)
 
 
@@ -238,7 +238,8 @@ def warm_up(values: Values, after: Callable[[NDArray[np.float64]], Any]) -> NDAr
 
 def end_between(free: Sequence[float], frame: Frame) -> dict[str, Any]:
     """Search the end LR: the first free number in [0, 1] runs from the lowest end to the peak."""
-    return {"end": frame.end_min + free[0] * (frame.peak - frame.end_min)}
+    end = frame.end_min + free[0] * (frame.peak - frame.end_min)
+    return {"end": min(end, frame.peak)}  # the sum may round to just above the peak
 
 
 def format_number(value: float) -> str:
