@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 def _exponential(x: Array, peak: float, end: float, power: float) -> Array:
-    return np.asarray(peak ** (1.0 - x) * end**x)
+    return np.asarray(peak * (end / peak) ** x)  # this form never rounds to above the peak
 
 
 # x in [0, 1) is the share of the cooldown done; each entry returns the learning rate.
@@ -86,7 +86,7 @@ def _cooldown(decay: str) -> Callable[[Sequence[float], Frame], dict[str, Any]]:
         start = frame.steps - max(1, round(free[0] * span))
         # the square spends half of the box below a quarter of the peak, where optima lie
         found = {
-            "end": lowest + free[1] ** 2 * (frame.peak - lowest),
+            "end": min(lowest + free[1] ** 2 * (frame.peak - lowest), frame.peak),
             "decay": decay,
             "decay_start": start,
         }

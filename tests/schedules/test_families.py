@@ -1,0 +1,116 @@
+"""Learning rates of every family at steps worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from scaling_laws.schedules import schedule
+
+# spec -> {step: learning rate}; cooldowns reach `end` at step `steps`, one past the last
+CLOSED_FORMS: dict[str, dict[int, float]] = {
+    "constant:peak=3e-4,steps=5": {0: 3e-4, 4: 3e-4},
+    "constant:peak=1,steps=6,warmup=4": {0: 0.0, 1: 1 / 3, 2: 2 / 3, 3: 1.0, 4: 1.0, 5: 1.0},
+    "constant:peak=1,steps=6,warmup=4,warmup_from=0.1": {0: 0.1, 1: 0.4, 2: 0.7, 3: 1.0, 5: 1.0},
+    "constant:peak=1,steps=3,warmup=1": {0: 0.0, 1: 1.0, 2: 1.0},
+    "cosine:peak=1,steps=8": {0: 1.0, 2: 0.5 + math.sqrt(0.125), 4: 0.5, 6: 0.5 - math.sqrt(0.125)},
+    "cosine:peak=1,end=0.2,steps=8": {0: 1.0, 4: 0.6},
+    "cosine:peak=1,steps=10,warmup=2": {0: 0.0, 1: 1.0, 2: 1.0, 6: 0.5},
+    "linear:peak=1,steps=4": {0: 1.0, 1: 0.75, 2: 0.5, 3: 0.25},
+    "linear:peak=1,end=0.2,steps=4": {0: 1.0, 1: 0.8, 2: 0.6, 3: 0.4},
+    "linear:peak=1,steps=6,warmup=2": {0: 0.0, 1: 1.0, 2: 1.0, 3: 0.75, 5: 0.25},
+    "wsd:peak=1,steps=10,decay_start=6": {0: 1.0, 6: 1.0, 7: 0.75, 8: 0.5, 9: 0.25},
+    "wsd:peak=1,end=0.2,steps=10,decay=linear,decay_start=6": {5: 1.0, 7: 0.8, 9: 0.4},
+    "wsd:peak=1,end=0.0625,steps=10,decay=exponential,decay_start=6": {
+        6: 1.0,
+        7: 0.5,
+        8: 0.25,
+        9: 0.125,
+    },
+    "wsd:peak=1,steps=10,decay=1-sqrt,decay_start=6": {6: 1.0, 7: 0.5, 9: 1 - math.sqrt(0.75)},
+    "wsd:peak=1,end=0.2,steps=10,decay=1-sqrt,decay_start=6": {7: 0.6},
+    "wsd:peak=1,steps=10,decay=cosine,decay_start=6": {6: 1.0, 8: 0.5, 9: 0.5 - math.sqrt(0.125)},
+    "wsd:peak=1,steps=10,decay=power,power=2,decay_start=6": {7: 0.5625, 8: 0.25, 9: 0.0625},
+    "wsd:peak=1,end=0.2,steps=10,decay=power,power=2,decay_start=6": {8: 0.4},
+    "wsd:peak=1,steps=10,warmup=2,decay_start=2": {0: 0.0, 1: 1.0, 2: 1.0, 6: 0.5, 9: 0.125},
+    "multistage:peak=1,steps=6,at=2/4,to=0.5/0.1": {0: 1.0, 1: 1.0, 2: 0.5, 3: 0.5, 4: 0.1, 5: 0.1},
+    "multistage:peak=1,steps=5,at=2,to=2,warmup=2": {0: 0.0, 1: 1.0, 2: 2.0, 4: 2.0},
+    "multistage:peak=1,steps=5,at=0/4,to=0.5/0": {0: 0.5, 3: 0.5, 4: 0.0},
+}
+
+
+@pytest.mark.parametrize("spec", CLOSED_FORMS)
+def test_closed_forms(spec: str) -> None:
+    plan = schedule(spec)
+    expected = CLOSED_FORMS[spec]
+    got = plan.lr[list(expected)]
+    np.testing.assert_allclose(got, list(expected.values()), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("spec", "end"),
+    [
+        ("cosine:peak=1,end=0.1,steps={steps}", 0.1),
+        ("linear:peak=1,end=0.1,steps={steps}", 0.1),
+        ("wsd:peak=1,end=0.1,steps={steps},decay=linear,decay_start=2", 0.1),
+        ("wsd:peak=1,end=0.1,steps={steps},decay=exponential,decay_start=2", 0.1),
+        ("wsd:peak=1,end=0.1,steps={steps},decay=cosine,decay_start=2", 0.1),
+        ("wsd:peak=1,end=0.1,steps={steps},decay=power,power=2,decay_start=2", 0.1),
+    ],
+)
+def test_end_is_reached_just_past_the_last_step(spec: str, end: float) -> None:
+    last = [float(schedule(spec.format(steps=steps)).lr[-1]) for steps in (50, 500, 5000)]
+    assert all(rate > end for rate in last)
+    assert last[0] > last[1] > last[2]
+    assert last[2] == pytest.approx(end, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "share", "start"),
+    [(100, "0.2", 80), (101, "0.2", 81), (10, "0.26", 7), (10, "0.24", 8), (50000, "0.994", 300)],
+)
+def test_decay_fraction_rounds_to_the_nearest_step(steps: int, share: str, start: int) -> None:
+    by_share = schedule(f"wsd:peak=1,steps={steps},decay_fraction={share}")
+    by_start = schedule(f"wsd:peak=1,steps={steps},decay_start={start}")
+    assert by_share == by_start
+    assert by_share.lr[start] == 1.0 > by_share.lr[start + 1]
+
+
+def test_linear_is_the_wsd_that_decays_at_once() -> None:
+    linear = schedule("linear:peak=1e-3,end=1e-4,steps=300,warmup=20")
+    wsd = schedule("wsd:peak=1e-3,end=1e-4,steps=300,warmup=20,decay_start=20")
+    np.testing.assert_allclose(linear.lr, wsd.lr, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "constant:peak=7e-4,steps=40,warmup={warmup}",
+        "cosine:peak=7e-4,steps=40,warmup={warmup}",
+        "linear:peak=7e-4,steps=40,warmup={warmup}",
+        "wsd:peak=7e-4,steps=40,warmup={warmup},decay_fraction=0.2",
+        "multistage:peak=7e-4,steps=40,warmup={warmup},at=30,to=1e-4",
+    ],
+)
+@pytest.mark.parametrize("warmup", [0, 2, 3, 17])
+def test_warm_up_is_inclusive_and_read_back(spec: str, warmup: int) -> None:
+    plan = schedule(spec.format(warmup=warmup))
+    np.testing.assert_array_equal(plan.lr[:warmup], np.linspace(0.0, 7e-4, warmup))
+    assert plan.lr[warmup] == 7e-4
+    assert plan.warmup == warmup
+
+
+@pytest.mark.parametrize(
+    ("spec", "warmup"),
+    [
+        ("constant:peak=1,steps=1", 0),
+        ("linear:peak=1,steps=9", 0),
+        ("constant:peak=1,steps=9,warmup=1", 2),  # 0, peak, peak, ...: the same rates as warmup=2
+        ("multistage:peak=1,steps=9,at=4,to=2", 0),  # a later rise is no warm-up
+        ("constant:peak=1,steps=3,warmup=2,warmup_from=1", 0),  # flat
+    ],
+)
+def test_warm_up_of_corner_cases(spec: str, warmup: int) -> None:
+    assert schedule(spec).warmup == warmup

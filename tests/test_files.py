@@ -1,0 +1,88 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from scaling_laws import files
+from scaling_laws.errors import OutputError
+from scaling_laws.files import check_writable, write_bytes, write_text, write_with
+
+
+def test_text_is_utf8_with_unix_line_ends(tmp_path: Path) -> None:
+    target = write_text(tmp_path / "a.txt", "größe\nß\n")
+    assert target.read_bytes() == "größe\nß\n".encode()
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    write_bytes(target, b"old and longer")
+    write_bytes(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    written = write_text(tmp_path / "written", "")
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("boom")])
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, error: Exception) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise error
+
+    expected = OutputError if isinstance(error, OSError) else RuntimeError
+    with pytest.raises(expected, match=str(error.args[-1])):
+        write_with(target, write)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:
+    seen: list[Path] = []
+    write_with(tmp_path / "figure.png", lambda temporary: (seen.append(temporary), None)[1])
+    assert seen[0].suffix == ".png"
+    assert seen[0].parent == tmp_path
+    assert (tmp_path / "figure.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (".", "is a folder; give the name of a file"),
+        ("missing/a.txt", "missing does not exist; create it"),
+        ("plain/a.txt", "plain does not exist; create it"),
+        ("x" * 300, "cannot write .*name too long"),
+    ],
+)
+def test_bad_targets(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "plain").write_text("a file, not a folder")
+    with pytest.raises(OutputError, match=f"(?i){message}"):
+        write_text(tmp_path / name, "content")
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # root may write anywhere, so the answer is faked rather than the folder
+    monkeypatch.setattr(files.os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(OutputError, match="is not writable"):
+        check_writable(tmp_path / "a.txt")
+
+
+def test_overwriting_can_be_refused(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    assert check_writable(str(target), overwrite=False) == target
+    target.write_text("old")
+    assert check_writable(target) == target
+    with pytest.raises(OutputError, match="exists already"):
+        check_writable(target, overwrite=False)
