@@ -44,7 +44,11 @@ def to_document(fitted: FittedLaw) -> dict[str, Any]:
         record = fitted.record
         document["fit"] = {
             **vars(record),
-            "runs": {name: dict(values) for name, values in record.runs.items()},
+            # a measure that is not defined (R2 of a constant loss) is null: JSON has no NaN
+            "runs": {
+                name: {key: value if math.isfinite(value) else None for key, value in run.items()}
+                for name, run in record.runs.items()
+            },
             "sources": dict(record.sources),
             "warnings": list(record.warnings),
         }
@@ -78,13 +82,21 @@ def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
             )
             if covered
             else None,
-            FitRecord(**{**record, "warnings": tuple(record["warnings"])}) if record else None,
+            _record(record) if record else None,
             document.get("facts", {}),
         )
     except LawError as error:
         raise LawFileError(f"{where}: {error}") from error
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise LawFileError(f"{where}: a damaged law file ({error!r})") from error
+
+
+def _record(values: Mapping[str, Any]) -> FitRecord:
+    runs = {
+        name: {key: math.nan if value is None else value for key, value in run.items()}
+        for name, run in values["runs"].items()
+    }
+    return FitRecord(**{**values, "runs": runs, "warnings": tuple(values["warnings"])})
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def save_law(fitted: FittedLaw, path: Path | str) -> Path:
     Raises:
         OutputError: if it cannot be written.
     """
-    text = json.dumps(to_document(fitted), indent=1, ensure_ascii=False, allow_nan=True)
+    text = json.dumps(to_document(fitted), indent=1, ensure_ascii=False, allow_nan=False)
     return write_text(path, text + "\n")
 
 

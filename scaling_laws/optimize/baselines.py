@@ -25,7 +25,7 @@ def baseline_specs(frame: Frame) -> list[str]:
 
     choices: list[tuple[str, dict[str, Any]]] = [
         ("constant", {}),
-        ("cosine", {"end": max(low, 0.1 * frame.peak)}),
+        ("cosine", {"end": max(low, float(f"{0.1 * frame.peak:.6g}"))}),
         ("cosine", {"end": low}),
         ("linear", {"end": low}),
         ("wsd", cooldown(0.1, decay="linear")),

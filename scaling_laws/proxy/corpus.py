@@ -71,10 +71,7 @@ def load_corpus(name: str) -> Corpus:
         if colon and not (seed.isascii() and seed.isdigit()):
             raise ProxyError(f"corpus {name!r}: {seed!r} is not a seed; write synthetic:7, say")
         return _synthetic(name, int(seed or 0))
-    if name == "stdlib":
-        files = _standard_library()
-    else:
-        files = _files(name)
+    files = _standard_library() if name == "stdlib" else _files(name)
     texts = list(_distinct(name, files))
     if len(texts) == 1:
         start = len(texts[0]) - round(HELD_OUT * len(texts[0]))

@@ -36,7 +36,7 @@ def initialize(key: jax.Array, size: Size) -> Parameters:
 
     def matrix(index: int, inputs: int, outputs: int, scale: float = 1.0) -> jax.Array:
         draw = jax.random.normal(jax.random.fold_in(key, index), (inputs, outputs), jnp.float32)
-        return draw * (scale * inputs**-0.5)
+        return draw * float(scale * inputs**-0.5)
 
     def gain(count: int) -> jax.Array:
         return jnp.ones(count, jnp.float32)
@@ -66,7 +66,8 @@ def initialize(key: jax.Array, size: Size) -> Parameters:
 
 def is_matrix(parameters: Parameters) -> Parameters:
     """True for matrices, which decay, and False for gains, which do not; same nesting."""
-    return jax.tree.map(lambda leaf: leaf.ndim == 2, parameters)
+    mask: Parameters = jax.tree.map(lambda leaf: leaf.ndim == 2, parameters)
+    return mask
 
 
 def apply(parameters: Parameters, tokens: jax.Array, size: Size) -> jax.Array:
@@ -147,4 +148,5 @@ def _attention(
     seen = jnp.tril(jnp.ones((1, 1, length, length), dtype=bool))
     weight = jax.nn.softmax(jnp.where(seen, score, -jnp.inf), axis=-1)
     mixed = jnp.einsum("bhqk,bkhd->bqhd", weight, split("value"))
-    return jnp.reshape(mixed, (batch, length, width)) @ block["attention_out"]
+    out: jax.Array = jnp.reshape(mixed, (batch, length, width)) @ block["attention_out"]
+    return out

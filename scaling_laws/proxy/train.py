@@ -132,21 +132,23 @@ def train(config: ProxyConfig, progress: Progress | None = None) -> Curve:
     weight_decay = jnp.asarray(config.weight_decay, jnp.float32)
     state = _start(jax.random.fold_in(key, 0), size)
     batches = jax.random.fold_in(key, 1)
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for first in range(0, len(lr), config.every):
         last = min(first + config.every, len(lr)) - 1
         steps = jnp.arange(first, last + 1, dtype=jnp.uint32)
         rates = jnp.asarray(lr[first : last + 1], jnp.float32)
         state, losses, norms = _updates(state, rates, steps, tokens, batches, weight_decay, size)
-        loss, param_norm = _measure(state.parameters, held_out, size)
-        _check(config, first, np.asarray(losses), float(loss))
-        mean_loss = float(np.asarray(losses, np.float64).mean())
-        mean_norm = float(np.asarray(norms, np.float64).mean())
-        rows.append((last, lr[last], float(loss), mean_loss, mean_norm, float(param_norm)))
+        measured, weight_norm = (float(x) for x in _measure(state.parameters, held_out, size))
+        _check(config, first, np.asarray(losses), measured)
+        means = (float(np.asarray(each, np.float64).mean()) for each in (losses, norms))
+        rows.append((last, lr[last], measured, *means, weight_norm))
         if progress is not None:
-            progress(last, float(loss))
-    step, *columns = (np.array(column) for column in zip(*rows, strict=True))
-    return Curve(step.astype(np.int64), *columns, seconds=time.perf_counter() - begin)
+            progress(last, measured)
+    step, rate, loss, train_loss, grad_norm, param_norm = np.array(rows, dtype=np.float64).T
+    seconds = time.perf_counter() - begin
+    return Curve(
+        step.astype(np.int64), rate, loss, train_loss, grad_norm, param_norm, seconds=seconds
+    )
 
 
 def validation_windows(corpus: Corpus, size: Size) -> NDArray[np.uint8]:
@@ -161,7 +163,9 @@ def validation_windows(corpus: Corpus, size: Size) -> NDArray[np.uint8]:
     chunk = min(EVALUATION_BATCH, count)
     count -= count % chunk
     starts = np.linspace(0, room, count).astype(np.int64)
-    windows = corpus.validation[starts[:, None] + np.arange(size.context + 1)[None, :]]
+    windows: NDArray[np.uint8] = corpus.validation[
+        starts[:, None] + np.arange(size.context + 1)[None, :]
+    ]
     return windows.reshape(-1, chunk, size.context + 1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -60,7 +62,7 @@ def test_rates_of_zero_for_long_and_back() -> None:
 def test_exponential_kernel_equals_the_recurrence() -> None:
     lr, decay = SCHEDULES["wsd"], 0.97
     momentum, area, areas = 0.0, 0.0, [0.0]
-    for before, after in zip(lr[:-1], lr[1:], strict=True):
+    for before, after in itertools.pairwise(lr):
         momentum = decay * momentum + (before - after)
         area += momentum
         areas.append(area)

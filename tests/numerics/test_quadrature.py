@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,7 +46,7 @@ def test_compress_keeps_each_gap_s_total(name: str) -> None:
     position, weight = compress(lr, points)
     change = changes(lr)
     edges = np.concatenate([[-1], points])
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (position > low) & (position <= high)
         assert weight[inside].sum() == pytest.approx(change[low + 1 : high + 1].sum(), abs=1e-15)
 

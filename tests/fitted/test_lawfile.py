@@ -1,0 +1,115 @@
+"""Law files: exact round trips, clear refusals, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaling_laws.errors import LawFileError, OutputError
+from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty, load_law, save_law
+from scaling_laws.fitted.lawfile import from_document, to_document
+from scaling_laws.laws import LAWS, Law, get_law
+from tests.helpers import draw_values
+
+RECORD = FitRecord(
+    objective=1.25e-4,
+    huber_delta=1e-3,
+    n_points=12,
+    starts=4,
+    starts_at_best=3,
+    seconds=0.5,
+    seed=1,
+    from_step=100,
+    runs={"a": {"n": 12, "mae": 0.001, "r2": math.nan, "final_error": -0.002}},
+    sources={"a": "data/a.csv"},
+    warnings=("beta ended on its bound",),
+)
+
+
+def full(law: Law, params: dict[str, float]) -> FittedLaw:
+    return FittedLaw(
+        law,
+        params,
+        Uncertainty("leave_one_run_out", 0.0021, 3),
+        Range((1e-4, 1e-3), 24000, 0.1),
+        RECORD,
+        {"weight_decay": 0.1},
+    )
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_round_trip_is_exact(law: Law, tmp_path: Path) -> None:
+    fitted = full(law, draw_values(law, 0, 3e-4))
+    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    assert again.law is law
+    assert dict(again.params) == dict(fitted.params)
+    assert (again.uncertainty, again.range) == (fitted.uncertainty, fitted.range)
+    assert dict(again.facts) == {"weight_decay": 0.1}
+    assert again.record is not None
+    assert math.isnan(again.record.runs["a"].pop("r2"))  # type: ignore[attr-defined]
+    assert again.record.warnings == RECORD.warnings and again.record.from_step == 100
+
+
+@given(st.floats(min_value=5e-324, max_value=1.7e308, allow_nan=False))
+def test_every_number_survives(value: float) -> None:
+    fitted = FittedLaw.of("power", {"L0": value, "A": 0.0, "alpha": value})
+    document = json.loads(json.dumps(to_document(fitted)))
+    assert dict(from_document(document).params) == dict(fitted.params)
+
+
+def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
+    fitted = full(get_law("lr_annealing"), draw_values(get_law("lr_annealing"), 0, 3e-4))
+    document = json.loads(save_law(fitted, tmp_path / "law.json").read_text())
+    assert document["format"] == "scaling-laws law" and document["version"] == 1
+    assert document["units"]["decay"] == "1 per optimizer step"
+    assert "per optimizer step" in document["conventions"]
+    assert document["fit"]["runs"]["a"]["r2"] is None
+
+
+DAMAGE = {
+    "not an object": (lambda d: [d], "not a law file"),
+    "another format": (lambda d: {**d, "format": "x"}, "not a law file"),
+    "newer": (lambda d: {**d, "version": 2}, "version 2; this program reads up to 1"),
+    "unknown law": (lambda d: {**d, "law": "powr"}, "did you mean 'power'"),
+    "missing parameter": (lambda d: {**d, "params": {"L0": 1.0, "A": 1.0}}, "'alpha' is missing"),
+    "unknown parameter": (lambda d: {**d, "params": {**d["params"], "beta": 1}}, "'beta'"),
+    "negative": (lambda d: {**d, "params": {**d["params"], "alpha": -1.0}}, "alpha=-1.0 must be"),
+    "text": (lambda d: {**d, "params": {**d["params"], "alpha": "1"}}, "alpha is '1'"),
+    "no params": (lambda d: {k: v for k, v in d.items() if k != "params"}, "damaged"),
+    "uncertainty": (lambda d: {**d, "uncertainty": {"method": "x"}}, "damaged"),
+    "range": (lambda d: {**d, "range": {"peak_lr": [1.0]}}, "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_files_are_refused(name: str, tmp_path: Path) -> None:
+    change, words = DAMAGE[name]
+    document = to_document(FittedLaw.of("power", {"L0": 1.0, "A": 1.0, "alpha": 0.5}))
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(change(document)))
+    with pytest.raises(LawFileError, match=r"law\.json") as caught:
+        load_law(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "no such file"), ("{\n'a'", "line 2: not JSON"), ("\x00", "not JSON")],
+)
+def test_what_is_no_json(content: str | None, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "law.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(LawFileError, match=words):
+        load_law(path)
+
+
+def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist"):
+        save_law(FittedLaw.of("power", {"L0": 1, "A": 1, "alpha": 1}), tmp_path / "no" / "law.json")
+    assert list(tmp_path.iterdir()) == []

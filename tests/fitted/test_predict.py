@@ -1,0 +1,75 @@
+"""Predictions: conventions, intervals, refusals."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from scaling_laws.errors import LawError, ScheduleError
+from scaling_laws.fitted import FittedLaw, Uncertainty, predict
+from scaling_laws.laws import get_law
+from scaling_laws.schedules import schedule
+
+POWER = {"L0": 2.0, "A": 0.5, "alpha": 0.5}
+SPEC = "linear:peak=1e-3,steps=100"
+
+
+def test_a_loss_at_step_s_has_seen_updates_0_to_s() -> None:
+    plan = schedule(SPEC)
+    losses = FittedLaw.of("power", POWER).predict(plan)
+    expected = 2.0 + 0.5 * np.array([plan.lr[: step + 1].sum() for step in range(100)]) ** -0.5
+    np.testing.assert_allclose(losses, expected, rtol=1e-13)
+
+
+def test_behaves_as_its_losses() -> None:
+    prediction = FittedLaw.of("power", POWER).predict(SPEC, [0, 50, 99])
+    assert len(prediction) == 3 and prediction.steps.tolist() == [0, 50, 99]
+    assert list(prediction) == np.asarray(prediction).tolist() == prediction.loss.tolist()
+    assert prediction[-1] == prediction.final_loss
+    assert prediction.loss.dtype == np.float64
+
+
+def test_predicting_changes_no_jax_setting() -> None:
+    predict(FittedLaw.of("power", POWER), SPEC)
+    assert not jax.config.jax_enable_x64
+
+
+def test_interval_holds_the_loss_and_widens_with_the_level() -> None:
+    law = FittedLaw(get_law("power"), POWER, Uncertainty("leave_one_run_out", 0.01, 3))
+    prediction = law.predict(SPEC, [10, 99])
+    low, high = prediction.interval(0.9)
+    # Student t with 3 degrees of freedom: 2.3534 at 95 %
+    np.testing.assert_allclose(high / prediction.loss, np.exp(2.3533634 * 0.01), rtol=1e-6)
+    np.testing.assert_allclose(low * high, prediction.loss**2, rtol=1e-12)
+    assert (prediction.interval(0.99)[1] > high).all()
+    for level in (0.0, 1.0, 90):
+        with pytest.raises(LawError, match=r"between 0 and 1, e\.g\. 0\.9"):
+            prediction.interval(level)
+
+
+def test_given_parameters_have_no_interval() -> None:
+    with pytest.raises(LawError, match="given, not fitted"):
+        FittedLaw.of("power", POWER).predict(SPEC).interval()
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [([100], "step 100 is not in 0..99"), ([-1], "step -1"), ([], "non-empty")],
+)
+def test_steps_outside_the_schedule(steps: list[int], words: str) -> None:
+    with pytest.raises(ScheduleError, match=words):
+        FittedLaw.of("power", POWER).predict(SPEC, steps)
+
+
+def test_summary_says_what_matters() -> None:
+    text = FittedLaw.of("power", POWER).summary()
+    assert "given, not fitted" in text
+    for name in POWER:
+        assert f"  {name}" in text
+
+
+def test_params_cannot_be_changed() -> None:
+    law = FittedLaw.of("power", POWER)
+    with pytest.raises(TypeError):
+        law.params["L0"] = 3.0  # type: ignore[index]
