@@ -17,17 +17,9 @@ from scaling_laws.fitted.predict import compiled_loss
 from scaling_laws.laws import get_law
 from scaling_laws.numerics.history import every_step, last_step
 from scaling_laws.schedules import schedule
+from tests.published import MULTI_POWER_25M as PARAMS
 
 HERE = Path(__file__).resolve().parent
-PARAMS = {  # published, 25M
-    "L0": 3.04045406,
-    "A": 0.52468604,
-    "alpha": 0.50786857,
-    "B": 363.78751622,
-    "C": 2.06560812,
-    "beta": 0.58279013,
-    "gamma": 0.64142257,
-}
 
 
 def dense(lr: np.ndarray, steps: np.ndarray) -> np.ndarray:

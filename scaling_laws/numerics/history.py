@@ -76,10 +76,6 @@ def bucket(size: int) -> int:
     return -(-size // quarter) * quarter
 
 
-def _clock(lr: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.cumsum(lr)
-
-
 def _pad(row: NDArray[np.float64], width: int, fill: float) -> NDArray[np.float64]:
     """Cut a row into lines of `width`, the last one filled up."""
     lines = -(-len(row) // width)
@@ -138,7 +134,7 @@ def every_step(
     padded = np.concatenate([lr, np.zeros(size - len(lr))])
     change = changes(padded)
     change[len(lr) :] = 0.0
-    clock = _clock(padded)
+    clock = np.cumsum(padded)
     index = np.arange(size, dtype=np.float64)
     point_clock = _pad(clock, block, float(clock[-1]))
     event_clock = _pad(clock - padded, block, float(clock[-1]))
@@ -199,7 +195,7 @@ def chosen_steps(
     Returns:
         A history whose points, flattened, are `points` in order; further entries are padding.
     """
-    clock = _clock(lr)
+    clock = np.cumsum(lr)
     position, weight = compress(lr, points, nodes=nodes, first=first)
     every = np.arange(len(lr), dtype=np.float64)
     event_clock = np.interp(position, every, clock - lr)
