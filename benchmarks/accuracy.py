@@ -1,4 +1,7 @@
-"""Fit every law to a few runs of each set, test it on the others, and write `accuracy.md`."""
+"""Fit every law to a few runs of each set and test it on the others.
+
+Writes `accuracy.md` and, when all sets are at hand, the table of laws in `README.md`.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,27 @@ def _cells(values: Mapping[str, float]) -> str:
     return " | ".join([*cells, f"{values['final_error']:+.5f}", f"{values['coverage_90']:.2f}"])
 
 
+def _readme(scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Put the table of laws into README.md, between its two markers."""
+    path = HERE.parent / "README.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition("<!-- laws -->\n")
+    _, _, after = rest.partition("<!-- /laws -->")
+    sets = list(scores)
+    rows = [
+        f"| law | loss | parameters | {' | '.join(f'PredE {name}' for name in sets)} |",
+        "|---|---|---|" + "---|" * len(sets),
+    ]
+    for law in LAWS:
+        cells = " | ".join(f"{scores[name][law.name]:.5f}" for name in sets)
+        formula = law.formula.replace("|", "\\|")
+        rows.append(f"| `{law.name}` | {formula} | {len(law.parameters)} | {cells} |")
+    table = "\n".join(rows)
+    write_text(path, f"{before}<!-- laws -->\n{table}\n<!-- /laws -->{after}")
+
+
 def main() -> None:
-    """Measure and write the table."""
+    """Measure and write the tables."""
+    scores: dict[str, dict[str, float]] = {}
     lines = [
         "# Accuracy",
         "",
@@ -90,9 +112,12 @@ def main() -> None:
                 f"| {record.seconds:.1f} | {searched:.1f} | {best.final_loss:.5f} "
                 f"| {min(best.baselines.values()):.5f} |"
             )
+            scores.setdefault(name, {})[law.name] = result.mean["pred_e"]
             print(name, law.name, f"PredE {result.mean['pred_e']:.5f}", flush=True)
         lines += fits + table
     write_text(HERE / "accuracy.md", "\n".join(lines) + "\n")
+    if len(scores) == len(PROTOCOLS):
+        _readme(scores)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scaling_laws.errors import OutputError
 
-__all__ = ["check_writable", "write_bytes", "write_text", "write_with"]
+__all__ = ["check_folder", "check_writable", "write_bytes", "write_text", "write_with"]
 
 
 def check_writable(path: Path | str, *, overwrite: bool = True) -> Path:
@@ -38,6 +38,22 @@ def check_writable(path: Path | str, *, overwrite: bool = True) -> Path:
     if not os.access(parent, os.W_OK):
         raise OutputError(f"cannot write {target}: the folder {parent} is not writable")
     return target
+
+
+def check_folder(path: Path | str) -> Path:
+    """Fail before the work, not after it, if `path` cannot be made a folder to write files in.
+
+    Raises:
+        OutputError: if it, or what it would be made in, is a file or not writable.
+    """
+    folder = nearest = Path(path)
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):
+        raise OutputError(f"cannot write to {folder}: {nearest} is not a folder; give a folder")
+    if not os.access(nearest, os.W_OK):
+        raise OutputError(f"cannot write to {folder}: the folder {nearest} is not writable")
+    return folder
 
 
 def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ What a learning-rate schedule will cost in loss, before the compute is spent.
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog="scaling-laws",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,8 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 on bad usage or bad input (one message on standard error).
     """
-    parsed = build_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a formula's Σ must not end in a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        parsed = build_parser().parse_args(arguments)
         result = parsed.run(parsed)
         common.end_progress()
         if parsed.json:

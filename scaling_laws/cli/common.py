@@ -7,15 +7,19 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from scaling_laws.errors import UsageError
 
 if TYPE_CHECKING:
     from scaling_laws.runs import Run
 
 __all__ = [
+    "Parser",
     "Verbs",
     "add_common",
     "add_run_arguments",
+    "add_run_options",
     "clean",
     "interval_text",
     "read_runs",
@@ -26,6 +30,14 @@ __all__ = [
 Verbs = Any  # argparse's subparsers object has no public type
 
 
+class Parser(argparse.ArgumentParser):
+    """Bad usage is reported as all bad input is: one message, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
 def add_common(parser: argparse.ArgumentParser) -> None:
     """The arguments of every verb."""
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
@@ -34,13 +46,16 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def whole(text: str) -> int:
     """A whole number >= 0."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} must be >= 0")
     return value
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, *, from_step: bool = True) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, and what their files do not say."""
     parser.add_argument(
         "runs",
@@ -48,6 +63,11 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, from_step: bool = True
         metavar="RUNS",
         help="a folder of CSV files, FOLDER:name1,name2, or one CSV file",
     )
+    add_run_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What the files of runs do not say, and which points to leave out."""
     group = parser.add_argument_group("runs without a schedule in dataset.toml")
     group.add_argument("--warmup", type=whole, metavar="STEPS", help="linear warm-up steps")
     group.add_argument(
@@ -56,30 +76,21 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, from_step: bool = True
     facts = parser.add_argument_group("facts that override dataset.toml")
     facts.add_argument("--model-params", type=float, metavar="N", help="parameters of the model")
     facts.add_argument("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
-    if from_step:
-        parser.add_argument(
-            "--from-step",
-            type=whole,
-            default=0,
-            metavar="N",
-            help="leave out points before step N (default 0)",
-        )
+    parser.add_argument(
+        "--from-step",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="leave out points before step N (default 0)",
+    )
 
 
 def read_runs(arguments: argparse.Namespace) -> dict[str, Run]:
     """The runs that the arguments of `add_run_arguments` name."""
-    from scaling_laws.errors import UsageError
     from scaling_laws.runs import FACTS, load_runs
 
-    facts = {}
-    for fact, smallest in FACTS.items():
-        value = getattr(arguments, fact, None)
-        if value is None:
-            continue
-        if not (math.isfinite(value) and value >= smallest):
-            flag = "--" + fact.replace("_", "-")
-            raise UsageError(f"{flag} {value:g} must be a number >= {smallest:g}")
-        facts[fact] = value
+    given = {fact: getattr(arguments, fact, None) for fact in FACTS}
+    facts = {fact: value for fact, value in given.items() if value is not None}
     return load_runs(
         *arguments.runs, warmup=arguments.warmup, between=arguments.between, facts=facts
     )
@@ -119,7 +130,7 @@ def clean(value: Any) -> Any:
 
 def write_json(result: Mapping[str, Any]) -> None:
     """One JSON object on standard output."""
-    sys.stdout.write(json.dumps(clean(result), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(clean(result), allow_nan=False) + "\n")
 
 
 def interval_text(interval: Any) -> str:

@@ -7,7 +7,6 @@ a law file, a schedule and a figure.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_laws.cli import common, evaluate, optimize
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "render", "run"]
 
+FILES = {"law": "law.json", "schedule": "schedule.csv", "figure": "figure.png"}
+
 
 def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
@@ -27,15 +28,13 @@ def add_parser(verbs: common.Verbs) -> None:
         description="Fit a law to some runs of a set, predict the others, search for a better "
         "schedule; write law.json, schedule.csv and figure.png.",
     )
-    parser.add_argument("set", metavar="SET", help="folder of runs, e.g. data/proxy_nano")
+    parser.add_argument("runs", nargs=1, metavar="SET", help="folder of runs, e.g. data/proxy_nano")
     parser.add_argument(
         "--fit", required=True, metavar="NAMES", help="runs to fit, separated by commas"
     )
     parser.add_argument("--test", metavar="NAMES", help="runs to predict (default: all the others)")
     parser.add_argument("--law", default=DEFAULT_LAW, help=f"law (default {DEFAULT_LAW})")
-    parser.add_argument(
-        "--from-step", type=common.whole, default=0, metavar="N", help="leave out earlier points"
-    )
+    common.add_run_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
@@ -54,22 +53,25 @@ def _choose(runs: dict[str, Run], names: str) -> dict[str, Run]:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all of it; everything is written at the end."""
     from scaling_laws.errors import OutputError, UsageError
+    from scaling_laws.files import check_folder, check_writable
     from scaling_laws.laws import get_law
-    from scaling_laws.runs import load_runs
 
-    out = Path(arguments.out)
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"--out {out} is a file; give a folder")
+    out = check_folder(arguments.out)
+    if out.is_dir():
+        for name in FILES.values():
+            check_writable(out / name)
     law = get_law(arguments.law)
-    runs = load_runs(arguments.set)
+    runs = common.read_runs(arguments)
     fit_runs = _choose(runs, arguments.fit)
     others = {name: each for name, each in runs.items() if name not in fit_runs}
-    held_out = _choose(runs, arguments.test) if arguments.test else others
+    held_out = others if arguments.test is None else _choose(runs, arguments.test)
     both = sorted(set(fit_runs) & set(held_out))
     if both:
         raise UsageError(f"run {both[0]!r} is in both --fit and --test; a test must be unseen")
+    if not fit_runs:
+        raise UsageError(f"--fit {arguments.fit!r} names no run; known: {', '.join(runs)}")
     if not held_out:
-        raise UsageError("--fit takes all runs; leave at least one out to predict")
+        raise UsageError("no run is left to predict; leave at least one out of --fit")
 
     from scaling_laws.evaluate import evaluate as measure
     from scaling_laws.fit import fit
@@ -104,9 +106,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     except OSError as error:
         raise OutputError(f"cannot make the folder {out}: {error.strerror}") from error
     files = {
-        "law": str(save_law(fitted, out / "law.json")),
-        "schedule": str(write_schedule(out / "schedule.csv", best.schedule)),
-        "figure": str(save_figure(figure, out / "figure.png")),
+        "law": str(save_law(fitted, out / FILES["law"])),
+        "schedule": str(write_schedule(out / FILES["schedule"], best.schedule)),
+        "figure": str(save_figure(figure, out / FILES["figure"])),
     }
     return {
         "law": law.name,

@@ -76,14 +76,10 @@ def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
         return FittedLaw(
             law,
             document["params"],
-            Uncertainty(**_numbers(uncertainty)) if uncertainty else None,
-            Range(
-                **{**_numbers(covered), "peak_lr": (covered["peak_lr"][0], covered["peak_lr"][1])}
-            )
-            if covered
-            else None,
+            _uncertainty(uncertainty) if uncertainty else None,
+            _range(covered) if covered else None,
             _record(record) if record else None,
-            document.get("facts", {}),
+            {name: _number(name, value) for name, value in document.get("facts", {}).items()},
         )
     except LawError as error:
         raise LawFileError(f"{where}: {error}") from error
@@ -99,11 +95,23 @@ def _record(values: Mapping[str, Any]) -> FitRecord:
     return FitRecord(**{**values, "runs": runs, "warnings": tuple(values["warnings"])})
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{name} is {value}")
-    return dict(values)
+def _uncertainty(values: Mapping[str, Any]) -> Uncertainty:
+    error, folds = _number("log_error", values["log_error"]), _number("folds", values["folds"])
+    if error < 0 or folds < 1:
+        raise ValueError(f"log_error={error} must be >= 0 and folds={folds} >= 1")
+    return Uncertainty(str(values["method"]), error, int(folds))
+
+
+def _range(values: Mapping[str, Any]) -> Range:
+    low, high = (_number("peak_lr", value) for value in values["peak_lr"])
+    steps, lowest = _number("steps", values["steps"]), _number("lowest_lr", values["lowest_lr"])
+    return Range((low, high), int(steps), lowest)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}, not a finite number")
+    return float(value)
 
 
 def save_law(fitted: FittedLaw, path: Path | str) -> Path:

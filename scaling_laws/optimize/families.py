@@ -16,6 +16,7 @@ from scaling_laws.schedules import FAMILIES, Family, Frame, Schedule, Shape, for
 __all__ = ["Tuned", "tune_families"]
 
 FinalLoss = Callable[[NDArray[np.float64]], float]
+RATES = frozenset({"end", "to"})  # keys of specs that hold learning rates
 SAMPLES = 5  # as a power of two: points of a shape's box tried before the local search
 
 
@@ -44,9 +45,10 @@ def tune_families(frame: Frame, final_loss: FinalLoss, seed: int) -> list[Tuned]
 
 
 def _values(shape: Shape, frame: Frame, free: NDArray[np.float64]) -> dict[str, Any]:
-    common = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup}
     found = {key: _short(value) for key, value in shape.values(free.tolist(), frame).items()}
-    return {**common, **found}
+    for key in RATES & set(found):  # rounding must not leave the frame
+        found[key] = _within(found[key], frame)
+    return {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **found}
 
 
 def _short(value: Any) -> Any:
@@ -54,6 +56,12 @@ def _short(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_short(item) for item in value)
     return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _within(rate: Any, frame: Frame) -> Any:
+    if isinstance(rate, tuple):
+        return tuple(_within(item, frame) for item in rate)
+    return min(max(rate, frame.end_min), frame.peak)
 
 
 def _tune(family: Family, shape: Shape, frame: Frame, final_loss: FinalLoss, seed: int) -> Tuned:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
+import re
 import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ __all__ = ["Corpus", "load_corpus", "markov_entropy", "markov_source"]
 
 Bytes = NDArray[np.uint8]
 HELD_OUT = 0.05  # share of the bytes kept for validation
+HELD_OUT_MOST = 0.25  # the largest share that whole files may take of them
 MAX_BYTES = 1 << 30  # positions are 32-bit, and the text is held in memory
 EXCLUDED = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test"})
 SYNTHETIC_SYMBOLS = 64
@@ -27,7 +30,7 @@ SYNTHETIC_LENGTH = 4096
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text in two parts that share no file.
+    """A text in two parts that do not overlap.
 
     Attributes:
         name: what was asked for: ``stdlib``, ``synthetic`` or a path.
@@ -35,6 +38,9 @@ class Corpus:
         validation: bytes held out, of shape (validation bytes,), uint8, read-only.
         entropy_rate: nats per byte that no model can beat, where it is known.
         digest: ``sha256:...`` of both parts.
+
+    Raises:
+        ProxyError: if a part is no row of uint8.
     """
 
     name: str
@@ -46,6 +52,10 @@ class Corpus:
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
         for part in (self.train, self.validation):
+            if part.dtype != np.uint8 or part.ndim != 1:
+                raise ProxyError(
+                    f"corpus {self.name!r}: a part is a row of uint8, not {part.dtype} {part.shape}"
+                )
             part.flags.writeable = False
             digest.update(part.size.to_bytes(8, "little"))
             digest.update(part.tobytes())
@@ -61,22 +71,20 @@ def load_corpus(name: str) -> Corpus:
             else: a file, a folder or a glob pattern (a folder called stdlib is ``./stdlib``).
 
     Returns:
-        The corpus; the same bytes give the same split, whatever the files are called.
+        The corpus. What is held out depends on the contents of the files, not on their names:
+        whole files while they suffice, else (one file, or one that outweighs the rest) the end of
+        the text.
 
     Raises:
         ProxyError: if the path matches nothing, cannot be read or holds too little or too much.
     """
     word, colon, seed = name.partition(":")
     if word == "synthetic":
-        if colon and not (seed.isascii() and seed.isdigit()):
+        if colon and not re.fullmatch("[0-9]{1,18}", seed):
             raise ProxyError(f"corpus {name!r}: {seed!r} is not a seed; write synthetic:7, say")
         return _synthetic(name, int(seed or 0))
     files = _standard_library() if name == "stdlib" else _files(name)
-    texts = list(_distinct(name, files))
-    if len(texts) == 1:
-        start = len(texts[0]) - round(HELD_OUT * len(texts[0]))
-        return Corpus(name, _array([texts[0][:start]]), _array([texts[0][start:]]))
-    return Corpus(name, *_split(texts))
+    return Corpus(name, *_split(list(_distinct(name, files))))
 
 
 def _standard_library() -> list[Path]:
@@ -96,9 +104,11 @@ def _standard_library() -> list[Path]:
 def _files(name: str) -> list[Path]:
     """The files a path or pattern stands for, sorted, hidden ones left out."""
     root = Path(name)
-    if root.is_file():
+    if not name:
+        raise ProxyError("corpus '': the name is empty; give a path, stdlib or synthetic")
+    if os.path.isfile(root):  # unlike Path.is_file, never an OSError
         return [root]
-    if root.is_dir():
+    if os.path.isdir(root):
         found = [path for path in root.rglob("*") if _is_visible(path.relative_to(root))]
     else:
         found = [Path(match) for match in glob.glob(name, recursive=True)]
@@ -109,7 +119,7 @@ def _files(name: str) -> list[Path]:
             )
     found = [path for path in found if path.is_file()]
     if not found:
-        raise ProxyError(f"corpus {name!r}: the folder holds no files; choose one with text in it")
+        raise ProxyError(f"corpus {name!r}: no files in there; choose a folder with text in it")
     return sorted(found, key=lambda path: path.as_posix())
 
 
@@ -139,15 +149,24 @@ def _distinct(name: str, files: Iterable[Path]) -> Iterable[bytes]:
 
 
 def _split(texts: list[bytes]) -> tuple[Bytes, Bytes]:
-    """Hold out whole files, in the order of a hash of their content, until there are enough."""
-    wanted = HELD_OUT * sum(map(len, texts))
+    """Hold out whole files, in the order of a hash of their content, until there are enough.
+
+    A file too large for that is trained on. If the others do not suffice, hold out the end.
+    """
+    total = sum(map(len, texts))
+    wanted = HELD_OUT * total
     held_out: set[int] = set()
     size = 0
     for index in sorted(range(len(texts)), key=lambda i: hashlib.sha256(texts[i]).digest()):
         if size >= wanted:
             break
-        held_out.add(index)
-        size += len(texts[index])
+        if size + len(texts[index]) <= HELD_OUT_MOST * total:
+            held_out.add(index)
+            size += len(texts[index])
+    if size < wanted:
+        text = _array(texts)
+        start = total - round(wanted)
+        return text[:start], text[start:]
     return (
         _array(text for index, text in enumerate(texts) if index not in held_out),
         _array(text for index, text in enumerate(texts) if index in held_out),

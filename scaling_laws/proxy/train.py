@@ -223,9 +223,10 @@ def _updates(
         rate, step = now
         windows = batch_windows(tokens, key, step, size)
         loss, gradient = jax.value_and_grad(model.loss)(state.parameters, windows, size)
-        direction, moments = optimizer.update(gradient, state.moments, state.parameters)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes floats and counts
+            direction, moments = optimizer.update(gradient, state.moments, state.parameters)
         parameters = jax.tree.map(lambda p, d: p - rate * d, state.parameters, direction)
-        return State(parameters, moments), (loss, optax.global_norm(gradient))
+        return State(parameters, moments), (loss, _global_norm(gradient))
 
     state, (losses, norms) = jax.lax.scan(update, state, (rates, steps))
     return state, losses, norms
@@ -238,7 +239,13 @@ def _measure(
     """Validation loss (nats per byte) and the global norm of the matrices, both scalars."""
     losses = jax.lax.map(lambda windows: model.loss(parameters, windows, size), held_out)
     matrices = [leaf for leaf in jax.tree.leaves(parameters) if leaf.ndim == 2]
-    return jnp.mean(losses), optax.global_norm(matrices)
+    return jnp.mean(losses), _global_norm(matrices)
+
+
+def _global_norm(tree: Any) -> jax.Array:
+    """L2 norm over all numbers of all leaves; optax names its own differently in each release."""
+    squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))
 
 
 def _check(config: ProxyConfig, first: int, losses: NDArray[np.float32], loss: float) -> None:
@@ -247,12 +254,14 @@ def _check(config: ProxyConfig, first: int, losses: NDArray[np.float32], loss: f
     if bad.any():
         step = first + int(np.argmax(bad))
         value = float(losses[step - first])
+        update = max(step - 1, 0)  # a batch's loss is taken before its own update
     elif not loss < DIVERGED:
-        step, value = first + len(losses) - 1, loss
+        step = update = first + len(losses) - 1
+        value = loss
     else:
         return
     raise ProxyError(
         f"{config.schedule.spec}: the loss is {value:g} nats at step {step} (a uniform guess costs "
-        f"{math.log(VOCABULARY):.2f}): the run diverged at lr {config.schedule.lr[step]:g}; "
+        f"{math.log(VOCABULARY):.2f}): the run diverged at lr {config.schedule.lr[update]:g}; "
         f"lower the peak ({config.schedule.peak_lr:g}) or lengthen the warm-up. Nothing is written"
     )

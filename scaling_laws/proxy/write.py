@@ -6,11 +6,12 @@ the set, and a run that disagrees with it is turned away before the training.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +20,11 @@ from typing import Any
 import tomli_w
 
 from scaling_laws import __version__
-from scaling_laws.errors import DataError, OutputError, ProxyError
-from scaling_laws.files import check_writable, write_text
+from scaling_laws.errors import DataError, OutputError, ProxyError, ScalingLawsError
+from scaling_laws.files import check_writable, write_bytes, write_text
 from scaling_laws.proxy.train import BETA1, BETA2, CLIP, Curve, ProxyConfig
-from scaling_laws.schedules import Schedule, get_family
+from scaling_laws.schedules import Schedule
+from scaling_laws.schedules import schedule as read_spec
 
 __all__ = ["Destination", "check_destination", "default_name", "set_facts", "write_run"]
 
@@ -45,7 +47,7 @@ SHARED = (
 # facts that may move on while a set grows: a run states its own where it differs
 SOFTWARE = ("scaling_laws", "python", "jax", "optax", "numpy")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-PLANS = "schedules"  # folder in a set for the rates of csv: schedules
+PLANS = "schedules"  # folder in a set for the rates of schedules that no spec gives
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,12 @@ class Destination:
 
     @property
     def plan(self) -> Path:
-        """A copy of the rates, for a schedule that came from a file."""
+        """A copy of the rates, for a schedule that came from a file or an array."""
         return self.folder / PLANS / f"{self.name}.csv"
 
 
 def default_name(schedule: Schedule, seed: int = 0) -> str:
-    """A run name that says all a spec says, so that two different specs get two names.
+    """A run name that says what a spec says; of a ``csv:`` spec, the file's name alone.
 
     >>> from scaling_laws.schedules import schedule
     >>> default_name(schedule("cosine:peak=3e-4,end=3e-5,steps=4000,warmup=100"))
@@ -87,8 +89,8 @@ def default_name(schedule: Schedule, seed: int = 0) -> str:
     """
     family, _, rest = schedule.spec.partition(":")
     parts = [family.strip(), str(schedule.steps)]
-    if get_family(parts[0]).name == "csv":
-        path = re.split(r",(?=between=|steps=)", rest)[0]
+    if parts[0] == "csv":
+        path = re.split(r",(?=\s*(?:between|steps)\s*=)", rest)[0]
         parts.append(Path(path.strip()).stem)
     else:
         for part in filter(None, (piece.strip() for piece in rest.split(","))):
@@ -144,14 +146,12 @@ def check_destination(destination: Destination, config: ProxyConfig) -> None:
             f"run name {name!r}: use up to 200 letters, digits, '_', '.' and '-', starting with a "
             "letter, a digit or '_'; pass --name"
         )
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; give the name of a folder for the set")
-    if not folder.exists():
-        parent = next(each for each in folder.absolute().parents if each.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise OutputError(f"cannot make the folder {folder}: {parent} is not writable")
+    if not _is_folder_or_free(folder):
         return
-    for path in (destination.curve, destination.manifest):
+    paths = [destination.curve, destination.manifest]
+    if not _says_all(config.schedule) and _is_folder_or_free(destination.plan.parent):
+        paths.append(destination.plan)
+    for path in paths:
         check_writable(path)
     tables = _read(destination.manifest)
     exists = destination.curve.exists() or name in tables.get("runs", {})
@@ -170,13 +170,13 @@ def write_run(
     command: str = "",
     license_text: str = "unspecified",
 ) -> list[Path]:
-    """Write a run and enter it in its set, the entry last.
+    """Write a run and enter it in its set, the entry last; all of it or nothing.
 
     Args:
         destination: where it goes; the folder is made if it does not exist.
         config: what was trained.
         curve: what came of it.
-        command: the command line that trains it again.
+        command: the command line that trains it again, if there is one.
         license_text: of the curves, for a set that does not exist yet.
 
     Returns:
@@ -186,19 +186,30 @@ def write_run(
         ScalingLawsError: as `check_destination`, which is asked again: training takes a while.
     """
     check_destination(destination, config)
+    plan = None if _says_all(config.schedule) else destination.plan
+    _make(destination.folder if plan is None else plan.parent)
+    files = [path for path in (plan, destination.curve, destination.manifest) if path is not None]
+    with _all_or_none(files):
+        _write(destination, config, curve, plan, command, license_text)
+    return files
+
+
+def _write(
+    destination: Destination,
+    config: ProxyConfig,
+    curve: Curve,
+    plan: Path | None,
+    command: str,
+    license_text: str,
+) -> None:
     entry: dict[str, Any] = {
         "schedule": config.schedule.spec,
         "seed": config.seed,
         "command": command,
         "seconds": round(curve.seconds, 1),
     }
-    files = [destination.curve]
-    _make(destination.folder)
-    if config.schedule.spec.startswith("csv:"):
-        # the spec's path starts elsewhere; a copy of the rates makes the set stand alone
-        _make(destination.plan.parent)
-        files.insert(0, destination.plan)
-        write_text(destination.plan, _table(("step", "lr"), _plan(config.schedule)))
+    if plan is not None:
+        write_text(plan, _table(("step", "lr"), _plan(config.schedule)))
         entry["schedule"] = f"csv:{PLANS}/{destination.name}.csv"
     write_text(destination.curve, _table(COLUMNS, _rows(curve)))
     tables = _read(destination.manifest)
@@ -212,7 +223,22 @@ def write_run(
     runs[destination.name] = entry
     tables["runs"] = dict(sorted(runs.items()))
     write_text(destination.manifest, tomli_w.dumps(tables))
-    return [*files, destination.manifest]
+
+
+@contextlib.contextmanager
+def _all_or_none(files: list[Path]) -> Iterator[None]:
+    """Put files back as they were if not all of them come to be written."""
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    try:
+        yield
+    except BaseException:  # a full disk, or Ctrl-C between two files
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                with contextlib.suppress(OutputError):
+                    write_bytes(path, content)
+        raise
 
 
 def _read(manifest: Path) -> dict[str, Any]:
@@ -242,6 +268,32 @@ def _check_facts(manifest: Path, tables: Mapping[str, Any], facts: Mapping[str, 
                 f"{manifest} has {key} = {tables[key]!r} and this run has {facts[key]!r}: the "
                 "curves would not compare; train with the same, or choose another folder with --out"
             )
+
+
+def _is_folder_or_free(folder: Path) -> bool:
+    """True for a folder, False where one can be made.
+
+    Raises:
+        OutputError: if neither is so.
+    """
+    if os.path.isdir(folder):  # unlike Path.is_dir, never an OSError
+        return True
+    if os.path.lexists(folder):
+        raise OutputError(f"{folder} is a file; give the name of a folder for the set")
+    parent = next(each for each in folder.absolute().parents if os.path.lexists(each))
+    if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
+        raise OutputError(f"cannot make the folder {folder}: {parent} is not writable")
+    return False
+
+
+def _says_all(plan: Schedule) -> bool:
+    """Whether the spec alone gives the rates; that of a file or of a search's array does not."""
+    if plan.spec.partition(":")[0].strip() == "csv":
+        return False  # its path starts elsewhere, and the set should stand alone
+    try:
+        return read_spec(plan.spec) == plan
+    except ScalingLawsError:
+        return False
 
 
 def _make(folder: Path) -> None:

@@ -42,9 +42,12 @@ class Run:
     source: str = ""
 
     def __post_init__(self) -> None:
-        steps = np.array(self.steps, dtype=np.int64)
-        loss = np.array(self.loss, dtype=np.float64)
         where = self.source or self.name
+        counted = np.array(self.steps, dtype=np.float64)
+        if not (np.isfinite(counted).all() and (counted == np.floor(counted)).all()):
+            raise DataError(f"{where}: steps must be whole numbers")
+        steps = counted.astype(np.int64)
+        loss = np.array(self.loss, dtype=np.float64)
         if steps.ndim != 1 or steps.shape != loss.shape or steps.size == 0:
             raise DataError(
                 f"{where}: steps {steps.shape} and loss {loss.shape} must be rows of one length"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def load_runs(
 
     Returns:
         Runs by name, in the order given. Names that occur in two sets get the set's name before
-        them (``set/name``).
+        them (``set/name``), and further folders where the sets share a name too.
 
     Raises:
         DataError: naming file, row and column of what cannot be used.
@@ -50,22 +51,10 @@ def load_runs(
     files = [file for selection in selections for file in _select(str(selection))]
     if not files:
         raise UsageError("no runs given; name a folder, FOLDER:name1,name2 or a CSV file")
-    seen: set[Path] = set()
-    runs = []
-    for file in files:
-        if file.resolve() in seen:
-            raise UsageError(f"{file} is selected twice")
-        seen.add(file.resolve())
-        runs.append(read_run(file, warmup=warmup, between=between, facts=facts))
-    names = [run.name for run in runs]
+    names = _names(files)
     return {
-        run.name: run
-        for run in (
-            replace(run, name=f"{file.resolve().parent.name}/{run.name}")
-            if names.count(run.name) > 1
-            else run
-            for run, file in zip(runs, files, strict=True)
-        )
+        name: replace(read_run(file, warmup=warmup, between=between, facts=facts), name=name)
+        for name, file in zip(names, files, strict=True)
     }
 
 
@@ -96,8 +85,17 @@ def read_run(
     Raises:
         DataError: naming file, row and column of what cannot be used.
         ScheduleError: if a spec is malformed.
-        UsageError: if the run needs `warmup` and `between`.
+        UsageError: if the run needs `warmup` and `between`, or an argument is out of range.
     """
+    if warmup is not None and warmup < 0:
+        raise UsageError(f"warmup={warmup} must be >= 0")
+    if between not in (None, "hold", "linear"):
+        raise UsageError(f"between={between!r}: known are 'hold' and 'linear'")
+    for fact, value in (facts or {}).items():
+        if fact not in FACTS:
+            raise UsageError(unknown_name("fact", fact, FACTS))
+        if not _is_fact(fact, value):
+            raise UsageError(f"{fact}={value!r} must be a number >= {FACTS[fact]:g}")
     path = Path(file)
     name = path.stem
     columns = read_columns(path, ["step", "loss"], ["lr"])
@@ -130,6 +128,25 @@ def read_run(
     known = {fact: entry[fact] for fact in FACTS if fact in entry}
     known.update(facts or {})
     return Run(name, plan, step.astype(np.int64), loss, known, str(path))
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Each file's name, with as many folders before it as tell it from the others."""
+    places: dict[str, tuple[str, ...]] = {}  # where a file really is -> the words of its path
+    for file in files:
+        where = os.path.realpath(file)
+        if where in places:
+            raise UsageError(f"{file} is selected twice")
+        places[where] = Path(os.path.abspath(file)).with_suffix("").parts
+    names = []
+    for file, words in zip(files, places.values(), strict=True):
+        if list(places.values()).count(words) > 1:
+            raise UsageError(f"{file}: another run given has the same folder and name; rename one")
+        depth = 1
+        while sum(other[-depth:] == words[-depth:] for other in places.values()) > 1:
+            depth += 1
+        names.append("/".join(words[-depth:]))
+    return names
 
 
 def _select(selection: str) -> list[Path]:
@@ -172,8 +189,14 @@ def _tables(manifest: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{manifest}: cannot be read: {error.strerror}") from error
     listed = tables.get("runs", {})
-    if not isinstance(listed, dict) or not all(isinstance(run, dict) for run in listed.values()):
-        raise DataError(f'{manifest}: runs must be tables, [runs."NAME"]')
+    if not isinstance(listed, dict):
+        raise DataError(f'{manifest}: runs = {listed!r} must be tables, [runs."NAME"]')
+    for name, run in listed.items():
+        if not isinstance(run, dict):
+            raise DataError(
+                f"{manifest}, run {name!r}: {run!r} must be a table; "
+                f'write [runs."{name}"] and its keys below'
+            )
     return tables
 
 
@@ -187,14 +210,15 @@ def _entry(path: Path) -> dict[str, Any]:
         value = run.get(fact, tables.get(fact))
         if value is None:
             continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not smallest <= value < float("inf"):
-            raise DataError(f"{manifest}: {fact} = {value!r} must be a number >= {smallest:g}")
+        if not _is_fact(fact, value):
+            where = f"{manifest}, run {path.stem!r}" if fact in run else str(manifest)
+            raise DataError(f"{where}: {fact} = {value!r} must be a number >= {smallest:g}")
         entry[fact] = float(value)
     if "schedule" in run:
         if not isinstance(run["schedule"], str):
             raise DataError(
-                f"{manifest}: the schedule of run {path.stem!r} must be a spec in quotes"
+                f"{manifest}, run {path.stem!r}: schedule = {run['schedule']!r} must be a spec in "
+                'quotes, e.g. "constant:peak=3e-4,steps=24000"'
             )
         try:
             schedule(run["schedule"], base=path.parent)
@@ -202,6 +226,12 @@ def _entry(path: Path) -> dict[str, Any]:
             raise ScheduleError(f"{manifest}, run {path.stem!r}: {error}") from error
         entry["schedule"] = run["schedule"]
     return entry
+
+
+def _is_fact(fact: str, value: Any) -> bool:
+    """Whether a value can be that fact: a finite number, not too small."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and FACTS[fact] <= value < float("inf")
 
 
 def _check_logged(

@@ -22,6 +22,7 @@ from scaling_laws.tables import MAX_STEPS
 __all__ = ["Family", "Frame", "Key", "Schedule", "Shape", "end_between", "format_number", "warm_up"]
 
 Values = Mapping[str, Any]
+MAX_LR = 1e100  # sums and powers of rates stay finite; no training runs anywhere near
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Schedule:
 
     Attributes:
         spec: the text that describes it, e.g. ``cosine:peak=3e-4,end=3e-5,steps=24000``.
-        lr: learning rates of shape (steps,), float64, read-only, finite and >= 0.
+        lr: learning rates of shape (steps,), float64, read-only, from 0 to `MAX_LR`.
     """
 
     spec: str
@@ -42,11 +43,11 @@ class Schedule:
             raise ScheduleError(
                 f"{self.spec}: a schedule is a non-empty row of LRs, got {lr.shape}"
             )
-        bad = ~(np.isfinite(lr) & (lr >= 0))
+        bad = ~((lr >= 0) & (lr <= MAX_LR))  # NaN is bad too
         if bad.any():
             step = int(np.argmax(bad))
             raise ScheduleError(
-                f"{self.spec}: LR {lr[step]} at step {step} is not a finite number >= 0"
+                f"{self.spec}: LR {lr[step]} at step {step} is not a number from 0 to {MAX_LR:g}"
             )
         lr.flags.writeable = False
         object.__setattr__(self, "lr", lr)

@@ -83,6 +83,15 @@ DAMAGE = {
     "no params": (lambda d: {k: v for k, v in d.items() if k != "params"}, "damaged"),
     "uncertainty": (lambda d: {**d, "uncertainty": {"method": "x"}}, "damaged"),
     "range": (lambda d: {**d, "range": {"peak_lr": [1.0]}}, "damaged"),
+    "text in the uncertainty": (
+        lambda d: {**d, "uncertainty": {"method": "x", "log_error": "big", "folds": 3}},
+        "log_error is 'big', not a finite number",
+    ),
+    "text in the range": (
+        lambda d: {**d, "range": {"peak_lr": ["a", "b"], "steps": 3, "lowest_lr": 0.1}},
+        "peak_lr is 'a', not a finite number",
+    ),
+    "facts": (lambda d: {**d, "facts": {"weight_decay": "much"}}, "weight_decay is 'much'"),
 }
 
 

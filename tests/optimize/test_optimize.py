@@ -75,6 +75,15 @@ def test_law_blind_to_shape_prefers_the_constant_schedule() -> None:
     np.testing.assert_allclose(best.schedule.lr, 1e-3, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("peak", "end_min"), [(3.0006e-4, 0.0), (1.23456e-3, 1.00004e-4)])
+def test_rounded_specs_stay_in_the_frame(peak: float, end_min: float) -> None:
+    """A law that likes the peak pushes `end` against it; four digits of it may lie above."""
+    fitted = FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
+    best = optimize(fitted, steps=60, peak=peak, end_min=end_min)
+    lr = best.family.schedule.lr
+    assert end_min <= lr.min() and lr.max() <= peak * (1 + 4e-16)
+
+
 def test_same_seed_same_schedule() -> None:
     fitted = FittedLaw.of("linear_drop", {"L0": 2.0, "A": 0.5, "alpha": 0.5, "B": 100.0})
     first, again = (optimize(fitted, steps=300, peak=1e-3, seed=3) for _ in range(2))

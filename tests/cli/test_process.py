@@ -1,0 +1,115 @@
+"""The program as a process: help stays light, nothing but the result on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scaling_laws import __version__
+from scaling_laws.cli import VERBS, main
+from scaling_laws.laws import LAWS
+from scaling_laws.schedules import FAMILIES
+from tests.cli.calls import call, call_json
+
+NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
+LIGHT = """
+import contextlib, io, sys
+from scaling_laws.cli import main
+for words in [[], *([name] for name in sys.argv[1:]), ["proxy", "train"]]:
+    text = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(text):
+        main([*words, "--help"])
+    assert text.getvalue().startswith("usage: " + " ".join(["scaling-laws", *words])), words
+    heavy = {"jax", "pandas", "scipy", "matplotlib", "optax"} & set(sys.modules)
+    assert not heavy, (words, heavy)
+"""
+
+
+def process(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from scaling_laws.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, **environment},
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    result = subprocess.run([sys.executable, "-c", LIGHT, *NAMES], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", NAMES)
+def test_help_of_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([verb, "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    if verb != "proxy":  # its own verbs have them
+        assert "--json" in text and "--seed" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"scaling-laws {__version__}\n"
+
+
+def test_laws() -> None:
+    laws = call_json("laws")["laws"]
+    assert list(laws) == [law.name for law in LAWS]
+    for law in LAWS:
+        found = laws[law.name]
+        assert found["formula"] == law.formula and found["citation"] == law.citation
+        assert list(found["params"]) == list(law.names)
+    text = call("laws").out
+    assert all(f"{law.name}\n  {law.formula}\n" in text for law in LAWS)
+
+
+def test_schedules() -> None:
+    schedules = call_json("schedules")["schedules"]
+    assert list(schedules) == [family.name for family in FAMILIES]
+    for family in FAMILIES:
+        found = schedules[family.name]
+        assert found["formula"] == family.formula and found["citation"] == family.citation
+        assert list(found["params"]) == [key.name for key in family.keys]
+    text = call("schedules").out
+    assert all(f"{family.name}\n  {family.formula}\n" in text for family in FAMILIES)
+
+
+def test_process_prints_one_json_object(law_file: Path) -> None:
+    spec = "linear:peak=1e-3,steps=300,warmup=20"
+    result = process("predict", law_file, "--schedule", spec, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    here = call_json("predict", law_file, "--schedule", spec)
+    assert json.loads(result.stdout) == here
+
+
+def test_process_reports_bad_input_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "none.json"
+    result = process("predict", file, "--schedule", "constant:peak=1,steps=9")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"scaling-laws: {file}: no such file\n"
+
+
+@pytest.mark.parametrize("words", [["laws"], ["laws", "--json"], ["--help"], ["fit", "--help"]])
+def test_terminal_without_greek_letters(words: list[str]) -> None:
+    result = process(*words, PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+    if "--json" in words:
+        assert "Σ" in json.loads(result.stdout)["laws"]["power"]["formula"]
+
+
+def test_reader_that_has_gone() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; from scaling_laws.cli import main; sys.exit(main(['laws']))"
+    result = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, b"")

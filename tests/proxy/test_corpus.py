@@ -1,0 +1,202 @@
+"""Where the bytes come from, how they are split, and what the hash notices."""
+
+from __future__ import annotations
+
+import math
+import re
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaling_laws.errors import ProxyError
+from scaling_laws.proxy import Corpus, corpus, load_corpus
+from scaling_laws.proxy.corpus import markov_entropy, markov_source
+
+
+def write(folder: Path, files: dict[str, bytes]) -> str:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return str(folder)
+
+
+def texts(count: int, length: int = 40) -> dict[str, bytes]:
+    """Files of equal length, each of one letter of its own."""
+    return {f"{i:03d}.txt": bytes([i]) * length for i in range(count)}
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> Corpus:
+    return load_corpus("synthetic")
+
+
+def test_standard_library() -> None:
+    found = load_corpus("stdlib")
+    assert found.name == "stdlib" and found.entropy_rate is None
+    assert re.fullmatch("sha256:[0-9a-f]{64}", found.digest)
+    total = found.train.size + found.validation.size
+    assert total > 5_000_000
+    assert 0.05 <= found.validation.size / total < 0.1
+    assert b"\nimport os\n" in found.train.tobytes()
+
+
+def test_standard_library_has_no_tests_and_no_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = {f"a/{name}.py": content for name, content in texts(30).items()}
+    leave = ["site-packages/x.py", "a/test/x.py", "tests/x.py", "idlelib/idle_test/x.py", "a/x.txt"]
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(ProxyError, match="no Python sources under"):
+        load_corpus("stdlib")
+    write(tmp_path, keep | {name: b"\xff" * 40 for name in leave})
+    found = load_corpus("stdlib")
+    everything = np.concatenate([found.train, found.validation])
+    np.testing.assert_array_equal(np.unique(everything), np.arange(30))
+
+
+def test_whole_files_are_held_out(tmp_path: Path) -> None:
+    found = load_corpus(write(tmp_path, texts(50)))
+    train, held_out = set(found.train.tolist()), set(found.validation.tolist())
+    assert train | held_out == set(range(50)) and not train & held_out
+    assert found.validation.size == 3 * 40  # the least that is 5 % of 2000
+    assert found.train.size == 47 * 40
+    with pytest.raises(ValueError, match="read-only"):
+        found.train[0] = 1
+
+
+def test_names_and_copies_change_nothing_of_what_is_held_out(tmp_path: Path) -> None:
+    files = texts(50)
+    first = load_corpus(write(tmp_path / "first", files))
+    assert load_corpus(write(tmp_path / "same", files)).digest == first.digest
+    copies = {f"z/{name}": content for name, content in files.items()}
+    assert load_corpus(write(tmp_path / "copies", files | copies)).digest == first.digest
+    renamed = {f"{99 - i:03d}.py": content for i, content in enumerate(files.values())}
+    other = load_corpus(write(tmp_path / "renamed", renamed))
+    assert set(other.validation.tolist()) == set(first.validation.tolist())
+
+
+def test_the_hash_notices_every_byte_and_the_split() -> None:
+    def digest(train: bytes, held_out: bytes) -> str:
+        parts = (np.frombuffer(part, np.uint8).copy() for part in (train, held_out))
+        return Corpus("parts", *parts).digest
+
+    parts = [(b"abc", b"def"), (b"abd", b"def"), (b"abc", b"dee"), (b"abcd", b"ef"), (b"def", b"a")]
+    assert len({digest(*pair) for pair in parts}) == len(parts)
+    assert digest(b"abc", b"def") == digest(b"abc", b"def")
+
+
+def test_one_file_is_cut_in_two(tmp_path: Path) -> None:
+    content = np.random.default_rng(0).bytes(1000)
+    found = load_corpus(write(tmp_path, {"one.bin": content}) + "/one.bin")
+    assert found.train.tobytes() == content[:950]
+    assert found.validation.tobytes() == content[950:]
+
+
+@pytest.mark.parametrize("small", [0, 1, 5])
+def test_a_file_that_outweighs_the_rest_is_cut_in_two(tmp_path: Path, small: int) -> None:
+    for trial in range(6):  # whichever comes first by its hash
+        large = bytes([100 + trial]) * 10_000
+        found = load_corpus(write(tmp_path / str(trial), {"z": large, "a": bytes(small)}))
+        assert found.train.size + found.validation.size == 10_000 + small
+        assert found.validation.size == 500
+
+
+def test_patterns_folders_and_hidden_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"deep/{name}": content for name, content in texts(30).items()}
+    hidden = [".git/x", "deep/.x.txt", "deep/__pycache__/x.pyc"]
+    folder = write(tmp_path, files | {name: b"\xff" * 99 for name in hidden})
+    found = load_corpus(folder)
+    assert 255 not in found.train and 255 not in found.validation
+    assert load_corpus(f"{folder}/**/*.txt").digest == found.digest
+    monkeypatch.chdir(tmp_path)
+    assert load_corpus("deep").digest == found.digest
+    assert load_corpus("deep/00[0-9].txt").train.size < found.train.size
+    (tmp_path / "stdlib").mkdir()
+    (tmp_path / "stdlib" / "x").write_bytes(b"x" * 100)
+    assert load_corpus("./stdlib").train.tobytes() == b"x" * 95
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "the name is empty"),
+        ("nothing/here", "no such file or folder, and no file matches it"),
+        ("*.none", "no file matches it as a pattern"),
+        ("x" * 5000, "no such file or folder"),
+        ("a\0b", "no such file or folder"),
+        ("empty", "no files in there"),
+        ("emp*", "no files in there"),
+        ("synthetic:", "'' is not a seed; write synthetic:7"),
+        ("synthetic:x", "'x' is not a seed"),
+        ("synthetic:-1", "'-1' is not a seed"),
+        ("synthetic:²", "is not a seed"),
+        ("synthetic:" + "9" * 9999, "is not a seed"),
+    ],
+)
+def test_bad_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProxyError, match=re.escape(message)):
+        load_corpus(name)
+
+
+def test_too_large_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path, texts(3))
+    monkeypatch.setattr(corpus, "MAX_BYTES", 100)
+    with pytest.raises(ProxyError, match=r"larger than 100 bytes \(reached at .*002.txt"):
+        load_corpus(folder)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: path.joinpath("x").open("rb").read())
+    with pytest.raises(ProxyError, match=r"cannot read .*000.txt: Not a directory"):
+        load_corpus(folder)
+
+
+@pytest.mark.parametrize("part", [np.zeros(9), np.zeros((3, 3), np.uint8), np.zeros(9, np.int64)])
+def test_a_part_is_a_row_of_bytes(part: np.ndarray) -> None:
+    with pytest.raises(ProxyError, match="a part is a row of uint8"):
+        Corpus("odd", part, np.zeros(9, np.uint8))
+
+
+def test_entropy_of_two_states_is_the_textbook_one() -> None:
+    p, q = 0.2, 0.7
+    entropy, stationary = markov_entropy(np.array([[1 - p, p], [q, 1 - q]]))
+    surprise = [-(x * math.log(x) + (1 - x) * math.log(1 - x)) for x in (p, q)]
+    assert stationary == pytest.approx([q / (p + q), p / (p + q)])
+    assert entropy == pytest.approx((q * surprise[0] + p * surprise[1]) / (p + q))
+    assert markov_entropy(np.eye(2)[::-1])[0] == 0
+    assert markov_entropy(np.full((8, 8), 1 / 8))[0] == pytest.approx(math.log(8))
+
+
+def test_entropy_of_the_source_by_repeated_steps(synthetic: Corpus) -> None:
+    transition = markov_source(0)
+    np.testing.assert_allclose(transition.sum(axis=1), 1)
+    state = np.full(64, 1 / 64)
+    for _ in range(500):
+        state = state @ transition
+    entropy = sum(-s * x * math.log(x) for s, row in zip(state, transition, strict=True)
+                  for x in row if x > 0)  # fmt: skip
+    assert synthetic.entropy_rate == pytest.approx(entropy, rel=1e-9)
+
+
+def test_synthetic_text_has_that_entropy(synthetic: Corpus) -> None:
+    for part, tolerance in ((synthetic.train, 2e-3), (synthetic.validation, 2e-2)):
+        pairs = np.bincount(part[:-1].astype(int) * 64 + part[1:], minlength=64 * 64)
+        joint = pairs[pairs > 0] / pairs.sum()
+        single = np.bincount(part) / part.size
+        single = single[single > 0]
+        found = float((single * np.log(single)).sum() - (joint * np.log(joint)).sum())
+        assert found == pytest.approx(synthetic.entropy_rate, rel=tolerance)
+    total = synthetic.train.size + synthetic.validation.size
+    assert synthetic.validation.size / total == pytest.approx(0.05, abs=1e-3)
+
+
+def test_synthetic_seeds(synthetic: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_corpus("synthetic:0").digest == synthetic.digest
+    monkeypatch.setattr(corpus, "SYNTHETIC_LENGTH", 32)
+    first, again, other = (load_corpus(f"synthetic:{seed}") for seed in (1, 1, 2))
+    assert first.digest == again.digest != other.digest
+    assert first.entropy_rate != other.entropy_rate
