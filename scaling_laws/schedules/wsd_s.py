@@ -44,8 +44,10 @@ def build(values: Values) -> NDArray[np.float64]:
     def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
         rate = np.full(step.shape, peak)
         for end, length in zip(ends, lengths, strict=True):
-            x = (step - (end - length)) / length
-            rate = np.where((x >= 0) & (x < 1), 1.0 / (x / low + (1.0 - x) / peak), rate)
+            done = (step - (end - length)) / length
+            x = np.clip(done, 0.0, 1.0)
+            decayed = 1.0 / (x / low + (1.0 - x) / peak)
+            rate = np.where((done >= 0) & (done < 1), decayed, rate)
         return np.asarray(np.minimum(rate, peak))
 
     return warm_up(values, after)
