@@ -13,10 +13,22 @@ from scaling_laws.errors import ScheduleError, unknown_name
 from scaling_laws.schedules.base import Family, Frame, Key, Schedule, Shape, format_number
 from scaling_laws.schedules.constant import CONSTANT
 from scaling_laws.schedules.cosine import COSINE
+from scaling_laws.schedules.cosine_restarts import COSINE_RESTARTS
+from scaling_laws.schedules.cyclic import CYCLIC
+from scaling_laws.schedules.eight_one_one import EIGHT_ONE_ONE
+from scaling_laws.schedules.exponential import EXPONENTIAL
 from scaling_laws.schedules.from_csv import CSV, densify
+from scaling_laws.schedules.infinite import INFINITE
+from scaling_laws.schedules.inverse_sqrt import INVERSE_SQRT
 from scaling_laws.schedules.linear import LINEAR
+from scaling_laws.schedules.lowered_linear import LOWERED_LINEAR
 from scaling_laws.schedules.multistage import MULTISTAGE
+from scaling_laws.schedules.one_cycle import ONE_CYCLE
+from scaling_laws.schedules.power import POWER_DECAY
+from scaling_laws.schedules.rex import REX
+from scaling_laws.schedules.uba import UBA
 from scaling_laws.schedules.wsd import WSD
+from scaling_laws.schedules.wsd_s import WSD_S
 
 __all__ = [
     "FAMILIES",
@@ -31,7 +43,26 @@ __all__ = [
     "schedule",
 ]
 
-FAMILIES: tuple[Family, ...] = (CONSTANT, COSINE, LINEAR, WSD, MULTISTAGE, CSV)
+FAMILIES: tuple[Family, ...] = (
+    CONSTANT,
+    COSINE,
+    LINEAR,
+    WSD,
+    MULTISTAGE,
+    CSV,
+    COSINE_RESTARTS,
+    CYCLIC,
+    EIGHT_ONE_ONE,
+    EXPONENTIAL,
+    INFINITE,
+    INVERSE_SQRT,
+    LOWERED_LINEAR,
+    ONE_CYCLE,
+    POWER_DECAY,
+    REX,
+    UBA,
+    WSD_S,
+)
 
 
 def get_family(name: str) -> Family:

@@ -237,6 +237,20 @@ def warm_up(values: Values, after: Callable[[NDArray[np.float64]], Any]) -> NDAr
     return lr
 
 
+def decay_start(values: Values) -> int:
+    """First step of a cooldown given as `decay_start` or as `decay_fraction` of all steps."""
+    start, share = values["decay_start"], values["decay_fraction"]
+    steps, warmup = int(values["steps"]), int(values["warmup"])
+    if (start is None) == (share is None):
+        raise ScheduleError("give either decay_start=STEP or decay_fraction=SHARE, and only one")
+    first = int(start) if start is not None else steps - round(steps * float(share))
+    if first < warmup:
+        raise ScheduleError(f"the cooldown starts at step {first}, within warmup={warmup}")
+    if first >= steps:
+        raise ScheduleError(f"the cooldown starts at step {first}, not before steps={steps}")
+    return first
+
+
 def end_between(free: Sequence[float], frame: Frame) -> dict[str, Any]:
     """Search the end LR: the first free number in [0, 1] runs from the lowest end to the peak."""
     end = frame.end_min + free[0] * (frame.peak - frame.end_min)

@@ -19,6 +19,7 @@ from scaling_laws.schedules.base import (
     Values,
     choice,
     count,
+    decay_start,
     fraction,
     positive,
     warm_up,
@@ -45,9 +46,9 @@ DECAYS: dict[str, Callable[[Array, float, float, float], Array]] = {
 
 def build(values: Values) -> Array:
     """Learning rates of shape (steps,)."""
-    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    peak, end, steps = (values[key] for key in ("peak", "end", "steps"))
     decay, power = values["decay"], values["power"]
-    start = _decay_start(values)
+    start = decay_start(values)
     if (power is None) == (decay == "power"):
         raise ScheduleError(
             "decay=power needs power=, e.g. power=1.5"
@@ -62,21 +63,7 @@ def build(values: Values) -> Array:
         cooldown = DECAYS[decay](x, peak, end, 1.0 if power is None else power)
         return np.where(step < start, peak, cooldown)
 
-    if start < warmup:
-        raise ScheduleError(f"the cooldown starts at step {start}, within warmup={warmup}")
-    if start >= steps:
-        raise ScheduleError(f"the cooldown starts at step {start}, not before steps={steps}")
     return warm_up(values, after)
-
-
-def _decay_start(values: Values) -> int:
-    start, share = values["decay_start"], values["decay_fraction"]
-    if (start is None) == (share is None):
-        raise ScheduleError("give either decay_start=STEP or decay_fraction=SHARE, and only one")
-    if start is not None:
-        return int(start)
-    steps: int = values["steps"]
-    return steps - round(steps * float(share))
 
 
 def _cooldown(decay: str) -> Callable[[Sequence[float], Frame], dict[str, Any]]:

@@ -1,0 +1,43 @@
+"""Exponential decay over the whole run after warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.schedules.base import (
+    COMMON,
+    Family,
+    Frame,
+    Key,
+    Shape,
+    Values,
+    positive,
+    warm_up,
+)
+
+__all__ = ["EXPONENTIAL"]
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    return warm_up(values, lambda step: peak * (end / peak) ** ((step - warmup) / (steps - warmup)))
+
+
+def _values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+    lowest = max(frame.end_min, 1e-4 * frame.peak)
+    return {"end": min(lowest * (frame.peak / lowest) ** free[0], frame.peak)}
+
+
+EXPONENTIAL = Family(
+    name="exponential",
+    formula="peak·(end/peak)^((t - W)/(T - W))",
+    citation="standard",
+    keys=(*COMMON, Key("end", positive, "learning rate at step `steps`, > 0", required=True)),
+    build=build,
+    shapes=(Shape("exponential", (0.0,), (1.0,), _values),),
+)
