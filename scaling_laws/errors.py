@@ -62,8 +62,8 @@ class ProxyError(ScalingLawsError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """The message for a name that is in no list: near matches first, then the whole list.
 
-    >>> unknown_name("law", "multipower", ["power", "multi_power"])
-    "unknown law 'multipower'; did you mean 'multi_power'? Known: multi_power, power"
+    >>> print(unknown_name("schedule family", "cosin", ["linear", "cosine"]))
+    unknown schedule family 'cosin'; did you mean 'cosine'? Known: cosine, linear
     """
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=2, cutoff=0.6)
