@@ -126,11 +126,13 @@ def predict(
         Losses in nats; entry for step s is the loss after updates 0..s.
 
     Raises:
-        ScheduleError: if the spec is malformed or a step lies outside the schedule.
+        ScheduleError: if the spec is malformed, every rate is 0, or a step lies outside.
         LawError: if the law needs a fact that the fit does not hold.
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     check_facts(fitted.law, fitted.facts, "the law file")
+    if plan.peak_lr == 0:
+        raise ScheduleError(f"{plan.spec}: every learning rate is 0; nothing is trained")
     chosen = np.arange(plan.steps) if steps is None else np.asarray(steps, dtype=np.int64)
     if chosen.ndim != 1 or chosen.size == 0:
         raise ScheduleError("steps must be a non-empty row of step numbers")

@@ -48,6 +48,7 @@ def plot_predictions(
     if title:
         figure.suptitle(title, fontsize=11)
     visible = []
+    shade = max(0.03, 0.25 / len(held_out))  # bands overlap: many of them must stay light
     for place, (name, run) in enumerate(held_out.items()):
         colour = COLOURS[place % len(COLOURS)]
         line = "-" if place < len(COLOURS) else "--"
@@ -64,7 +65,7 @@ def plot_predictions(
         if prediction.uncertainty is not None:
             low, high = prediction.interval(0.9)
             losses.fill_between(
-                every, low[every], high[every], color=colour, alpha=0.10, linewidth=0
+                every, low[every], high[every], color=colour, alpha=shade, linewidth=0
             )
         errors.plot(
             kept.steps, prediction.loss[kept.steps] - kept.loss, color=colour, linewidth=0.9
@@ -88,7 +89,7 @@ def plot_predictions(
 
 def _dress(rates: Any, losses: Any, errors: Any, visible: Sequence[Any]) -> None:
     values = np.concatenate(visible)
-    low, high = float(values.min()), float(np.quantile(values, 0.985))
+    low, high = float(values.min()), float(np.quantile(values, 0.93))
     losses.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     losses.set_ylabel("loss (nats)\ndots measured, lines predicted")
     losses.legend(fontsize=8, frameon=False, ncols=2)

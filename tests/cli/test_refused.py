@@ -213,6 +213,26 @@ def test_folders_that_may_not_be_written(
     assert "the folder folder is not writable" in refusal(place, words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fit set --out none/new.json",
+        f"predict law.json --schedule {GOOD} --out none/new.csv",
+        f"optimize law.json {FRAME} --out none/new.csv",
+        "quickstart set --fit wsd --out full",
+    ],
+)
+def test_output_is_checked_before_the_work(
+    place: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("the work began")
+
+    for name in ("runs.load_runs", "fitted.load_law"):
+        monkeypatch.setattr(f"scaling_laws.{name}", work)
+    refusal(place, words)
+
+
 def test_interrupted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import pytest
 from scaling_laws.errors import LawError, ScheduleError
 from scaling_laws.fitted import FittedLaw, Uncertainty, predict
 from scaling_laws.laws import get_law
-from scaling_laws.schedules import schedule
+from scaling_laws.schedules import Schedule, schedule
 
 POWER = {"L0": 2.0, "A": 0.5, "alpha": 0.5}
 SPEC = "linear:peak=1e-3,steps=100"
@@ -73,3 +73,8 @@ def test_params_cannot_be_changed() -> None:
     law = FittedLaw.of("power", POWER)
     with pytest.raises(TypeError):
         law.params["L0"] = 3.0  # type: ignore[index]
+
+
+def test_a_schedule_of_zeros_is_refused() -> None:
+    with pytest.raises(ScheduleError, match="every learning rate is 0"):
+        FittedLaw.of("power", POWER).predict(Schedule("zeros", np.zeros(5)))
