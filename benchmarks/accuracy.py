@@ -13,7 +13,7 @@ from benchmarks.machine import describe
 from scaling_laws import evaluate, fit, load_runs
 from scaling_laws.files import write_text
 from scaling_laws.laws import LAWS
-from scaling_laws.optimize import optimize
+from scaling_laws.search import optimize
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"

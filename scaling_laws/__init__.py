@@ -17,35 +17,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scaling_laws.errors import ScalingLawsError
-    from scaling_laws.evaluate import Evaluation, evaluate
-    from scaling_laws.fit import fit
+    from scaling_laws.evaluation import Evaluation, evaluate
     from scaling_laws.fitted import FittedLaw, Prediction, load_law, predict, save_law
+    from scaling_laws.fitting import fit
     from scaling_laws.laws import LAWS, Law, get_law
-    from scaling_laws.optimize import Optimum, optimize
     from scaling_laws.runs import Run, load_runs, read_run
     from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
+    from scaling_laws.search import Optimum, optimize
 
 __version__ = "0.1.0"
 
 # name -> module; imported on first use, so that `--help` does not wait for JAX
 _WHERE = {
-    "Evaluation": "evaluate",
+    "Evaluation": "evaluation",
     "FAMILIES": "schedules",
     "Family": "schedules",
     "FittedLaw": "fitted",
     "LAWS": "laws",
     "Law": "laws",
-    "Optimum": "optimize",
+    "Optimum": "search",
     "Prediction": "fitted",
     "Run": "runs",
     "ScalingLawsError": "errors",
     "Schedule": "schedules",
-    "evaluate": "evaluate",
-    "fit": "fit",
+    "evaluate": "evaluation",
+    "fit": "fitting",
     "get_law": "laws",
     "load_law": "fitted",
     "load_runs": "runs",
-    "optimize": "optimize",
+    "optimize": "search",
     "predict": "fitted",
     "read_run": "runs",
     "save_law": "fitted",

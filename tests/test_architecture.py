@@ -16,8 +16,8 @@ LAYERS = (
     {"tables", "metrics", "params"},
     {"schedules", "laws"},
     {"runs", "fitted"},
-    {"fit", "evaluate", "proxy"},
-    {"optimize"},
+    {"fitting", "evaluation", "proxy"},
+    {"search"},
     {"report"},
     {"cli"},
 )

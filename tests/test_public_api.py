@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,9 @@ def test_import_is_light_and_changes_no_setting() -> None:
         "scaling_laws.fit; import jax; assert not jax.config.jax_enable_x64"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_hides_a_public_function() -> None:
+    """`sl.fit` must be the function whatever has been imported before."""
+    modules = {path.stem for path in Path(scaling_laws.__file__).parent.iterdir()}
+    assert not modules & set(scaling_laws.__all__)

@@ -25,7 +25,7 @@ def add_parser(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and return the keys of the interface."""
-    from scaling_laws.evaluate import evaluate
+    from scaling_laws.evaluation import evaluate
     from scaling_laws.fitted import load_law
 
     fitted = load_law(arguments.law)

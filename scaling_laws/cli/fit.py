@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     check_writable(arguments.out)
     law = get_law(arguments.law)
     runs = common.read_runs(arguments)
-    from scaling_laws.fit import fit
     from scaling_laws.fitted import save_law
+    from scaling_laws.fitting import fit
 
     fitted = fit(
         law,

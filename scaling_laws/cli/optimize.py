@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scaling_laws.cli import common
 
 if TYPE_CHECKING:
-    from scaling_laws.optimize import Optimum
+    from scaling_laws.search import Optimum
 
 __all__ = ["add_parser", "describe", "render", "run"]
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Search and return the keys of the interface."""
     from scaling_laws.files import check_writable
     from scaling_laws.fitted import load_law
-    from scaling_laws.optimize import optimize
+    from scaling_laws.search import optimize
 
     if arguments.out:
         check_writable(arguments.out)

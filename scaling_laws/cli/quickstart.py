@@ -73,12 +73,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if not held_out:
         raise UsageError("no run is left to predict; leave at least one out of --fit")
 
-    from scaling_laws.evaluate import evaluate as measure
-    from scaling_laws.fit import fit
+    from scaling_laws.evaluation import evaluate as measure
     from scaling_laws.fitted import predict, save_law
-    from scaling_laws.optimize import optimize as search
+    from scaling_laws.fitting import fit
     from scaling_laws.report.plots import plot_predictions, save_figure
     from scaling_laws.report.tables import write_schedule
+    from scaling_laws.search import optimize as search
 
     report = common.progress()
     fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step, report=report)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from scaling_laws.proxy.corpus import Corpus, load_corpus
 from scaling_laws.proxy.sizes import SIZES, Size, get_size
-from scaling_laws.proxy.train import Curve, ProxyConfig, train
+from scaling_laws.proxy.training import Curve, ProxyConfig, train
 from scaling_laws.proxy.write import Destination, check_destination, default_name, write_run
 
 __all__ = [

@@ -22,7 +22,7 @@ import tomli_w
 from scaling_laws import __version__
 from scaling_laws.errors import DataError, OutputError, ProxyError, ScalingLawsError
 from scaling_laws.files import check_writable, write_bytes, write_text
-from scaling_laws.proxy.train import BETA1, BETA2, CLIP, Curve, ProxyConfig
+from scaling_laws.proxy.training import BETA1, BETA2, CLIP, Curve, ProxyConfig
 from scaling_laws.schedules import Schedule
 from scaling_laws.schedules import schedule as read_spec
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.evaluate import evaluate
+from scaling_laws.evaluation import evaluate
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.runs import load_runs
 from tests.published import MULTI_POWER_25M, MULTI_POWER_100M

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scaling_laws.errors import ProxyError
 from scaling_laws.proxy import Corpus, Curve, ProxyConfig, model
 from scaling_laws.proxy import train as train_function
-from scaling_laws.proxy.train import (
+from scaling_laws.proxy.training import (
     BETA1,
     BETA2,
     CLIP,

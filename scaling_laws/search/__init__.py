@@ -1,5 +1,5 @@
 """Search for the schedule with the lowest predicted final loss."""
 
-from scaling_laws.optimize.search import Optimum, optimize
+from scaling_laws.search.optimum import Optimum, optimize
 
 __all__ = ["Optimum", "optimize"]

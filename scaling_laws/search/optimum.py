@@ -15,10 +15,10 @@ from scaling_laws.errors import UsageError
 from scaling_laws.fitted import FittedLaw, Uncertainty
 from scaling_laws.fitted.predict import check_facts, compiled_final_loss
 from scaling_laws.numerics.precision import in_float64
-from scaling_laws.optimize.baselines import baseline_specs
-from scaling_laws.optimize.families import Tuned, tune_families
-from scaling_laws.optimize.free_form import search_free_form
 from scaling_laws.schedules import Frame, Schedule, schedule
+from scaling_laws.search.baselines import baseline_specs
+from scaling_laws.search.families import Tuned, tune_families
+from scaling_laws.search.free_form import search_free_form
 
 __all__ = ["MAX_ROUGHNESS", "Optimum", "optimize", "roughness"]
 
@@ -61,8 +61,8 @@ class Optimum:
 def roughness(plan: Schedule, warmup: int, final_loss: Callable[[Any], Any]) -> float:
     """Change of the predicted final loss under a moving average after the warm-up, in nats.
 
-    101 steps at 20,000 steps and more, half a percent of shorter runs, 3 steps at least. A law is a smooth
-    approximation: a gain that such a small change of schedule removes is not in the data.
+    101 steps at 20,000 steps and more, half a percent of shorter runs, 3 steps at least. A law is
+    a smooth approximation: a gain that such a small change of schedule removes is not in the data.
     """
     half = max(1, min(50, plan.steps // 400))
     after = np.pad(plan.lr[warmup:], half, mode="edge")

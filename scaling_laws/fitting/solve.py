@@ -13,8 +13,8 @@ from scipy.optimize import least_squares
 from scipy.stats import qmc
 
 from scaling_laws.errors import FitError
-from scaling_laws.fit.objective import HUBER_DELTA
-from scaling_laws.fit.projection import Problem, Trial, compiled_trial
+from scaling_laws.fitting.objective import HUBER_DELTA
+from scaling_laws.fitting.projection import Problem, Trial, compiled_trial
 from scaling_laws.laws import Law
 from scaling_laws.params import Support
 

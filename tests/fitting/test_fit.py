@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from scaling_laws.errors import FitError, LawError, UsageError
-from scaling_laws.fit import fit, huber_objective
-from scaling_laws.fit.fit import MAX_POINTS
 from scaling_laws.fitted import FittedLaw
+from scaling_laws.fitting import fit, huber_objective
+from scaling_laws.fitting.driver import MAX_POINTS
 from scaling_laws.laws import LAWS, Law, get_law
 from scaling_laws.runs import Run, load_runs
 from scaling_laws.schedules import schedule

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling_laws.errors import UsageError
-from scaling_laws.evaluate import evaluate
+from scaling_laws.evaluation import evaluate
 from scaling_laws.fitted import FittedLaw, Uncertainty
 from scaling_laws.laws import get_law
 from scaling_laws.runs import Run

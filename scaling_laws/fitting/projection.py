@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.fit.objective import huber_root, huber_root_slope, huber_weight
+from scaling_laws.fitting.objective import huber_root, huber_root_slope, huber_weight
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import History
 

@@ -9,8 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from scaling_laws.fit.objective import HUBER_DELTA, huber_objective, huber_root, huber_root_slope
-from scaling_laws.fit.projection import Problem, _nonnegative_solve, compiled_trial
+from scaling_laws.fitting.objective import (
+    HUBER_DELTA,
+    huber_objective,
+    huber_root,
+    huber_root_slope,
+)
+from scaling_laws.fitting.projection import Problem, _nonnegative_solve, compiled_trial
 from scaling_laws.laws import get_law
 from scaling_laws.numerics.history import chosen_steps
 from scaling_laws.schedules import schedule

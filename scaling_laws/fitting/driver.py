@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import FitError, UsageError
-from scaling_laws.fit.objective import HUBER_DELTA, huber_objective
-from scaling_laws.fit.projection import Problem
-from scaling_laws.fit.solve import Outcome, draw_starts, solve
 from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty
 from scaling_laws.fitted.predict import check_facts, predict_losses
+from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective
+from scaling_laws.fitting.projection import Problem
+from scaling_laws.fitting.solve import Outcome, draw_starts, solve
 from scaling_laws.laws import Law, get_law
 from scaling_laws.metrics import metrics
 from scaling_laws.numerics.history import chosen_steps

@@ -1,6 +1,0 @@
-"""Fit a law to runs."""
-
-from scaling_laws.fit.fit import fit
-from scaling_laws.fit.objective import HUBER_DELTA, huber_objective
-
-__all__ = ["HUBER_DELTA", "fit", "huber_objective"]
