@@ -33,6 +33,12 @@ class Evaluation:
         """The keys of ``scaling-laws evaluate --json``."""
         return {"runs": self.runs, "mean": self.mean}
 
+    def to_frame(self) -> Any:
+        """A pandas DataFrame, a row a run and the mean last."""
+        import pandas as pd
+
+        return pd.DataFrame.from_dict({**self.runs, "mean": self.mean}, orient="index")
+
 
 @in_float64
 def evaluate(

@@ -37,6 +37,14 @@ def test_metrics_of_known_errors() -> None:
     assert result.mean["abs_final_error"] > 0 > result.mean["final_error"]
 
 
+def test_frame_holds_the_same_numbers() -> None:
+    result = evaluate(LAW, {"high": run("high", 1.01), "far": run("far", 1.1)})
+    frame = result.to_frame()
+    assert list(frame.index) == ["high", "far", "mean"]
+    assert frame.loc["far"].dropna().to_dict() == result.runs["far"]
+    assert frame.loc["mean"].to_dict() == result.mean
+
+
 def test_from_step_and_order() -> None:
     result = evaluate(LAW, [run("a", 1.0)], from_step=300)
     assert result.runs["a"]["n"] == 4
