@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 __all__ = [
     "DataError",
@@ -19,6 +20,7 @@ __all__ = [
     "ScalingLawsError",
     "ScheduleError",
     "UsageError",
+    "find_by_name",
     "unknown_name",
 ]
 
@@ -69,3 +71,28 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, options, n=2, cutoff=0.6)
     hint = f"; did you mean {' or '.join(repr(option) for option in near)}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(options)}"
+
+
+class Named(Protocol):
+    """What a registry lists: anything with a name."""
+
+    @property
+    def name(self) -> str:
+        """The name it is asked for by."""
+
+
+Item = TypeVar("Item", bound=Named)
+
+
+def find_by_name(
+    kind: str, name: str, items: Iterable[Item], error: type[ScalingLawsError]
+) -> Item:
+    """The item of that name.
+
+    Raises:
+        ScalingLawsError: of the type `error`, with the near matches, if there is none.
+    """
+    known = {item.name: item for item in items}
+    if name not in known:
+        raise error(unknown_name(kind, name, known))
+    return known[name]

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from scaling_laws.errors import OutputError
 
-__all__ = ["check_folder", "check_writable", "write_bytes", "write_text", "write_with"]
+__all__ = [
+    "check_folder",
+    "check_writable",
+    "make_folder",
+    "write_bytes",
+    "write_text",
+    "write_with",
+]
 
 
 def check_writable(path: Path | str, *, overwrite: bool = True) -> Path:
@@ -53,6 +60,20 @@ def check_folder(path: Path | str) -> Path:
         raise OutputError(f"cannot write to {folder}: {nearest} is not a folder; give a folder")
     if not os.access(nearest, os.W_OK):
         raise OutputError(f"cannot write to {folder}: the folder {nearest} is not writable")
+    return folder
+
+
+def make_folder(path: Path | str) -> Path:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        OutputError: if it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
     return folder
 
 

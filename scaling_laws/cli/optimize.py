@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         report=common.progress(),
     )
     if arguments.out:
-        from scaling_laws.report.tables import write_schedule
+        from scaling_laws.schedules import write_schedule
 
         write_schedule(arguments.out, best.schedule)
     return describe(best, arguments.out)

@@ -52,8 +52,8 @@ def _choose(runs: dict[str, Run], names: str) -> dict[str, Run]:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all of it; everything is written at the end."""
-    from scaling_laws.errors import OutputError, UsageError
-    from scaling_laws.files import check_folder, check_writable
+    from scaling_laws.errors import UsageError
+    from scaling_laws.files import check_folder, check_writable, make_folder
     from scaling_laws.laws import get_law
 
     out = check_folder(arguments.out)
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from scaling_laws.fitted import predict, save_law
     from scaling_laws.fitting import fit
     from scaling_laws.report.plots import plot_predictions, save_figure
-    from scaling_laws.report.tables import write_schedule
+    from scaling_laws.schedules import write_schedule
     from scaling_laws.search import optimize as search
 
     report = common.progress()
@@ -101,10 +101,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         f"mean error {result.mean['mae']:.4f} nats, final {result.mean['abs_final_error']:.4f}",
         from_step=from_step,
     )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from error
+    make_folder(out)
     files = {
         "law": str(save_law(fitted, out / FILES["law"])),
         "schedule": str(write_schedule(out / FILES["schedule"], best.schedule)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,14 +136,7 @@ def _prepare(
                 f"run {run.name!r}: {len(kept.loss)} points thinned to {len(place)}, "
                 f"every {stride}th"
             )
-            kept = Run(
-                kept.name,
-                kept.schedule,
-                kept.steps[place],
-                kept.loss[place],
-                kept.facts,
-                kept.source,
-            )
+            kept = replace(kept, steps=kept.steps[place], loss=kept.loss[place])
         prepared.append(kept)
     count = sum(len(run.loss) for run in prepared)
     if count <= len(law.parameters):
@@ -214,7 +208,7 @@ def _hold_out(
     folds = min(len(runs), MAX_FOLDS)
     method = "leave_one_run_out" if folds == len(runs) else "leave_runs_out"
     squares = []
-    for fold in range(folds if folds > 1 else 0):
+    for fold in range(folds):
         held = range(fold, len(runs), folds)
         kept_points = sum(len(run.loss) for place, run in enumerate(runs) if place not in held)
         if kept_points <= len(law.parameters):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaling_laws.errors import LawError, unknown_name
+from scaling_laws.errors import LawError, find_by_name
 from scaling_laws.laws.base import Law
 from scaling_laws.laws.linear_drop import LINEAR_DROP
 from scaling_laws.laws.lr_annealing import LR_ANNEALING
@@ -20,7 +20,4 @@ def get_law(name: str) -> Law:
     Raises:
         LawError: listing the near matches if there is none.
     """
-    for law in LAWS:
-        if law.name == name:
-            return law
-    raise LawError(unknown_name("law", name, [law.name for law in LAWS]))
+    return find_by_name("law", name, LAWS, LawError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaling_laws.errors import ProxyError, unknown_name
+from scaling_laws.errors import ProxyError, find_by_name
 
 __all__ = ["SIZES", "VOCABULARY", "Size", "get_size"]
 
@@ -79,7 +79,4 @@ def get_size(name: str) -> Size:
     Raises:
         ProxyError: listing the near matches if there is none.
     """
-    for size in SIZES:
-        if size.name == name:
-            return size
-    raise ProxyError(unknown_name("proxy size", name, [size.name for size in SIZES]))
+    return find_by_name("proxy size", name, SIZES, ProxyError)

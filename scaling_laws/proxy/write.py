@@ -21,9 +21,9 @@ import tomli_w
 
 from scaling_laws import __version__
 from scaling_laws.errors import DataError, OutputError, ProxyError, ScalingLawsError
-from scaling_laws.files import check_writable, write_bytes, write_text
+from scaling_laws.files import check_writable, make_folder, write_bytes, write_text
 from scaling_laws.proxy.training import BETA1, BETA2, CLIP, Curve, ProxyConfig
-from scaling_laws.schedules import Schedule
+from scaling_laws.schedules import Schedule, write_schedule
 from scaling_laws.schedules import schedule as read_spec
 
 __all__ = ["Destination", "check_destination", "default_name", "set_facts", "write_run"]
@@ -187,7 +187,7 @@ def write_run(
     """
     check_destination(destination, config)
     plan = None if _says_all(config.schedule) else destination.plan
-    _make(destination.folder if plan is None else plan.parent)
+    make_folder(destination.folder if plan is None else plan.parent)
     files = [path for path in (plan, destination.curve, destination.manifest) if path is not None]
     with _all_or_none(files):
         _write(destination, config, curve, plan, command, license_text)
@@ -209,14 +209,13 @@ def _write(
         "seconds": round(curve.seconds, 1),
     }
     if plan is not None:
-        write_text(plan, _table(("step", "lr"), _plan(config.schedule)))
+        write_schedule(plan, config.schedule)
         entry["schedule"] = f"csv:{PLANS}/{destination.name}.csv"
     write_text(destination.curve, _table(COLUMNS, _rows(curve)))
     tables = _read(destination.manifest)
     facts = set_facts(config)
     runs = dict(tables.pop("runs", {}))
     if tables:
-        _check_facts(destination.manifest, tables, facts)
         entry |= {key: facts[key] for key in SOFTWARE if facts[key] != tables.get(key)}
     else:
         tables = facts | {"license": license_text}
@@ -296,13 +295,6 @@ def _says_all(plan: Schedule) -> bool:
         return False
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
 def _rows(curve: Curve) -> list[tuple[str, ...]]:
     return [
         (str(step), repr(float(lr)), *(f"{float(value):.8g}" for value in values))
@@ -310,10 +302,6 @@ def _rows(curve: Curve) -> list[tuple[str, ...]]:
             *(getattr(curve, column).tolist() for column in COLUMNS), strict=True
         )
     ]
-
-
-def _plan(schedule: Schedule) -> list[tuple[str, ...]]:
-    return [(str(step), repr(rate)) for step, rate in enumerate(schedule.lr.tolist())]
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

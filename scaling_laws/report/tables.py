@@ -1,4 +1,4 @@
-"""CSV files of schedules and predicted curves, written whole or not at all."""
+"""CSV files of predicted curves, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ import numpy as np
 
 from scaling_laws.files import write_text
 from scaling_laws.fitted import Prediction
-from scaling_laws.schedules import Schedule
 
-__all__ = ["write_predictions", "write_schedule"]
-
-
-def write_schedule(path: Path | str, plan: Schedule) -> Path:
-    """Columns step,lr, one row a step; reads back exactly as ``csv:PATH``."""
-    rows = "".join(f"{step},{rate!r}\n" for step, rate in enumerate(plan.lr.tolist()))
-    return write_text(path, "step,lr\n" + rows)
+__all__ = ["write_predictions"]
 
 
 def write_predictions(path: Path | str, predictions: Sequence[Prediction]) -> Path:

@@ -109,17 +109,15 @@ def read_run(
         row = int(np.argmax(lr < 0))
         raise cell_error(path, row, "lr", f"{lr[row]:g} is negative; a learning rate is >= 0")
     entry = _entry(path)
-    if spec is None and "schedule" in entry:
-        spec = entry["schedule"]
-    if spec is not None:
-        plan = schedule(spec, base=path.parent)
+    plan = entry.get("schedule") if spec is None else schedule(spec, base=path.parent)
+    if plan is not None:
         if step[-1] >= plan.steps:
             row = int(np.argmax(step >= plan.steps))
             raise cell_error(
                 path,
                 row,
                 "step",
-                f"{step[row]:.0f} is beyond the schedule's {plan.steps} steps ({spec})",
+                f"{step[row]:.0f} is beyond the schedule's {plan.steps} steps ({plan.spec})",
             )
         if lr is not None:
             _check_logged(path, plan, step, lr)
@@ -201,7 +199,7 @@ def _tables(manifest: Path) -> dict[str, Any]:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    """What `dataset.toml` says of a run: the set's facts, overridden by the run's own."""
+    """What `dataset.toml` says of a run: its schedule, and facts, its own before the set's."""
     manifest = path.parent / "dataset.toml"
     tables = _tables(manifest)
     run = tables.get("runs", {}).get(path.stem, {})
@@ -221,10 +219,9 @@ def _entry(path: Path) -> dict[str, Any]:
                 'quotes, e.g. "constant:peak=3e-4,steps=24000"'
             )
         try:
-            schedule(run["schedule"], base=path.parent)
+            entry["schedule"] = schedule(run["schedule"], base=path.parent)
         except ScheduleError as error:
             raise ScheduleError(f"{manifest}, run {path.stem!r}: {error}") from error
-        entry["schedule"] = run["schedule"]
     return entry
 
 

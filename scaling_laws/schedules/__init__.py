@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.errors import ScheduleError, unknown_name
+from scaling_laws.errors import ScheduleError, find_by_name, unknown_name
 from scaling_laws.schedules.base import Family, Frame, Key, Schedule, Shape, format_number
 from scaling_laws.schedules.constant import CONSTANT
 from scaling_laws.schedules.cosine import COSINE
@@ -17,7 +17,7 @@ from scaling_laws.schedules.cosine_restarts import COSINE_RESTARTS
 from scaling_laws.schedules.cyclic import CYCLIC
 from scaling_laws.schedules.eight_one_one import EIGHT_ONE_ONE
 from scaling_laws.schedules.exponential import EXPONENTIAL
-from scaling_laws.schedules.from_csv import CSV, densify
+from scaling_laws.schedules.from_csv import CSV, densify, write_schedule
 from scaling_laws.schedules.infinite import INFINITE
 from scaling_laws.schedules.inverse_sqrt import INVERSE_SQRT
 from scaling_laws.schedules.linear import LINEAR
@@ -41,6 +41,7 @@ __all__ = [
     "format_spec",
     "get_family",
     "schedule",
+    "write_schedule",
 ]
 
 FAMILIES: tuple[Family, ...] = (
@@ -71,10 +72,7 @@ def get_family(name: str) -> Family:
     Raises:
         ScheduleError: listing the near matches if there is none.
     """
-    for family in FAMILIES:
-        if family.name == name:
-            return family
-    raise ScheduleError(unknown_name("schedule family", name, [family.name for family in FAMILIES]))
+    return find_by_name("schedule family", name, FAMILIES, ScheduleError)
 
 
 def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, ScheduleError
-from scaling_laws.schedules.base import Family, Key, Values, choice, count
+from scaling_laws.files import write_text
+from scaling_laws.schedules.base import Family, Key, Schedule, Values, choice, count
 from scaling_laws.tables import cell_error, check_steps, read_columns
 
-__all__ = ["CSV", "densify"]
+__all__ = ["CSV", "densify", "write_schedule"]
 
 BETWEEN = Key(
     "between",
@@ -75,3 +78,13 @@ CSV = Family(
     ),
     build=build,
 )
+
+
+def write_schedule(path: Path | str, plan: Schedule) -> Path:
+    """Columns step,lr, one row a step; reads back exactly as ``csv:PATH``.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    rows = "".join(f"{step},{rate!r}\n" for step, rate in enumerate(plan.lr.tolist()))
+    return write_text(path, "step,lr\n" + rows)

@@ -143,15 +143,19 @@ def test_an_interrupted_write_leaves_the_set_as_it_was(
     folder = tmp_path / "set"
     write_run(Destination(folder, "old"), configure(f"csv:{source}"), curve)
     before = files()
-    whole, calls = write.write_text, []
+    calls: list[Path] = []
 
-    def broken(path: Path, content: str) -> Path:
-        calls.append(path)
-        if len(calls) > written:
-            raise error(str(path))
-        return whole(path, content)
+    def breaking(whole):
+        def broken(path: Path, content) -> Path:
+            calls.append(path)
+            if len(calls) > written:
+                raise error(str(path))
+            return whole(path, content)
 
-    monkeypatch.setattr(write, "write_text", broken)
+        return broken
+
+    for writer in ("write_schedule", "write_text"):
+        monkeypatch.setattr(write, writer, breaking(getattr(write, writer)))
     changed = replace(curve, loss=curve.loss + 1)
     for name in ("old", "new"):
         calls.clear()
