@@ -49,7 +49,7 @@ class Problem:
         """Stack histories of equal shape; each loss belongs to the first points of its history."""
         groups: dict[Any, list[int]] = {}
         for place, history in enumerate(histories):
-            key = (history.step.shape, history.event_step.shape, history.octaves)
+            key = history.shapes
             groups.setdefault(key, []).append(place)
         stacks, observed, weights = [], [], []
         for places in groups.values():

@@ -93,26 +93,29 @@ def changes(lr: Array) -> Array:
     return np.concatenate([[0.0], lr[:-1] - lr[1:]])
 
 
-def compress(lr: Array, points: Index, *, nodes: int = 3, first: int = 64) -> tuple[Array, Array]:
-    """Replace the changes between points by quadrature nodes.
+def compress(
+    per_step: Array, lr: Array, points: Index, *, nodes: int, first: int
+) -> tuple[Array, Array]:
+    """Replace the events between points by quadrature nodes.
 
     Args:
-        lr: learning rate of every step: (steps,). A change is the rate before minus the rate after.
-        points: increasing steps at which a sum over the changes so far is wanted.
-        nodes: nodes for each group of changes of one sign.
+        per_step: weight of the event at every step, such as the change of LR: (steps,).
+        lr: learning rate of every step: (steps,).
+        points: increasing steps at which a sum over the events so far is wanted.
+        nodes: nodes for each group of events of one sign.
         first: size of the smallest group; see `dyadic_groups`.
 
     Returns:
         Positions (fractional steps, sorted) and signed weights of the events. Within a group the
-        rate changes by less than a factor of two. Groups with no more changes than `nodes`, and
-        changes that make up a quarter or more of their group (abrupt drops), are kept as they are.
+        rate changes by less than a factor of two. Groups with no more events than `nodes`, and
+        events that make up a quarter or more of their group (abrupt drops), are kept as they are.
     """
-    change = changes(lr[: int(points[-1]) + 1])
-    steps = np.flatnonzero(change)
+    weights = per_step[: int(points[-1]) + 1]
+    steps = np.flatnonzero(weights)
     if steps.size == 0:
         return np.zeros(0), np.zeros(0)
-    size = change[steps]
-    level = np.floor(np.log2(np.maximum(lr[: len(change)], 1e-9 * lr.max())))
+    size = weights[steps]
+    level = np.floor(np.log2(np.maximum(lr[: len(weights)], 1e-9 * lr.max())))
     edges = np.union1d(dyadic_groups(points, first), np.flatnonzero(np.diff(level)))
     # a group is (interval between edges, sign); sort by it, then by step
     group = 2 * np.searchsorted(edges, steps, side="left") + (size > 0)

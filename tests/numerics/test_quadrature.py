@@ -43,7 +43,7 @@ def test_groups_grow_away_from_the_points() -> None:
 def test_compress_keeps_each_gap_s_total(name: str) -> None:
     lr = SCHEDULES[name]
     points = np.unique(np.r_[np.arange(25, len(lr), 60), len(lr) - 1])
-    position, weight = compress(lr, points)
+    position, weight = compress(changes(lr), lr, points, nodes=3, first=64)
     change = changes(lr)
     edges = np.concatenate([[-1], points])
     for low, high in itertools.pairwise(edges):
@@ -53,18 +53,18 @@ def test_compress_keeps_each_gap_s_total(name: str) -> None:
 
 def test_abrupt_drops_stay_where_they_are() -> None:
     lr = SCHEDULES["two drops"]
-    position, weight = compress(lr, np.array([150, 250, 289]))
+    position, weight = compress(changes(lr), lr, np.array([150, 250, 289]), nodes=3, first=64)
     np.testing.assert_array_equal(position, [100, 200])
     np.testing.assert_allclose(weight, [9e-4, 9e-5])
 
 
 def test_many_small_changes_become_few() -> None:
     lr = np.concatenate([np.ones(100), np.linspace(1.0, 0.1, 20_000)])
-    position, weight = compress(lr, np.arange(200, 20_100, 100))
+    position, weight = compress(changes(lr), lr, np.arange(200, 20_100, 100), nodes=3, first=64)
     assert len(position) < 20_000 / 10
     assert weight.sum() == pytest.approx(lr[0] - lr[20_000], rel=1e-12)
 
 
 def test_constant_schedule_has_no_events() -> None:
-    position, weight = compress(np.ones(50), np.array([10, 49]))
+    position, weight = compress(np.zeros(50), np.ones(50), np.array([10, 49]), nodes=3, first=64)
     assert position.size == weight.size == 0
