@@ -17,9 +17,10 @@ from scaling_laws.fitted.predict import compiled_loss
 from scaling_laws.laws import get_law
 from scaling_laws.numerics.history import every_step, last_step
 from scaling_laws.schedules import schedule
-from tests.published import MULTI_POWER_25M as PARAMS
+from scaling_laws.laws.multi_power import MULTI_POWER
 
 HERE = Path(__file__).resolve().parent
+PARAMS = MULTI_POWER.published["25M"]
 
 
 def dense(lr: np.ndarray, steps: np.ndarray) -> np.ndarray:

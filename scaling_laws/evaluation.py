@@ -10,7 +10,7 @@ import numpy as np
 
 from scaling_laws.errors import UsageError
 from scaling_laws.fitted import FittedLaw, predict_losses
-from scaling_laws.fitted.predict import check_facts
+from scaling_laws.fitted.predict import check_needs
 from scaling_laws.metrics import mean_metrics, metrics
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.runs import Run
@@ -56,14 +56,16 @@ def evaluate(
 
     Raises:
         UsageError: if there are no runs, or `from_step` leaves one empty.
-        LawError: if the law needs a fact that a run lacks.
+        LawError: if the law sees no schedule, or needs a fact or trace that a run lacks.
     """
+    law = fitted.schedule_law
     results = {}
     for run in runs.values() if isinstance(runs, Mapping) else runs:
         kept = run.from_step(from_step)
         facts = {**fitted.facts, **run.facts}
-        check_facts(fitted.law, facts, f"run {run.name!r}")
-        predicted = predict_losses(fitted.law, fitted.params, run.schedule.lr, facts)[kept.steps]
+        check_needs(law, facts, run.traces, f"run {run.name!r}")
+        predicted = predict_losses(law, fitted.params, run.schedule.lr, facts, run.traces)
+        predicted = predicted[kept.steps]
         results[run.name] = metrics(kept.loss, predicted)
         if fitted.uncertainty is not None:
             half = fitted.uncertainty.half_width(0.9)

@@ -22,6 +22,7 @@ class Support(Enum):
 
     POSITIVE = "> 0"
     UNIT = "in (0, 1)"
+    REAL = "a real number"
 
     def constrain(self, free: Array) -> Array:
         """Unconstrained real number -> parameter.
@@ -29,14 +30,20 @@ class Support(Enum):
         A number in (0, 1) is a forgetting factor here: ``1 - exp(-free)`` keeps digits near 1,
         where ``exp(free)`` is the number of steps remembered.
         """
+        if self is Support.REAL:
+            return free
         return jnp.exp(free) if self is Support.POSITIVE else -jnp.expm1(-free)
 
     def free(self, value: float) -> float:
         """Parameter -> unconstrained real number; inverse of `constrain`."""
+        if self is Support.REAL:
+            return value
         return math.log(value) if self is Support.POSITIVE else -math.log1p(-value)
 
     def holds(self, value: float) -> bool:
         """Whether a number lies in the support."""
+        if self is Support.REAL:
+            return math.isfinite(value)
         return 0.0 < value < (math.inf if self is Support.POSITIVE else 1.0)
 
 
@@ -49,8 +56,9 @@ class Parameter:
         support: where it may lie.
         meaning: what it does, in words.
         unit: of the value in law files, with learning rates as they are logged.
-        start: range that starts of a fit are drawn from, log-uniformly. For parameters whose unit
-            holds a learning rate it is for schedules scaled to a peak of 1.
+        start: range that starts of a fit are drawn from, evenly in the unconstrained number (for
+            positive ones, in the logarithm). For parameters whose unit holds a learning rate it is
+            for schedules scaled to a peak of 1.
         bounds: range a fit may reach; ending on a bound is reported.
     """
 

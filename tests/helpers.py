@@ -32,6 +32,19 @@ def draw_values(law: Law, seed: int, peak_lr: float) -> dict[str, float]:
     for parameter in law.shape:
         low, high = (parameter.support.free(end) for end in parameter.start)
         free = generator.uniform(low, high)
-        value = np.exp(free) if parameter.support is Support.POSITIVE else -np.expm1(-free)
-        scaled[parameter.name] = float(value)
+        scaled[parameter.name] = float(
+            {Support.POSITIVE: np.exp(free), Support.UNIT: -np.expm1(-free), Support.REAL: free}[
+                parameter.support
+            ]
+        )
+    if law.rescale is None:
+        return scaled
     return {name: float(value) for name, value in law.rescale(scaled, peak_lr).items()}
+
+
+FACTS = {"model_params": 2.5e7, "transfer_step": 95.0}
+
+
+def traces_for(lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Quantities that a run of that schedule might have logged at every step."""
+    return {"parameter_norm": 3.0 + np.sin(np.arange(len(lr)) / 40.0)}

@@ -11,7 +11,7 @@ from typing import Any
 from scaling_laws.errors import LawError, LawFileError
 from scaling_laws.files import write_text
 from scaling_laws.fitted.value import FitRecord, FittedLaw, Range, Uncertainty
-from scaling_laws.laws import get_law
+from scaling_laws.laws import PointLaw, get_law
 
 __all__ = ["FORMAT", "VERSION", "from_document", "load_law", "save_law", "to_document"]
 
@@ -70,6 +70,8 @@ def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
         )
     try:
         law = get_law(document["law"])
+        if isinstance(law, PointLaw):
+            law = law.over_parameters(list(document["params"]))
         uncertainty, covered, record = (
             document.get(key) for key in ("uncertainty", "range", "fit")
         )

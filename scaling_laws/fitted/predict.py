@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from scaling_laws.errors import LawError, ScheduleError
 from scaling_laws.fitted.value import FittedLaw, Uncertainty
 from scaling_laws.laws import Law
-from scaling_laws.numerics.history import bucket, every_step, last_step
+from scaling_laws.numerics.history import bucket
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
 from scaling_laws.schedules import schedule as parse_schedule
 
 __all__ = [
     "Prediction",
-    "check_facts",
+    "check_needs",
     "compiled_final_loss",
     "compiled_loss",
+    "facts_for",
     "predict",
     "predict_losses",
 ]
@@ -89,31 +90,47 @@ def compiled_final_loss(law: Law) -> Any:
     """(params, lr, facts) -> loss after the last step; compiled once for each number of steps."""
 
     def final(params: Mapping[str, Any], lr: Any, facts: Mapping[str, Any]) -> Any:
-        return law.loss(params, last_step(lr, facts=facts))[0]
+        return law.loss(params, law.last_step(lr, facts=facts))[0]
 
     return jax.jit(final)
 
 
-def check_facts(law: Law, facts: Mapping[str, float], where: str) -> None:
-    """Raise a LawError naming the flag when a law lacks a fact it needs."""
+def check_needs(
+    law: Law, facts: Mapping[str, float], traces: Mapping[str, Any], where: str
+) -> None:
+    """Raise a LawError, with the mend, when a law lacks a fact or a logged quantity it needs."""
     for need in sorted(law.needs - set(facts)):
         raise LawError(
             f"{law.name} needs {need}, which {where} does not give; "
             f"pass --{need.replace('_', '-')} or add it to dataset.toml"
         )
+    for need in sorted(law.needs_traces - set(traces)):
+        raise LawError(
+            f"{law.name} needs {need} at every step, which {where} does not give; add a column "
+            f"{need} to the run's CSV, or pass traces in Python"
+        )
 
 
 @in_float64
 def predict_losses(
-    law: Law, params: Mapping[str, float], lr: Array, facts: Mapping[str, float]
+    law: Law,
+    params: Mapping[str, float],
+    lr: Array,
+    facts: Mapping[str, float],
+    traces: Mapping[str, Array] | None = None,
 ) -> Array:
-    """Loss after every step of a schedule: lr (steps,) -> losses (steps,)."""
-    history = every_step(lr, steps=bucket(len(lr)), facts=facts)
+    """Loss after every step of a schedule: lr and traces (steps,) -> losses (steps,)."""
+    history = law.every_step(lr, steps=bucket(len(lr)), facts=facts, traces=traces)
     return np.asarray(compiled_loss(law)(dict(params), history))[: len(lr)]
 
 
 def predict(
-    fitted: FittedLaw, schedule: Schedule | str, steps: Sequence[int] | None = None
+    fitted: FittedLaw,
+    schedule: Schedule | str,
+    steps: Sequence[int] | None = None,
+    *,
+    facts: Mapping[str, float] | None = None,
+    traces: Mapping[str, Array] | None = None,
 ) -> Prediction:
     """The loss under a schedule.
 
@@ -121,16 +138,25 @@ def predict(
         fitted: the law.
         schedule: a schedule or its spec.
         steps: 0-based steps to predict, in increasing order; default every step.
+        facts: numbers of the run that override those of the fit, e.g. ``{"model_params": 1e8}``.
+            The second part of a joined spec begins at `transfer_step` unless this says otherwise.
+        traces: quantities at every step that some laws need, each (steps of the schedule,).
 
     Returns:
         Losses in nats; entry for step s is the loss after updates 0..s.
 
     Raises:
         ScheduleError: if the spec is malformed, every rate is 0, or a step lies outside.
-        LawError: if the law needs a fact that the fit does not hold.
+        LawError: if the law sees no schedule, or needs a fact or a trace that nothing gives.
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-    check_facts(fitted.law, fitted.facts, "the law file")
+    law = fitted.schedule_law
+    known = facts_for(fitted, plan, facts)
+    given = {name: np.asarray(row, dtype=float) for name, row in (traces or {}).items()}
+    check_needs(law, known, given, "the law file")
+    for name, row in given.items():
+        if row.shape != (plan.steps,):
+            raise LawError(f"trace {name} has shape {row.shape}; it needs ({plan.steps},)")
     if plan.peak_lr == 0:
         raise ScheduleError(f"{plan.spec}: every learning rate is 0; nothing is trained")
     chosen = np.arange(plan.steps) if steps is None else np.asarray(steps, dtype=np.int64)
@@ -139,6 +165,14 @@ def predict(
     if chosen.min() < 0 or chosen.max() >= plan.steps:
         bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
-    losses = predict_losses(fitted.law, fitted.params, plan.lr, fitted.facts)
+    losses = predict_losses(law, fitted.params, plan.lr, known, given)
     notes = tuple(fitted.range.leaves(plan)) if fitted.range else ()
     return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes)
+
+
+def facts_for(
+    fitted: FittedLaw, plan: Schedule, facts: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Facts of the fit, then what the schedule says itself, then those given."""
+    joined = {"transfer_step": float(plan.joins[0])} if plan.joins else {}
+    return {**fitted.facts, **joined, **(facts or {})}

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling_laws.errors import LawError
-from scaling_laws.laws import Law, get_law
+from scaling_laws.laws import AnyLaw, Law, PointLaw, get_law
 from scaling_laws.params import check_parameters
 from scaling_laws.schedules import Schedule
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from scaling_laws.fitted.points import PointPrediction
     from scaling_laws.fitted.predict import Prediction
 
 __all__ = ["FitRecord", "FittedLaw", "Range", "Uncertainty"]
@@ -122,7 +125,7 @@ class FittedLaw:
         facts: numbers about the fitted runs, such as weight_decay, where all agree.
     """
 
-    law: Law
+    law: AnyLaw
     params: Mapping[str, float]
     uncertainty: Uncertainty | None = None
     range: Range | None = None
@@ -136,18 +139,74 @@ class FittedLaw:
 
     @classmethod
     def of(cls, law: str, params: Mapping[str, float]) -> FittedLaw:
-        """A law with given parameters, for instance published ones.
+        """A law with given parameters.
 
         >>> FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5}).law.name
         'power'
         """
-        return cls(get_law(law), params)
+        found = get_law(law)
+        if isinstance(found, PointLaw):
+            found = found.over_parameters(list(params))
+        return cls(found, params)
 
-    def predict(self, schedule: Schedule | str, steps: Sequence[int] | None = None) -> Prediction:
+    @classmethod
+    def published(cls, law: str, label: str) -> FittedLaw:
+        """A law with parameters from the literature; labels are in `LAW.published`.
+
+        Raises:
+            LawError: listing the labels if there is no such one.
+
+        >>> FittedLaw.published("chinchilla", "hoffmann_rounded").params["E"]
+        1.69
+        """
+        found = get_law(law)
+        if label not in found.published:
+            known = ", ".join(found.published) or "none"
+            raise LawError(f"{law} has no published parameters {label!r}; known: {known}")
+        return cls.of(law, found.published[label])
+
+    @property
+    def schedule_law(self) -> Law:
+        """The law, if it is one of schedules.
+
+        Raises:
+            LawError: if it is not.
+        """
+        if not isinstance(self.law, Law):
+            raise LawError(
+                f"{self.law.name} knows no schedule, only {', '.join(self.point_law.input_names)}"
+            )
+        return self.law
+
+    @property
+    def point_law(self) -> PointLaw:
+        """The law, if it is one of single numbers.
+
+        Raises:
+            LawError: if it is not.
+        """
+        if not isinstance(self.law, PointLaw):
+            raise LawError(f"{self.law.name} needs a schedule; single numbers do not suffice")
+        return self.law
+
+    def predict(
+        self, schedule: Schedule | str, steps: Sequence[int] | None = None, **given: Any
+    ) -> Prediction:
         """The loss under a schedule; see `scaling_laws.fitted.predict.predict`."""
         from scaling_laws.fitted.predict import predict
 
-        return predict(self, schedule, steps)
+        return predict(self, schedule, steps, **given)
+
+    def at(self, **inputs: ArrayLike) -> PointPrediction:
+        """What a law of single numbers gives; see `scaling_laws.fitted.points.at`.
+
+        >>> law = FittedLaw.published("chinchilla", "hoffmann_rounded")
+        >>> round(float(law.at(model_params=70e9, tokens=1.4e12).value), 3)
+        1.937
+        """
+        from scaling_laws.fitted.points import at
+
+        return at(self, inputs)
 
     def summary(self) -> str:
         """The fit as text: statistics, parameters, errors per run, warnings."""

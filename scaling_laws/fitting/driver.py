@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import FitError, UsageError
 from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty
-from scaling_laws.fitted.predict import check_facts, predict_losses
+from scaling_laws.fitted.predict import check_needs, predict_losses
 from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective
 from scaling_laws.fitting.projection import Problem
 from scaling_laws.fitting.solve import Outcome, draw_starts, solve
-from scaling_laws.laws import Law, get_law
+from scaling_laws.laws import Law, get_schedule_law
 from scaling_laws.metrics import metrics
-from scaling_laws.numerics.history import chosen_steps
+from scaling_laws.numerics.history import History
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.runs import FACTS, Run
 
@@ -64,14 +64,13 @@ def fit(
         FitError: if there are too few points, or no start succeeded.
     """
     began = time.perf_counter()
-    chosen = get_law(law) if isinstance(law, str) else law
+    chosen = get_schedule_law(law) if isinstance(law, str) else law
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
     fitted_runs, warnings = _prepare(chosen, runs, from_step)
-    unit = max(run.schedule.peak_lr for run in fitted_runs)
+    unit = _unit(chosen, fitted_runs)
     problem = Problem.of(
-        [chosen_steps(run.schedule.lr / unit, run.steps, facts=run.facts) for run in fitted_runs],
-        [run.loss for run in fitted_runs],
+        [_history(chosen, run, unit) for run in fitted_runs], [run.loss for run in fitted_runs]
     )
 
     def progress(done: int, best: float) -> None:
@@ -101,7 +100,7 @@ def fit(
             objective=objective,
             huber_delta=HUBER_DELTA,
             n_points=sum(len(run.loss) for run in fitted_runs),
-            starts=starts,
+            starts=len(outcomes),
             starts_at_best=sum(outcome.objective <= 1.001 * best.objective for outcome in outcomes),
             seconds=time.perf_counter() - began,
             seed=seed,
@@ -127,7 +126,7 @@ def _prepare(
     warnings = []
     prepared = []
     for run in values:
-        check_facts(law, run.facts, f"run {run.name!r}")
+        check_needs(law, run.facts, run.traces, f"run {run.name!r}")
         kept = run.from_step(from_step)
         if len(kept.loss) > MAX_POINTS:
             stride = -(-len(kept.loss) // MAX_POINTS)
@@ -149,6 +148,17 @@ def _prepare(
     return prepared, warnings
 
 
+def _unit(law: Law, runs: Sequence[Run]) -> float:
+    """The LR that counts as 1 in a fit: that of the highest driving rate."""
+    if law.rescale is None:
+        return 1.0
+    return max(float(np.max(law.driving_rate(run.schedule.lr, run.traces))) for run in runs)
+
+
+def _history(law: Law, run: Run, unit: float) -> History:
+    return law.chosen_steps(run.schedule.lr / unit, run.steps, facts=run.facts, traces=run.traces)
+
+
 def _params(law: Law, outcome: Outcome, unit: float) -> dict[str, float]:
     scaled = {
         parameter.name: float(value)
@@ -156,12 +166,12 @@ def _params(law: Law, outcome: Outcome, unit: float) -> dict[str, float]:
     }
     for parameter, free in zip(law.shape, outcome.free, strict=True):
         scaled[parameter.name] = float(parameter.support.constrain(float(free)))
-    values = law.rescale(scaled, unit)
+    values = scaled if law.rescale is None else law.rescale(scaled, unit)
     return {name: float(values[name]) for name in law.names}
 
 
 def _at_points(law: Law, params: Mapping[str, float], run: Run) -> NDArray[np.float64]:
-    return predict_losses(law, params, run.schedule.lr, run.facts)[run.steps]
+    return predict_losses(law, params, run.schedule.lr, run.facts, run.traces)[run.steps]
 
 
 def _bound_warnings(law: Law, best: Outcome, params: Mapping[str, float]) -> list[str]:
@@ -232,8 +242,9 @@ def _hold_out_tail(
     cut = (2 * len(run.loss)) // 3
     if cut <= len(law.parameters):
         return None
-    head = chosen_steps(run.schedule.lr / unit, run.steps[:cut], facts=run.facts)
-    outcome = solve(law, Problem.of([head], [run.loss[:cut]]), start[None])[0]
+    head = replace(run, steps=run.steps[:cut], loss=run.loss[:cut])
+    problem = Problem.of([_history(law, head, unit)], [head.loss])
+    outcome = solve(law, problem, start[None])[0]
     predicted = _at_points(law, _params(law, outcome, unit), run)[cut:]
     error = float(np.sqrt(np.mean(np.log(run.loss[cut:] / predicted) ** 2)))
     return Uncertainty("leave_tail_out", error, 1)

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from scaling_laws.fitting.objective import huber_root, huber_root_slope, huber_weight
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import History
+from scaling_laws.params import Support
 
 __all__ = ["Problem", "Trial", "compiled_trial"]
 
 Array = Any
+RIDGE = 1e-12  # of the normalised columns; far below what the amplitudes are known to
 INNER_STEPS = 30  # reweighted solves for the amplitudes: the gradient is then exact to 1e-4
 
 
@@ -91,21 +93,23 @@ class Trial:
     amplitudes: Array
 
 
-def _nonnegative_solve(terms: Array, target: Array, weight: Array) -> Array:
-    """Weighted least squares with amplitudes >= 0: the best of all sets of active columns."""
-    count = terms.shape[1]
+def _solve_amplitudes(terms: Array, target: Array, weight: Array, signed: Sequence[bool]) -> Array:
+    """Weighted least squares, amplitudes >= 0 unless signed: the best of all active sets."""
     scale = jnp.sqrt(jnp.einsum("p,pj->j", weight, terms**2))
     scale = jnp.where(scale > 0, scale, 1.0)
     columns = terms / scale[None, :]
     gram = jnp.einsum("p,pi,pj->ij", weight, columns, columns)
     side = jnp.einsum("p,pj,p->j", weight, columns, target)
-    active = jnp.asarray(list(product((0.0, 1.0), repeat=count)))
+    choices = [(1.0,) if free else (0.0, 1.0) for free in signed]
+    active = jnp.asarray(list(product(*choices)))
+    # runs that cannot tell two columns apart (one model size, say) share their weight evenly
+    gram = gram + RIDGE * jnp.eye(len(signed))
 
     def solve(on: Array) -> tuple[Array, Array]:
         matrix = gram * on[:, None] * on[None, :] + jnp.diag(1.0 - on)
         found = jnp.linalg.solve(matrix, side * on)
         cost = found @ gram @ found - 2.0 * found @ side
-        feasible = jnp.all(found >= 0) & jnp.isfinite(cost)
+        feasible = jnp.all((found >= 0) | jnp.asarray(signed)) & jnp.isfinite(cost)
         return jnp.where(feasible, cost, jnp.inf), found
 
     costs, solutions = jax.vmap(solve)(active)
@@ -129,6 +133,7 @@ def _trial(law: Law, problem: Problem, free: Array) -> Trial:
 
     matrix, tangent = terms(free), jax.jacfwd(terms)(free)
     log_observed = jnp.log(observed)
+    signed = [parameter.support is Support.REAL for parameter in law.amplitudes]
 
     def reweigh(amplitudes: Array, _: None) -> tuple[Array, None]:
         predicted = jnp.maximum(matrix @ amplitudes, 1e-3 * observed)
@@ -138,9 +143,9 @@ def _trial(law: Law, problem: Problem, free: Array) -> Trial:
         near = jnp.abs(difference) < 1e-9 * observed
         slope = jnp.where(near, 1.0 / observed, log_residual / jnp.where(near, 1.0, difference))
         curvature = weight * huber_weight(log_residual) * slope / predicted
-        return _nonnegative_solve(matrix, observed, curvature), None
+        return _solve_amplitudes(matrix, observed, curvature, signed), None
 
-    start = _nonnegative_solve(matrix, observed, weight / observed**2)
+    start = _solve_amplitudes(matrix, observed, weight / observed**2, signed)
     amplitudes, _ = jax.lax.scan(reweigh, start, None, length=INNER_STEPS)
     predicted = jnp.maximum(matrix @ amplitudes, 1e-6)
     log_residual = log_observed - jnp.log(predicted)
@@ -148,7 +153,7 @@ def _trial(law: Law, problem: Problem, free: Array) -> Trial:
     root_slope = huber_root_slope(log_residual)
     slope = -weight * root_slope / predicted
     along_shape = slope[:, None] * jnp.einsum("pjs,j->ps", tangent, amplitudes)
-    along_amplitude = slope[:, None] * matrix * jnp.where(amplitudes > 0, 1.0, 0.0)[None, :]
+    along_amplitude = slope[:, None] * matrix * jnp.where(amplitudes != 0, 1.0, 0.0)[None, :]
     norm = jnp.sqrt(jnp.sum(along_amplitude**2, axis=0))
     basis = along_amplitude / jnp.where(norm > 0, norm, 1.0)[None, :]
     gram = basis.T @ basis + jnp.diag(jnp.where(norm > 0, 0.0, 1.0))

@@ -66,8 +66,10 @@ def draw_starts(law: Law, count: int, seed: int) -> Array:
     """Start points in free parameters: the middle of the start ranges, then a Sobol sequence.
 
     Returns:
-        Array of shape (count, shape parameters).
+        Array of shape (count, shape parameters); one start for a law without any.
     """
+    if not law.shape:
+        return np.zeros((1, 0))  # linear in all its parameters: one start is as good as many
     low = np.array([parameter.support.free(parameter.start[0]) for parameter in law.shape])
     high = np.array([parameter.support.free(parameter.start[1]) for parameter in law.shape])
     # what a forgetting factor remembers spans decades: draw its logarithm evenly
@@ -136,6 +138,10 @@ def _solve_one(law: Law, problem: Problem, start: Array) -> Outcome:
 
     low, high = _box(law)
     start = np.clip(start, low, high)
+    if not law.shape:
+        only = evaluate(start)
+        objective = 0.5 * float(np.sum(np.asarray(only.residual) ** 2))
+        return Outcome(Status.CONVERGED, objective, start, np.asarray(only.amplitudes))
     failed = Outcome(Status.NOT_FINITE, math.inf, start, np.zeros(len(law.amplitudes)))
     if not np.isfinite(residual(start)).all():
         return failed

@@ -1,23 +1,84 @@
-"""Loss laws. To add one: write a file that ends in a `Law`, and add it to `LAWS`."""
+"""Loss laws. To add one: write a file that ends in a `Law` or `PointLaw`, and add it to `LAWS`."""
 
 from __future__ import annotations
 
 from scaling_laws.errors import LawError, find_by_name
-from scaling_laws.laws.base import Law
+from scaling_laws.laws.base import AnyLaw, Input, Law, PointLaw
+from scaling_laws.laws.chinchilla import CHINCHILLA
+from scaling_laws.laws.collapse_noise import COLLAPSE_NOISE
+from scaling_laws.laws.continual import CONTINUAL
+from scaling_laws.laws.convex_bound import CONVEX_BOUND
+from scaling_laws.laws.critical_mixture import CRITICAL_MIXTURE
+from scaling_laws.laws.data_constrained import DATA_CONSTRAINED
+from scaling_laws.laws.data_mixing import DATA_MIXING
+from scaling_laws.laws.domain_continual import DOMAIN_CONTINUAL
+from scaling_laws.laws.exponential_forecast import EXPONENTIAL_FORECAST
+from scaling_laws.laws.forward_momentum import FORWARD_MOMENTUM
+from scaling_laws.laws.functional import FUNCTIONAL
+from scaling_laws.laws.functional_noise import FUNCTIONAL_NOISE, FUNCTIONAL_NOISE_NORMS
+from scaling_laws.laws.kaplan import KAPLAN
 from scaling_laws.laws.linear_drop import LINEAR_DROP
 from scaling_laws.laws.lr_annealing import LR_ANNEALING
+from scaling_laws.laws.lr_annealing_size import LR_ANNEALING_SIZE
 from scaling_laws.laws.multi_power import MULTI_POWER
+from scaling_laws.laws.peak_lr import PEAK_LR
 from scaling_laws.laws.power import POWER
 
-__all__ = ["LAWS", "Law", "get_law"]
+__all__ = [
+    "LAWS",
+    "POINT_LAWS",
+    "SCHEDULE_LAWS",
+    "AnyLaw",
+    "Input",
+    "Law",
+    "PointLaw",
+    "get_law",
+    "get_schedule_law",
+]
 
-LAWS: tuple[Law, ...] = (POWER, LINEAR_DROP, LR_ANNEALING, MULTI_POWER)
+LAWS: tuple[AnyLaw, ...] = (
+    POWER,
+    LINEAR_DROP,
+    LR_ANNEALING,
+    LR_ANNEALING_SIZE,
+    MULTI_POWER,
+    FUNCTIONAL,
+    FUNCTIONAL_NOISE,
+    FUNCTIONAL_NOISE_NORMS,
+    FORWARD_MOMENTUM,
+    COLLAPSE_NOISE,
+    CONVEX_BOUND,
+    CONTINUAL,
+    EXPONENTIAL_FORECAST,
+    KAPLAN,
+    CHINCHILLA,
+    DATA_CONSTRAINED,
+    DATA_MIXING,
+    DOMAIN_CONTINUAL,
+    CRITICAL_MIXTURE,
+    PEAK_LR,
+)
+SCHEDULE_LAWS = tuple(law for law in LAWS if isinstance(law, Law))
+POINT_LAWS = tuple(law for law in LAWS if isinstance(law, PointLaw))
 
 
-def get_law(name: str) -> Law:
+def get_law(name: str) -> AnyLaw:
     """The registered law of that name.
 
     Raises:
         LawError: listing the near matches if there is none.
     """
     return find_by_name("law", name, LAWS, LawError)
+
+
+def get_schedule_law(name: str) -> Law:
+    """The registered law of that name, if it is one of schedules.
+
+    Raises:
+        LawError: if there is none, or it is a law of single numbers.
+    """
+    law = get_law(name)
+    if not isinstance(law, Law):
+        known = ", ".join(each.name for each in SCHEDULE_LAWS)
+        raise LawError(f"{name} knows no schedule; laws that do: {known}")
+    return law

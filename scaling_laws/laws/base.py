@@ -1,34 +1,82 @@
-"""What a law is: named parameters and a pure function from a history to the terms of its loss."""
+"""What a law is: named parameters and a pure function, of a schedule's history or of numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
+from scaling_laws.errors import LawError
+from scaling_laws.numerics import history as histories
 from scaling_laws.numerics.history import CLOCK_FLOOR, History
+from scaling_laws.numerics.memory import ExponentialKernel, annealed_drop
 from scaling_laws.params import Parameter, Support
 
 __all__ = [
     "ALPHA",
+    "DECAY",
     "DROP_AMPLITUDE",
     "FLOOR_LOSS",
     "POWER_AMPLITUDE",
+    "SIZE_AMPLITUDE",
+    "AnyLaw",
+    "Input",
     "Law",
+    "PointLaw",
+    "annealing_area",
+    "power_of",
     "power_terms",
     "rescale_drop",
     "rescale_power",
+    "size_exponent",
 ]
 
 Array = Any
 Values = Mapping[str, Array]
+Rates = NDArray[np.float64]
+Feature = Callable[[Array, Mapping[str, Array]], Array]
 
 
-@dataclass(frozen=True)
-class Law:
-    """A loss law that is linear in its amplitudes.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class AnyLaw:
+    """What every law says of itself.
+
+    Attributes:
+        name: registry key and file name.
+        formula: the equation, in one line.
+        citation: paper and equation.
+        conventions: what a reader of a law file must know to use the numbers elsewhere.
+        published: parameter values from the literature, by a label such as ``25M``; what they
+            were fitted to stands in the law's docstring.
+    """
+
+    name: str
+    formula: str
+    citation: str
+    conventions: str
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters, in the order used everywhere."""
+        raise NotImplementedError
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all parameters."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Law(AnyLaw):
+    """A loss law of the schedule that is linear in its amplitudes.
 
         loss(point) = Σ_j amplitude_j · term_j(shape parameters, history)
 
@@ -36,37 +84,36 @@ class Law:
     projection), so a law names them apart.
 
     Attributes:
-        name: registry key and file name.
-        formula: the equation, in one line.
-        citation: paper and equation.
-        amplitudes: parameters that enter linearly, all >= 0, in the order of the terms.
+        amplitudes: parameters that enter linearly, in the order of the terms; >= 0 unless their
+            support is every real number.
         shape: the other parameters.
         terms: (shape values, history) -> (points, amplitudes); pure JAX.
         rescale: (all values, c) -> values that give the same losses when every LR is c times
-            as large.
-        conventions: what a reader of a law file must know to use the numbers elsewhere.
+            as large; None if no values do: the law then depends on the unit of the LR.
         needs: facts of a run it cannot do without, such as model_params.
+        needs_traces: quantities logged along a run that it cannot do without.
+        rate: (lr, traces) -> the rate that drives the law, where that is not the LR; in
+            proportion to the LR.
+        features: further numbers of each step that a law derives from the schedule and the facts
+            alone, by name: (lr (steps,), facts) -> (steps,); pure JAX. A history holds them as
+            traces.
+        noise: whether the terms use the noise events of a history.
     """
 
-    name: str
-    formula: str
-    citation: str
     amplitudes: tuple[Parameter, ...]
     shape: tuple[Parameter, ...]
     terms: Callable[[Values, History], Array]
-    rescale: Callable[[Values, Any], dict[str, Array]]
-    conventions: str
+    rescale: Callable[[Values, Any], dict[str, Array]] | None
     needs: frozenset[str] = field(default_factory=frozenset)
+    needs_traces: frozenset[str] = field(default_factory=frozenset)
+    rate: Callable[[Array, Mapping[str, Array]], Array] | None = None
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    noise: bool = False
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Amplitudes, then shape parameters: the order used everywhere."""
+        """Amplitudes, then shape parameters."""
         return (*self.amplitudes, *self.shape)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all parameters."""
-        return tuple(parameter.name for parameter in self.parameters)
 
     def loss(self, values: Values, history: History) -> Array:
         """Loss in nats at every point of a history.
@@ -83,6 +130,160 @@ class Law:
         )
         return self.terms(values, history) @ amplitudes
 
+    def driving_rate(self, lr: Array, traces: Mapping[str, Array] | None = None) -> Array:
+        """The rate that the law's clock sums: (steps,) -> (steps,)."""
+        return lr if self.rate is None else self.rate(lr, traces or {})
+
+    def _features(self, lr: Rates, facts: Mapping[str, float] | None) -> dict[str, Rates]:
+        size = histories.bucket(len(lr))  # few lengths, few compilations
+        padded = np.concatenate([lr, np.zeros(size - len(lr))])
+        return {
+            name: np.asarray(feature(padded, facts or {}))[: len(lr)]
+            for name, feature in self.features.items()
+        }
+
+    def every_step(
+        self,
+        lr: Rates,
+        *,
+        steps: int | None = None,
+        facts: Mapping[str, float] | None = None,
+        traces: Mapping[str, Rates] | None = None,
+        block: int = histories.BLOCK,
+    ) -> History:
+        """The history of all steps that this law needs; see `numerics.history.every_step`."""
+        return histories.every_step(
+            np.asarray(self.driving_rate(lr, traces)),
+            steps=steps,
+            facts=facts,
+            traces=self._features(lr, facts),
+            noise=self.noise,
+            block=block,
+        )
+
+    def chosen_steps(
+        self,
+        lr: Rates,
+        points: NDArray[np.int64],
+        *,
+        facts: Mapping[str, float] | None = None,
+        traces: Mapping[str, Rates] | None = None,
+    ) -> History:
+        """The history of chosen steps; see `numerics.history.chosen_steps`."""
+        return histories.chosen_steps(
+            np.asarray(self.driving_rate(lr, traces)),
+            points,
+            facts=facts,
+            traces=self._features(lr, facts),
+            noise=self.noise,
+            # nothing is compressed across the step at which the corpus changes
+            cuts=[int(facts["transfer_step"])] if facts and "transfer_step" in facts else [],
+        )
+
+    def last_step(
+        self,
+        lr: Array,
+        *,
+        facts: Mapping[str, Array] | None = None,
+        traces: Mapping[str, Array] | None = None,
+    ) -> History:
+        """The history of the last step, traceable; see `numerics.history.last_step`."""
+        return histories.last_step(
+            self.driving_rate(lr, traces),
+            facts=facts,
+            traces={name: feature(lr, facts or {}) for name, feature in self.features.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Input:
+    """A number that a point law is evaluated at: a column of a table.
+
+    Attributes:
+        name: of the column; a name that ends in ``*`` stands for one column an item, such as
+            ``share_*`` for the shares of the domains of a mixture.
+        meaning: in words, with the unit.
+        low: smallest value allowed.
+        high: largest value allowed.
+    """
+
+    name: str
+    meaning: str
+    low: float = 0.0
+    high: float = float("inf")
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class PointLaw(AnyLaw):
+    """A law of single numbers: model size, tokens, shares of a mixture. It sees no schedule.
+
+    Attributes:
+        inputs: what it is evaluated at.
+        coefficients: its parameters; a name that ends in ``*`` stands for one parameter an item.
+        value: (parameters, inputs) -> output, for inputs of shape (points,); pure JAX.
+        output: name of what it gives, such as ``loss``.
+        unit: of the output.
+        huber_delta: of the fit's objective, in log output; None for the default.
+    """
+
+    inputs: tuple[Input, ...]
+    coefficients: tuple[Parameter, ...]
+    value: Callable[[Values, Values], Array]
+    output: str = "loss"
+    unit: str = "nats"
+    huber_delta: float | None = None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its parameters."""
+        return self.coefficients
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return tuple(each.name for each in self.inputs)
+
+    @property
+    def starred(self) -> bool:
+        """Whether it must be told its items before use; see `over`."""
+        return any(each.name.endswith("*") for each in self.inputs)
+
+    def over(self, items: Sequence[str]) -> PointLaw:
+        """The same law for given items: each starred name once an item.
+
+        Raises:
+            LawError: if there is no item.
+        """
+        if not items:
+            raise LawError(f"{self.name} needs columns {self._stars()}, one an item")
+
+        def spread(every: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(
+                replace(each, name=each.name[:-1] + item) if each.name.endswith("*") else each
+                for each in every
+                for item in (items if each.name.endswith("*") else [""])
+            )
+
+        return replace(self, inputs=spread(self.inputs), coefficients=spread(self.coefficients))
+
+    def over_columns(self, columns: Sequence[str]) -> PointLaw:
+        """The same law for the items that columns name; itself if it has no starred name."""
+        return self._over(columns, [each.name for each in self.inputs])
+
+    def over_parameters(self, names: Sequence[str]) -> PointLaw:
+        """The same law for the items that parameters name; itself if it has no starred name."""
+        return self._over(names, [each.name for each in self.coefficients])
+
+    def _over(self, names: Sequence[str], patterns: Sequence[str]) -> PointLaw:
+        prefixes = [pattern[:-1] for pattern in patterns if pattern.endswith("*")]
+        if not prefixes:
+            return self
+        first = prefixes[0]
+        return self.over([name[len(first) :] for name in names if name.startswith(first)])
+
+    def _stars(self) -> str:
+        return " and ".join(each.name for each in self.inputs if each.name.endswith("*"))
+
 
 FLOOR_LOSS = Parameter("L0", Support.POSITIVE, "loss that no schedule removes", "nats")
 POWER_AMPLITUDE = Parameter(
@@ -91,17 +292,48 @@ POWER_AMPLITUDE = Parameter(
 ALPHA = Parameter(
     "alpha", Support.POSITIVE, "exponent of the power law", "1", (0.15, 1.2), (0.01, 5.0)
 )
+DECAY = Parameter(
+    "decay",
+    Support.UNIT,
+    "what a step keeps of the memory (the paper's λ)",
+    "1 per optimizer step",
+    (0.98, 0.9999),
+    (0.5, 1.0 - 1e-7),
+)
 DROP_AMPLITUDE = Parameter("B", Support.POSITIVE, "loss gained per unit of LR decay", "nats / LR")
 
 
-def power_terms(values: Values, history: History) -> Array:
-    """Columns 1 and S^-alpha, the start of every schedule-aware law: (points, 2).
+SIZE_AMPLITUDE = Parameter(
+    "B", Support.POSITIVE, "loss of a model of one parameter above L0", "nats"
+)
 
-    S, the summed LR, is kept off zero so that the power and its gradient stay finite.
-    """
-    clock = jnp.maximum(history.clock, CLOCK_FLOOR * history.peak_lr).reshape(-1)
-    falling = clock ** -values["alpha"]
+
+def size_exponent(name: str) -> Parameter:
+    """The exponent of a power law in the number of parameters."""
+    return Parameter(
+        name, Support.POSITIVE, "exponent in the model size", "1", (0.05, 0.8), (0.01, 3.0)
+    )
+
+
+def power_of(clock: Array, exponent: Array, history: History) -> Array:
+    """clock^-exponent, with the clock kept off zero so that it and its gradient stay finite."""
+    return jnp.maximum(clock, CLOCK_FLOOR * history.peak_lr) ** -exponent
+
+
+def power_terms(values: Values, history: History) -> Array:
+    """Columns 1 and S^-alpha, S the summed LR, the start of most schedule laws: (points, 2)."""
+    falling = power_of(history.clock, values["alpha"], history).reshape(-1)
     return jnp.stack([jnp.ones_like(falling), falling], axis=1)
+
+
+def annealing_area(values: Values, history: History) -> Array:
+    """S2 of the LR annealing law (arXiv 2408.11029), in units of LR: (points,).
+
+    S2(s) = Σ_{i<=s} m_i with m_i = decay·m_{i-1} + (lr[i-1] - lr[i]), in closed form
+    Σ_{k<=s} (lr[k-1] - lr[k])·(1 - decay^(s-k+1)) / (1 - decay).
+    """
+    drop = annealed_drop(history, ExponentialKernel(rate=-jnp.log(values["decay"])))
+    return drop / (1.0 - values["decay"])
 
 
 def rescale_power(values: Values, factor: Any) -> dict[str, Array]:

@@ -16,14 +16,15 @@ import jax.numpy as jnp
 
 from scaling_laws.laws.base import (
     ALPHA,
+    DECAY,
     FLOOR_LOSS,
     POWER_AMPLITUDE,
     Law,
+    annealing_area,
     power_terms,
     rescale_power,
 )
 from scaling_laws.numerics.history import History
-from scaling_laws.numerics.memory import ExponentialKernel, annealed_drop
 from scaling_laws.params import Parameter, Support
 
 __all__ = ["LR_ANNEALING"]
@@ -31,11 +32,8 @@ __all__ = ["LR_ANNEALING"]
 
 def terms(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S1^-alpha, -S2: (points, 3)."""
-    forgotten = 1.0 - values["decay"]
-    drop = annealed_drop(history, ExponentialKernel(rate=-jnp.log(values["decay"])))
-    # Σ_{k<=s} d_k (1 - decay^(s-k+1)) / (1 - decay) is S2 in closed form
-    annealed = drop / forgotten
-    return jnp.concatenate([power_terms(values, history), -annealed[:, None]], axis=1)
+    area = annealing_area(values, history)
+    return jnp.concatenate([power_terms(values, history), -area[:, None]], axis=1)
 
 
 def rescale(values: Mapping[str, Any], factor: Any) -> dict[str, Any]:
@@ -52,17 +50,7 @@ LR_ANNEALING = Law(
         POWER_AMPLITUDE,
         Parameter("C", Support.POSITIVE, "loss gained per unit of annealing area", "nats / LR"),
     ),
-    shape=(
-        ALPHA,
-        Parameter(
-            "decay",
-            Support.UNIT,
-            "what a step keeps of the memory (the paper's λ)",
-            "1 per optimizer step",
-            (0.98, 0.9999),
-            (0.5, 1.0 - 1e-7),
-        ),
-    ),
+    shape=(ALPHA, DECAY),
     terms=terms,
     rescale=rescale,
     conventions="S1 sums the LR of steps 0..t inclusive, warm-up included; S2 counts warm-up rises "

@@ -81,6 +81,37 @@ MULTI_POWER = Law(
     ),
     terms=terms,
     rescale=rescale,
+    published={
+        # thu-yao-01-luo/MultiPowerLaw, all digits as printed there: fits to runs of three model
+        # sizes, peak 3e-4, points every 128 steps
+        "25M": {
+            "L0": 3.04045406,
+            "A": 0.52468604,
+            "alpha": 0.50786857,
+            "B": 363.78751622,
+            "C": 2.06560812,
+            "beta": 0.58279013,
+            "gamma": 0.64142257,
+        },
+        "100M": {
+            "L0": 2.6514477,
+            "A": 0.60115152,
+            "alpha": 0.45295811,
+            "B": 437.9464276,
+            "C": 2.13245612,
+            "beta": 0.59785199,
+            "gamma": 0.65523644,
+        },
+        "400M": {
+            "L0": 2.37474466,
+            "A": 0.65421216,
+            "alpha": 0.42878731,
+            "B": 523.42464371,
+            "C": 2.02462735,
+            "beta": 0.59350493,
+            "gamma": 0.63472457,
+        },
+    },
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; warm-up rises count as "
     f"negative changes; lr[k] below {LR_FLOOR:g} of the peak counts as that in lr[k]^-gamma",
 )

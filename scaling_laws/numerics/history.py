@@ -16,7 +16,7 @@ inside a block, by exponentials across blocks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,8 @@ class Events:
 
     Attributes:
         step: step of each event, fractional where compressed, (N, K).
-        clock: sum of LR before that step, (N, K).
+        clock: sum of LR up to and including that step, (N, K): equal to a point's where no time
+            has passed.
         lr: learning rate of that step, (N, K).
         weight: size of the event, (N, K); 0 is padding.
         shortest: shortest clock distance from an event to a point of a later block, ().
@@ -114,8 +115,10 @@ def _pad(row: Rates, width: int, fill: float) -> Rates:
     return np.concatenate([row, np.full(lines * width - len(row), fill)]).reshape(lines, width)
 
 
-def _range(points: Rates, position: Rates, weight: Rates) -> dict[str, Any]:
+def _range(points: Rates, position: Rates, lr: Rates, weight: Rates) -> dict[str, Any]:
     """The clock distances that the exponentials across blocks must resolve.
+
+    Distances count from before an event's own step or from after it, as a kernel has it: both.
 
     An event's shortest distance is to the first later point in another block at which the clock
     has advanced: a distance of zero is exact by construction. Events too small to matter (1e-10
@@ -124,18 +127,29 @@ def _range(points: Rates, position: Rates, weight: Rates) -> dict[str, Any]:
     longest = max(float(points[-1, -1]), np.finfo(float).tiny)
     shortest = longest
     if len(points) > 1:
-        row = points.ravel()
-        following = np.arange(1, len(points) + 1)[:, None] * points.shape[1]
-        later = np.maximum(np.searchsorted(row, position, side="right"), following)
-        distance = np.append(row, np.inf)[np.minimum(later, len(row))] - position
-        # rounding leaves distances of 1e-16 where the clock stands still
-        keep = np.flatnonzero((distance > 1e-15 * longest) & np.isfinite(distance) & (weight != 0))
-        order = keep[np.argsort(distance.flat[keep])]
-        heavy = np.cumsum(np.abs(weight.flat[order])) > 1e-10 * np.abs(weight).sum()
-        if heavy.any():
-            shortest = min(float(distance.flat[order][np.argmax(heavy)]), longest)
+        shortest = min(
+            longest, *(_shortest(points, start, weight) for start in (position - lr, position))
+        )
     octaves = 8 * math.ceil(math.log2(longest / shortest) / 8)
     return {"shortest": np.float64(shortest), "octaves": octaves}
+
+
+def _shortest(points: Rates, position: Rates, weight: Rates) -> float:
+    """Shortest distance from an event to the first later point, in another block, that is ahead.
+
+    A distance of zero is exact by construction. Events too small to matter (1e-10 of all together)
+    do not count.
+    """
+    row = points.ravel()
+    following = np.arange(1, len(points) + 1)[:, None] * points.shape[1]
+    later = np.maximum(np.searchsorted(row, position, side="right"), following)
+    distance = np.append(row, np.inf)[np.minimum(later, len(row))] - position
+    # rounding leaves distances of 1e-16 where the clock stands still
+    ahead = (distance > 1e-14 * row[-1]) & np.isfinite(distance) & (weight != 0)
+    keep = np.flatnonzero(ahead)
+    order = keep[np.argsort(distance.flat[keep])]
+    heavy = np.cumsum(np.abs(weight.flat[order])) > 1e-10 * np.abs(weight).sum()
+    return float(distance.flat[order][np.argmax(heavy)]) if heavy.any() else math.inf
 
 
 def _facts(facts: Mapping[str, float] | None) -> dict[str, Any]:
@@ -172,20 +186,19 @@ def every_step(
     clock = np.cumsum(padded)
     points = _pad(clock, block, float(clock[-1]))
     step = _pad(np.arange(size, dtype=np.float64), block, float(size - 1))
-    before = _pad(clock - padded, block, float(clock[-1]))
     level = _pad(padded, block, 0.0)
 
-    def events(weight: Rates, position: Rates) -> Events:
+    def events(weight: Rates) -> Events:
         table = _pad(weight, block, 0.0)
-        return Events(step, before, level, table, **_range(points, position, table))
+        return Events(step, points, level, table, **_range(points, points, level, table))
 
     return History(
         step=step,
         clock=points,
         lr=_pad(padded, block, float(padded[-1])),
         peak_lr=np.float64(lr.max()),
-        changes=events(change, before),
-        noise=events(padded**2, points) if noise else None,
+        changes=events(change),
+        noise=events(padded**2) if noise else None,
         facts=_facts(facts),
         traces={
             name: _pad(np.append(row, np.full(size - len(row), row[-1])), block, float(row[-1]))
@@ -207,10 +220,9 @@ def last_step(
     clock = jnp.cumsum(lr)
     change = jnp.concatenate([jnp.zeros_like(lr[:1]), lr[:-1] - lr[1:]])
     step = jnp.arange(lr.shape[0], dtype=lr.dtype)
-    before = clock - lr
 
     def events(weight: Array) -> Events:
-        return Events(step[None], before[None], lr[None], weight[None], clock[-1])
+        return Events(step[None], clock[None], lr[None], weight[None], clock[-1])
 
     return History(
         step=step[None, -1:],
@@ -231,6 +243,7 @@ def chosen_steps(
     facts: Mapping[str, float] | None = None,
     traces: Mapping[str, Rates] | None = None,
     noise: bool = False,
+    cuts: Sequence[int] = (),
     block: int = POINTS,
 ) -> History:
     """Chosen steps of a schedule, with the events between them compressed.
@@ -241,6 +254,7 @@ def chosen_steps(
         facts: numbers known of the run.
         traces: further quantities at every step, each (steps,).
         noise: also build the noise events.
+        cuts: steps that events are not compressed across.
         block: points a block.
 
     Returns:
@@ -252,8 +266,8 @@ def chosen_steps(
     index = step.astype(np.int64)
     every = np.arange(len(lr), dtype=np.float64)
 
-    def events(per_step: Rates, nodes: int, group: int, inclusive: bool) -> Events:
-        position, weight = compress(per_step, lr, points, nodes=nodes, first=group)
+    def events(per_step: Rates, nodes: int, group: int) -> Events:
+        position, weight = compress(per_step, lr, points, nodes=nodes, first=group, cuts=cuts)
         # an event belongs to the block of the first point at or after it
         home = np.searchsorted(points, np.ceil(position - 1e-9), side="left") // width
         counts = np.bincount(home, minlength=len(step))
@@ -266,20 +280,18 @@ def chosen_steps(
             return table
 
         level = fill(np.interp(position, every, lr), np.full(len(step), lr.max()))
-        before = fill(np.interp(position, every, clock - lr), clock[index[:, 0]])
+        after = fill(np.interp(position, every, clock), clock[index[:, 0]])
         table = fill(weight, np.zeros(len(step)))
-        felt = before + level if inclusive else before
-        return Events(
-            fill(position, step[:, 0]), before, level, table, **_range(clock[index], felt, table)
-        )
+        span = _range(clock[index], after, level, table)
+        return Events(fill(position, step[:, 0]), after, level, table, **span)
 
     return History(
         step=step,
         clock=clock[index],
         lr=lr[index],
         peak_lr=np.float64(lr.max()),
-        changes=events(changes(lr), CHANGE_NODES, CHANGE_GROUP, False),
-        noise=events(lr**2, NOISE_NODES, NOISE_GROUP, True) if noise else None,
+        changes=events(changes(lr), CHANGE_NODES, CHANGE_GROUP),
+        noise=events(lr**2, NOISE_NODES, NOISE_GROUP) if noise else None,
         facts=_facts(facts),
         traces={name: row[index] for name, row in (traces or {}).items()},
     )

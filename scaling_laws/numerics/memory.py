@@ -133,7 +133,7 @@ class PowerKernel:
 
     def distance(self, history: History, events: Events) -> tuple[Array, Array]:
         """Summed LR at points, and at events."""
-        return history.clock, events.clock if self.inclusive else events.clock + events.lr
+        return history.clock, events.clock - events.lr if self.inclusive else events.clock
 
     def near(self, distance: Array, lr: Array) -> Array:
         """The kernel itself."""
@@ -184,7 +184,7 @@ class NoiseKernel:
 
     def distance(self, history: History, events: Events) -> tuple[Array, Array]:
         """Summed LR at points, and after events."""
-        return history.clock, events.clock + events.lr
+        return history.clock, events.clock
 
     def _at_zero(self, lr: Array) -> Array:
         return jnp.where(self.offset > 0, self.offset, jnp.where(lr > 0, lr, 1.0))

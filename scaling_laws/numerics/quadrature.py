@@ -7,6 +7,8 @@ stands for all of them. Nodes depend on the schedule only, never on a law's para
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,7 +96,13 @@ def changes(lr: Array) -> Array:
 
 
 def compress(
-    per_step: Array, lr: Array, points: Index, *, nodes: int, first: int
+    per_step: Array,
+    lr: Array,
+    points: Index,
+    *,
+    nodes: int,
+    first: int,
+    cuts: Sequence[int] = (),
 ) -> tuple[Array, Array]:
     """Replace the events between points by quadrature nodes.
 
@@ -104,6 +112,7 @@ def compress(
         points: increasing steps at which a sum over the events so far is wanted.
         nodes: nodes for each group of events of one sign.
         first: size of the smallest group; see `dyadic_groups`.
+        cuts: steps at which a group begins in any case.
 
     Returns:
         Positions (fractional steps, sorted) and signed weights of the events. Within a group the
@@ -117,6 +126,7 @@ def compress(
     size = weights[steps]
     level = np.floor(np.log2(np.maximum(lr[: len(weights)], 1e-9 * lr.max())))
     edges = np.union1d(dyadic_groups(points, first), np.flatnonzero(np.diff(level)))
+    edges = np.union1d(edges, np.asarray(cuts, dtype=np.int64) - 1)
     # a group is (interval between edges, sign); sort by it, then by step
     group = 2 * np.searchsorted(edges, steps, side="left") + (size > 0)
     order = np.lexsort((steps, group))

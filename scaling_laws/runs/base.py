@@ -9,15 +9,18 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.errors import DataError, UsageError
+from scaling_laws.errors import DataError, UsageError, unknown_name
 from scaling_laws.schedules import Schedule
 
-__all__ = ["FACTS", "Run"]
+__all__ = ["FACTS", "TRACES", "Run"]
 
 # numbers a set or run may state, with their smallest allowed value; laws may need them
 FACTS: Mapping[str, float] = MappingProxyType(
-    {"model_params": 1.0, "weight_decay": 0.0, "tokens_per_step": 1.0}
+    {"model_params": 1.0, "weight_decay": 0.0, "tokens_per_step": 1.0, "transfer_step": 1.0}
 )
+
+# quantities > 0 that a log may hold beside the loss and that laws may need at every step
+TRACES = ("parameter_norm",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,8 @@ class Run:
         steps: increasing steps at which a loss was logged, int64, (points,). A loss logged at step
             s has seen `schedule.lr[0..s]`, both ends included.
         loss: losses in nats, float64, (points,).
-        facts: numbers known of the run: model_params, weight_decay, tokens_per_step.
+        facts: numbers known of the run, of those in `FACTS`.
+        traces: quantities at every optimizer step, of those in `TRACES`, each (schedule.steps,).
         source: where it came from, for messages and law files.
     """
 
@@ -40,6 +44,7 @@ class Run:
     loss: NDArray[np.float64] = field(repr=False)
     facts: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+    traces: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         where = self.source or self.name
@@ -61,11 +66,20 @@ class Run:
                 f"{where}: a loss is logged at step {steps[-1]}, beyond the schedule's "
                 f"{self.schedule.steps} steps ({self.schedule.spec})"
             )
-        for values in (steps, loss):
+        traces = {name: np.array(row, dtype=np.float64) for name, row in self.traces.items()}
+        for name, row in traces.items():
+            if name not in TRACES:
+                raise DataError(f"{where}: {unknown_name('trace', name, TRACES)}")
+            if row.shape != (self.schedule.steps,) or not (np.isfinite(row) & (row > 0)).all():
+                raise DataError(
+                    f"{where}: {name} must be {self.schedule.steps} finite numbers > 0, one a step"
+                )
+        for values in (steps, loss, *traces.values()):
             values.flags.writeable = False
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
+        object.__setattr__(self, "traces", MappingProxyType(traces))
 
     def from_step(self, first: int) -> Run:
         """The same run without the points before step `first`.

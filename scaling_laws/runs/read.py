@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, ScheduleError, UsageError, unknown_name
-from scaling_laws.runs.base import FACTS, Run
+from scaling_laws.runs.base import FACTS, TRACES, Run
 from scaling_laws.schedules import Schedule, densify, schedule
 from scaling_laws.tables import cell_error, check_steps, read_columns
 
@@ -73,7 +73,8 @@ def read_run(
     both move a prediction by up to 0.4 nats.
 
     Args:
-        file: a CSV with columns step, loss and, unless a spec is known, lr.
+        file: a CSV with columns step, loss and, unless a spec is known, lr; further columns named
+            in `TRACES` are read too.
         spec: the run's schedule.
         warmup: warm-up steps, linear from 0 to the first logged rate; 0 if there was none.
         between: ``hold`` or ``linear``: the rate between logged steps.
@@ -98,7 +99,7 @@ def read_run(
             raise UsageError(f"{fact}={value!r} must be a number >= {FACTS[fact]:g}")
     path = Path(file)
     name = path.stem
-    columns = read_columns(path, ["step", "loss"], ["lr"])
+    columns = read_columns(path, ["step", "loss"], ["lr", *TRACES])
     step, loss = columns["step"], columns["loss"]
     check_steps(path, step)
     if (loss <= 0).any():
@@ -123,9 +124,28 @@ def read_run(
             _check_logged(path, plan, step, lr)
     else:
         plan = _from_log(path, step, lr, warmup, between)
-    known = {fact: entry[fact] for fact in FACTS if fact in entry}
+    known = {"transfer_step": float(plan.joins[0])} if plan.joins else {}
+    known.update({fact: entry[fact] for fact in FACTS if fact in entry})
     known.update(facts or {})
-    return Run(name, plan, step.astype(np.int64), loss, known, str(path))
+    traces = {
+        trace: _densify_trace(path, trace, step, columns[trace], plan.steps)
+        for trace in TRACES
+        if trace in columns
+    }
+    return Run(name, plan, step.astype(np.int64), loss, known, str(path), traces)
+
+
+def _densify_trace(
+    path: Path, name: str, step: NDArray[np.float64], values: NDArray[np.float64], steps: int
+) -> NDArray[np.float64]:
+    """A logged quantity at every step: straight lines between points, level outside them."""
+    if (values <= 0).any():
+        row = int(np.argmax(values <= 0))
+        raise cell_error(path, row, name, f"{values[row]:g} is not > 0")
+    logged = ~np.isnan(values)
+    if not logged.any():
+        raise DataError(f"{path}, column {name!r}: every cell is empty; fill it in or drop it")
+    return np.interp(np.arange(steps), step[logged], values[logged])
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -1,16 +1,29 @@
 """Schedule families and their specs: ``family:key=value,...`` -> the LR of every step.
 
+Parts joined by ``+`` run one after another.
+
 To add a family: write one file that ends in a `Family`, and add it to `FAMILIES`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.errors import ScheduleError, find_by_name, unknown_name
-from scaling_laws.schedules.base import Family, Frame, Key, Schedule, Shape, format_number
+import numpy as np
+
+from scaling_laws.errors import ScalingLawsError, ScheduleError, find_by_name, unknown_name
+from scaling_laws.schedules.base import (
+    Family,
+    Frame,
+    Key,
+    Schedule,
+    Shape,
+    file_path,
+    format_number,
+)
 from scaling_laws.schedules.constant import CONSTANT
 from scaling_laws.schedules.cosine import COSINE
 from scaling_laws.schedules.cosine_restarts import COSINE_RESTARTS
@@ -19,16 +32,27 @@ from scaling_laws.schedules.eight_one_one import EIGHT_ONE_ONE
 from scaling_laws.schedules.exponential import EXPONENTIAL
 from scaling_laws.schedules.from_csv import CSV, densify, write_schedule
 from scaling_laws.schedules.infinite import INFINITE
+from scaling_laws.schedules.inverse_linear import INVERSE_LINEAR
 from scaling_laws.schedules.inverse_sqrt import INVERSE_SQRT
 from scaling_laws.schedules.linear import LINEAR
 from scaling_laws.schedules.lowered_linear import LOWERED_LINEAR
+from scaling_laws.schedules.merging import (
+    WSM,
+    checkpoint_weights,
+    decay_from_merge_weights,
+    merge_weights_from_decay,
+)
 from scaling_laws.schedules.multistage import MULTISTAGE
 from scaling_laws.schedules.one_cycle import ONE_CYCLE
 from scaling_laws.schedules.power import POWER_DECAY
+from scaling_laws.schedules.power_cool import POWER_COOL
+from scaling_laws.schedules.power_scheduler import POWER_SCHEDULER
+from scaling_laws.schedules.refined import REFINED, refine
 from scaling_laws.schedules.rex import REX
 from scaling_laws.schedules.uba import UBA
 from scaling_laws.schedules.wsd import WSD
 from scaling_laws.schedules.wsd_s import WSD_S
+from scaling_laws.tables import MAX_STEPS
 
 __all__ = [
     "FAMILIES",
@@ -37,9 +61,13 @@ __all__ = [
     "Key",
     "Schedule",
     "Shape",
+    "checkpoint_weights",
+    "decay_from_merge_weights",
     "densify",
     "format_spec",
     "get_family",
+    "merge_weights_from_decay",
+    "refine",
     "schedule",
     "write_schedule",
 ]
@@ -56,14 +84,21 @@ FAMILIES: tuple[Family, ...] = (
     EIGHT_ONE_ONE,
     EXPONENTIAL,
     INFINITE,
+    INVERSE_LINEAR,
     INVERSE_SQRT,
     LOWERED_LINEAR,
     ONE_CYCLE,
+    POWER_COOL,
     POWER_DECAY,
+    POWER_SCHEDULER,
+    REFINED,
     REX,
     UBA,
     WSD_S,
+    WSM,
 )
+# a plus sign joins two parts only before `word:`, so neither 1e+3 nor most paths are split
+JOIN = re.compile(r"\s*\+\s*(?=[a-z_0-9]*[a-z_][a-z_0-9]*\s*:)")
 
 
 def get_family(name: str) -> Family:
@@ -81,28 +116,58 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
     Args:
         spec: ``family:key=value,...``, e.g. ``wsd:peak=3e-4,steps=24000,decay_fraction=0.2``, or
             ``csv:PATH`` with ``,between=hold|linear`` after it when not every step has a row.
-        base: folder that a relative ``csv:`` path starts from; default the current one.
+            ``SPEC + SPEC`` runs one schedule after another, each with its own steps and warm-up:
+            ``cosine:peak=3e-4,end=3e-5,steps=10000 +
+            cosine:peak=1.5e-4,steps=5000,warmup=200,warmup_from=3e-5`` is a re-warm-up. A plus sign
+            joins only in front of a word with a colon after it.
+        base: folder that the relative path of a ``csv:`` or ``refined:`` spec starts from; default
+            the current one.
 
     Returns:
-        The learning rate of every step.
+        The learning rate of every step; `joins` holds the step at which each later part begins.
 
     Raises:
-        ScheduleError: if the spec is malformed, with near matches for unknown words.
-        DataError: if the file of a ``csv:`` spec cannot be used.
+        ScheduleError: if the spec is malformed, with near matches for unknown words; of a joined
+            spec, the message says which part.
+        DataError: if a file that the spec names cannot be used.
 
     >>> schedule("linear:peak=1.0,steps=4").lr.tolist()
     [1.0, 0.75, 0.5, 0.25]
+    >>> schedule("linear:peak=1.0,steps=2 + constant:peak=0.5,steps=1").lr.tolist()
+    [1.0, 0.5, 0.5]
     """
     text = spec.strip()
+    parts = JOIN.split(text)
+    if len(parts) == 1:
+        return _one(text, base)
+    plans: list[Schedule] = []
+    joins: list[int] = []
+    for number, part in enumerate(parts, start=1):
+        try:
+            plans.append(_one(part, base))
+        except ScalingLawsError as error:
+            message = str(error).removeprefix(f"{part}: ")
+            raise type(error)(f"part {number} of {len(parts)} ({part}): {message}") from error
+        joins.append((joins[-1] if joins else 0) + plans[-1].steps)
+    if joins[-1] > MAX_STEPS:
+        raise ScheduleError(f"{text}: {joins[-1]:,} is more than {MAX_STEPS:,} steps")
+    return Schedule(text, np.concatenate([plan.lr for plan in plans]), tuple(joins[:-1]))
+
+
+def _one(text: str, base: Path | str | None) -> Schedule:
+    """The schedule of a spec that joins nothing."""
     name, colon, rest = text.partition(":")
     family = get_family(name.strip())
     if not colon:
         raise ScheduleError(f"{text}: a spec is family:key=value,...; {_usage(family)}")
     values = {key.name: key.default for key in family.keys}
-    values.update(_parse_csv(text, rest, base) if family is CSV else _parse(text, family, rest))
+    values.update(_parse_csv(text, rest) if family is CSV else _parse(text, family, rest))
     missing = [key.name for key in family.keys if key.required and values[key.name] is None]
     if missing:
         raise ScheduleError(f"{text}: {' and '.join(missing)} missing; {_usage(family)}")
+    for key in family.keys:
+        if key.convert is file_path and base is not None:
+            values[key.name] = str(Path(base) / values[key.name])
     try:
         return Schedule(text, family.build(values))
     except ScheduleError as error:
@@ -145,7 +210,7 @@ def _parse(spec: str, family: Family, rest: str) -> dict[str, Any]:
     return values
 
 
-def _parse_csv(spec: str, rest: str, base: Path | str | None) -> dict[str, Any]:
+def _parse_csv(spec: str, rest: str) -> dict[str, Any]:
     """`PATH[,between=...][,steps=...]`: the path may hold commas and equals signs itself."""
     options = []
     names = {key.name for key in CSV.keys} - {"path"}
@@ -156,7 +221,7 @@ def _parse_csv(spec: str, rest: str, base: Path | str | None) -> dict[str, Any]:
     if not path:
         raise ScheduleError(f"{spec}: the path is missing; {_usage(CSV)}")
     values = _parse(spec, CSV, ",".join(options))
-    values["path"] = str(Path(base) / path) if base is not None else path
+    values["path"] = path
     return values
 
 

@@ -8,6 +8,7 @@ the last update still runs a little above it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +33,12 @@ class Schedule:
     Attributes:
         spec: the text that describes it, e.g. ``cosine:peak=3e-4,end=3e-5,steps=24000``.
         lr: learning rates of shape (steps,), float64, read-only, from 0 to `MAX_LR`.
+        joins: steps at which a later part of a joined spec begins; empty for a plain one.
     """
 
     spec: str
     lr: NDArray[np.float64] = field(repr=False)
+    joins: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         lr = np.array(self.lr, dtype=np.float64, copy=True)
@@ -48,6 +51,11 @@ class Schedule:
             step = int(np.argmax(bad))
             raise ScheduleError(
                 f"{self.spec}: LR {lr[step]} at step {step} is not a number from 0 to {MAX_LR:g}"
+            )
+        edges = (0, *self.joins, lr.size)
+        if self.joins and any(after <= before for before, after in itertools.pairwise(edges)):
+            raise ScheduleError(
+                f"{self.spec}: joins={self.joins} must increase within 1..{lr.size - 1}"
             )
         lr.flags.writeable = False
         object.__setattr__(self, "lr", lr)
@@ -93,6 +101,14 @@ def nonnegative(text: str) -> float:
     return value
 
 
+def negative(text: str) -> float:
+    """A finite number < 0."""
+    value = _number(text)
+    if not value < 0:
+        raise ValueError("must be < 0")
+    return value
+
+
 def count(text: str) -> int:
     """A whole number >= 0; ``24000``, ``24_000`` and ``2.4e4`` are the same."""
     value = _number(text)
@@ -109,6 +125,13 @@ def fraction(text: str) -> float:
     if not 0 < value < 1:
         raise ValueError("must lie between 0 and 1")
     return value
+
+
+def file_path(text: str) -> str:
+    """A file; a spec's relative one starts from the `base` folder of `schedule`."""
+    if not text:
+        raise ValueError("the path is missing")
+    return text
 
 
 def choice(*options: str) -> Callable[[str], str]:
@@ -210,15 +233,22 @@ WARMUP_FROM = Key(
 COMMON = (PEAK, STEPS, WARMUP, WARMUP_FROM)
 
 
-def warm_up(values: Values, after: Callable[[NDArray[np.float64]], Any]) -> NDArray[np.float64]:
+def warm_up(
+    values: Values, after: Callable[[NDArray[np.float64]], Any], *, to_peak: bool = True
+) -> NDArray[np.float64]:
     """Put a linear warm-up before a schedule.
 
     Args:
         values: must hold peak, steps, warmup and warmup_from.
         after: steps from `warmup` on (float64) -> their learning rates.
+        to_peak: whether the warm-up rises to the peak; else to the first rate of `after`, for a
+            family that may start below its peak: there is then no fall at the end of the warm-up.
 
     Returns:
         Learning rates of shape (steps,).
+
+    Raises:
+        ScheduleError: if the warm-up does not fit, or its start or `end` is above the peak.
     """
     steps, warmup = values["steps"], values["warmup"]
     if steps < 1:
@@ -232,8 +262,13 @@ def warm_up(values: Values, after: Callable[[NDArray[np.float64]], Any]) -> NDAr
     if values.get("end", 0.0) > values["peak"]:
         raise ScheduleError(f"end={values['end']:g} is above peak={values['peak']:g}")
     lr = np.empty(steps)
-    lr[:warmup] = np.linspace(values["warmup_from"], values["peak"], warmup)
     lr[warmup:] = after(np.arange(warmup, steps, dtype=np.float64))
+    top = values["peak"] if to_peak else float(lr[warmup])
+    if warmup and values["warmup_from"] > top:
+        raise ScheduleError(
+            f"warmup_from={values['warmup_from']:g} is above {top:g}, the first rate after it"
+        )
+    lr[:warmup] = np.linspace(values["warmup_from"], top, warmup)
     return lr
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, ScheduleError
 from scaling_laws.files import write_text
-from scaling_laws.schedules.base import Family, Key, Schedule, Values, choice, count
+from scaling_laws.schedules.base import Family, Key, Schedule, Values, choice, count, file_path
 from scaling_laws.tables import cell_error, check_steps, read_columns
 
 __all__ = ["CSV", "densify", "write_schedule"]
@@ -72,7 +72,7 @@ CSV = Family(
     formula="columns step,lr of a file",
     citation="none",
     keys=(
-        Key("path", str, "the file, straight after the colon", required=True),
+        Key("path", file_path, "the file, straight after the colon", required=True),
         BETWEEN,
         Key("steps", count, "total steps; default: the last row's step + 1"),
     ),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import UsageError
 from scaling_laws.fitted import FittedLaw, Uncertainty
-from scaling_laws.fitted.predict import check_facts, compiled_final_loss
+from scaling_laws.fitted.predict import check_needs, compiled_final_loss
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Frame, Schedule, schedule
 from scaling_laws.search.baselines import baseline_specs
@@ -106,7 +106,8 @@ def optimize(
         LawError: if the law needs a fact that the fit does not hold.
     """
     began = time.perf_counter()
-    check_facts(fitted.law, fitted.facts, "the law file")
+    law = fitted.schedule_law
+    check_needs(law, fitted.facts, {}, "the law file")
     if not (np.isfinite(peak) and peak > 0):
         raise UsageError(f"peak={peak!r} must be a learning rate > 0")
     if not (np.isfinite(end_min) and 0 <= end_min < peak):
@@ -114,7 +115,7 @@ def optimize(
     if warmup < 0 or steps < warmup + 10:
         raise UsageError(f"steps={steps} must leave at least 10 steps after warmup={warmup}")
     frame = Frame(float(peak), int(steps), int(warmup), float(end_min))
-    final = compiled_final_loss(fitted.law)
+    final = compiled_final_loss(law)
     params = {name: jnp.float64(value) for name, value in fitted.params.items()}
     facts = {name: jnp.float64(value) for name, value in fitted.facts.items()}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scaling_laws.errors import LawFileError, OutputError
 from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty, load_law, save_law
 from scaling_laws.fitted.lawfile import from_document, to_document
-from scaling_laws.laws import LAWS, Law, get_law
+from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from tests.helpers import draw_values
 
 RECORD = FitRecord(
@@ -42,7 +42,7 @@ def full(law: Law, params: dict[str, float]) -> FittedLaw:
     )
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("law", SCHEDULE_LAWS, ids=lambda law: law.name)
 def test_round_trip_is_exact(law: Law, tmp_path: Path) -> None:
     fitted = full(law, draw_values(law, 0, 3e-4))
     again = load_law(save_law(fitted, tmp_path / "law.json"))
@@ -63,7 +63,7 @@ def test_every_number_survives(value: float) -> None:
 
 
 def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
-    fitted = full(get_law("lr_annealing"), draw_values(get_law("lr_annealing"), 0, 3e-4))
+    fitted = full(get_schedule_law("lr_annealing"), draw_values(get_schedule_law("lr_annealing"), 0, 3e-4))
     document = json.loads(save_law(fitted, tmp_path / "law.json").read_text())
     assert document["format"] == "scaling-laws law" and document["version"] == 1
     assert document["units"]["decay"] == "1 per optimizer step"

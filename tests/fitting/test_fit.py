@@ -12,7 +12,7 @@ from scaling_laws.errors import FitError, LawError, UsageError
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitting import fit, huber_objective
 from scaling_laws.fitting.driver import MAX_POINTS
-from scaling_laws.laws import LAWS, Law, get_law
+from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.runs import Run, load_runs
 from scaling_laws.schedules import schedule
 from tests.helpers import draw_values
@@ -52,7 +52,7 @@ def test_reaches_the_known_optimum(name: str, objective: float, shared_data: Pat
     assert fitted.record.starts_at_best >= 6
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("law", SCHEDULE_LAWS, ids=lambda law: law.name)
 def test_recovers_a_known_law(law: Law) -> None:
     """Without noise the losses come back; each within the 5e-5 of compressed changes."""
     values = draw_values(law, 1, 1e-3)
@@ -70,7 +70,7 @@ def test_recovers_a_known_law(law: Law) -> None:
 
 
 def test_recovery_error_shrinks_with_the_noise() -> None:
-    law = get_law("linear_drop")
+    law = get_schedule_law("linear_drop")
     values = {"L0": 2.0, "A": 0.5, "alpha": 0.5, "B": 150.0}
     errors = []
     for noise in (1e-3, 1e-5):
@@ -81,7 +81,7 @@ def test_recovery_error_shrinks_with_the_noise() -> None:
 
 
 def test_objective_is_that_of_the_saved_parameters() -> None:
-    law = get_law("linear_drop")
+    law = get_schedule_law("linear_drop")
     runs = synthetic(law, draw_values(law, 2, 1e-3), noise=3e-3)
     fitted = fit(law, runs, starts=2)
     saved = FittedLaw(law, dict(fitted.params))
@@ -96,7 +96,7 @@ def test_objective_is_that_of_the_saved_parameters() -> None:
 
 
 def test_scale_of_learning_rates_does_not_matter() -> None:
-    law = get_law("multi_power")
+    law = get_schedule_law("multi_power")
     runs = synthetic(law, draw_values(law, 4, 1e-3), noise=1e-3)
     scaled = [
         Run(run.name, replace(run.schedule, lr=1e4 * run.schedule.lr), run.steps, run.loss)
@@ -108,7 +108,7 @@ def test_scale_of_learning_rates_does_not_matter() -> None:
 
 
 def test_same_seed_same_answer_and_order_does_not_matter() -> None:
-    law = get_law("lr_annealing")
+    law = get_schedule_law("lr_annealing")
     runs = synthetic(law, draw_values(law, 5, 1e-3), noise=1e-3)
     first, again = (fit(law, runs, starts=3, seed=7) for _ in range(2))
     assert dict(first.params) == dict(again.params)
@@ -119,7 +119,7 @@ def test_same_seed_same_answer_and_order_does_not_matter() -> None:
 
 def test_amplitudes_are_never_negative() -> None:
     """Losses that rise when the LR falls: the drop is left out, and the fit says so."""
-    law = get_law("linear_drop")
+    law = get_schedule_law("linear_drop")
     plan = schedule(SPECS["cosine"])
     steps = np.arange(120, 2000, 40)
     clock = np.cumsum(plan.lr)[steps]
@@ -132,7 +132,7 @@ def test_amplitudes_are_never_negative() -> None:
 
 def test_held_out_error_measures_what_the_law_misses() -> None:
     """Data of a law with memory, fitted with and without it: the interval must tell them apart."""
-    law = get_law("multi_power")
+    law = get_schedule_law("multi_power")
     runs = synthetic(law, draw_values(law, 8, 1e-3), noise=2e-4)
     right = fit("multi_power", runs, starts=4).uncertainty
     wrong = fit("power", runs, starts=4).uncertainty
@@ -143,7 +143,7 @@ def test_held_out_error_measures_what_the_law_misses() -> None:
 
 
 def test_a_single_run_is_judged_on_its_tail() -> None:
-    law = get_law("power")
+    law = get_schedule_law("power")
     runs = synthetic(law, draw_values(law, 3, 1e-3), noise=1e-3)[:1]
     uncertainty = fit(law, runs, starts=2).uncertainty
     assert uncertainty is not None
@@ -151,7 +151,7 @@ def test_a_single_run_is_judged_on_its_tail() -> None:
 
 
 def test_from_step_leaves_points_out() -> None:
-    law = get_law("power")
+    law = get_schedule_law("power")
     runs = synthetic(law, draw_values(law, 3, 1e-3))
     fitted = fit(law, runs, starts=1, from_step=1000, hold_out=False)
     assert fitted.record is not None
@@ -170,7 +170,7 @@ def test_long_logs_are_thinned_and_that_is_said() -> None:
 
 
 def test_range_notes_where_a_schedule_leaves_the_fit() -> None:
-    law = get_law("power")
+    law = get_schedule_law("power")
     fitted = fit(law, synthetic(law, draw_values(law, 3, 1e-3)), starts=1, hold_out=False)
     assert fitted.predict(SPECS["cosine"]).notes == ()
     notes = fitted.predict("linear:peak=3e-3,steps=9000,warmup=100").notes
@@ -189,7 +189,7 @@ def test_range_notes_where_a_schedule_leaves_the_fit() -> None:
     ],
 )
 def test_refuses_clearly(change: dict[str, object], error: type[Exception], words: str) -> None:
-    law = get_law("power")
+    law = get_schedule_law("power")
     plan = schedule(SPECS["cosine"])
     steps = np.arange(1500, 2000)
     arguments = {
@@ -202,6 +202,6 @@ def test_refuses_clearly(change: dict[str, object], error: type[Exception], word
 
 
 def test_two_runs_of_one_name_are_refused() -> None:
-    run = synthetic(get_law("power"), draw_values(get_law("power"), 3, 1e-3))[0]
+    run = synthetic(get_schedule_law("power"), draw_values(get_schedule_law("power"), 3, 1e-3))[0]
     with pytest.raises(UsageError, match="two runs are named 'cosine'"):
         fit("power", [run, run])

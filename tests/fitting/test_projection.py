@@ -15,8 +15,8 @@ from scaling_laws.fitting.objective import (
     huber_root,
     huber_root_slope,
 )
-from scaling_laws.fitting.projection import Problem, _nonnegative_solve, compiled_trial
-from scaling_laws.laws import get_law
+from scaling_laws.fitting.projection import Problem, _solve_amplitudes, compiled_trial
+from scaling_laws.laws import get_schedule_law
 from scaling_laws.numerics.history import chosen_steps
 from scaling_laws.schedules import schedule
 
@@ -69,12 +69,24 @@ def test_nonnegative_solve_equals_scipy(seed: int) -> None:
     root = np.sqrt(weight)
     expected, _ = nnls(terms * root[:, None], target * root)
     with jax.enable_x64(True):
-        found = np.asarray(_nonnegative_solve(terms, target, weight))
+        found = np.asarray(_solve_amplitudes(terms, target, weight, [False] * 3))
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+def test_signed_amplitudes_may_be_negative_and_twin_columns_share() -> None:
+    generator = np.random.default_rng(3)
+    terms = generator.standard_normal((30, 2))
+    columns = np.concatenate([terms, terms[:, :1]], axis=1)  # the third repeats the first
+    target = terms @ np.array([2.0, -3.0])
+    with jax.enable_x64(True):
+        found = np.asarray(_solve_amplitudes(columns, target, np.ones(30), [False, True, False]))
+    np.testing.assert_allclose(columns @ found, target, atol=1e-9)
+    assert found[1] == pytest.approx(-3.0)
+    assert (found[[0, 2]] >= 0).all()
+
+
 def test_amplitudes_are_optimal_for_the_huber_objective() -> None:
-    law, data = get_law("linear_drop"), problem()
+    law, data = get_schedule_law("linear_drop"), problem()
     with jax.enable_x64(True):
         free = np.array([law.shape[0].support.free(0.45)])
         trial = compiled_trial(law)(data, free)
@@ -98,7 +110,7 @@ def test_amplitudes_are_optimal_for_the_huber_objective() -> None:
 
 
 def test_gradient_through_the_projection_is_exact() -> None:
-    law, data = get_law("multi_power"), problem()
+    law, data = get_schedule_law("multi_power"), problem()
     start = [
         parameter.support.free(value)
         for parameter, value in zip(law.shape, (0.45, 0.05, 0.5, 0.3), strict=True)

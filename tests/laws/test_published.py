@@ -9,17 +9,17 @@ import pytest
 from scaling_laws.evaluation import evaluate
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.runs import load_runs
-from tests.published import MULTI_POWER_25M, MULTI_POWER_100M
+from scaling_laws.laws.multi_power import MULTI_POWER
 
 # means over the six test runs, from the README of thu-yao-01-luo/MultiPowerLaw
 PUBLISHED = {
     "mpl_25m": (
-        MULTI_POWER_25M,
+        MULTI_POWER.published["25M"],
         {"r2": "0.9988", "mae": "0.00376", "rmse": "0.00465", "pred_e": "0.00110"},
         "0.00409",
     ),
     "mpl_100m": (
-        MULTI_POWER_100M,
+        MULTI_POWER.published["100M"],
         {"r2": "0.9983", "mae": "0.00435", "rmse": "0.00592", "pred_e": "0.00142"},
         "0.00583",
     ),
@@ -52,6 +52,6 @@ def test_published_multi_power_table(name: str, shared_data: Path) -> None:
     ],
 )
 def test_final_losses_of_the_public_implementation(spec: str, final_loss: float) -> None:
-    law = FittedLaw.of("multi_power", MULTI_POWER_25M)
+    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
     # printed to six decimals at parameters that agree with these to six digits: 2e-6
     assert law.predict(spec).final_loss == pytest.approx(final_loss, abs=3e-6)

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 
 def reference_loss(
-    law: str, values: Mapping[str, float], lr: NDArray[np.float64], steps: NDArray[np.int64]
+    law: str,
+    values: Mapping[str, float],
+    lr: NDArray[np.float64],
+    steps: NDArray[np.int64],
+    facts: Mapping[str, float] | None = None,
+    traces: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> NDArray[np.float64]:
     """Losses at `steps` under the twin of a law."""
     twin = importlib.import_module(f"tests.reference.{law}")
-    return np.array([twin.loss(values, lr, int(step)) for step in steps])
+    return np.array([twin.loss(values, lr, int(step), facts or {}, traces or {}) for step in steps])

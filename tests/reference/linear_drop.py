@@ -5,5 +5,5 @@ import numpy as np
 from tests.reference import power
 
 
-def loss(values, lr, step):
-    return power.loss(values, lr, step) - values["B"] * (np.max(lr) - lr[step])
+def loss(values, lr, step, facts, traces):
+    return power.loss(values, lr, step, facts, traces) - values["B"] * (np.max(lr) - lr[step])

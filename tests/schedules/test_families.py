@@ -79,6 +79,42 @@ CLOSED_FORMS: dict[str, dict[int, float]] = {
         6: 0.5,
         8: 0.5,
     },
+    "inverse_linear:peak=1,end=0.2,steps=8": {0: 1.0, 1: 1 / 1.5, 2: 0.5, 4: 1 / 3, 6: 0.25},
+    "inverse_linear:peak=1,end=0.2,steps=10,warmup=2": {0: 0.0, 1: 1.0, 2: 1.0, 6: 1 / 3},
+    "power_cool:peak=1,steps=10,decay_start=6": {5: 1.0, 6: 1.0, 7: 0.75**1.2, 9: 0.25**1.2},
+    "power_cool:peak=1,end=0.2,steps=10,decay_fraction=0.4,power=2": {6: 1.0, 8: 0.4},
+    # 2·4·sqrt(1/n) with n = 16, 32, ... tokens seen
+    "power_scheduler:tokens_per_step=16,batch_size=2,exponent=-0.5,peak=1,steps=100": {
+        0: 1.0,
+        3: 1.0,
+        4: 8 / math.sqrt(80),
+        15: 0.5,
+        99: 0.2,
+    },
+    # the warm-up rises to the rate at its end, not to the peak
+    "power_scheduler:tokens_per_step=16,batch_size=2,exponent=-0.5,peak=1,steps=100,warmup=15": {
+        0: 0.0,
+        7: 0.25,
+        14: 0.5,
+        15: 0.5,
+        63: 0.25,
+    },
+    "power_scheduler:tokens_per_step=16,batch_size=2,exponent=-0.5,peak=1,steps=79,"
+    "decay_start=63,end=0.0625": {15: 0.5, 63: 0.25, 71: 0.125, 78: 0.25 * 0.25 ** (15 / 16)},
+    # checkpoints after 4, 6, 8 and 10 updates
+    "wsm:peak=1,steps=10,warmup=2,weights=1/1/1/1,every=2": {
+        0: 0.0,
+        1: 1.0,
+        3: 1.0,
+        4: 0.75,
+        5: 0.75,
+        6: 0.5,
+        7: 0.5,
+        8: 0.25,
+        9: 0.25,
+    },
+    "wsm:peak=1,steps=4,weights=0/3/1,every=2": {0: 1.0, 1: 1.0, 2: 0.25, 3: 0.25},
+    "wsm:peak=1,steps=3,weights=1,every=2": {0: 1.0, 2: 1.0},
     # torch.optim.lr_scheduler.OneCycleLR(max_lr=1, total_steps=10): tops at step 2, ends at 9
     "one_cycle:peak=1,steps=10": {0: 0.04, 1: 0.52, 2: 1.0, 9: 4e-6},
 }
@@ -101,6 +137,8 @@ def test_closed_forms(spec: str) -> None:
         ("wsd:peak=1,end=0.1,steps={steps},decay=exponential,decay_start=2", 0.1),
         ("wsd:peak=1,end=0.1,steps={steps},decay=cosine,decay_start=2", 0.1),
         ("wsd:peak=1,end=0.1,steps={steps},decay=power,power=2,decay_start=2", 0.1),
+        ("power_cool:peak=1,end=0.1,steps={steps},decay_start=2", 0.1),
+        ("inverse_linear:peak=1,end=0.1,steps={steps}", 0.1),
     ],
 )
 def test_end_is_reached_just_past_the_last_step(spec: str, end: float) -> None:
@@ -127,9 +165,32 @@ def test_linear_is_the_wsd_that_decays_at_once() -> None:
     np.testing.assert_allclose(linear.lr, wsd.lr, rtol=1e-14)
 
 
+def test_power_cool_is_the_wsd_of_that_power() -> None:
+    cool = schedule("power_cool:peak=1e-3,end=1e-4,steps=300,warmup=20,decay_fraction=0.4")
+    spec = "wsd:peak=1e-3,end=1e-4,steps=300,warmup=20,decay_fraction=0.4,decay=power,power=1.2"
+    np.testing.assert_allclose(cool.lr, schedule(spec).lr, rtol=1e-14)
+
+
+def test_inverse_linear_is_a_straight_line_upside_down() -> None:
+    inverse = 1.0 / schedule("inverse_linear:peak=6e-4,end=1e-6,steps=500,warmup=30").lr[30:]
+    np.testing.assert_allclose(np.diff(inverse, 2), 0.0, atol=1e-8)
+    np.testing.assert_allclose(2 * inverse[-1] - inverse[-2], 1e6, rtol=1e-12)
+
+
+def test_power_scheduler_rate_knows_no_length() -> None:
+    spec = "power_scheduler:tokens_per_step=4194304,batch_size=1024,warmup=100,steps="
+    long, short = schedule(f"{spec}20000").lr, schedule(f"{spec}9000").lr
+    np.testing.assert_array_equal(long[:9000], short)
+    assert long.max() == 0.02 > long[-1]  # the default peak, left after some 25e9 tokens
+    assert long[-1] == pytest.approx(1024 * 4 * (20000 * 4194304) ** -0.51, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     "spec",
     [
+        "power_cool:peak=7e-4,steps=40,warmup={warmup},decay_fraction=0.2",
+        "wsm:peak=7e-4,steps=40,warmup={warmup},weights=1/2,every=9",
+        "inverse_linear:peak=7e-4,end=1e-5,steps=40,warmup={warmup}",
         "constant:peak=7e-4,steps=40,warmup={warmup}",
         "cosine:peak=7e-4,steps=40,warmup={warmup}",
         "linear:peak=7e-4,steps=40,warmup={warmup}",

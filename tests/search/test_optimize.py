@@ -13,12 +13,12 @@ from scaling_laws.search import Optimum, optimize
 from scaling_laws.search.baselines import baseline_specs
 from scaling_laws.search.optimum import MAX_ROUGHNESS
 from tests.helpers import draw_values
-from tests.published import MULTI_POWER_25M
+from scaling_laws.laws.multi_power import MULTI_POWER
 
 
 @pytest.fixture(scope="module")
 def published() -> Optimum:
-    law = FittedLaw.of("multi_power", MULTI_POWER_25M)
+    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
     return optimize(law, steps=24_000, peak=3e-4, warmup=2_160)
 
 
@@ -36,7 +36,7 @@ def test_found_schedule_is_smooth_monotone_and_in_its_frame(published: Optimum) 
     assert (np.diff(lr[2160:]) <= 1e-15).all()
     assert lr.min() >= 0 and lr.max() <= 3e-4
     smooth = np.convolve(np.pad(lr[2160:], 50, mode="edge"), np.ones(101) / 101, mode="valid")
-    law = FittedLaw.of("multi_power", MULTI_POWER_25M)
+    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
     after = law.predict(Schedule("smoothed", np.concatenate([lr[:2160], smooth]))).final_loss
     assert abs(after - published.final_loss) <= MAX_ROUGHNESS
 
@@ -48,7 +48,7 @@ def test_staircases_are_passed_over_though_the_law_likes_them(published: Optimum
 
 
 def test_final_loss_is_that_of_the_schedule(published: Optimum) -> None:
-    law = FittedLaw.of("multi_power", MULTI_POWER_25M)
+    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
     assert law.predict(published.schedule).final_loss == pytest.approx(
         published.final_loss, rel=1e-9
     )

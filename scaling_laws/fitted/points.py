@@ -1,0 +1,119 @@
+"""What a fitted law of single numbers gives: a loss for a model size and tokens, and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scaling_laws.errors import LawError, unknown_name
+from scaling_laws.fitted.value import FittedLaw, Uncertainty
+from scaling_laws.laws import PointLaw
+from scaling_laws.numerics.precision import in_float64
+
+__all__ = ["PointPrediction", "at", "check_inputs", "compiled_value", "predict_points"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PointPrediction:
+    """Predictions of a point law; behaves as the array of values.
+
+    Attributes:
+        law: the law.
+        inputs: what it was evaluated at, by name, of one shape.
+        value: its output, in the law's unit, of that shape.
+        uncertainty: from the fit, if it was measured.
+    """
+
+    law: PointLaw
+    inputs: Mapping[str, Array]
+    value: Array = field(repr=False)
+    uncertainty: Uncertainty | None = None
+
+    def interval(self, level: float = 0.9) -> tuple[Array, Array]:
+        """Lower and upper ends of intervals for unseen measurements.
+
+        Raises:
+            LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
+        """
+        if self.uncertainty is None:
+            raise LawError("this law has no uncertainty: its parameters were given, not fitted")
+        half = self.uncertainty.half_width(level)
+        return self.value * np.exp(-half), self.value * np.exp(half)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.value, dtype=dtype, copy=copy)
+
+
+def check_inputs(law: PointLaw, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
+    """The inputs as arrays of one shape.
+
+    Raises:
+        LawError: for missing, unknown or out-of-range inputs.
+    """
+    for name in inputs:
+        if name not in law.input_names:
+            raise LawError(f"{law.name}: {unknown_name('input', name, law.input_names)}")
+    arrays = {}
+    for each in law.inputs:
+        if each.name not in inputs:
+            raise LawError(f"{law.name} needs {each.name} ({each.meaning})")
+        try:
+            values = np.asarray(inputs[each.name], dtype=float)
+        except (TypeError, ValueError):
+            raise LawError(f"{law.name}: {each.name}={inputs[each.name]!r} is no number") from None
+        wrong = ~(np.isfinite(values) & (values >= each.low) & (values <= each.high))
+        if wrong.any():
+            value = values[wrong].flat[0] if values.ndim else float(values)
+            raise LawError(
+                f"{law.name}: {each.name}={value:g} must lie in [{each.low:g}, {each.high:g}]"
+            )
+        arrays[each.name] = values
+    try:
+        together = np.broadcast_arrays(*arrays.values())
+    except ValueError:
+        shapes = {name: values.shape for name, values in arrays.items()}
+        raise LawError(f"{law.name}: inputs do not fit together: {shapes}") from None
+    return {name: np.array(values) for name, values in zip(arrays, together, strict=True)}
+
+
+@cache
+def compiled_value(law: PointLaw) -> Any:
+    """(params, inputs) -> output, compiled once for each number of points."""
+    return jax.jit(law.value)
+
+
+@in_float64
+def predict_points(
+    law: PointLaw, params: Mapping[str, float], inputs: Mapping[str, Array]
+) -> Array:
+    """The law's output at inputs of shape (points,)."""
+    return np.asarray(compiled_value(law)(dict(params), dict(inputs)))
+
+
+def at(fitted: FittedLaw, inputs: Mapping[str, ArrayLike]) -> PointPrediction:
+    """What a law of single numbers gives.
+
+    Args:
+        fitted: the law.
+        inputs: numbers or arrays that broadcast together, by name.
+
+    Returns:
+        The law's output at the inputs, of their common shape.
+
+    Raises:
+        LawError: if the law needs a schedule, or for missing, unknown or out-of-range inputs.
+    """
+    law = fitted.point_law
+    arrays = check_inputs(law, inputs)
+    flat = {name: values.reshape(-1) for name, values in arrays.items()}
+    shape = next(iter(arrays.values())).shape
+    value = predict_points(law, fitted.params, flat).reshape(shape)
+    return PointPrediction(law, arrays, value, fitted.uncertainty)
