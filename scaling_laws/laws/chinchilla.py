@@ -21,8 +21,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from scaling_laws.errors import LawError
-from scaling_laws.laws.base import Input, PointLaw
-from scaling_laws.params import Parameter, Support
+from scaling_laws.laws.base import PointLaw
+from scaling_laws.laws.common import MODEL_PARAMS, SIZE_AND_DATA, TOKENS
 
 __all__ = ["CHINCHILLA", "FLOPS_PER_PARAM_TOKEN", "compute_optimal"]
 
@@ -85,32 +85,10 @@ CHINCHILLA = PointLaw(
     conventions="loss in nats per token; N is model_params with embeddings, D is tokens seen, "
     "all of them new; natural logarithms; compute is 6·N·D",
     inputs=(
-        Input("model_params", "model size, in parameters", low=1.0),
-        Input("tokens", "training data, in tokens", low=1.0),
+        MODEL_PARAMS,
+        TOKENS,
     ),
-    coefficients=(
-        Parameter("E", Support.POSITIVE, "irreducible loss", "nats", (0.3, 5.0), (1e-6, 20.0)),
-        Parameter(
-            "A",
-            Support.POSITIVE,
-            "size of the loss that model size removes",
-            "nats · parameters^alpha",
-            (1.0, 1e6),
-            (1e-6, 1e15),
-        ),
-        Parameter(
-            "B",
-            Support.POSITIVE,
-            "size of the loss that data removes",
-            "nats · tokens^beta",
-            (1.0, 1e6),
-            (1e-6, 1e15),
-        ),
-        Parameter(
-            "alpha", Support.POSITIVE, "exponent of model size", "1", (0.1, 1.0), (1e-3, 5.0)
-        ),
-        Parameter("beta", Support.POSITIVE, "exponent of data", "1", (0.1, 1.0), (1e-3, 5.0)),
-    ),
+    coefficients=SIZE_AND_DATA,
     value=value,
     published={
         "hoffmann": _from_logs(6.0073404, 6.0179186, 0.5267228, 0.33917084, 0.2849083),

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError
-from scaling_laws.laws.base import (
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import (
     ALPHA,
     FLOOR_LOSS,
     POWER_AMPLITUDE,
-    Law,
     power_terms,
     rescale_power,
 )

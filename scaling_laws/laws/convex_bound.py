@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scaling_laws.errors import LawError
-from scaling_laws.laws.base import FLOOR_LOSS, Law, power_of
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import FLOOR_LOSS, power_of
 from scaling_laws.numerics.history import History
 from scaling_laws.numerics.memory import NoiseKernel, noise_level
 from scaling_laws.params import Parameter, Support

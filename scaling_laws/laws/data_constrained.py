@@ -28,6 +28,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from scaling_laws.laws.base import Input, PointLaw
+from scaling_laws.laws.common import MODEL_PARAMS, SIZE_AND_DATA
 from scaling_laws.params import Parameter, Support
 
 __all__ = ["DATA_CONSTRAINED"]
@@ -67,32 +68,12 @@ DATA_CONSTRAINED = PointLaw(
     "unique_tokens above tokens count as tokens; U_N is the model size for which the unique "
     "tokens are compute-optimal at 6·N·D, at most N; natural logarithms; A and B > 0",
     inputs=(
-        Input("model_params", "model size, in parameters", low=1.0),
+        MODEL_PARAMS,
         Input("tokens", "tokens seen in training, repeats included", low=1.0),
         Input("unique_tokens", "different tokens at hand", low=1.0),
     ),
     coefficients=(
-        Parameter("E", Support.POSITIVE, "irreducible loss", "nats", (0.3, 5.0), (1e-6, 20.0)),
-        Parameter(
-            "A",
-            Support.POSITIVE,
-            "size of the loss that model size removes",
-            "nats · parameters^alpha",
-            (1.0, 1e6),
-            (1e-6, 1e15),
-        ),
-        Parameter(
-            "B",
-            Support.POSITIVE,
-            "size of the loss that data removes",
-            "nats · tokens^beta",
-            (1.0, 1e6),
-            (1e-6, 1e15),
-        ),
-        Parameter(
-            "alpha", Support.POSITIVE, "exponent of model size", "1", (0.1, 1.0), (1e-2, 5.0)
-        ),
-        Parameter("beta", Support.POSITIVE, "exponent of data", "1", (0.1, 1.0), (1e-2, 5.0)),
+        *SIZE_AND_DATA,
         Parameter(
             "R_D_star",
             Support.POSITIVE,

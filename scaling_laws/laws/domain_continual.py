@@ -19,6 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from scaling_laws.laws.base import Input, PointLaw
+from scaling_laws.laws.common import MODEL_PARAMS, SIZE_AND_DATA
 from scaling_laws.params import Parameter, Support
 
 __all__ = ["DOMAIN_CONTINUAL"]
@@ -45,28 +46,12 @@ DOMAIN_CONTINUAL = PointLaw(
     "share of the training tokens, a fraction; N is model_params, D is tokens of the continued "
     "training only; natural logarithms",
     inputs=(
-        Input("model_params", "model size, in parameters", low=1.0),
+        MODEL_PARAMS,
         Input("tokens", "tokens of the continued training, both corpora", low=1.0),
         Input("domain_share", "share of them from the validated corpus", 0.0, 1.0),
     ),
     coefficients=(
-        Parameter("E", Support.POSITIVE, "irreducible loss", "nats", (0.3, 5.0), (1e-6, 20.0)),
-        Parameter(
-            "A",
-            Support.POSITIVE,
-            "size of the loss that model size removes",
-            "nats · parameters^alpha",
-            (1.0, 1e6),
-            (1e-6, 1e15),
-        ),
-        Parameter(
-            "B",
-            Support.POSITIVE,
-            "size of the loss that data removes",
-            "nats · tokens^beta",
-            (1.0, 1e6),
-            (1e-6, 1e15),
-        ),
+        *SIZE_AND_DATA,
         Parameter(
             "C",
             Support.POSITIVE,
@@ -75,10 +60,6 @@ DOMAIN_CONTINUAL = PointLaw(
             (1e-3, 10.0),
             (1e-9, 1e4),
         ),
-        Parameter(
-            "alpha", Support.POSITIVE, "exponent of model size", "1", (0.1, 1.0), (1e-3, 5.0)
-        ),
-        Parameter("beta", Support.POSITIVE, "exponent of data", "1", (0.1, 1.0), (1e-3, 5.0)),
         Parameter(
             "gamma", Support.POSITIVE, "exponent of the share", "1", (0.05, 2.0), (1e-3, 10.0)
         ),

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError
-from scaling_laws.laws.base import FLOOR_LOSS, Law
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import FLOOR_LOSS
 from scaling_laws.numerics.history import History
 from scaling_laws.params import Parameter, Support
 

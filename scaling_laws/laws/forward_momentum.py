@@ -18,12 +18,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scaling_laws.laws.base import (
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import (
     ALPHA,
     FLOOR_LOSS,
     POWER_AMPLITUDE,
     SIZE_AMPLITUDE,
-    Law,
     power_terms,
     size_exponent,
 )

@@ -18,11 +18,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scaling_laws.laws.base import (
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import (
     ALPHA,
     FLOOR_LOSS,
+    MEMORY_EXPONENT,
+    MEMORY_SPEED,
     POWER_AMPLITUDE,
-    Law,
     power_of,
     power_terms,
     rescale_power,
@@ -80,17 +82,8 @@ FUNCTIONAL = Law(
     ),
     shape=(
         ALPHA,
-        Parameter(
-            "C",
-            Support.POSITIVE,
-            "speed at which a change is felt",
-            "1 / summed LR",
-            (0.003, 3.0),
-            (1e-7, 1e3),
-        ),
-        Parameter(
-            "beta", Support.POSITIVE, "exponent of the memory", "1", (0.05, 2.0), (1e-3, 10.0)
-        ),
+        MEMORY_SPEED,
+        MEMORY_EXPONENT,
     ),
     terms=terms,
     rescale=rescale,

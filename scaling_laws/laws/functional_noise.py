@@ -20,7 +20,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scaling_laws.laws.base import ALPHA, FLOOR_LOSS, POWER_AMPLITUDE, Law
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import ALPHA, FLOOR_LOSS, POWER_AMPLITUDE
 from scaling_laws.numerics.history import History
 from scaling_laws.numerics.memory import NoiseKernel, noise_level
 from scaling_laws.params import Parameter, Support

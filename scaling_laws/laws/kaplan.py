@@ -20,6 +20,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from scaling_laws.laws.base import Input, PointLaw
+from scaling_laws.laws.common import TOKENS
 from scaling_laws.params import Parameter, Support
 
 __all__ = ["KAPLAN"]
@@ -42,7 +43,7 @@ KAPLAN = PointLaw(
     "unique data; natural logarithms",
     inputs=(
         Input("model_params", "model size without embeddings, in parameters", low=1.0),
-        Input("tokens", "training data, in tokens", low=1.0),
+        TOKENS,
     ),
     coefficients=(
         Parameter(

@@ -11,12 +11,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scaling_laws.laws.base import (
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import (
     ALPHA,
     DROP_AMPLITUDE,
     FLOOR_LOSS,
     POWER_AMPLITUDE,
-    Law,
     power_terms,
     rescale_drop,
 )

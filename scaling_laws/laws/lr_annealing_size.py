@@ -14,13 +14,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scaling_laws.laws.base import (
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import (
     ALPHA,
     DECAY,
     FLOOR_LOSS,
     POWER_AMPLITUDE,
     SIZE_AMPLITUDE,
-    Law,
     annealing_area,
     power_terms,
     rescale_power,

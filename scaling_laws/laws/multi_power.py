@@ -14,12 +14,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scaling_laws.laws.base import (
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import (
     ALPHA,
     DROP_AMPLITUDE,
     FLOOR_LOSS,
+    MEMORY_EXPONENT,
     POWER_AMPLITUDE,
-    Law,
     power_terms,
     rescale_drop,
 )
@@ -67,9 +68,7 @@ MULTI_POWER = Law(
             (0.003, 3.0),
             (1e-7, 1e3),
         ),
-        Parameter(
-            "beta", Support.POSITIVE, "exponent of the memory", "1", (0.05, 2.0), (1e-3, 10.0)
-        ),
+        MEMORY_EXPONENT,
         Parameter(
             "gamma",
             Support.POSITIVE,

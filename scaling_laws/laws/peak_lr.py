@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from scaling_laws.errors import LawError
 from scaling_laws.laws.base import Input, PointLaw
+from scaling_laws.laws.common import TOKENS
 from scaling_laws.params import Parameter, Support
 
 __all__ = [
@@ -109,7 +110,7 @@ PEAK_LR = PointLaw(
     "D is tokens; positive exponents lower the LR",
     inputs=(
         Input("model_params", "model size without embeddings, in parameters", low=1.0),
-        Input("tokens", "training data, in tokens", low=1.0),
+        TOKENS,
     ),
     coefficients=(
         Parameter(

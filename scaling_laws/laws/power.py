@@ -6,11 +6,11 @@ it gives two schedules of equal summed LR the same loss, so a cooldown gains not
 
 from __future__ import annotations
 
-from scaling_laws.laws.base import (
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import (
     ALPHA,
     FLOOR_LOSS,
     POWER_AMPLITUDE,
-    Law,
     power_terms,
     rescale_power,
 )

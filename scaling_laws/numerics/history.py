@@ -152,6 +152,20 @@ def _shortest(points: Rates, position: Rates, weight: Rates) -> float:
     return float(distance.flat[order][np.argmax(heavy)]) if heavy.any() else math.inf
 
 
+def _clock_at(position: Rates, clock: Rates, lr: Rates) -> Rates:
+    """The clock at fractional steps: a parabola between steps, as the LR itself changes there.
+
+    Of the two parabolas the flatter is taken: the other may lean on an abrupt change.
+    """
+    step = np.minimum(position.astype(np.int64), len(lr) - 1)
+    share = position - step
+    following = np.minimum(step + 1, len(lr) - 1)
+    bend_before = lr[following] - lr[step]
+    bend_after = lr[np.minimum(step + 2, len(lr) - 1)] - lr[following]
+    bend = np.where(np.abs(bend_before) < np.abs(bend_after), bend_before, bend_after)
+    return clock[step] + share * lr[following] - 0.5 * share * (1.0 - share) * bend
+
+
 def _facts(facts: Mapping[str, float] | None) -> dict[str, Any]:
     return {name: np.float64(value) for name, value in (facts or {}).items()}
 
@@ -280,7 +294,7 @@ def chosen_steps(
             return table
 
         level = fill(np.interp(position, every, lr), np.full(len(step), lr.max()))
-        after = fill(np.interp(position, every, clock), clock[index[:, 0]])
+        after = fill(_clock_at(position, clock, lr), clock[index[:, 0]])
         table = fill(weight, np.zeros(len(step)))
         span = _range(clock[index], after, level, table)
         return Events(fill(position, step[:, 0]), after, level, table, **span)

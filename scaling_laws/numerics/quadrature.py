@@ -125,7 +125,9 @@ def compress(
         return np.zeros(0), np.zeros(0)
     size = weights[steps]
     level = np.floor(np.log2(np.maximum(lr[: len(weights)], 1e-9 * lr.max())))
-    edges = np.union1d(dyadic_groups(points, first), np.flatnonzero(np.diff(level)))
+    # after a deep fall of the LR the clock hardly moves: points there are near the time before it
+    near = np.union1d(points, np.flatnonzero(np.diff(level) < 0))
+    edges = np.union1d(dyadic_groups(near, first), np.flatnonzero(np.diff(level)))
     edges = np.union1d(edges, np.asarray(cuts, dtype=np.int64) - 1)
     # a group is (interval between edges, sign); sort by it, then by step
     group = 2 * np.searchsorted(edges, steps, side="left") + (size > 0)

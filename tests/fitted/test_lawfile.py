@@ -63,7 +63,9 @@ def test_every_number_survives(value: float) -> None:
 
 
 def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
-    fitted = full(get_schedule_law("lr_annealing"), draw_values(get_schedule_law("lr_annealing"), 0, 3e-4))
+    fitted = full(
+        get_schedule_law("lr_annealing"), draw_values(get_schedule_law("lr_annealing"), 0, 3e-4)
+    )
     document = json.loads(save_law(fitted, tmp_path / "law.json").read_text())
     assert document["format"] == "scaling-laws law" and document["version"] == 1
     assert document["units"]["decay"] == "1 per optimizer step"

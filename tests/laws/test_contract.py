@@ -14,6 +14,7 @@ import pytest
 from scaling_laws.fitted.predict import compiled_loss
 from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.numerics.history import History
+from scaling_laws.params import Support
 from tests.helpers import FACTS, SCHEDULES, draw_values, traces_for
 from tests.reference import reference_loss
 
@@ -155,14 +156,19 @@ def test_padding_changes_nothing(law: Law, name: str) -> None:
 
 @laws
 def test_float32_is_near(law: Law) -> None:
-    """Single precision, for scoring many schedules: 1e-5 of the loss."""
+    """Single precision, for scoring many schedules: 2e-5 of the largest loss.
+
+    A forgetting factor near one keeps few digits of 1 - decay: 1e-3 there.
+    """
     lr = SCHEDULES["cosine"]
     values = draw_values(law, 8, lr.max())
     exact = losses(law, values, every(law, lr))[: len(lr)]
     history = jax.tree.map(np.float32, every(law, lr))
     single = losses(law, {key: np.float32(value) for key, value in values.items()}, history)
     assert single.dtype == np.float32
-    np.testing.assert_allclose(single[1 : len(lr)], exact[1:], rtol=1e-5)
+    forgets = any(parameter.support is Support.UNIT for parameter in law.shape)
+    tolerance = (1e-3 if forgets else 2e-5) * np.abs(exact[1:]).max()
+    np.testing.assert_allclose(single[1 : len(lr)], exact[1:], rtol=0, atol=tolerance)
 
 
 @laws

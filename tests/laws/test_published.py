@@ -8,8 +8,8 @@ import pytest
 
 from scaling_laws.evaluation import evaluate
 from scaling_laws.fitted import FittedLaw
-from scaling_laws.runs import load_runs
 from scaling_laws.laws.multi_power import MULTI_POWER
+from scaling_laws.runs import load_runs
 
 # means over the six test runs, from the README of thu-yao-01-luo/MultiPowerLaw
 PUBLISHED = {

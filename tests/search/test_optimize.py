@@ -8,12 +8,12 @@ import pytest
 from scaling_laws.errors import UsageError
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.laws import LAWS, Law
+from scaling_laws.laws.multi_power import MULTI_POWER
 from scaling_laws.schedules import Frame, Schedule
 from scaling_laws.search import Optimum, optimize
 from scaling_laws.search.baselines import baseline_specs
 from scaling_laws.search.optimum import MAX_ROUGHNESS
 from tests.helpers import draw_values
-from scaling_laws.laws.multi_power import MULTI_POWER
 
 
 @pytest.fixture(scope="module")
