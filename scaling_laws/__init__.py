@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scaling_laws.errors import ScalingLawsError
-    from scaling_laws.evaluation import Evaluation, evaluate
+    from scaling_laws.evaluation import Evaluation, evaluate, evaluate_table
     from scaling_laws.fitted import FittedLaw, Prediction, load_law, predict, save_law
-    from scaling_laws.fitting import fit
-    from scaling_laws.laws import LAWS, Law, get_law
-    from scaling_laws.runs import Run, load_runs, read_run
+    from scaling_laws.fitting import fit, fit_table
+    from scaling_laws.laws import LAWS, Law, PointLaw, get_law
+    from scaling_laws.runs import Run, load_runs, read_points, read_run
     from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
     from scaling_laws.search import Optimum, optimize
 
@@ -36,17 +36,21 @@ _WHERE = {
     "LAWS": "laws",
     "Law": "laws",
     "Optimum": "search",
+    "PointLaw": "laws",
     "Prediction": "fitted",
     "Run": "runs",
     "ScalingLawsError": "errors",
     "Schedule": "schedules",
     "evaluate": "evaluation",
+    "evaluate_table": "evaluation",
     "fit": "fitting",
+    "fit_table": "fitting",
     "get_law": "laws",
     "load_law": "fitted",
     "load_runs": "runs",
     "optimize": "search",
     "predict": "fitted",
+    "read_points": "runs",
     "read_run": "runs",
     "save_law": "fitted",
     "schedule": "schedules",
@@ -60,18 +64,22 @@ __all__ = [
     "FittedLaw",
     "Law",
     "Optimum",
+    "PointLaw",
     "Prediction",
     "Run",
     "ScalingLawsError",
     "Schedule",
     "__version__",
     "evaluate",
+    "evaluate_table",
     "fit",
+    "fit_table",
     "get_law",
     "load_law",
     "load_runs",
     "optimize",
     "predict",
+    "read_points",
     "read_run",
     "save_law",
     "schedule",

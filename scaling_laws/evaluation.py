@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from scaling_laws.errors import UsageError
+from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw, predict_losses
 from scaling_laws.fitted.predict import check_needs
 from scaling_laws.metrics import mean_metrics, metrics
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.runs import Run
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluate_table"]
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,31 @@ def evaluate(
     if not results:
         raise UsageError("no runs to evaluate")
     return Evaluation(results, mean_metrics(list(results.values())))
+
+
+def evaluate_table(
+    fitted: FittedLaw, table: Mapping[str, ArrayLike], *, source: str = "table"
+) -> Evaluation:
+    """Compare a point law with measured rows.
+
+    Args:
+        fitted: the law.
+        table: a column for each input of the law and one for its output, each (rows,).
+        source: what the rows are called in the result.
+
+    Returns:
+        Metrics of the table; `final_error` is that of its last row.
+
+    Raises:
+        LawError: if the law is one of schedules, or a column is missing or out of range.
+    """
+    law = fitted.point_law
+    if law.output not in table:
+        raise LawError(f"{law.name} needs a column {law.output}")
+    prediction = fitted.at(**{name: table[name] for name in law.input_names if name in table})
+    observed = np.asarray(table[law.output], dtype=float)
+    result = metrics(observed, prediction.value)
+    if fitted.uncertainty is not None:
+        half = fitted.uncertainty.half_width(0.9)
+        result["coverage_90"] = float(np.mean(np.abs(np.log(observed / prediction.value)) <= half))
+    return Evaluation({source: result}, mean_metrics([result]))

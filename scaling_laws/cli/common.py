@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from scaling_laws.errors import UsageError
 
 if TYPE_CHECKING:
+    from scaling_laws.fitted import FittedLaw
+    from scaling_laws.laws import PointLaw
     from scaling_laws.runs import Run
 
 __all__ = [
+    "LAW_HELP",
     "Parser",
     "Verbs",
     "add_common",
+    "add_fact_options",
     "add_run_arguments",
     "add_run_options",
     "clean",
+    "given_facts",
     "interval_text",
+    "read_law",
     "read_runs",
+    "read_table",
     "whole",
     "write_json",
 ]
@@ -73,9 +80,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--between", choices=("hold", "linear"), help="learning rate between logged steps"
     )
-    facts = parser.add_argument_group("facts that override dataset.toml")
-    facts.add_argument("--model-params", type=float, metavar="N", help="parameters of the model")
-    facts.add_argument("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
+    add_fact_options(parser, "facts that override dataset.toml")
     parser.add_argument(
         "--from-step",
         type=whole,
@@ -85,15 +90,63 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_runs(arguments: argparse.Namespace) -> dict[str, Run]:
-    """The runs that the arguments of `add_run_arguments` name."""
-    from scaling_laws.runs import FACTS, load_runs
+def add_fact_options(parser: argparse.ArgumentParser, title: str) -> None:
+    """Numbers of a run that some laws need."""
+    facts = parser.add_argument_group(title)
+    facts.add_argument("--model-params", type=float, metavar="N", help="parameters of the model")
+    facts.add_argument("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
+    facts.add_argument(
+        "--transfer-step", type=float, metavar="N", help="first step on a new corpus (continual)"
+    )
+
+
+def given_facts(arguments: argparse.Namespace) -> dict[str, float]:
+    """The facts given on the command line."""
+    from scaling_laws.runs import FACTS
 
     given = {fact: getattr(arguments, fact, None) for fact in FACTS}
-    facts = {fact: value for fact, value in given.items() if value is not None}
+    return {fact: value for fact, value in given.items() if value is not None}
+
+
+def read_runs(arguments: argparse.Namespace) -> dict[str, Run]:
+    """The runs that the arguments of `add_run_arguments` name."""
+    from scaling_laws.runs import load_runs
+
     return load_runs(
-        *arguments.runs, warmup=arguments.warmup, between=arguments.between, facts=facts
+        *arguments.runs,
+        warmup=arguments.warmup,
+        between=arguments.between,
+        facts=given_facts(arguments),
     )
+
+
+def read_table(arguments: argparse.Namespace, law: PointLaw) -> tuple[str, dict[str, Any]]:
+    """The one CSV of measurements that a point law is fitted to or judged on, and its name."""
+    from scaling_laws.runs import read_points
+
+    if len(arguments.runs) != 1:
+        raise UsageError(
+            f"{law.name} takes one CSV with columns {', '.join(law.input_names)} and "
+            f"{law.output}, a row a finished run; {len(arguments.runs)} were given"
+        )
+    path = arguments.runs[0]
+    return path, read_points(path, law)
+
+
+LAW_HELP = "law file, or published parameters as NAME:LABEL, e.g. multi_power:25M"
+
+
+def read_law(text: str) -> FittedLaw:
+    """A law file, or a law with published parameters (``NAME:LABEL``)."""
+    import os
+
+    from scaling_laws.fitted import FittedLaw, load_law
+    from scaling_laws.laws import LAWS
+
+    name, colon, label = text.partition(":")
+    if colon and not os.path.exists(text) and name in {law.name for law in LAWS}:
+        return FittedLaw.published(name, label)
+    return load_law(text)
 
 
 def progress() -> Callable[[str], None] | None:

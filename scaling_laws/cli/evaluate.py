@@ -17,7 +17,7 @@ def add_parser(verbs: common.Verbs) -> None:
         help="how well a law predicts runs",
         description="Compare predicted with logged losses, run by run.",
     )
-    parser.add_argument("law", metavar="LAW.json", help="law file")
+    parser.add_argument("law", metavar="LAW.json", help=common.LAW_HELP)
     common.add_run_arguments(parser)
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
@@ -25,12 +25,16 @@ def add_parser(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and return the keys of the interface."""
-    from scaling_laws.evaluation import evaluate
-    from scaling_laws.fitted import load_law
+    from scaling_laws.evaluation import evaluate, evaluate_table
+    from scaling_laws.laws import PointLaw
 
-    fitted = load_law(arguments.law)
-    runs = common.read_runs(arguments)
-    result = evaluate(fitted, runs, from_step=arguments.from_step).as_json()
+    fitted = common.read_law(arguments.law)
+    if isinstance(fitted.law, PointLaw):
+        source, table = common.read_table(arguments, fitted.law)
+        result = evaluate_table(fitted, table, source=source).as_json()
+    else:
+        runs = common.read_runs(arguments)
+        result = evaluate(fitted, runs, from_step=arguments.from_step).as_json()
     return {"law": fitted.law.name, **result}
 
 

@@ -3,52 +3,99 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling_laws.cli import common
 
-__all__ = ["add_parser", "render", "run"]
+if TYPE_CHECKING:
+    from scaling_laws.laws import AnyLaw
+
+__all__ = ["about", "add_parser", "describe", "render", "run"]
 
 
 def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
-    parser = verbs.add_parser("laws", help="list the laws", description="List the laws.")
+    parser = verbs.add_parser(
+        "laws",
+        help="list the laws",
+        description="List the laws; with NAME, all there is to know of one.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a law (default: all, in short)")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every law with formula, parameters and citation."""
-    from scaling_laws.laws import LAWS
+    from scaling_laws.laws import LAWS, get_law
 
+    chosen = [get_law(name) for name in arguments.names] or LAWS
+    return {"laws": {law.name: describe(law) for law in chosen}, "whole": bool(arguments.names)}
+
+
+def describe(law: AnyLaw) -> dict[str, Any]:
+    """A law as the keys of the interface."""
+    from scaling_laws.laws import Law, PointLaw
+
+    inputs, needs = {}, []
+    if isinstance(law, PointLaw):
+        inputs = {each.name: each.meaning for each in law.inputs}
+    if isinstance(law, Law):
+        needs = sorted({*law.needs, *law.needs_traces})
     return {
-        "laws": {
-            law.name: {
-                "formula": law.formula,
-                "params": {
-                    parameter.name: {
-                        "meaning": parameter.meaning,
-                        "support": parameter.support.value,
-                        "unit": parameter.unit,
-                    }
-                    for parameter in law.parameters
-                },
-                "citation": law.citation,
-                "conventions": law.conventions,
-                "needs": sorted(law.needs),
+        "formula": law.formula,
+        "params": {
+            parameter.name: {
+                "meaning": parameter.meaning,
+                "support": parameter.support.value,
+                "unit": parameter.unit,
             }
-            for law in LAWS
-        }
+            for parameter in law.parameters
+        },
+        "citation": law.citation,
+        "conventions": law.conventions,
+        "of": "numbers" if isinstance(law, PointLaw) else "schedules",
+        "inputs": inputs,
+        "output": law.output if isinstance(law, PointLaw) else "loss",
+        "needs": needs,
+        "published": {label: dict(values) for label, values in law.published.items()},
+        "about": about(law),
     }
 
 
+def about(law: AnyLaw) -> str:
+    """The text at the head of the law's file: what it is, and its known limits."""
+    import importlib
+    import inspect
+    import pkgutil
+
+    from scaling_laws import laws
+
+    for module in pkgutil.iter_modules(laws.__path__):
+        found = importlib.import_module(f"{laws.__name__}.{module.name}")
+        if module.name not in ("base", "common") and law in vars(found).values():
+            return inspect.cleandoc(found.__doc__ or "")
+    return ""
+
+
 def render(result: dict[str, Any]) -> str:
-    """A paragraph a law."""
-    lines = []
+    """A paragraph a law; the whole story where one was asked for."""
+    lines: list[str] = []
     for name, law in result["laws"].items():
         lines += [name, f"  {law['formula']}", f"  {law['citation']}"]
-        for parameter, about in law["params"].items():
+        if law["inputs"]:
+            lines.append(f"  gives {law['output']} from {', '.join(law['inputs'])}")
+        if law["needs"]:
+            lines.append(f"  needs {', '.join(law['needs'])}")
+        if law["published"]:
+            lines.append(f"  published: {', '.join(f'{name}:{each}' for each in law['published'])}")
+        width = max(len(parameter) for parameter in law["params"])
+        for parameter, each in law["params"].items():
             lines.append(
-                f"    {parameter:<6} {about['support']:<10} {about['meaning']} [{about['unit']}]"
+                f"    {parameter:<{width}} {each['support']:<13} {each['meaning']} [{each['unit']}]"
             )
+        if result["whole"]:
+            lines += ["", law["about"], "", f"Conventions: {law['conventions']}", ""]
+    if not result["whole"]:
+        lines += ["", "scaling-laws laws NAME tells all there is to know of one."]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ def add_parser(verbs: common.Verbs) -> None:
         help="search for a better schedule",
         description="Search for the schedule with the lowest predicted final loss.",
     )
-    parser.add_argument("law", metavar="LAW.json", help="law file")
+    parser.add_argument("law", metavar="LAW.json", help=common.LAW_HELP)
     parser.add_argument("--steps", type=common.whole, required=True, help="total steps")
     parser.add_argument("--peak", type=float, required=True, help="peak learning rate")
     parser.add_argument("--warmup", type=common.whole, default=0, help="warm-up steps (default 0)")
@@ -28,6 +28,7 @@ def add_parser(verbs: common.Verbs) -> None:
         "--end-min", type=float, default=0.0, metavar="X", help="lowest LR allowed (default 0)"
     )
     parser.add_argument("--out", metavar="FILE.csv", help="write the schedule, one row a step")
+    common.add_fact_options(parser, "facts of the run that override the law file's")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -35,18 +36,18 @@ def add_parser(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Search and return the keys of the interface."""
     from scaling_laws.files import check_writable
-    from scaling_laws.fitted import load_law
     from scaling_laws.search import optimize
 
     if arguments.out:
         check_writable(arguments.out)
-    fitted = load_law(arguments.law)
+    fitted = common.read_law(arguments.law)
     best = optimize(
         fitted,
         steps=arguments.steps,
         peak=arguments.peak,
         warmup=arguments.warmup,
         end_min=arguments.end_min,
+        facts=common.given_facts(arguments),
         seed=arguments.seed,
         report=common.progress(),
     )

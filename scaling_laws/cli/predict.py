@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling_laws.cli import common
+from scaling_laws.errors import UsageError
+
+if TYPE_CHECKING:
+    from scaling_laws.fitted import FittedLaw
 
 __all__ = ["add_parser", "render", "run"]
 
@@ -15,16 +19,25 @@ def add_parser(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "predict",
         help="predict the loss of unseen schedules",
-        description="Predict the loss of schedules under a fitted law.",
+        description="Predict the loss of schedules under a fitted law; or, under a law of sizes "
+        "and data, what it gives at some inputs.",
     )
-    parser.add_argument("law", metavar="LAW.json", help="law file")
+    parser.add_argument("law", metavar="LAW.json", help=common.LAW_HELP)
     parser.add_argument(
         "--schedule",
         action="append",
-        required=True,
+        default=[],
         metavar="SPEC",
         help="e.g. wsd:peak=3e-4,steps=24000,warmup=500,decay_fraction=0.2; may be repeated "
         "(families: scaling-laws schedules)",
+    )
+    parser.add_argument(
+        "--at",
+        action="append",
+        default=[],
+        metavar="INPUTS",
+        help="inputs of a law of sizes and data, e.g. model_params=7e9,tokens=1.4e12; may be "
+        "repeated",
     )
     parser.add_argument(
         "--every",
@@ -34,6 +47,7 @@ def add_parser(verbs: common.Verbs) -> None:
         help="predict every K-th step and the last (default: about 200 steps in all)",
     )
     parser.add_argument("--out", metavar="FILE.csv", help="write the predicted curves")
+    common.add_fact_options(parser, "facts of the run that override the law file's")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -41,19 +55,26 @@ def add_parser(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Predict and return the keys of the interface."""
     from scaling_laws.files import check_writable
-    from scaling_laws.fitted import load_law
+    from scaling_laws.laws import PointLaw
     from scaling_laws.schedules import schedule
 
     if arguments.out:
         check_writable(arguments.out)
     plans = [schedule(spec) for spec in arguments.schedule]
-    fitted = load_law(arguments.law)
+    fitted = common.read_law(arguments.law)
+    if isinstance(fitted.law, PointLaw):
+        return _at(fitted, arguments)
+    if arguments.at:
+        raise UsageError(f"{fitted.law.name} needs --schedule SPEC, not --at")
+    if not plans:
+        raise UsageError("--schedule SPEC is missing, e.g. --schedule cosine:peak=3e-4,steps=24000")
+    facts = common.given_facts(arguments)
     predictions = []
     for plan in plans:
         every = arguments.every or max(1, plan.steps // 200)
         # counted back from the last step, which is always predicted
         steps = list(range((plan.steps - 1) % every, plan.steps, every))
-        predictions.append(fitted.predict(plan, steps))
+        predictions.append(fitted.predict(plan, steps, facts=facts))
     results = []
     for prediction in predictions:
         interval = None
@@ -77,8 +98,49 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"law": fitted.law.name, "schedules": results, "file": arguments.out}
 
 
+def _at(fitted: FittedLaw, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a point law gives at the inputs asked for."""
+    law = fitted.point_law
+    wanted = ",".join(f"{name}=..." for name in law.input_names)
+    if arguments.schedule or arguments.out or arguments.every:
+        raise UsageError(f"{law.name} knows no schedule; ask --at {wanted}")
+    if not arguments.at:
+        raise UsageError(f"{law.name} needs --at {wanted}")
+    points = []
+    for text in arguments.at:
+        inputs = {}
+        for part in text.split(","):
+            name, _, number = (piece.strip() for piece in part.partition("="))
+            try:
+                inputs[name] = float(number)
+            except ValueError:
+                raise UsageError(f"--at {text}: {part!r} is not name=number") from None
+        found = fitted.at(**inputs)
+        interval = None
+        if found.uncertainty is not None:
+            low, high = found.interval(0.9)
+            interval = [float(low), float(high)]
+        points.append(
+            {
+                "inputs": inputs,
+                law.output: float(found.value),
+                "interval_90": interval,
+                "notes": list(found.notes),
+            }
+        )
+    return {"law": law.name, "output": law.output, "unit": law.unit, "points": points}
+
+
 def render(result: dict[str, Any]) -> str:
     """Final losses, best first, with intervals and notes."""
+    if "points" in result:
+        lines = [f"{result['law']}: {result['output']} in {result['unit']}, 90 % interval"]
+        for point in result["points"]:
+            inputs = ", ".join(f"{name}={value:g}" for name, value in point["inputs"].items())
+            value, interval = point[result["output"]], common.interval_text(point["interval_90"])
+            lines.append(f"  {value:.6g}  {interval}  {inputs}")
+            lines += [f"           note: {note}" for note in point["notes"]]
+        return "\n".join(lines)
     lines = [f"{result['law']}: predicted final loss in nats, 90 % interval"]
     for each in sorted(result["schedules"], key=lambda each: float(each["final_loss"])):
         lines.append(

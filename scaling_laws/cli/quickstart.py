@@ -54,13 +54,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all of it; everything is written at the end."""
     from scaling_laws.errors import UsageError
     from scaling_laws.files import check_folder, check_writable, make_folder
-    from scaling_laws.laws import get_law
+    from scaling_laws.laws import get_schedule_law
 
     out = check_folder(arguments.out)
     if out.is_dir():
         for name in FILES.values():
             check_writable(out / name)
-    law = get_law(arguments.law)
+    law = get_schedule_law(arguments.law)
     runs = common.read_runs(arguments)
     fit_runs = _choose(runs, arguments.fit)
     others = {name: each for name, each in runs.items() if name not in fit_runs}

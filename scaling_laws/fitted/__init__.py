@@ -1,12 +1,15 @@
 """A fitted law: its value, its file, and the losses it predicts."""
 
 from scaling_laws.fitted.lawfile import load_law, save_law
+from scaling_laws.fitted.points import PointPrediction
 from scaling_laws.fitted.predict import Prediction, predict, predict_losses
-from scaling_laws.fitted.value import FitRecord, FittedLaw, Range, Uncertainty
+from scaling_laws.fitted.value import FitRecord, FittedLaw, InputRange, Range, Uncertainty
 
 __all__ = [
     "FitRecord",
     "FittedLaw",
+    "InputRange",
+    "PointPrediction",
     "Prediction",
     "Range",
     "Uncertainty",

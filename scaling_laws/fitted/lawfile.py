@@ -10,7 +10,7 @@ from typing import Any
 
 from scaling_laws.errors import LawError, LawFileError
 from scaling_laws.files import write_text
-from scaling_laws.fitted.value import FitRecord, FittedLaw, Range, Uncertainty
+from scaling_laws.fitted.value import FitRecord, FittedLaw, InputRange, Range, Uncertainty
 from scaling_laws.laws import PointLaw, get_law
 
 __all__ = ["FORMAT", "VERSION", "from_document", "load_law", "save_law", "to_document"]
@@ -38,7 +38,11 @@ def to_document(fitted: FittedLaw) -> dict[str, Any]:
     }
     if fitted.uncertainty is not None:
         document["uncertainty"] = vars(fitted.uncertainty).copy()
-    if fitted.range is not None:
+    if isinstance(fitted.range, InputRange):
+        document["range"] = {
+            "inputs": {name: list(ends) for name, ends in fitted.range.inputs.items()}
+        }
+    elif fitted.range is not None:
         document["range"] = {**vars(fitted.range), "peak_lr": list(fitted.range.peak_lr)}
     if fitted.record is not None:
         record = fitted.record
@@ -104,7 +108,13 @@ def _uncertainty(values: Mapping[str, Any]) -> Uncertainty:
     return Uncertainty(str(values["method"]), error, int(folds))
 
 
-def _range(values: Mapping[str, Any]) -> Range:
+def _range(values: Mapping[str, Any]) -> Range | InputRange:
+    if "inputs" in values:
+        ends = {
+            name: tuple(_number(name, end) for end in pair)
+            for name, pair in values["inputs"].items()
+        }
+        return InputRange({name: (low, high) for name, (low, high) in ends.items()})
     low, high = (_number("peak_lr", value) for value in values["peak_lr"])
     steps, lowest = _number("steps", values["steps"]), _number("lowest_lr", values["lowest_lr"])
     return Range((low, high), int(steps), lowest)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError, unknown_name
-from scaling_laws.fitted.value import FittedLaw, Uncertainty
+from scaling_laws.fitted.value import FittedLaw, InputRange, Uncertainty
 from scaling_laws.laws import PointLaw
 from scaling_laws.numerics.precision import in_float64
 
@@ -30,12 +30,14 @@ class PointPrediction:
         inputs: what it was evaluated at, by name, of one shape.
         value: its output, in the law's unit, of that shape.
         uncertainty: from the fit, if it was measured.
+        notes: where the inputs leave the range of the fit.
     """
 
     law: PointLaw
     inputs: Mapping[str, Array]
     value: Array = field(repr=False)
     uncertainty: Uncertainty | None = None
+    notes: tuple[str, ...] = ()
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """Lower and upper ends of intervals for unseen measurements.
@@ -116,4 +118,6 @@ def at(fitted: FittedLaw, inputs: Mapping[str, ArrayLike]) -> PointPrediction:
     flat = {name: values.reshape(-1) for name, values in arrays.items()}
     shape = next(iter(arrays.values())).shape
     value = predict_points(law, fitted.params, flat).reshape(shape)
-    return PointPrediction(law, arrays, value, fitted.uncertainty)
+    covered = fitted.range
+    notes = tuple(covered.leaves(arrays)) if isinstance(covered, InputRange) else ()
+    return PointPrediction(law, arrays, value, fitted.uncertainty, notes)

@@ -166,7 +166,7 @@ def predict(
         bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
     losses = predict_losses(law, fitted.params, plan.lr, known, given)
-    notes = tuple(fitted.range.leaves(plan)) if fitted.range else ()
+    notes = fitted.range_notes(plan)
     return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes)
 
 

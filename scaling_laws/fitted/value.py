@@ -13,12 +13,13 @@ from scaling_laws.params import check_parameters
 from scaling_laws.schedules import Schedule
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     from scaling_laws.fitted.points import PointPrediction
     from scaling_laws.fitted.predict import Prediction
 
-__all__ = ["FitRecord", "FittedLaw", "Range", "Uncertainty"]
+__all__ = ["FitRecord", "FittedLaw", "InputRange", "Range", "Uncertainty"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Uncertainty:
     """How far predictions of runs that the fit had not seen were off.
 
     Attributes:
-        method: ``leave_one_run_out``, ``leave_runs_out`` (several runs at a time) or
-            ``leave_tail_out`` (a single run, whose last third was predicted from the rest).
+        method: ``leave_one_run_out``, ``leave_runs_out`` (several runs at a time),
+            ``leave_rows_out`` (rows of a table) or ``leave_tail_out`` (a single run, whose last
+            third was predicted from the rest).
         log_error: root mean square of log(observed / predicted) over held-out points, averaged
             over the folds.
         folds: how many refits that rests on; the degrees of freedom of intervals.
@@ -81,6 +83,30 @@ class Range:
 
 
 @dataclass(frozen=True)
+class InputRange:
+    """What the fitted rows of a point law covered.
+
+    Attributes:
+        inputs: lowest and highest value of each input.
+    """
+
+    inputs: Mapping[str, tuple[float, float]]
+
+    def leaves(self, inputs: Mapping[str, NDArray[np.float64]]) -> list[str]:
+        """In words, where inputs leave the range."""
+        notes = []
+        for name, (low, high) in self.inputs.items():
+            row = inputs[name]
+            if (row < 0.99 * low).any() or (row > 1.01 * high).any():
+                notes.append(
+                    f"{name} {row.min():g} to {row.max():g} leaves the fitted {low:g} to {high:g}"
+                    if row.size > 1
+                    else f"{name} {row.item():g} is outside the fitted {low:g} to {high:g}"
+                )
+        return notes
+
+
+@dataclass(frozen=True)
 class FitRecord:
     """How a fit came about.
 
@@ -128,7 +154,7 @@ class FittedLaw:
     law: AnyLaw
     params: Mapping[str, float]
     uncertainty: Uncertainty | None = None
-    range: Range | None = None
+    range: Range | InputRange | None = None
     record: FitRecord | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
 
@@ -188,6 +214,10 @@ class FittedLaw:
         if not isinstance(self.law, PointLaw):
             raise LawError(f"{self.law.name} needs a schedule; single numbers do not suffice")
         return self.law
+
+    def range_notes(self, schedule: Schedule) -> tuple[str, ...]:
+        """In words, where a schedule leaves what the fitted runs covered."""
+        return tuple(self.range.leaves(schedule)) if isinstance(self.range, Range) else ()
 
     def predict(
         self, schedule: Schedule | str, steps: Sequence[int] | None = None, **given: Any

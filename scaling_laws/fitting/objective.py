@@ -13,21 +13,22 @@ __all__ = ["HUBER_DELTA", "huber_objective", "huber_root", "huber_root_slope", "
 HUBER_DELTA = 1e-3  # in log loss; Hoffmann et al. 2022, Tissue et al. 2024, Luo et al. 2025
 
 
-def huber_objective(observed: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+def huber_objective(
+    observed: NDArray[np.float64], predicted: NDArray[np.float64], delta: float = HUBER_DELTA
+) -> float:
     """Sum over points of Huber(δ) of log(observed / predicted).
 
     Sum, not mean: with a mean, the tolerances of common solvers stop a fit early.
     """
     size = np.abs(np.log(observed) - np.log(predicted))
-    delta = HUBER_DELTA
     return float(np.sum(np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))))
 
 
-def huber_root(residual: Any) -> Any:
+def huber_root(residual: Any, delta: float = HUBER_DELTA) -> Any:
     """The signed root f with f²/2 = Huber(residual): makes Huber a least-squares problem."""
     size = jnp.abs(residual)
-    tail = jnp.sqrt(HUBER_DELTA * (2.0 * jnp.maximum(size, HUBER_DELTA) - HUBER_DELTA))
-    return jnp.where(size <= HUBER_DELTA, residual, jnp.sign(residual) * tail)
+    tail = jnp.sqrt(delta * (2.0 * jnp.maximum(size, delta) - delta))
+    return jnp.where(size <= delta, residual, jnp.sign(residual) * tail)
 
 
 def huber_weight(residual: Any) -> Any:

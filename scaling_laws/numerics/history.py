@@ -163,7 +163,8 @@ def _clock_at(position: Rates, clock: Rates, lr: Rates) -> Rates:
     bend_before = lr[following] - lr[step]
     bend_after = lr[np.minimum(step + 2, len(lr) - 1)] - lr[following]
     bend = np.where(np.abs(bend_before) < np.abs(bend_after), bend_before, bend_after)
-    return clock[step] + share * lr[following] - 0.5 * share * (1.0 - share) * bend
+    at = clock[step] + share * lr[following] - 0.5 * share * (1.0 - share) * bend
+    return np.asarray(at)
 
 
 def _facts(facts: Mapping[str, float] | None) -> dict[str, Any]:

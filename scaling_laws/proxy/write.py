@@ -23,7 +23,7 @@ from scaling_laws import __version__
 from scaling_laws.errors import DataError, OutputError, ProxyError, ScalingLawsError
 from scaling_laws.files import check_writable, make_folder, write_bytes, write_text
 from scaling_laws.proxy.training import BETA1, BETA2, CLIP, Curve, ProxyConfig
-from scaling_laws.schedules import Schedule, write_schedule
+from scaling_laws.schedules import Schedule, reads_files, write_schedule
 from scaling_laws.schedules import schedule as read_spec
 
 __all__ = ["Destination", "check_destination", "default_name", "set_facts", "write_run"]
@@ -287,7 +287,7 @@ def _is_folder_or_free(folder: Path) -> bool:
 
 def _says_all(plan: Schedule) -> bool:
     """Whether the spec alone gives the rates; that of a file or of a search's array does not."""
-    if plan.spec.partition(":")[0].strip() == "csv":
+    if reads_files(plan.spec):
         return False  # its path starts elsewhere, and the set should stand alone
     try:
         return read_spec(plan.spec) == plan

@@ -67,6 +67,7 @@ __all__ = [
     "format_spec",
     "get_family",
     "merge_weights_from_decay",
+    "reads_files",
     "refine",
     "schedule",
     "write_schedule",
@@ -175,6 +176,18 @@ def _one(text: str, base: Path | str | None) -> Schedule:
         raise ScheduleError(message if text in message else f"{text}: {message}") from error
     except MemoryError as error:
         raise ScheduleError(f"{text}: too many steps for this machine's memory") from error
+
+
+def reads_files(spec: str) -> bool:
+    """Whether a spec names a file, so that its text alone does not give the rates."""
+    families = {family.name: family for family in FAMILIES}
+    names = (part.partition(":")[0].strip() for part in JOIN.split(spec))
+    return any(
+        key.convert is file_path
+        for name in names
+        if name in families
+        for key in families[name].keys
+    )
 
 
 def format_spec(family: Family, values: Mapping[str, Any]) -> str:

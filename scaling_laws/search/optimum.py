@@ -80,6 +80,7 @@ def optimize(
     peak: float,
     warmup: int = 0,
     end_min: float = 0.0,
+    facts: Mapping[str, float] | None = None,
     seed: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Optimum:
@@ -95,6 +96,7 @@ def optimize(
         peak: peak learning rate; not searched, since most laws like any higher peak.
         warmup: warm-up steps, linear from 0.
         end_min: lowest learning rate allowed after the warm-up.
+        facts: numbers of the run that override those of the fit, e.g. ``{"model_params": 1e8}``.
         seed: of the points tried first.
         report: called with a line of progress now and then.
 
@@ -107,7 +109,8 @@ def optimize(
     """
     began = time.perf_counter()
     law = fitted.schedule_law
-    check_needs(law, fitted.facts, {}, "the law file")
+    known = {**fitted.facts, **(facts or {})}
+    check_needs(law, known, {}, "the law file")
     if not (np.isfinite(peak) and peak > 0):
         raise UsageError(f"peak={peak!r} must be a learning rate > 0")
     if not (np.isfinite(end_min) and 0 <= end_min < peak):
@@ -117,10 +120,10 @@ def optimize(
     frame = Frame(float(peak), int(steps), int(warmup), float(end_min))
     final = compiled_final_loss(law)
     params = {name: jnp.float64(value) for name, value in fitted.params.items()}
-    facts = {name: jnp.float64(value) for name, value in fitted.facts.items()}
+    traced = {name: jnp.float64(value) for name, value in known.items()}
 
     def final_loss(lr: Any) -> Any:
-        return final(params, lr, facts)
+        return final(params, lr, traced)
 
     def measure(lr: NDArray[np.float64]) -> float:
         return float(final_loss(lr))
@@ -145,7 +148,7 @@ def optimize(
     free = Tuned(Schedule("free form", lr), measure(lr))
     tell(f"free form: {free.final_loss:.5f}")
     best = min([free, *candidates], key=lambda each: each.final_loss)
-    notes = tuple(fitted.range.leaves(best.schedule)) if fitted.range else ()
+    notes = fitted.range_notes(best.schedule)
     return Optimum(
         best.schedule,
         best.final_loss,

@@ -48,7 +48,7 @@ USAGE: dict[str, str] = {
     "laws --seed -1": "--seed: -1 must be >= 0; see scaling-laws laws --help",
     "fit set": "the following arguments are required: --out; see scaling-laws fit --help",
     "fit --out new.json": "the following arguments are required: RUNS",
-    "predict law.json": "the following arguments are required: --schedule",
+    "predict law.json": "--schedule SPEC is missing, e.g. --schedule cosine:",
     "optimize law.json --peak 1e-3": "the following arguments are required: --steps",
     "quickstart set --out new": "the following arguments are required: --fit",
     "proxy": "the following arguments are required: VERB; see scaling-laws proxy --help",

@@ -15,7 +15,7 @@ from scaling_laws.fitting.driver import MAX_POINTS
 from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.runs import Run, load_runs
 from scaling_laws.schedules import schedule
-from tests.helpers import draw_values
+from tests.helpers import draw_values, traces_for
 
 FIT_RUNS = "cosine_24000,constant_24000,wsdcon_9"
 SPECS = {
@@ -26,16 +26,18 @@ SPECS = {
 
 
 def synthetic(law: Law, values: dict[str, float], noise: float = 0.0) -> list[Run]:
-    """Runs whose losses are the law's own, with noise in log loss."""
+    """Runs whose losses are the law's own, with noise in log loss; each of its own model size."""
     known = FittedLaw(law, values)
     generator = np.random.default_rng(3)
     runs = []
-    for name, spec in SPECS.items():
+    for place, (name, spec) in enumerate(SPECS.items()):
         plan = schedule(spec)
         steps = np.arange(120, plan.steps, 40)
-        loss = known.predict(plan, steps).loss
+        facts = {"model_params": 10.0 ** (6 + place), "transfer_step": 700.0}
+        traces = traces_for(plan.lr)
+        loss = known.predict(plan, steps, facts=facts, traces=traces).loss
         loss = loss * np.exp(noise * generator.standard_normal(len(steps)))
-        runs.append(Run(name, plan, steps, loss))
+        runs.append(Run(name, plan, steps, loss, facts, traces=traces))
     return runs
 
 
@@ -56,16 +58,18 @@ def test_reaches_the_known_optimum(name: str, objective: float, shared_data: Pat
 def test_recovers_a_known_law(law: Law) -> None:
     """Without noise the losses come back; each within the 5e-5 of compressed changes."""
     values = draw_values(law, 1, 1e-3)
+    values["L0"] += 30.0 if law.name == "continual" else 0.0  # two areas: no loss below zero
     runs = synthetic(law, values)
     fitted = fit(law, runs, starts=8, hold_out=False)
     for run in runs:
-        np.testing.assert_allclose(
-            fitted.predict(run.schedule, run.steps.tolist()).loss, run.loss, rtol=1e-4
-        )
+        given = {"facts": run.facts, "traces": run.traces}
+        predicted = fitted.predict(run.schedule, run.steps.tolist(), **given)
+        np.testing.assert_allclose(predicted.loss, run.loss, rtol=1e-4)
     assert fitted.record is not None and not fitted.record.warnings
     unseen = schedule("linear:peak=1e-3,steps=1800,warmup=100")
-    assert fitted.predict(unseen).final_loss == pytest.approx(
-        FittedLaw(law, values).predict(unseen).final_loss, rel=1e-3
+    given = {"facts": runs[0].facts, "traces": traces_for(unseen.lr)}
+    assert fitted.predict(unseen, **given).final_loss == pytest.approx(
+        FittedLaw(law, values).predict(unseen, **given).final_loss, rel=1e-3
     )
 
 

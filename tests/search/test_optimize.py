@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling_laws.errors import UsageError
+from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw
-from scaling_laws.laws import LAWS, Law
+from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.laws.multi_power import MULTI_POWER
 from scaling_laws.schedules import Frame, Schedule
 from scaling_laws.search import Optimum, optimize
 from scaling_laws.search.baselines import baseline_specs
 from scaling_laws.search.optimum import MAX_ROUGHNESS
-from tests.helpers import draw_values
+from tests.helpers import FACTS, draw_values
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,12 @@ def test_final_loss_is_that_of_the_schedule(published: Optimum) -> None:
     )
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize(
+    "law", [law for law in SCHEDULE_LAWS if not law.needs_traces], ids=lambda law: law.name
+)
 def test_every_law_can_be_searched(law: Law) -> None:
-    fitted = FittedLaw(law, draw_values(law, 0, 1e-3))
-    best = optimize(fitted, steps=700, peak=1e-3, warmup=50, end_min=1e-5)
+    fitted = FittedLaw(law, draw_values(law, 0, 1e-3), facts={"model_params": 1.0})
+    best = optimize(fitted, steps=700, peak=1e-3, warmup=50, end_min=1e-5, facts=FACTS)
     assert best.final_loss <= min(best.baselines.values())
     assert best.schedule.lr[50:].min() >= 1e-5 * (1 - 1e-12)
     assert best.interval() is None
@@ -111,3 +113,11 @@ def test_baselines_keep_to_the_lowest_rate() -> None:
     specs = baseline_specs(Frame(1e-3, 1000, 100, 5e-4))
     assert len(specs) == len(set(specs))
     assert all("end=0.0005" in spec for spec in specs if not spec.startswith("constant"))
+
+
+def test_a_law_that_needs_more_than_a_schedule_says_so() -> None:
+    law = get_schedule_law("functional_noise_norms")
+    with pytest.raises(LawError, match="needs parameter_norm at every step"):
+        optimize(FittedLaw(law, draw_values(law, 0, 1e-3)), steps=700, peak=1e-3)
+    with pytest.raises(LawError, match="chinchilla knows no schedule"):
+        optimize(FittedLaw.published("chinchilla", "besiroglu"), steps=700, peak=1e-3)

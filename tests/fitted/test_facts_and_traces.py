@@ -1,0 +1,83 @@
+"""Facts and logged quantities that some laws need beside the schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaling_laws.errors import DataError, LawError
+from scaling_laws.evaluation import evaluate
+from scaling_laws.fitted import FittedLaw
+from scaling_laws.laws import get_schedule_law
+from scaling_laws.runs import Run, load_runs
+from scaling_laws.schedules import schedule
+from tests.helpers import draw_values
+
+FIRST = "cosine:peak=1e-3,end=1e-4,steps=300,warmup=20"
+JOINED = f"{FIRST} + cosine:peak=5e-4,steps=200,warmup=10"
+
+
+def law(name: str) -> FittedLaw:
+    return FittedLaw(get_schedule_law(name), draw_values(get_schedule_law(name), 2, 1e-3))
+
+
+def test_a_joined_schedule_says_when_the_corpus_changes() -> None:
+    fitted = law("continual")
+    with pytest.raises(LawError, match=r"continual needs transfer_step.*--transfer-step"):
+        fitted.predict(FIRST)
+    joined = fitted.predict(JOINED)
+    told = fitted.predict(JOINED, facts={"transfer_step": 300})
+    np.testing.assert_array_equal(joined.loss, told.loss)
+    other = fitted.predict(JOINED, facts={"transfer_step": 250})
+    np.testing.assert_allclose(other.loss[:250], joined.loss[:250], rtol=1e-12)
+    assert abs(other.final_loss - joined.final_loss) > 1e-4
+
+
+def test_before_the_transfer_the_law_is_lr_annealing() -> None:
+    fitted = law("continual")
+    values = {"L0": fitted.params["L0"], "A": fitted.params["A"], "C": fitted.params["C1"]}
+    values |= {name: fitted.params[name] for name in ("alpha", "decay")}
+    plain = FittedLaw.of("lr_annealing", values).predict(FIRST)
+    np.testing.assert_allclose(fitted.predict(JOINED).loss[:300], plain.loss, rtol=1e-10)
+
+
+def test_runs_carry_the_transfer_and_the_norms(tmp_path: Path) -> None:
+    (tmp_path / "dataset.toml").write_text(f'[runs.a]\nschedule = "{JOINED}"\n')
+    (tmp_path / "a.csv").write_text(
+        "step,loss,parameter_norm\n100,4.0,10\n200,3.5,\n300,3.2,30\n499,3.0,40\n"
+    )
+    run = load_runs(tmp_path)["a"]
+    assert run.facts == {"transfer_step": 300.0}
+    norm = run.traces["parameter_norm"]
+    assert norm.shape == (500,)
+    assert norm[[0, 100, 200, 300, 499]].tolist() == [10, 10, 20, 30, 40]
+    assert evaluate(law("functional_noise_norms"), [run]).runs["a"]["n"] == 4
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"), [("0", "row 3, column 'parameter_norm': 0 is not > 0"), ("-1", "-1 is not")]
+)
+def test_norms_must_be_positive(tmp_path: Path, cell: str, words: str) -> None:
+    (tmp_path / "dataset.toml").write_text(f'[runs.a]\nschedule = "{FIRST}"\n')
+    (tmp_path / "a.csv").write_text(f"step,loss,parameter_norm\n1,4,3\n2,4,{cell}\n")
+    with pytest.raises(DataError, match=words):
+        load_runs(tmp_path)
+
+
+def test_the_effective_rate_is_lr_over_norm() -> None:
+    """Norms that double halve the clock: the same as a schedule of half the rates."""
+    with_norms, plain = law("functional_noise_norms"), law("functional_noise")
+    plan = schedule(FIRST)
+    halved = FittedLaw.of("functional_noise", with_norms.params)
+    spec = FIRST.replace("1e-3", "5e-4").replace("1e-4", "5e-5")
+    found = with_norms.predict(plan, traces={"parameter_norm": np.full(300, 2.0)})
+    np.testing.assert_allclose(found.loss, halved.predict(spec).loss, rtol=1e-10)
+    assert plain.law is not with_norms.law
+    with pytest.raises(LawError, match="needs parameter_norm at every step"):
+        with_norms.predict(plan)
+    with pytest.raises(LawError, match=r"trace parameter_norm has shape \(3,\); it needs \(300,\)"):
+        with_norms.predict(plan, traces={"parameter_norm": np.ones(3)})
+    with pytest.raises(DataError, match="unknown trace 'norm'"):
+        Run("a", plan, np.array([1]), np.array([3.0]), traces={"norm": np.ones(300)})

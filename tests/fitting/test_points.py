@@ -1,0 +1,166 @@
+"""Fits of point laws: known parameters come back, intervals are measured, bad tables refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaling_laws.errors import DataError, FitError, LawError, UsageError
+from scaling_laws.evaluation import evaluate_table
+from scaling_laws.fitted import FittedLaw, InputRange, load_law, save_law
+from scaling_laws.fitting import fit_table
+from scaling_laws.laws import POINT_LAWS, PointLaw, get_law
+from scaling_laws.runs import read_points
+
+SHARES = np.array([[0.1, 0.3], [0.7, 0.1], [0.4, 0.4], [0.2, 0.6], [0.5, 0.2], [0.3, 0.1]])
+
+
+def table_for(law: PointLaw, rows: int = 60) -> dict[str, np.ndarray]:
+    """Inputs spread over decades, or over [0, 1] where that is all there is."""
+    generator = np.random.default_rng(5)
+    low, high = {"model_params": 7.0, "tokens": 9.0}, {"model_params": 10.0, "tokens": 12.0}
+    columns = {}
+    for each in law.inputs:
+        if each.high <= 1.0:
+            columns[each.name] = generator.uniform(0.02, 1.0, rows)
+        else:
+            ends = low.get(each.name, 9.0), high.get(each.name, 11.0)
+            columns[each.name] = 10 ** generator.uniform(*ends, rows)
+    return columns
+
+
+def known(law: PointLaw) -> FittedLaw:
+    """Published parameters, or the middle of the start ranges."""
+    if law.published:
+        return FittedLaw(law, next(iter(law.published.values())))
+    middle = {
+        each.name: float(
+            each.support.constrain(
+                0.5 * (each.support.free(each.start[0]) + each.support.free(each.start[1]))
+            )
+        )
+        for each in law.parameters
+    }
+    return FittedLaw(law, {**middle, **({"t_code": 0.5} if "t_code" in middle else {})})
+
+
+@pytest.mark.parametrize("law", POINT_LAWS, ids=lambda law: law.name)
+def test_predictions_come_back(law: PointLaw) -> None:
+    whole = law.over(["web", "code"]) if law.starred else law
+    truth, table = known(whole), table_for(whole)
+    table[law.output] = truth.at(**table).value
+    fitted = fit_table(law, table, starts=24, hold_out=False)
+    np.testing.assert_allclose(
+        fitted.at(**{name: table[name] for name in whole.input_names}).value,
+        table[law.output],
+        rtol=2e-4,
+    )
+
+
+def test_chinchilla_s_parameters_and_interval_come_back() -> None:
+    law = get_law("chinchilla")
+    assert isinstance(law, PointLaw)
+    truth, table = FittedLaw.published("chinchilla", "besiroglu"), table_for(law, 240)
+    noise = np.random.default_rng(1).standard_normal(240)
+    table["loss"] = truth.at(**table).value * np.exp(0.004 * noise)
+    fitted = fit_table(law, table, starts=16)
+    for name in ("alpha", "beta"):
+        assert fitted.params[name] == pytest.approx(truth.params[name], rel=0.05)
+    assert fitted.params["E"] == pytest.approx(truth.params["E"], rel=0.02)
+    assert fitted.uncertainty is not None and fitted.record is not None
+    assert fitted.uncertainty.log_error == pytest.approx(0.004, rel=0.15)
+    assert fitted.record.starts_at_best >= 12 and not fitted.record.warnings
+    metrics = evaluate_table(fitted, table, source="all").runs["all"]
+    assert 0.85 <= metrics["coverage_90"] <= 0.97
+    far = fitted.at(model_params=1e12, tokens=1e10)
+    assert "model_params 1e+12 is outside the fitted" in far.notes[0]
+    low, high = far.interval(0.9)
+    assert low < far.value < high
+
+
+def test_a_flat_direction_is_reported() -> None:
+    """Shares that sum to one leave the mixing law a free constant."""
+    law = get_law("data_mixing")
+    assert isinstance(law, PointLaw)
+    web = np.linspace(0.05, 0.95, 30)
+    table = {"share_web": web, "share_code": 1.0 - web, "loss": 2.0 + np.exp(-0.5 * web - 1.0)}
+    fitted = fit_table(law, table, starts=8, hold_out=False)
+    assert fitted.record is not None
+    assert any("not identified apart" in warning for warning in fitted.record.warnings)
+
+
+def test_law_file_round_trip(tmp_path: Path) -> None:
+    web = np.array([0.1, 0.3, 0.2, 0.6, 0.8, 0.5, 0.9])
+    code = np.array([0.3, 0.1, 0.6, 0.2, 0.1, 0.5, 0.0])
+    loss = 2.0 + np.exp(-0.5 * web + 0.2 * code)
+    table = {"share_web": web, "share_code": code, "loss": loss}
+    fitted = fit_table("data_mixing", table, starts=4, hold_out=False)
+    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    assert again.law.names == ("c", "k", "t_web", "t_code")
+    assert dict(again.params) == dict(fitted.params)
+    assert again.range == fitted.range and isinstance(again.range, InputRange)
+    inputs = {"share_web": 0.4, "share_code": 0.3}
+    assert again.at(**inputs).value == fitted.at(**inputs).value
+
+
+CSV = "model_params,tokens,loss,note\n" + "".join(
+    f"{n:g},{d:g},{1.8 + 480 / n**0.35 + 2000 / d**0.37:.6f},x\n"
+    for n in (1e7, 1e8, 1e9)
+    for d in (1e9, 1e10, 1e11)
+)
+
+
+def test_reads_a_csv(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text(CSV)
+    law = get_law("chinchilla")
+    assert isinstance(law, PointLaw)
+    table = read_points(tmp_path / "runs.csv", law)
+    assert list(table) == ["model_params", "tokens", "loss"]
+    fitted = fit_table(law, table, starts=8, hold_out=False)
+    assert fitted.params["alpha"] == pytest.approx(0.35, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CSV.replace("loss", "los"), "row 1: no column 'loss'; the columns are 'model_params'"),
+        (CSV.replace("1e+08", "0.5", 1), "row 5, column 'model_params': 0.5 must lie in"),
+        (CSV + "1e9,1e9,-1,x\n", "row 11, column 'loss': -1 is not > 0"),
+        (CSV + "1e9,,3,x\n", "row 11, column 'tokens'"),
+    ],
+)
+def test_bad_tables_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text(text)
+    law = get_law("chinchilla")
+    assert isinstance(law, PointLaw)
+    with pytest.raises(DataError, match=words):
+        read_points(tmp_path / "runs.csv", law)
+
+
+def test_refuses_clearly() -> None:
+    table = {"model_params": np.full(9, 1e8), "tokens": np.full(9, 1e9), "loss": np.full(9, 3.0)}
+    with pytest.raises(LawError, match="multi_power is a law of schedules"):
+        fit_table("multi_power", table)
+    with pytest.raises(LawError, match="needs a column tokens; the table has model_params, loss"):
+        fit_table("chinchilla", {key: table[key] for key in ("model_params", "loss")})
+    with pytest.raises(FitError, match="5 parameters and the table has 3 rows"):
+        fit_table("chinchilla", {key: row[:3] for key, row in table.items()})
+    with pytest.raises(UsageError, match="starts=0"):
+        fit_table("chinchilla", table, starts=0)
+    with pytest.raises(LawError, match=r"loss must be finite and > 0"):
+        fit_table("chinchilla", {**table, "loss": -table["loss"]})
+    with pytest.raises(LawError, match=r"needs columns share_\*"):
+        fit_table("data_mixing", table)
+    law = FittedLaw.published("chinchilla", "besiroglu")
+    with pytest.raises(LawError, match="knows no schedule, only model_params, tokens"):
+        law.predict("cosine:peak=1e-3,steps=100")
+    with pytest.raises(LawError, match="tokens=nan must lie in"):
+        law.at(model_params=1e9, tokens=float("nan"))
+    with pytest.raises(LawError, match="chinchilla needs tokens"):
+        law.at(model_params=1e9)
+    with pytest.raises(LawError, match="multi_power needs a schedule"):
+        FittedLaw.published("multi_power", "25M").at(tokens=1.0)
+    with pytest.raises(LawError, match="no published parameters '1B'; known: 25M, 100M, 400M"):
+        FittedLaw.published("multi_power", "1B")
