@@ -1,9 +1,15 @@
-"""The engine against the dense sum over all changes, in one run; writes `engine.md`."""
+"""The engine against the dense sum over all changes, in one run; writes `engine.md`.
+
+python -m benchmarks.engine
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +18,60 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.machine import describe
+from scaling_laws import final_losses
 from scaling_laws.files import write_text
+from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitted.predict import compiled_loss
-from scaling_laws.laws import get_law
-from scaling_laws.numerics.history import every_step, last_step
-from scaling_laws.schedules import schedule
 from scaling_laws.laws.multi_power import MULTI_POWER
+from scaling_laws.numerics.history import every_step, last_step
+from scaling_laws.schedules import FAMILIES, schedule
 
 HERE = Path(__file__).resolve().parent
-PARAMS = MULTI_POWER.published["25M"]
+PARAMS = dict(MULTI_POWER.published["25M"])
+COSINE = "cosine:peak=3e-4,end=3e-5,steps={steps},warmup=2160"
+LENGTHS = (24_000, 100_000, 200_000, 400_000, 1_000_000, 2_000_000, 4_000_000)
+EXPONENTS = [(beta, gamma) for beta in (0.02, 0.3, 0.58, 1.5, 3.0) for gamma in (0.0, 0.64, 2.0)]
+# one member of every family, with the LR as near 0 as the family goes
+SPECS = {
+    "constant": "constant:peak=3e-4,steps=1500,warmup=100",
+    "cosine": "cosine:peak=3e-4,steps=1500,warmup=100",
+    "linear": "linear:peak=3e-4,steps=1500,warmup=100",
+    "wsd": "wsd:peak=3e-4,steps=1500,warmup=100,decay=1-sqrt,decay_fraction=0.2",
+    "multistage": "multistage:peak=3e-4,at=700/1100,to=0/1e-4,steps=1500,warmup=100",
+    "cosine_restarts": "cosine_restarts:peak=3e-4,steps=1500,warmup=100,cycle=350",
+    "cyclic": "cyclic:peak=3e-4,steps=1500,warmup=100,period=400",
+    "eight_one_one": "eight_one_one:peak=3e-4,steps=1500,warmup=100",
+    "exponential": "exponential:peak=3e-4,end=1e-9,steps=1500,warmup=100",
+    "infinite": "infinite:peak=3e-4,end=1e-9,constant_lr=1e-4,cooldown=400,anneal_start=1200,"
+    "steps=1500,warmup=100",
+    "inverse_linear": "inverse_linear:peak=3e-4,end=1e-9,steps=1500,warmup=100",
+    "inverse_sqrt": "inverse_sqrt:peak=3e-4,steps=1500,warmup=100",
+    "lowered_linear": "lowered_linear:peak=3e-4,steps=1500,warmup=100,decay_fraction=0.3",
+    "one_cycle": "one_cycle:peak=3e-4,steps=1500",
+    "power_cool": "power_cool:peak=3e-4,steps=1500,warmup=100,decay_fraction=0.5",
+    "power": "power:peak=3e-4,steps=1500,warmup=100,power=2",
+    "power_scheduler": "power_scheduler:peak=3e-4,steps=1500,warmup=100,tokens_per_step=4e6,"
+    "batch_size=1,amplitude=1e6,decay_fraction=0.3,end=1e-9",
+    "rex": "rex:peak=3e-4,steps=1500,warmup=100",
+    "uba": "uba:peak=3e-4,steps=1500,warmup=100,phi=4",
+    "wsd_s": "wsd_s:peak=3e-4,end=1e-9,steps=1500,warmup=100,decay_ends=500/1000/1500",
+    "wsm": "wsm:peak=3e-4,steps=1500,warmup=100,weights=1/1/1/1,every=100",
+}
 
 
-def dense(lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def dense(lr: np.ndarray, steps: np.ndarray, params: dict[str, float] = PARAMS) -> np.ndarray:
     """The law at chosen steps by the sum over every change, in NumPy."""
     clock, change = np.cumsum(lr), np.concatenate([[0.0], lr[:-1] - lr[1:]])
-    speed = PARAMS["C"] * np.maximum(lr, 1e-6 * lr.max()) ** -PARAMS["gamma"]
+    speed = params["C"] * np.maximum(lr, 1e-6 * lr.max()) ** -params["gamma"]
     before = clock - lr
-    power = np.maximum(clock, 1e-9 * lr.max()) ** -PARAMS["alpha"]
+    power = np.maximum(clock, 1e-9 * lr.max()) ** -params["alpha"]
     losses = []
     for step in steps:
         kernel = (
-            1.0 - (1.0 + speed[: step + 1] * (clock[step] - before[: step + 1])) ** -PARAMS["beta"]
+            1.0 - (1.0 + speed[: step + 1] * (clock[step] - before[: step + 1])) ** -params["beta"]
         )
         drop = np.dot(change[: step + 1], kernel)
-        losses.append(PARAMS["L0"] + PARAMS["A"] * power[step] - PARAMS["B"] * drop)
+        losses.append(params["L0"] + params["A"] * power[step] - params["B"] * drop)
     return np.array(losses)
 
 
@@ -50,44 +86,153 @@ def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
     return min(times)
 
 
+def lengths() -> list[str]:
+    """Every step of a cosine, and the gradient of its final loss, at growing lengths."""
+    lines = [
+        "## Every step of a cosine to a tenth",
+        "",
+        "Warm, best of 5; the dense sum is measured at 240 steps and scaled by its number of "
+        "terms. The gradient is that of the final loss in every LR.",
+        "",
+        "| steps | every step, s | dense NumPy, s | ratio | largest error, nats | final loss, s "
+        "| its gradient, s | gradient / loss |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    every = compiled_loss(MULTI_POWER)
+    final = jax.jit(lambda lr: MULTI_POWER.loss(PARAMS, last_step(lr))[0])
+    gradient = jax.jit(jax.grad(lambda lr: MULTI_POWER.loss(PARAMS, last_step(lr))[0]))
+    seconds = {}
+    for steps in LENGTHS:
+        lr = schedule(COSINE.format(steps=steps)).lr
+        history = jax.tree.map(jnp.asarray, every_step(lr))
+        seconds[steps] = best_of(partial(every, PARAMS, history))
+        losses = np.asarray(every(PARAMS, history))
+        sample = np.unique(np.linspace(2160, steps - 1, 240).astype(int))
+        start = time.perf_counter()
+        expected = dense(lr, sample)
+        # every step of the dense sum costs in proportion to its number: scale the sample up
+        scale = steps * (steps + 1) / 2 / float(np.sum(sample + 1.0))
+        slow = (time.perf_counter() - start) * scale
+        error = float(np.abs(losses[sample] - expected).max())
+        rates = jnp.asarray(lr)
+        one, slope = best_of(partial(final, rates), 20), best_of(partial(gradient, rates), 20)
+        lines.append(
+            f"| {steps:,} | {seconds[steps]:.4f} | {slow:.3g} | {slow / seconds[steps]:.0f} "
+            f"| {error:.1e} | {one:.5f} | {slope:.5f} | {slope / one:.1f} |"
+        )
+        print(lines[-1], flush=True)
+    ratios = [
+        f"{2 * steps:,}: {seconds[2 * steps] / seconds[steps]:.2f}"
+        for steps in LENGTHS
+        if 2 * steps in seconds
+    ]
+    used = subprocess.run(
+        [sys.executable, "-m", "benchmarks.engine", "memory"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=HERE.parent,
+    ).stdout.strip()
+    lines += [
+        "",
+        f"Cost at twice the steps over cost at the steps, {'; '.join(ratios)}. Peak memory of a "
+        f"process that predicts every step of 1,000,000: {used}.",
+        "",
+    ]
+    return lines
+
+
+def memory() -> None:
+    """Print this process' peak memory after every step of a 1,000,000-step cosine."""
+    plan = schedule(COSINE.format(steps=1_000_000))
+    FittedLaw.published("multi_power", "25M").predict(plan)
+    # of this program alone: getrusage would count the process it was started from
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    print(f"{int(peak) / 1024:.0f} MB, the schedule, Python and its libraries included")
+
+
+def accuracy() -> list[str]:
+    """Error against the dense sum over exponents, for a member of every family."""
+    lines = [
+        "## Error against the dense sum",
+        "",
+        f"Largest over beta in {sorted({b for b, _ in EXPONENTS})} and gamma in "
+        f"{sorted({g for _, g in EXPONENTS})}, every step, 1,500 steps; B and C as published.",
+        "",
+        "| family | lowest LR after the peak, share of it | float64, nats | float32, nats |",
+        "|---|---|---|---|",
+    ]
+    every = compiled_loss(MULTI_POWER)
+    missing = {family.name for family in FAMILIES} - set(SPECS) - {"csv", "refined"}
+    assert not missing, f"no schedule here for {missing}"  # those two need files
+    worst, worst_single = 0.0, 0.0
+    for name, spec in SPECS.items():
+        lr = schedule(spec).lr
+        double = single = 0.0
+        for beta, gamma in EXPONENTS:
+            params = {**PARAMS, "beta": beta, "gamma": gamma}
+            params["C"] = PARAMS["C"] * 3e-4 ** (gamma - PARAMS["gamma"])  # as fast at the peak
+            history = every_step(lr)
+            exact = dense(lr, np.arange(1, len(lr)), params)
+            found = np.asarray(every(params, history))[1 : len(lr)]
+            double = max(double, float(np.abs(found - exact).max()))
+            small = {key: np.float32(value) for key, value in params.items()}
+            found = np.asarray(every(small, jax.tree.map(np.float32, history)))[1 : len(lr)]
+            late = slice(100, None)  # the power law itself is 1e4 nats at the first steps
+            single = max(single, float(np.abs(found[late] - exact[late]).max()))
+        low = lr[int(lr.argmax()) :].min() / lr.max()
+        lines.append(f"| {name} | {low:.2g} | {double:.1e} | {single:.1e} |")
+        worst, worst_single = max(worst, double), max(worst_single, single)
+        print(lines[-1], flush=True)
+    lines += ["", f"Worst of all: {worst:.1e} (float64), {worst_single:.1e} (float32).", ""]
+    return lines
+
+
+def throughput() -> list[str]:
+    """Final losses of 1,000 schedules, against what exp, log and the like alone would take."""
+    lr = schedule(COSINE.format(steps=24_000)).lr
+    many = np.linspace(0.3, 1.0, 1000)[:, None] * lr
+    law = FittedLaw.published("multi_power", "25M")
+    lines = [
+        "## Final losses of 1,000 schedules of 24,000 steps",
+        "",
+        "`final_losses`, input checks included, warm, best of 5. A step costs one each of exp, "
+        "log, exp(x) - 1 and log(1 + x): the share is their time alone, on 16 rows at once, over "
+        "the whole.",
+        "",
+        "| arithmetic | s | schedules·steps/s | exp and log alone, s | share |",
+        "|---|---|---|---|---|",
+    ]
+    for kind in (np.float64, np.float32):
+        seconds = best_of(partial(final_losses, law, many, dtype=kind))
+        rows = jnp.asarray(many[:16], dtype=kind)
+        alone = 0.0
+        for function in (jnp.exp, jnp.log, jnp.expm1, jnp.log1p):
+            total = jax.jit(lambda x, f=function: jnp.sum(f(x), axis=-1))
+            alone += best_of(partial(total, rows), 20) * len(many) / 16
+        lines.append(
+            f"| {np.dtype(kind).name} | {seconds:.3f} | {many.size / seconds:.3g} | {alone:.3f} "
+            f"| {100 * alone / seconds:.0f} % |"
+        )
+        print(lines[-1], flush=True)
+    return [*lines, ""]
+
+
 def main() -> None:
-    """Measure and write the table."""
-    law = get_law("multi_power")
+    """Measure and write the tables."""
     lines = [
         "# Engine",
         "",
-        f"`python -m benchmarks.engine` on {describe()}; float64, multi_power at the published 25M "
-        "parameters, cosine to a tenth.",
+        f"`python -m benchmarks.engine` on {describe()}; float64 unless said otherwise, "
+        "multi_power at the published 25M parameters.",
         "",
-        "| steps | every step, s | dense NumPy, s | ratio | largest error, nats "
-        "| gradient of the final loss in every LR, s |",
-        "|---|---|---|---|---|---|",
     ]
     with jax.enable_x64(True):
-        every = compiled_loss(law)
-        gradient = jax.jit(
-            jax.grad(lambda lr: law.loss(dict(PARAMS), last_step(lr))[0]),
-        )
-        for steps in (24_000, 100_000, 200_000, 1_000_000, 2_000_000):
-            lr = schedule(f"cosine:peak=3e-4,end=3e-5,steps={steps},warmup=2160").lr
-            history = jax.tree.map(jnp.asarray, every_step(lr))
-            seconds = best_of(lambda history=history: every(dict(PARAMS), history), 3)
-            losses = np.asarray(every(dict(PARAMS), history))
-            sample = np.unique(np.linspace(2160, steps - 1, 240).astype(int))
-            start = time.perf_counter()
-            expected = dense(lr, sample)
-            # every step of the dense sum costs in proportion to its number: scale the sample up
-            scale = steps * (steps + 1) / 2 / float(np.sum(sample + 1.0))
-            slow = (time.perf_counter() - start) * scale
-            error = float(np.abs(losses[sample] - expected).max())
-            final = best_of(lambda lr=lr: gradient(jnp.asarray(lr)), 3)
-            lines.append(
-                f"| {steps:,} | {seconds:.3f} | {slow:.3g} (from 240 steps) | {slow / seconds:.0f} "
-                f"| {error:.1e} | {final:.4f} |"
-            )
-            print(lines[-1], flush=True)
-    write_text(HERE / "engine.md", "\n".join(lines) + "\n")
+        for part in (accuracy, throughput, lengths):
+            lines += part()
+    write_text(HERE / "engine.md", "\n".join(lines).rstrip() + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    memory() if "memory" in sys.argv else main()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scaling_laws.errors import ScalingLawsError
     from scaling_laws.evaluation import Evaluation, evaluate, evaluate_table
-    from scaling_laws.fitted import FittedLaw, Prediction, load_law, predict, save_law
+    from scaling_laws.fitted import FittedLaw, Prediction, final_losses, load_law, predict, save_law
     from scaling_laws.fitting import fit, fit_table
     from scaling_laws.laws import LAWS, Law, PointLaw, get_law
     from scaling_laws.runs import Run, load_runs, read_points, read_run
@@ -43,6 +43,7 @@ _WHERE = {
     "Schedule": "schedules",
     "evaluate": "evaluation",
     "evaluate_table": "evaluation",
+    "final_losses": "fitted",
     "fit": "fitting",
     "fit_table": "fitting",
     "get_law": "laws",
@@ -72,6 +73,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "evaluate_table",
+    "final_losses",
     "fit",
     "fit_table",
     "get_law",

@@ -2,7 +2,7 @@
 
 from scaling_laws.fitted.lawfile import load_law, save_law
 from scaling_laws.fitted.points import PointPrediction
-from scaling_laws.fitted.predict import Prediction, predict, predict_losses
+from scaling_laws.fitted.predict import Prediction, final_losses, predict, predict_losses
 from scaling_laws.fitted.value import FitRecord, FittedLaw, InputRange, Range, Uncertainty
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Prediction",
     "Range",
     "Uncertainty",
+    "final_losses",
     "load_law",
     "predict",
     "predict_losses",

@@ -137,6 +137,12 @@ def _prepare(
             )
             kept = replace(kept, steps=kept.steps[place], loss=kept.loss[place])
         prepared.append(kept)
+    sizes = {run.facts.get("model_params") for run in prepared}
+    if "model_params" in law.needs and len(sizes) == 1:
+        warnings.append(
+            f"all runs have model_params={sizes.pop():g}: {law.name} cannot tell its terms in the "
+            "model size from the others; its parameters serve this size only"
+        )
     count = sum(len(run.loss) for run in prepared)
     if count <= len(law.parameters):
         raise FitError(
@@ -161,7 +167,7 @@ def _history(law: Law, run: Run, unit: float) -> History:
 
 def _params(law: Law, outcome: Outcome, unit: float) -> dict[str, float]:
     scaled = {
-        parameter.name: float(value)
+        parameter.name: float(value) + 0.0  # no -0
         for parameter, value in zip(law.amplitudes, outcome.amplitudes, strict=True)
     }
     for parameter, free in zip(law.shape, outcome.free, strict=True):

@@ -156,7 +156,7 @@ def _trial(law: Law, problem: Problem, free: Array) -> Trial:
     along_amplitude = slope[:, None] * matrix * jnp.where(amplitudes != 0, 1.0, 0.0)[None, :]
     norm = jnp.sqrt(jnp.sum(along_amplitude**2, axis=0))
     basis = along_amplitude / jnp.where(norm > 0, norm, 1.0)[None, :]
-    gram = basis.T @ basis + jnp.diag(jnp.where(norm > 0, 0.0, 1.0))
+    gram = basis.T @ basis + jnp.diag(jnp.where(norm > 0, RIDGE, 1.0))
     projected = along_shape - basis @ jnp.linalg.solve(gram, basis.T @ along_shape)
     return Trial(weight * residual, projected, amplitudes)
 

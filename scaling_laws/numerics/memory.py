@@ -156,9 +156,14 @@ class PowerKernel:
         on_grid = right * _total(rates, left, shift)
         above = rates[-1] * shift > HIGH  # nothing lies above the grid
         slow = jnp.where(above, 1.0 - on_grid, right * _below(beta, lowest, 0))
-        mean = right * _total(rates, left * rates, shift)
+        near_lowest = lowest * shift > 1e-3
+        mean = jax.lax.cond(  # hardly ever needed, and it costs as much as `on_grid`
+            jnp.any(near_lowest),
+            lambda: right * _total(rates, left * rates, shift),
+            lambda: jnp.zeros_like(right),
+        )
         series = right * (_below(beta, lowest, 1) - shift * _below(beta, lowest, 2))
-        slope = jnp.where(lowest * shift > 1e-3, beta * speed - mean, series)
+        slope = jnp.where(near_lowest, beta * speed - mean, series)
         return Mixture(
             left=left,
             right=-right,
@@ -282,8 +287,13 @@ def _memory(history: History, events: Events, kernel: Kernel) -> Array:
         felt = event_step[..., None, :] <= step[..., :, None]
         ahead = jnp.maximum(point[..., :, None] - event[..., None, :], 0.0)
         kept = kernel.near(jnp.where(felt, ahead, 0.0), lr[..., None, :])
-        return jnp.sum(weight[..., None, :] * jnp.where(felt, kept, 0.0), axis=-1)
+        # a factor: a second `where` would keep the compiler from vectorising the loop
+        return jnp.sum(weight[..., None, :] * felt.astype(kept.dtype) * kept, axis=-1)
 
+    if history.step.shape == (1, 1):
+        # one point has felt every event: no mask, and the sum is one fused loop
+        kept = kernel.near(jnp.maximum(point - event, 0.0), events.lr)
+        return jnp.sum(events.weight * kept, axis=-1)
     if point.shape[0] == 1:
         return direct(*rows).reshape(-1)
     rates = kernel.rates(events)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scaling_laws.errors import LawError, ScheduleError
-from scaling_laws.fitted import FittedLaw, Uncertainty, predict
+from scaling_laws.fitted import FittedLaw, Uncertainty, final_losses, predict
 from scaling_laws.laws import get_law
 from scaling_laws.schedules import Schedule, schedule
 
@@ -78,3 +78,29 @@ def test_params_cannot_be_changed() -> None:
 def test_a_schedule_of_zeros_is_refused() -> None:
     with pytest.raises(ScheduleError, match="every learning rate is 0"):
         FittedLaw.of("power", POWER).predict(Schedule("zeros", np.zeros(5)))
+
+
+def test_final_losses_of_many_schedules() -> None:
+    law = FittedLaw.published("multi_power", "25M")
+    plans = [schedule(f"cosine:peak={peak},steps=400,warmup=20") for peak in (1e-4, 2e-4, 3e-4)]
+    lr = np.stack([plan.lr for plan in plans] * 9)  # more than one batch, the last one short
+    found = final_losses(law, lr)
+    expected = [law.predict(plan).final_loss for plan in plans] * 9
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    single = final_losses(law, lr, dtype=np.float32)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("lr", "words"),
+    [
+        (np.ones(5), r"lr has shape \(5,\); it needs \(schedules, steps\)"),
+        (np.array([[1.0, 1.0], [0.0, 0.0]]), "schedule 1: rates must be finite, >= 0 and not all"),
+        (np.array([[1.0, np.nan]]), "schedule 0: rates must be finite"),
+        (np.array([[1.0, -1.0]]), "schedule 0: rates must be finite"),
+    ],
+)
+def test_final_losses_refuse_bad_rates(lr: np.ndarray, words: str) -> None:
+    with pytest.raises(ScheduleError, match=words):
+        final_losses(FittedLaw.published("multi_power", "25M"), lr)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaling_laws.errors import DataError, ScheduleError
-from scaling_laws.schedules import Schedule, schedule
+from scaling_laws.schedules import Schedule, reads_files, schedule
 from scaling_laws.tables import MAX_STEPS
 
 FIRST = "cosine:peak=3e-4,end=3e-5,steps=100,warmup=5"
@@ -84,3 +84,17 @@ def test_joins_lie_within_the_schedule(joins: tuple[int, ...]) -> None:
     with pytest.raises(ScheduleError, match=r"must increase within 1\.\.2"):
         Schedule("mine", np.ones(3), joins)
     assert Schedule("mine", np.ones(3), (1, 2)) == Schedule("mine", np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("spec", "reads"),
+    [
+        ("cosine:peak=1,steps=9", False),
+        ("csv:a.csv", True),
+        ("refined:trace=a.csv,peak=1,steps=9", True),
+        ("cosine:peak=1,steps=9 + csv:a.csv", True),
+        ("cosine:peak=1e+3,steps=9 + linear:peak=1,steps=9", False),
+    ],
+)
+def test_which_specs_read_files(spec: str, reads: bool) -> None:
+    assert reads_files(spec) == reads

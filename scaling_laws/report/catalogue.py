@@ -1,0 +1,69 @@
+"""Every law and schedule family as one page of Markdown, from the registries alone.
+
+python -m scaling_laws.report.catalogue > docs/catalogue.md
+"""
+
+from __future__ import annotations
+
+from scaling_laws.laws import LAWS, AnyLaw, Law, PointLaw
+from scaling_laws.schedules import FAMILIES
+
+__all__ = ["catalogue"]
+
+HEAD = """\
+# Laws and schedules
+
+Made by `python -m scaling_laws.report.catalogue > docs/catalogue.md`; a test compares it with the
+registries. `scaling-laws laws NAME` adds what a law is for and where it fails. N is the number of
+parameters of the model, D that of training tokens, S the LR summed up to and including step t.
+"""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _law_row(law: AnyLaw) -> str:
+    parameters = ", ".join(
+        f"`{each.name}` {each.support.value} [{each.unit}]" for each in law.parameters
+    )
+    needs: list[str] = []
+    if isinstance(law, Law):
+        needs = sorted({*law.needs, *law.needs_traces})
+    if isinstance(law, PointLaw):
+        needs = list(law.input_names)
+    published = ", ".join(f"`{law.name}:{label}`" for label in law.published)
+    cells = (f"`{law.name}`", law.formula, parameters, ", ".join(needs), published, law.citation)
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def catalogue() -> str:
+    """The page."""
+    lines = [HEAD, "## Laws of schedules", ""]
+    head = (
+        "| law | {what} | parameters, supports, units | {needs} | published parameters | source |"
+    )
+    rule = "|---|---|---|---|---|---|"
+    lines += [head.format(what="loss", needs="needs"), rule]
+    lines += [_law_row(law) for law in LAWS if isinstance(law, Law)]
+    lines += ["", "## Laws of single numbers", "", head.format(what="law", needs="inputs"), rule]
+    lines += [_law_row(law) for law in LAWS if isinstance(law, PointLaw)]
+    lines += [
+        "",
+        "## Schedule families",
+        "",
+        "W is the warm-up, T the total steps, x the share of a decay that is done. `SPEC + SPEC` "
+        "runs one schedule after another.",
+        "",
+        "| family | learning rate | keys | source |",
+        "|---|---|---|---|",
+    ]
+    for family in FAMILIES:
+        keys = ", ".join(f"`{key.name}`" + ("" if key.required else "?") for key in family.keys)
+        cells = (f"`{family.name}`", family.formula, keys, family.citation)
+        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(catalogue(), end="")
