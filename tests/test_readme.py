@@ -72,7 +72,7 @@ def test_every_law_that_the_sets_can_judge_is_in_the_table() -> None:
 
 def test_the_catalogue_is_that_of_the_registries() -> None:
     page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
-    assert page == catalogue(), "run python -m scaling_laws.report.catalogue > docs/catalogue.md"
+    assert page == catalogue(), "run python -m scaling_laws.report.catalogue docs/catalogue.md"
     for named in (*LAWS, *FAMILIES):
         assert f"| `{named.name}` |" in page
 

@@ -78,7 +78,9 @@ FUNCTIONAL = Law(
             "loss gained per unit of LR decay, fading as training goes on",
             "nats / LR · (summed LR)^alpha",
         ),
-        Parameter("D", Support.POSITIVE, "loss gained per unit of LR decay at any time", "nats/LR"),
+        Parameter(
+            "D", Support.POSITIVE, "loss gained per unit of LR decay at any time", "nats / LR"
+        ),
     ),
     shape=(
         ALPHA,

@@ -1,10 +1,13 @@
 """Every law and schedule family as one page of Markdown, from the registries alone.
 
-python -m scaling_laws.report.catalogue > docs/catalogue.md
+python -m scaling_laws.report.catalogue docs/catalogue.md
 """
 
 from __future__ import annotations
 
+import sys
+
+from scaling_laws.files import write_text
 from scaling_laws.laws import LAWS, AnyLaw, Law, PointLaw
 from scaling_laws.schedules import FAMILIES
 
@@ -13,7 +16,7 @@ __all__ = ["catalogue"]
 HEAD = """\
 # Laws and schedules
 
-Made by `python -m scaling_laws.report.catalogue > docs/catalogue.md`; a test compares it with the
+Made by `python -m scaling_laws.report.catalogue docs/catalogue.md`; a test compares it with the
 registries. `scaling-laws laws NAME` adds what a law is for and where it fails. N is the number of
 parameters of the model, D that of training tokens, S the LR summed up to and including step t.
 """
@@ -66,4 +69,4 @@ def catalogue() -> str:
 
 
 if __name__ == "__main__":
-    print(catalogue(), end="")
+    write_text(sys.argv[1], catalogue())
