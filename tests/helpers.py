@@ -47,4 +47,4 @@ FACTS = {"model_params": 2.5e7, "transfer_step": 95.0}
 
 def traces_for(lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Quantities that a run of that schedule might have logged at every step."""
-    return {"parameter_norm": 3.0 + np.sin(np.arange(len(lr)) / 40.0)}
+    return {"param_norm": 3.0 + np.sin(np.arange(len(lr)) / 40.0)}

@@ -3,7 +3,7 @@
     L_k = L0 + A·(B1 + S_k)^-alpha + C·Σ_{j<=k} (B2 + S_k - S_j)^-beta·r_j²,   S_k = Σ_{j<=k} r_j
 
 `functional_noise` (lr-FSL) has r = LR. `functional_noise_norms` (elr-FSL) has r = LR / ‖W‖, the
-effective rate, and so needs the parameter norm of every step: a column `parameter_norm` in the log,
+effective rate, and so needs the parameter norm of every step: a column `param_norm` in the log,
 straight lines between logged steps; it can judge a run, and predict one whose norms are given, but
 not one that has only a schedule. Noise grows with the square of the rate, so these laws have an
 optimum in the peak LR.
@@ -78,7 +78,7 @@ FUNCTIONAL_NOISE = Law(
 
 def effective_rate(lr: Any, traces: Mapping[str, Any]) -> Any:
     """LR over the norm of the parameters at each step: (steps,)."""
-    return lr / traces["parameter_norm"]
+    return lr / traces["param_norm"]
 
 
 FUNCTIONAL_NOISE_NORMS = Law(
@@ -90,9 +90,9 @@ FUNCTIONAL_NOISE_NORMS = Law(
     terms=terms,
     rescale=rescale,
     rate=effective_rate,
-    needs_traces=frozenset({"parameter_norm"}),
+    needs_traces=frozenset({"param_norm"}),
     noise=True,
     conventions=CONVENTIONS.format(
-        rate="S sums LR / parameter_norm, the Frobenius norm of the parameters at that step"
+        rate="S sums LR / param_norm, the Frobenius norm of the parameters at that step"
     ),
 )

@@ -6,12 +6,50 @@ python -m scaling_laws.report.catalogue docs/catalogue.md
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from scaling_laws.files import write_text
-from scaling_laws.laws import LAWS, AnyLaw, Law, PointLaw
-from scaling_laws.schedules import FAMILIES
+from scaling_laws.laws import (
+    LAWS,
+    AnyLaw,
+    Law,
+    PointLaw,
+    chinchilla,
+    collapse_noise,
+    convex_bound,
+    critical_mixture,
+    exponential_forecast,
+    peak_lr,
+    time_transfer,
+)
+from scaling_laws.schedules import (
+    FAMILIES,
+    checkpoint_weights,
+    decay_from_merge_weights,
+    merge_weights_from_decay,
+    refine,
+)
 
 __all__ = ["catalogue"]
+
+# rules and tools that are no law or family of their own
+FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    chinchilla.compute_optimal,
+    convex_bound.bound,
+    convex_bound.optimal_base_lr,
+    collapse_noise.transfer_loss,
+    critical_mixture.critical_ratio,
+    exponential_forecast.denoise,
+    peak_lr.scale_peak_lr,
+    peak_lr.scale_peak_lr_to_size,
+    time_transfer.scale_learning_rate,
+    time_transfer.scale_critical_batch_size,
+    refine,
+    merge_weights_from_decay,
+    decay_from_merge_weights,
+    checkpoint_weights,
+)
 
 HEAD = """\
 # Laws and schedules
@@ -65,6 +103,17 @@ def catalogue() -> str:
         keys = ", ".join(f"`{key.name}`" + ("" if key.required else "?") for key in family.keys)
         cells = (f"`{family.name}`", family.formula, keys, family.citation)
         lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    lines += [
+        "",
+        "## Rules and tools beside them",
+        "",
+        "| function | what it gives | where |",
+        "|---|---|---|",
+    ]
+    for function in FUNCTIONS:
+        first = (function.__doc__ or "").strip().splitlines()[0]
+        where = f"`{function.__module__}`"
+        lines.append(f"| `{function.__name__}` | {_cell(first)} | {where} |")
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ FACTS: Mapping[str, float] = MappingProxyType(
 )
 
 # quantities > 0 that a log may hold beside the loss and that laws may need at every step
-TRACES = ("parameter_norm",)
+TRACES = ("param_norm",)
 
 
 @dataclass(frozen=True, eq=False)

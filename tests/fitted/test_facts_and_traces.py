@@ -46,22 +46,22 @@ def test_before_the_transfer_the_law_is_lr_annealing() -> None:
 def test_runs_carry_the_transfer_and_the_norms(tmp_path: Path) -> None:
     (tmp_path / "dataset.toml").write_text(f'[runs.a]\nschedule = "{JOINED}"\n')
     (tmp_path / "a.csv").write_text(
-        "step,loss,parameter_norm\n100,4.0,10\n200,3.5,\n300,3.2,30\n499,3.0,40\n"
+        "step,loss,param_norm\n100,4.0,10\n200,3.5,\n300,3.2,30\n499,3.0,40\n"
     )
     run = load_runs(tmp_path)["a"]
     assert run.facts == {"transfer_step": 300.0}
-    norm = run.traces["parameter_norm"]
+    norm = run.traces["param_norm"]
     assert norm.shape == (500,)
     assert norm[[0, 100, 200, 300, 499]].tolist() == [10, 10, 20, 30, 40]
     assert evaluate(law("functional_noise_norms"), [run]).runs["a"]["n"] == 4
 
 
 @pytest.mark.parametrize(
-    ("cell", "words"), [("0", "row 3, column 'parameter_norm': 0 is not > 0"), ("-1", "-1 is not")]
+    ("cell", "words"), [("0", "row 3, column 'param_norm': 0 is not > 0"), ("-1", "-1 is not")]
 )
 def test_norms_must_be_positive(tmp_path: Path, cell: str, words: str) -> None:
     (tmp_path / "dataset.toml").write_text(f'[runs.a]\nschedule = "{FIRST}"\n')
-    (tmp_path / "a.csv").write_text(f"step,loss,parameter_norm\n1,4,3\n2,4,{cell}\n")
+    (tmp_path / "a.csv").write_text(f"step,loss,param_norm\n1,4,3\n2,4,{cell}\n")
     with pytest.raises(DataError, match=words):
         load_runs(tmp_path)
 
@@ -72,12 +72,12 @@ def test_the_effective_rate_is_lr_over_norm() -> None:
     plan = schedule(FIRST)
     halved = FittedLaw.of("functional_noise", with_norms.params)
     spec = FIRST.replace("1e-3", "5e-4").replace("1e-4", "5e-5")
-    found = with_norms.predict(plan, traces={"parameter_norm": np.full(300, 2.0)})
+    found = with_norms.predict(plan, traces={"param_norm": np.full(300, 2.0)})
     np.testing.assert_allclose(found.loss, halved.predict(spec).loss, rtol=1e-10)
     assert plain.law is not with_norms.law
-    with pytest.raises(LawError, match="needs parameter_norm at every step"):
+    with pytest.raises(LawError, match="needs param_norm at every step"):
         with_norms.predict(plan)
-    with pytest.raises(LawError, match=r"trace parameter_norm has shape \(3,\); it needs \(300,\)"):
-        with_norms.predict(plan, traces={"parameter_norm": np.ones(3)})
+    with pytest.raises(LawError, match=r"trace param_norm has shape \(3,\); it needs \(300,\)"):
+        with_norms.predict(plan, traces={"param_norm": np.ones(3)})
     with pytest.raises(DataError, match="unknown trace 'norm'"):
         Run("a", plan, np.array([1]), np.array([3.0]), traces={"norm": np.ones(300)})

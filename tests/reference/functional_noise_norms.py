@@ -4,4 +4,4 @@ from tests.reference import functional_noise
 
 
 def loss(values, lr, step, facts, traces):
-    return functional_noise.loss(values, lr / traces["parameter_norm"], step, facts, traces)
+    return functional_noise.loss(values, lr / traces["param_norm"], step, facts, traces)

@@ -117,7 +117,7 @@ def test_baselines_keep_to_the_lowest_rate() -> None:
 
 def test_a_law_that_needs_more_than_a_schedule_says_so() -> None:
     law = get_schedule_law("functional_noise_norms")
-    with pytest.raises(LawError, match="needs parameter_norm at every step"):
+    with pytest.raises(LawError, match="needs param_norm at every step"):
         optimize(FittedLaw(law, draw_values(law, 0, 1e-3)), steps=700, peak=1e-3)
     with pytest.raises(LawError, match="chinchilla knows no schedule"):
         optimize(FittedLaw.published("chinchilla", "besiroglu"), steps=700, peak=1e-3)
