@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError, unknown_name
-from scaling_laws.fitted.value import FittedLaw, InputRange, Uncertainty
+from scaling_laws.fitted.value import FittedLaw, InputRange, Uncertainty, interval_around
 from scaling_laws.laws import PointLaw
 from scaling_laws.numerics.precision import in_float64
 
@@ -45,10 +45,7 @@ class PointPrediction:
         Raises:
             LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
         """
-        if self.uncertainty is None:
-            raise LawError("this law has no uncertainty: its parameters were given, not fitted")
-        half = self.uncertainty.half_width(level)
-        return self.value * np.exp(-half), self.value * np.exp(half)
+        return interval_around(self.value, self.uncertainty, level)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.value, dtype=dtype, copy=copy)

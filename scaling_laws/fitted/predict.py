@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError, ScheduleError
-from scaling_laws.fitted.value import FittedLaw, Uncertainty
+from scaling_laws.fitted.value import FittedLaw, Uncertainty, interval_around
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import bucket
 from scaling_laws.numerics.precision import in_float64
@@ -64,10 +64,7 @@ class Prediction:
         Raises:
             LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
         """
-        if self.uncertainty is None:
-            raise LawError("this law has no uncertainty: its parameters were given, not fitted")
-        half = self.uncertainty.half_width(level)
-        return self.loss * np.exp(-half), self.loss * np.exp(half)
+        return interval_around(self.loss, self.uncertainty, level)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.loss, dtype=dtype, copy=copy)

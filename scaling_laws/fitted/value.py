@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from scaling_laws.fitted.points import PointPrediction
     from scaling_laws.fitted.predict import Prediction
 
-__all__ = ["FitRecord", "FittedLaw", "InputRange", "Range", "Uncertainty"]
+__all__ = ["FitRecord", "FittedLaw", "InputRange", "Range", "Uncertainty", "interval_around"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,20 @@ class Uncertainty:
         if not 0.0 < level < 1.0:
             raise LawError(f"level={level!r} must lie between 0 and 1, e.g. 0.9")
         return float(t.ppf(0.5 + 0.5 * level, self.folds)) * self.log_error
+
+
+def interval_around(
+    value: NDArray[np.float64], uncertainty: Uncertainty | None, level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper ends of intervals around predictions, each of their shape.
+
+    Raises:
+        LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
+    """
+    if uncertainty is None:
+        raise LawError("this law has no uncertainty: its parameters were given, not fitted")
+    factor = math.exp(uncertainty.half_width(level))
+    return value / factor, value * factor
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _parts(lr: ArrayLike, gradient_norm: ArrayLike) -> tuple[float, float]:
 
 
 def bound(lr: ArrayLike, gradient_norm: ArrayLike = 1.0, distance: float = 1.0) -> float:
-    """Ω after the last step.
+    """The last-iterate bound Ω after the last step.
 
     Args:
         lr: learning rate of every step: (steps,).
