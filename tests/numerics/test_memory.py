@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scaling_laws.numerics.history import chosen_steps, every_step, last_step
+from scaling_laws.numerics.history import History, chosen_steps, every_step, last_step
 from scaling_laws.numerics.memory import ExponentialKernel, PowerKernel, annealed_drop
 from tests.helpers import SCHEDULES
 
@@ -30,10 +30,14 @@ def dense(lr: Array, scale: float, beta: float, gamma: float, floor: float) -> A
     return drops
 
 
+@jax.jit
+def power_drop(history: History, *arguments: float) -> jax.Array:
+    return annealed_drop(history, PowerKernel(*arguments))
+
+
 def engine(lr: Array, scale: float, beta: float, gamma: float, floor: float) -> Array:
     with jax.enable_x64(True):
-        kernel = PowerKernel(scale, np.float64(beta), gamma, floor)
-        return np.asarray(annealed_drop(every_step(lr), kernel))[: len(lr)]
+        return np.asarray(power_drop(every_step(lr), scale, beta, gamma, floor))[: len(lr)]
 
 
 @settings(max_examples=60, deadline=None)
