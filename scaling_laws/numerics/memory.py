@@ -154,8 +154,8 @@ class PowerKernel:
         # tails by series where they are small next to the grid's sums, else from the sums: all
         # weights make 1, their mean rate is beta·speed
         on_grid = right * _total(rates, left, shift)
-        above = rates[-1] * shift > HIGH  # nothing lies above the grid
-        slow = jnp.where(above, 1.0 - on_grid, right * _below(beta, lowest, 0))
+        covered = rates[-1] * shift > HIGH  # nothing lies above the grid
+        slow = jnp.where(covered, 1.0 - on_grid, right * _below(beta, lowest, 0))
         near_lowest = lowest * shift > 1e-3
         mean = jax.lax.cond(  # hardly ever needed, and it costs as much as `on_grid`
             jnp.any(near_lowest),

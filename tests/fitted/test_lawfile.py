@@ -11,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_laws.errors import LawFileError, OutputError
-from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty, load_law, save_law
+from scaling_laws.fitted import (
+    FitRecord,
+    FittedLaw,
+    InputRange,
+    Range,
+    Uncertainty,
+    load_law,
+    save_law,
+)
 from scaling_laws.fitted.lawfile import from_document, to_document
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.laws import POINT_LAWS, SCHEDULE_LAWS, Law, PointLaw, get_schedule_law
 from tests.helpers import draw_values
 
 RECORD = FitRecord(
@@ -53,6 +61,18 @@ def test_round_trip_is_exact(law: Law, tmp_path: Path) -> None:
     assert again.record is not None
     assert math.isnan(again.record.runs["a"].pop("r2"))  # type: ignore[attr-defined]
     assert again.record.warnings == RECORD.warnings and again.record.from_step == 100
+
+
+@pytest.mark.parametrize("law", POINT_LAWS, ids=lambda law: law.name)
+def test_round_trip_of_point_laws_is_exact(law: PointLaw, tmp_path: Path) -> None:
+    whole = law.over(["web", "code"]) if law.starred else law
+    params = {each.name: 0.1 + 1.0 / (3 + place) for place, each in enumerate(whole.parameters)}
+    covered = InputRange({name: (0.1, 1.0 / 3.0) for name in whole.input_names})
+    fitted = FittedLaw(whole, params, Uncertainty("leave_rows_out", 1.0 / 7.0, 6), covered, RECORD)
+    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    assert again.law.name == law.name and again.law.names == whole.names
+    assert dict(again.params) == params
+    assert (again.uncertainty, again.range) == (fitted.uncertainty, fitted.range)
 
 
 @given(st.floats(min_value=5e-324, max_value=1.7e308, allow_nan=False))
