@@ -119,10 +119,6 @@ def _range(points: Rates, position: Rates, lr: Rates, weight: Rates) -> dict[str
     """The clock distances that the exponentials across blocks must resolve.
 
     Distances count from before an event's own step or from after it, as a kernel has it: both.
-
-    An event's shortest distance is to the first later point in another block at which the clock
-    has advanced: a distance of zero is exact by construction. Events too small to matter (1e-10
-    of all together) do not shorten the range.
     """
     longest = max(float(points[-1, -1]), np.finfo(float).tiny)
     shortest = longest
@@ -146,10 +142,15 @@ def _shortest(points: Rates, position: Rates, weight: Rates) -> float:
     distance = np.append(row, np.inf)[np.minimum(later, len(row))] - position
     # rounding leaves distances of 1e-16 where the clock stands still
     ahead = (distance > 1e-14 * row[-1]) & np.isfinite(distance) & (weight != 0)
-    keep = np.flatnonzero(ahead)
-    order = keep[np.argsort(distance.flat[keep])]
-    heavy = np.cumsum(np.abs(weight.flat[order])) > 1e-10 * np.abs(weight).sum()
-    return float(distance.flat[order][np.argmax(heavy)]) if heavy.any() else math.inf
+    near, size = distance[ahead], np.abs(weight[ahead])
+    if near.size == 0:
+        return math.inf
+    reach, enough = float(near.min()), 1e-10 * float(np.abs(weight).sum())
+    while float(size[near <= 2.0 * reach].sum()) <= enough:  # doubling: no need to sort them all
+        reach *= 2.0
+        if reach > row[-1]:
+            return math.inf
+    return reach
 
 
 def _clock_at(position: Rates, clock: Rates, lr: Rates) -> Rates:
