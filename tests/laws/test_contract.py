@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import jax
@@ -41,8 +42,13 @@ def last(law: Law, lr: Any) -> History:
     return law.last_step(lr, facts=FACTS, traces=traces_for(lr))
 
 
+@cache
+def compiled_final(law: Law) -> Any:
+    return jax.jit(lambda v, r, t: law.loss(v, law.last_step(r, facts=FACTS, traces=t))[0])
+
+
 def final_loss(law: Law, values: dict[str, float], lr: np.ndarray) -> float:
-    return float(jax.jit(lambda v, r: law.loss(v, last(law, r))[0])(values, lr))
+    return float(compiled_final(law)(values, lr, traces_for(lr)))
 
 
 @laws
