@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw, predict_losses
+from scaling_laws.fitted.points import check_output
 from scaling_laws.fitted.predict import check_needs
 from scaling_laws.metrics import mean_metrics, metrics
 from scaling_laws.numerics.precision import in_float64
@@ -97,7 +98,7 @@ def evaluate_table(
     if law.output not in table:
         raise LawError(f"{law.name} needs a column {law.output}")
     prediction = fitted.at(**{name: table[name] for name in law.input_names if name in table})
-    observed = np.asarray(table[law.output], dtype=float)
+    observed = check_output(law, prediction.inputs, table[law.output])
     result = metrics(observed, prediction.value)
     if fitted.uncertainty is not None:
         half = fitted.uncertainty.half_width(0.9)

@@ -6,13 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
 
-from scaling_laws.errors import LawError, unknown_name
+from scaling_laws.errors import LawError, UsageError, unknown_name
 
-__all__ = ["Parameter", "Support", "check_parameters"]
+__all__ = ["FACTS", "TRACES", "Parameter", "Support", "check_facts", "check_parameters", "is_fact"]
+
+# numbers a set or run may state, with their smallest allowed value; laws may need them
+FACTS: Mapping[str, float] = MappingProxyType(
+    {"model_params": 1.0, "weight_decay": 0.0, "tokens_per_step": 1.0, "transfer_step": 1.0}
+)
+# quantities > 0 that a log may hold beside the loss and that laws may need at every step
+TRACES = ("param_norm",)
 
 Array = Any
 
@@ -68,6 +77,21 @@ class Parameter:
     unit: str
     start: tuple[float, float] = (1.0, 1.0)
     bounds: tuple[float, float] = (1e-12, 1e12)
+
+
+def is_fact(name: str, value: Any) -> bool:
+    """Whether a value can be that fact: a finite number, not too small."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and FACTS[name] <= value < math.inf
+
+
+def check_facts(facts: Mapping[str, float]) -> None:
+    """Raise a UsageError for an unknown fact or a value that cannot be one."""
+    for name, value in facts.items():
+        if name not in FACTS:
+            raise UsageError(unknown_name("fact", name, FACTS))
+        if not is_fact(name, value):
+            raise UsageError(f"{name}={value!r} must be a number >= {FACTS[name]:g}")
 
 
 def check_parameters(

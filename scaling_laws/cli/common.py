@@ -129,6 +129,12 @@ def read_table(arguments: argparse.Namespace, law: PointLaw) -> tuple[str, dict[
             f"{law.name} takes one CSV with columns {', '.join(law.input_names)} and "
             f"{law.output}, a row a finished run; {len(arguments.runs)} were given"
         )
+    for option in ("warmup", "between", "model_params", "weight_decay", "transfer_step"):
+        if getattr(arguments, option) is not None:
+            flag = option.replace("_", "-")
+            raise UsageError(f"--{flag} is about runs; {law.name} takes a table, so leave it out")
+    if arguments.from_step:
+        raise UsageError(f"--from-step is about runs; {law.name} takes a table, so leave it out")
     path = arguments.runs[0]
     return path, read_points(path, law)
 
@@ -141,10 +147,9 @@ def read_law(text: str) -> FittedLaw:
     import os
 
     from scaling_laws.fitted import FittedLaw, load_law
-    from scaling_laws.laws import LAWS
 
     name, colon, label = text.partition(":")
-    if colon and not os.path.exists(text) and name in {law.name for law in LAWS}:
+    if colon and not os.path.exists(text):
         return FittedLaw.published(name, label)
     return load_law(text)
 
@@ -186,8 +191,8 @@ def write_json(result: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(clean(result), allow_nan=False) + "\n")
 
 
-def interval_text(interval: Any) -> str:
+def interval_text(interval: Any, form: str = ".4f") -> str:
     """An interval as `[lo, hi]`, or words when there is none."""
     if interval is None:
         return "no interval: the law's errors were not measured"
-    return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
+    return f"[{interval[0]:{form}}, {interval[1]:{form}}]"

@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         runs = common.read_runs(arguments)
         result = evaluate(fitted, runs, from_step=arguments.from_step).as_json()
-    return {"law": fitted.law.name, **result}
+    unit = fitted.law.unit if isinstance(fitted.law, PointLaw) else "nats"
+    return {"law": fitted.law.name, "unit": unit, **result}
 
 
 def render(result: dict[str, Any]) -> str:
@@ -46,5 +47,8 @@ def render(result: dict[str, Any]) -> str:
     coverage = result["mean"].get("coverage_90")
     if coverage is not None:
         lines.append(f"  {100 * coverage:.0f} % of points lie inside the 90 % intervals")
-    lines.append("  errors in nats; PredE and WorstE relative; final error = predicted - observed")
+    lines.append(
+        f"  errors in {result['unit']}; PredE and WorstE relative; "
+        "final error = predicted - observed"
+    )
     return "\n".join(lines)

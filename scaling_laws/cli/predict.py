@@ -111,6 +111,8 @@ def _at(fitted: FittedLaw, arguments: argparse.Namespace) -> dict[str, Any]:
         inputs = {}
         for part in text.split(","):
             name, _, number = (piece.strip() for piece in part.partition("="))
+            if name in inputs:
+                raise UsageError(f"--at {text}: {name} is given twice; keep one")
             try:
                 inputs[name] = float(number)
             except ValueError:
@@ -137,7 +139,8 @@ def render(result: dict[str, Any]) -> str:
         lines = [f"{result['law']}: {result['output']} in {result['unit']}, 90 % interval"]
         for point in result["points"]:
             inputs = ", ".join(f"{name}={value:g}" for name, value in point["inputs"].items())
-            value, interval = point[result["output"]], common.interval_text(point["interval_90"])
+            value = point[result["output"]]
+            interval = common.interval_text(point["interval_90"], ".6g")
             lines.append(f"  {value:.6g}  {interval}  {inputs}")
             lines += [f"           note: {note}" for note in point["notes"]]
         return "\n".join(lines)

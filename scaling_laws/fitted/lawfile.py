@@ -11,7 +11,7 @@ from typing import Any
 from scaling_laws.errors import LawError, LawFileError
 from scaling_laws.files import write_text
 from scaling_laws.fitted.value import FitRecord, FittedLaw, InputRange, Range, Uncertainty
-from scaling_laws.laws import PointLaw, get_law
+from scaling_laws.laws import AnyLaw, PointLaw, get_law
 
 __all__ = ["FORMAT", "VERSION", "from_document", "load_law", "save_law", "to_document"]
 
@@ -40,10 +40,15 @@ def to_document(fitted: FittedLaw) -> dict[str, Any]:
         document["uncertainty"] = vars(fitted.uncertainty).copy()
     if isinstance(fitted.range, InputRange):
         document["range"] = {
-            "inputs": {name: list(ends) for name, ends in fitted.range.inputs.items()}
+            "inputs": {name: list(ends) for name, ends in fitted.range.inputs.items()},
+            "totals": {name: list(ends) for name, ends in fitted.range.totals.items()},
         }
     elif fitted.range is not None:
-        document["range"] = {**vars(fitted.range), "peak_lr": list(fitted.range.peak_lr)}
+        document["range"] = {
+            **vars(fitted.range),
+            "peak_lr": list(fitted.range.peak_lr),
+            "facts": {name: list(ends) for name, ends in fitted.range.facts.items()},
+        }
     if fitted.record is not None:
         record = fitted.record
         document["fit"] = {
@@ -83,7 +88,7 @@ def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
             law,
             document["params"],
             _uncertainty(uncertainty) if uncertainty else None,
-            _range(covered) if covered else None,
+            _range(law, covered) if covered else None,
             _record(record) if record else None,
             {name: _number(name, value) for name, value in document.get("facts", {}).items()},
         )
@@ -108,16 +113,20 @@ def _uncertainty(values: Mapping[str, Any]) -> Uncertainty:
     return Uncertainty(str(values["method"]), error, int(folds))
 
 
-def _range(values: Mapping[str, Any]) -> Range | InputRange:
-    if "inputs" in values:
-        ends = {
-            name: tuple(_number(name, end) for end in pair)
-            for name, pair in values["inputs"].items()
-        }
-        return InputRange({name: (low, high) for name, (low, high) in ends.items()})
+def _range(law: AnyLaw, values: Mapping[str, Any]) -> Range | InputRange:
+    if isinstance(law, PointLaw):
+        inputs = _ends(values["inputs"])
+        if set(inputs) != set(law.input_names):
+            raise ValueError(f"the range is of {sorted(inputs)}, not of {law.input_names}")
+        return InputRange(inputs, _ends(values.get("totals", {})))
     low, high = (_number("peak_lr", value) for value in values["peak_lr"])
     steps, lowest = _number("steps", values["steps"]), _number("lowest_lr", values["lowest_lr"])
-    return Range((low, high), int(steps), lowest)
+    return Range((low, high), int(steps), lowest, _ends(values.get("facts", {})))
+
+
+def _ends(pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Lowest and highest values by name."""
+    return {name: (_number(name, low), _number(name, high)) for name, (low, high) in pairs.items()}
 
 
 def _number(name: str, value: Any) -> float:

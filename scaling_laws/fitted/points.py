@@ -16,7 +16,14 @@ from scaling_laws.fitted.value import FittedLaw, InputRange, Uncertainty, interv
 from scaling_laws.laws import PointLaw
 from scaling_laws.numerics.precision import in_float64
 
-__all__ = ["PointPrediction", "at", "check_inputs", "compiled_value", "predict_points"]
+__all__ = [
+    "PointPrediction",
+    "at",
+    "check_inputs",
+    "check_output",
+    "compiled_value",
+    "predict_points",
+]
 
 Array = NDArray[np.float64]
 
@@ -72,7 +79,8 @@ def check_inputs(law: PointLaw, inputs: Mapping[str, ArrayLike]) -> dict[str, Ar
         if wrong.any():
             value = values[wrong].flat[0] if values.ndim else float(values)
             raise LawError(
-                f"{law.name}: {each.name}={value:g} must lie in [{each.low:g}, {each.high:g}]"
+                f"{law.name}: {each.name}={value:g} must be finite and lie in "
+                f"[{each.low:g}, {each.high:g}]"
             )
         arrays[each.name] = values
     try:
@@ -81,6 +89,24 @@ def check_inputs(law: PointLaw, inputs: Mapping[str, ArrayLike]) -> dict[str, Ar
         shapes = {name: values.shape for name, values in arrays.items()}
         raise LawError(f"{law.name}: inputs do not fit together: {shapes}") from None
     return {name: np.array(values) for name, values in zip(arrays, together, strict=True)}
+
+
+def check_output(law: PointLaw, inputs: Mapping[str, Array], output: ArrayLike) -> Array:
+    """Measured outputs as an array of the shape of checked inputs, a row.
+
+    Raises:
+        LawError: if they are no such row of finite numbers > 0.
+    """
+    try:
+        observed = np.asarray(output, dtype=float)
+    except (TypeError, ValueError):
+        raise LawError(f"{law.name}: {law.output} holds what is no number") from None
+    shapes = {row.shape for row in (*inputs.values(), observed)}
+    if len(shapes) != 1 or observed.ndim != 1:
+        raise LawError(f"{law.name}: columns must be rows of one length, not {shapes}")
+    if not (np.isfinite(observed) & (observed > 0)).all():
+        raise LawError(f"{law.name}: {law.output} must be finite and > 0 in every row")
+    return observed
 
 
 @cache

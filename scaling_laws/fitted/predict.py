@@ -11,11 +11,12 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.errors import LawError, ScheduleError
+from scaling_laws.errors import LawError, ScheduleError, unknown_name
 from scaling_laws.fitted.value import FittedLaw, Uncertainty, interval_around
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import bucket
 from scaling_laws.numerics.precision import in_float64
+from scaling_laws.params import TRACES, check_facts
 from scaling_laws.schedules import Schedule
 from scaling_laws.schedules import schedule as parse_schedule
 
@@ -159,6 +160,7 @@ def predict(
 
     Raises:
         ScheduleError: if the spec is malformed, every rate is 0, or a step lies outside.
+        UsageError: if a fact is unknown or too small.
         LawError: if the law sees no schedule, or needs a fact or a trace that nothing gives.
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
@@ -169,6 +171,10 @@ def predict(
     for name, row in given.items():
         if row.shape != (plan.steps,):
             raise LawError(f"trace {name} has shape {row.shape}; it needs ({plan.steps},)")
+        if name not in TRACES:
+            raise LawError(unknown_name("trace", name, TRACES))
+        if not (np.isfinite(row) & (row > 0)).all():
+            raise LawError(f"trace {name} must be finite and > 0 at every step")
     if plan.peak_lr == 0:
         raise ScheduleError(f"{plan.spec}: every learning rate is 0; nothing is trained")
     chosen = np.arange(plan.steps) if steps is None else np.asarray(steps, dtype=np.int64)
@@ -178,7 +184,7 @@ def predict(
         bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
     losses = predict_losses(law, fitted.params, plan.lr, known, given)
-    notes = fitted.range_notes(plan)
+    notes = fitted.range_notes(plan, known)
     return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes)
 
 
@@ -211,6 +217,7 @@ def final_losses(
     (2,)
     """
     law = fitted.schedule_law
+    check_facts(facts or {})
     known = {**fitted.facts, **(facts or {})}
     check_needs(law, known, {}, "the law file")
     rates = np.asarray(lr, dtype=dtype)
@@ -232,5 +239,6 @@ def facts_for(
     fitted: FittedLaw, plan: Schedule, facts: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """Facts of the fit, then what the schedule says itself, then those given."""
+    check_facts(facts or {})
     joined = {"transfer_step": float(plan.joins[0])} if plan.joins else {}
     return {**fitted.facts, **joined, **(facts or {})}

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scaling_laws.errors import LawError
 from scaling_laws.laws import AnyLaw, Law, PointLaw, get_law
 from scaling_laws.params import check_parameters
 from scaling_laws.schedules import Schedule
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from scaling_laws.fitted.points import PointPrediction
@@ -63,8 +64,13 @@ def interval_around(
     """
     if uncertainty is None:
         raise LawError("this law has no uncertainty: its parameters were given, not fitted")
-    factor = math.exp(uncertainty.half_width(level))
-    return value / factor, value * factor
+    # the width is relative to the size: the ends of a negative value change places
+    spread = abs(value) * math.expm1(uncertainty.half_width(level))
+    shrink = abs(value) * -math.expm1(-uncertainty.half_width(level))
+    return (
+        value - np.where(value >= 0, shrink, spread),
+        value + np.where(value >= 0, spread, shrink),
+    )
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,16 @@ class Range:
         peak_lr: lowest and highest peak learning rate.
         steps: last logged step of the longest run.
         lowest_lr: lowest learning rate after the peak, as a share of the peak, at a logged step.
+        facts: lowest and highest of each fact that the law uses.
     """
 
     peak_lr: tuple[float, float]
     steps: int
     lowest_lr: float
+    facts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
-    def leaves(self, schedule: Schedule) -> list[str]:
-        """In words, where a schedule leaves the range."""
+    def leaves(self, schedule: Schedule, facts: Mapping[str, float] | None = None) -> list[str]:
+        """In words, where a schedule, or a fact, leaves the range."""
         notes = []
         low, high = self.peak_lr
         if not 0.99 * low <= schedule.peak_lr <= 1.01 * high:
@@ -94,6 +102,10 @@ class Range:
             notes.append(
                 f"it ends at {end:.2g} of its peak, the fitted runs go down to {self.lowest_lr:.2g}"
             )
+        for name, (low, high) in self.facts.items():
+            value = (facts or {}).get(name, low)
+            if not 0.99 * low <= value <= 1.01 * high:
+                notes.append(f"{name} {value:g} is outside the fitted {low:g} to {high:g}")
         return notes
 
 
@@ -103,9 +115,26 @@ class InputRange:
 
     Attributes:
         inputs: lowest and highest value of each input.
+        totals: lowest and highest sum of the inputs whose names begin so, such as the shares of a
+            mixture: where they always sum to one, a law is known for such mixtures only.
     """
 
     inputs: Mapping[str, tuple[float, float]]
+    totals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, inputs: Mapping[str, NDArray[np.float64]], prefixes: Sequence[str] = ()
+    ) -> InputRange:
+        """The range of some rows, and of the sums of the inputs with these prefixes."""
+
+        def ends(row: NDArray[np.float64]) -> tuple[float, float]:
+            return float(row.min()), float(row.max())
+
+        return cls(
+            {name: ends(row) for name, row in inputs.items()},
+            {prefix: ends(_total(inputs, prefix)) for prefix in prefixes},
+        )
 
     def leaves(self, inputs: Mapping[str, NDArray[np.float64]]) -> list[str]:
         """In words, where inputs leave the range."""
@@ -118,7 +147,21 @@ class InputRange:
                     if row.size > 1
                     else f"{name} {row.item():g} is outside the fitted {low:g} to {high:g}"
                 )
+        for prefix, (low, high) in self.totals.items():
+            total = _total(inputs, prefix)
+            if (total < 0.99 * low).any() or (total > 1.01 * high).any():
+                notes.append(
+                    f"{prefix}* sum to {total.min():g}, in the fitted rows to {low:g} to {high:g}"
+                )
         return notes
+
+
+def _total(inputs: Mapping[str, NDArray[np.float64]], prefix: str) -> NDArray[np.float64]:
+    rows = [row for name, row in inputs.items() if name.startswith(prefix)]
+    total = rows[0]
+    for row in rows[1:]:
+        total = total + row
+    return total
 
 
 @dataclass(frozen=True)
@@ -230,9 +273,9 @@ class FittedLaw:
             raise LawError(f"{self.law.name} needs a schedule; single numbers do not suffice")
         return self.law
 
-    def range_notes(self, schedule: Schedule) -> tuple[str, ...]:
-        """In words, where a schedule leaves what the fitted runs covered."""
-        return tuple(self.range.leaves(schedule)) if isinstance(self.range, Range) else ()
+    def range_notes(self, schedule: Schedule, facts: Mapping[str, float]) -> tuple[str, ...]:
+        """In words, where a schedule and facts leave what the fitted runs covered."""
+        return tuple(self.range.leaves(schedule, facts)) if isinstance(self.range, Range) else ()
 
     def predict(
         self, schedule: Schedule | str, steps: Sequence[int] | None = None, **given: Any

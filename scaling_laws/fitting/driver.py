@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scaling_laws.errors import FitError, UsageError
 from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty
 from scaling_laws.fitted.predict import check_needs, predict_losses
-from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective
+from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective, log_errors
 from scaling_laws.fitting.projection import Problem
 from scaling_laws.fitting.solve import Outcome, draw_starts, solve
 from scaling_laws.laws import Law, get_schedule_law
@@ -95,7 +95,7 @@ def fit(
         chosen,
         params,
         uncertainty,
-        _range(fitted_runs),
+        _range(chosen, fitted_runs),
         FitRecord(
             objective=objective,
             huber_delta=HUBER_DELTA,
@@ -196,13 +196,18 @@ def _bound_warnings(law: Law, best: Outcome, params: Mapping[str, float]) -> lis
     return notes
 
 
-def _range(runs: Sequence[Run]) -> Range:
+def _range(law: Law, runs: Sequence[Run]) -> Range:
     peaks = [run.schedule.peak_lr for run in runs]
     lowest = []
     for run in runs:
         after = run.schedule.lr[int(np.argmax(run.schedule.lr)) : int(run.steps[-1]) + 1]
         lowest.append(float(after.min()) / run.schedule.peak_lr if after.size else 1.0)
-    return Range((min(peaks), max(peaks)), max(int(run.steps[-1]) for run in runs), min(lowest))
+    facts = {
+        need: (min(run.facts[need] for run in runs), max(run.facts[need] for run in runs))
+        for need in sorted(law.needs - {"transfer_step"})
+    }
+    last = max(int(run.steps[-1]) for run in runs)
+    return Range((min(peaks), max(peaks)), last, min(lowest), facts)
 
 
 def _shared_facts(runs: Sequence[Run]) -> dict[str, float]:
@@ -234,7 +239,9 @@ def _hold_out(
         except FitError:
             continue
         params = _params(law, outcome, unit)
-        logs = [np.log(runs[place].loss / _at_points(law, params, runs[place])) for place in held]
+        logs = [
+            log_errors(runs[place].loss, _at_points(law, params, runs[place])) for place in held
+        ]
         squares.append(float(np.mean(np.concatenate(logs) ** 2)))
     if not squares:
         return None
@@ -252,5 +259,5 @@ def _hold_out_tail(
     problem = Problem.of([_history(law, head, unit)], [head.loss])
     outcome = solve(law, problem, start[None])[0]
     predicted = _at_points(law, _params(law, outcome, unit), run)[cut:]
-    error = float(np.sqrt(np.mean(np.log(run.loss[cut:] / predicted) ** 2)))
+    error = float(np.sqrt(np.mean(log_errors(run.loss[cut:], predicted) ** 2)))
     return Uncertainty("leave_tail_out", error, 1)

@@ -116,11 +116,15 @@ class Law(AnyLaw):
         """The rate that the law's clock sums: (steps,) -> (steps,)."""
         return lr if self.rate is None else self.rate(lr, traces or {})
 
-    def _features(self, lr: Rates, facts: Mapping[str, float] | None) -> dict[str, Rates]:
+    def _used(self, facts: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The facts it uses: histories of runs that differ in the others can be stacked."""
+        return {name: value for name, value in (facts or {}).items() if name in self.needs}
+
+    def _features(self, lr: Rates, facts: Mapping[str, float]) -> dict[str, Rates]:
         size = histories.bucket(len(lr))  # few lengths, few compilations
         padded = np.concatenate([lr, np.zeros(size - len(lr))])
         return {
-            name: np.asarray(feature(padded, facts or {}))[: len(lr)]
+            name: np.asarray(feature(padded, facts))[: len(lr)]
             for name, feature in self.features.items()
         }
 
@@ -134,11 +138,12 @@ class Law(AnyLaw):
         block: int = histories.BLOCK,
     ) -> History:
         """The history of all steps that this law needs; see `numerics.history.every_step`."""
+        used = self._used(facts)
         return histories.every_step(
             np.asarray(self.driving_rate(lr, traces)),
             steps=steps,
-            facts=facts,
-            traces=self._features(lr, facts),
+            facts=used,
+            traces=self._features(lr, used),
             noise=self.noise,
             block=block,
         )
@@ -152,14 +157,15 @@ class Law(AnyLaw):
         traces: Mapping[str, Rates] | None = None,
     ) -> History:
         """The history of chosen steps; see `numerics.history.chosen_steps`."""
+        used = self._used(facts)
         return histories.chosen_steps(
             np.asarray(self.driving_rate(lr, traces)),
             points,
-            facts=facts,
-            traces=self._features(lr, facts),
+            facts=used,
+            traces=self._features(lr, used),
             noise=self.noise,
             # nothing is compressed across the step at which the corpus changes
-            cuts=[int(facts["transfer_step"])] if facts and "transfer_step" in facts else [],
+            cuts=[int(used["transfer_step"])] if "transfer_step" in used else [],
         )
 
     def last_step(
@@ -170,10 +176,11 @@ class Law(AnyLaw):
         traces: Mapping[str, Array] | None = None,
     ) -> History:
         """The history of the last step, traceable; see `numerics.history.last_step`."""
+        used = self._used(facts)
         return histories.last_step(
             self.driving_rate(lr, traces),
-            facts=facts,
-            traces={name: feature(lr, facts or {}) for name, feature in self.features.items()},
+            facts=used,
+            traces={name: feature(lr, used) for name, feature in self.features.items()},
         )
 
 

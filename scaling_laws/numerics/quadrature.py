@@ -128,7 +128,9 @@ def compress(
     # after a deep fall of the LR the clock hardly moves: points there are near the time before it
     near = np.union1d(points, np.flatnonzero(np.diff(level) < 0))
     edges = np.union1d(dyadic_groups(near, first), np.flatnonzero(np.diff(level)))
-    edges = np.union1d(edges, np.asarray(cuts, dtype=np.int64) - 1)
+    # what fades from the start of the run on, as a power of the clock, bends most there
+    start = 2 ** np.arange(int(points[-1] + 1).bit_length())
+    edges = np.union1d(np.union1d(edges, start), np.asarray(cuts, dtype=np.int64) - 1)
     # a group is (interval between edges, sign); sort by it, then by step
     group = 2 * np.searchsorted(edges, steps, side="left") + (size > 0)
     order = np.lexsort((steps, group))

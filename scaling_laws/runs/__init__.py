@@ -1,6 +1,7 @@
 """Training runs: their schedules, the steps at which a loss was logged, and those losses."""
 
-from scaling_laws.runs.base import FACTS, TRACES, Run
+from scaling_laws.params import FACTS, TRACES
+from scaling_laws.runs.base import Run
 from scaling_laws.runs.points import read_points
 from scaling_laws.runs.read import load_runs, read_run
 

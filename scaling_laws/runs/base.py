@@ -10,17 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, UsageError, unknown_name
+from scaling_laws.params import FACTS, TRACES
 from scaling_laws.schedules import Schedule
 
 __all__ = ["FACTS", "TRACES", "Run"]
-
-# numbers a set or run may state, with their smallest allowed value; laws may need them
-FACTS: Mapping[str, float] = MappingProxyType(
-    {"model_params": 1.0, "weight_decay": 0.0, "tokens_per_step": 1.0, "transfer_step": 1.0}
-)
-
-# quantities > 0 that a log may hold beside the loss and that laws may need at every step
-TRACES = ("param_norm",)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, ScheduleError, UsageError, unknown_name
-from scaling_laws.runs.base import FACTS, TRACES, Run
+from scaling_laws.params import FACTS, TRACES, check_facts, is_fact
+from scaling_laws.runs.base import Run
 from scaling_laws.schedules import Schedule, densify, schedule
 from scaling_laws.tables import cell_error, check_steps, read_columns
 
@@ -92,11 +92,7 @@ def read_run(
         raise UsageError(f"warmup={warmup} must be >= 0")
     if between not in (None, "hold", "linear"):
         raise UsageError(f"between={between!r}: known are 'hold' and 'linear'")
-    for fact, value in (facts or {}).items():
-        if fact not in FACTS:
-            raise UsageError(unknown_name("fact", fact, FACTS))
-        if not _is_fact(fact, value):
-            raise UsageError(f"{fact}={value!r} must be a number >= {FACTS[fact]:g}")
+    check_facts(facts or {})
     path = Path(file)
     name = path.stem
     columns = read_columns(path, ["step", "loss"], ["lr", *TRACES])
@@ -228,7 +224,7 @@ def _entry(path: Path) -> dict[str, Any]:
         value = run.get(fact, tables.get(fact))
         if value is None:
             continue
-        if not _is_fact(fact, value):
+        if not is_fact(fact, value):
             where = f"{manifest}, run {path.stem!r}" if fact in run else str(manifest)
             raise DataError(f"{where}: {fact} = {value!r} must be a number >= {smallest:g}")
         entry[fact] = float(value)
@@ -243,12 +239,6 @@ def _entry(path: Path) -> dict[str, Any]:
         except ScheduleError as error:
             raise ScheduleError(f"{manifest}, run {path.stem!r}: {error}") from error
     return entry
-
-
-def _is_fact(fact: str, value: Any) -> bool:
-    """Whether a value can be that fact: a finite number, not too small."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    return number and FACTS[fact] <= value < float("inf")
 
 
 def _check_logged(

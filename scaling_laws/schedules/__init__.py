@@ -99,7 +99,7 @@ FAMILIES: tuple[Family, ...] = (
     WSM,
 )
 # a plus sign joins two parts only before `word:`, so neither 1e+3 nor most paths are split
-JOIN = re.compile(r"\s*\+\s*(?=[a-z_0-9]*[a-z_][a-z_0-9]*\s*:)")
+JOIN = re.compile(r"\s*\+\s*(?=\w*[A-Za-z_]\w*\s*:)")
 
 
 def get_family(name: str) -> Family:

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.errors import UsageError
+from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw, Uncertainty
 from scaling_laws.fitted.predict import check_needs, compiled_final_loss
 from scaling_laws.numerics.precision import in_float64
+from scaling_laws.params import check_facts
 from scaling_laws.schedules import Frame, Schedule, schedule
 from scaling_laws.search.baselines import baseline_specs
 from scaling_laws.search.families import Tuned, tune_families
@@ -109,6 +110,7 @@ def optimize(
     """
     began = time.perf_counter()
     law = fitted.schedule_law
+    check_facts(facts or {})
     known = {**fitted.facts, **(facts or {})}
     check_needs(law, known, {}, "the law file")
     if not (np.isfinite(peak) and peak > 0):
@@ -141,6 +143,8 @@ def optimize(
         for each in tuned
         if roughness(each.schedule, frame.warmup, final_loss) <= MAX_ROUGHNESS
     ]
+    if not smooth:
+        raise LawError(f"{law.name} gives no finite loss for any family; look at its parameters")
     candidates = sorted([*smooth, *baselines], key=lambda each: each.final_loss)
     tell(f"families done, best {candidates[0].schedule.spec}: {candidates[0].final_loss:.5f}")
     starts = [each.schedule.lr for each in (*candidates[:2], *baselines[-4:-3])]
@@ -148,7 +152,7 @@ def optimize(
     free = Tuned(Schedule("free form", lr), measure(lr))
     tell(f"free form: {free.final_loss:.5f}")
     best = min([free, *candidates], key=lambda each: each.final_loss)
-    notes = fitted.range_notes(best.schedule)
+    notes = fitted.range_notes(best.schedule, known)
     return Optimum(
         best.schedule,
         best.final_loss,

@@ -53,6 +53,10 @@ REFUSED = {
     "predict chinchilla:x --at tokens=1": "no published parameters 'x'; known: hoffmann",
     "predict multi_power:25M --at tokens=1": "multi_power needs --schedule SPEC, not --at",
     "fit runs.csv runs.csv --law chinchilla --out law.json": "takes one CSV with columns",
+    "predict chinchila:besiroglu --at tokens=1": "unknown law 'chinchila'; did you mean 'chinchil",
+    "predict chinchilla:hoffmann --at tokens=1,tokens=2": "tokens is given twice; keep one",
+    "fit runs.csv --law chinchilla --out law.json --from-step 5": "--from-step is about runs",
+    "fit runs.csv --law chinchilla --out law.json --warmup 3": "--warmup is about runs",
     "evaluate chinchilla:besiroglu none.csv": "none.csv: no such file",
 }
 

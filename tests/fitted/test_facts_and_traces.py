@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, LawError
+from scaling_laws.errors import DataError, LawError, UsageError
 from scaling_laws.evaluation import evaluate
-from scaling_laws.fitted import FittedLaw
+from scaling_laws.fitted import FittedLaw, final_losses, load_law, save_law
+from scaling_laws.fitting import fit
 from scaling_laws.laws import get_schedule_law
 from scaling_laws.runs import Run, load_runs
 from scaling_laws.schedules import schedule
+from scaling_laws.search import optimize
 from tests.helpers import draw_values
 
 FIRST = "cosine:peak=1e-3,end=1e-4,steps=300,warmup=20"
@@ -57,6 +59,51 @@ def test_runs_carry_the_transfer_and_the_norms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"transfer_step": -5}, "transfer_step=-5 must be a number >= 1"),
+        ({"transfer_step": float("nan")}, "transfer_step=nan must be a number"),
+        ({"transfer_step": None}, "transfer_step=None must be a number"),
+        ({"transfer": 5}, "unknown fact 'transfer'; did you mean 'transfer_step'"),
+    ],
+)
+def test_facts_are_checked(facts: dict[str, float], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        law("continual").predict(FIRST, facts=facts)
+    with pytest.raises(UsageError, match=words):
+        optimize(law("continual"), steps=100, peak=1e-3, facts=facts)
+    with pytest.raises(UsageError, match=words):
+        final_losses(law("continual"), np.ones((1, 5)), facts=facts)
+
+
+def test_runs_may_state_different_facts() -> None:
+    """Joined specs state a transfer, plain ones do not: laws that do not care fit both."""
+    truth = FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
+    steps = np.arange(20, 300, 10)
+    runs = []
+    for name, spec, facts in (("a", FIRST, {}), ("b", JOINED, {"transfer_step": 300.0})):
+        runs.append(Run(name, schedule(spec), steps, truth.predict(spec, steps).loss, facts))
+    fitted = fit("power", runs, starts=2)
+    assert fitted.params["alpha"] == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_size_outside_the_fit_is_noted(tmp_path: Path) -> None:
+    truth = law("lr_annealing_size")
+    steps = np.arange(20, 300, 10)
+    runs = []
+    for size in (1e6, 1e7, 1e8):
+        facts = {"model_params": size}
+        loss = truth.predict(FIRST, steps, facts=facts).loss
+        runs.append(Run(f"{size:g}", schedule(FIRST), steps, loss, facts))
+    fitted = fit("lr_annealing_size", runs, starts=2, hold_out=False)
+    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    assert again.range == fitted.range
+    assert again.predict(FIRST, facts={"model_params": 2e7}).notes == ()
+    (note,) = again.predict(FIRST, facts={"model_params": 1e10}).notes
+    assert note == "model_params 1e+10 is outside the fitted 1e+06 to 1e+08"
+
+
+@pytest.mark.parametrize(
     ("cell", "words"), [("0", "row 3, column 'param_norm': 0 is not > 0"), ("-1", "-1 is not")]
 )
 def test_norms_must_be_positive(tmp_path: Path, cell: str, words: str) -> None:
@@ -79,5 +126,8 @@ def test_the_effective_rate_is_lr_over_norm() -> None:
         with_norms.predict(plan)
     with pytest.raises(LawError, match=r"trace param_norm has shape \(3,\); it needs \(300,\)"):
         with_norms.predict(plan, traces={"param_norm": np.ones(3)})
+    for bad in (0.0, -1.0, np.nan):
+        with pytest.raises(LawError, match="param_norm must be finite and > 0 at every step"):
+            with_norms.predict(plan, traces={"param_norm": np.full(300, bad)})
     with pytest.raises(DataError, match="unknown trace 'norm'"):
         Run("a", plan, np.array([1]), np.array([3.0]), traces={"norm": np.ones(300)})

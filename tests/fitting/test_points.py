@@ -85,7 +85,8 @@ def test_a_flat_direction_is_reported() -> None:
     law = get_law("data_mixing")
     assert isinstance(law, PointLaw)
     web = np.linspace(0.05, 0.95, 30)
-    table = {"share_web": web, "share_code": 1.0 - web, "loss": 2.0 + np.exp(-0.5 * web - 1.0)}
+    code = np.round(1.0 - web, 4)  # shares as people write them
+    table = {"share_web": web, "share_code": code, "loss": 2.0 + np.exp(-0.5 * web - 1.0)}
     fitted = fit_table(law, table, starts=8, hold_out=False)
     assert fitted.record is not None
     assert any("not identified apart" in warning for warning in fitted.record.warnings)
@@ -103,6 +104,25 @@ def test_law_file_round_trip(tmp_path: Path) -> None:
     assert again.range == fitted.range and isinstance(again.range, InputRange)
     inputs = {"share_web": 0.4, "share_code": 0.3}
     assert again.at(**inputs).value == fitted.at(**inputs).value
+
+
+def test_shares_that_do_not_sum_as_the_fitted_ones_are_noted(tmp_path: Path) -> None:
+    web = np.linspace(0.05, 0.95, 30)
+    table = {"share_web": web, "share_code": 1.0 - web, "loss": 2.0 + np.exp(-0.5 * web)}
+    fitted = fit_table("data_mixing", table, starts=4, hold_out=False)
+    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    assert again.at(share_web=0.3, share_code=0.7).notes == ()
+    (note,) = again.at(share_web=0.3, share_code=0.3).notes
+    assert note == "share_* sum to 0.6, in the fitted rows to 1 to 1"
+
+
+def test_a_law_that_predicts_less_than_nothing_on_held_out_rows_still_fits() -> None:
+    tokens = np.array([1, 2, 5, 10, 20, 50, 80, 100]) * 1e9
+    ratio = np.array([0.30, 0.28, 0.22, 0.17, 0.11, 0.05, 0.01, 0.0005])
+    fitted = fit_table("critical_mixture", {"tokens": tokens, "mixture_ratio": ratio}, starts=4)
+    assert fitted.uncertainty is not None and np.isfinite(fitted.uncertainty.log_error)
+    low, high = fitted.at(tokens=[1e9, 1e15]).interval(0.9)
+    assert (low <= high).all()
 
 
 CSV = "model_params,tokens,loss,note\n" + "".join(
@@ -151,12 +171,18 @@ def test_refuses_clearly() -> None:
         fit_table("chinchilla", table, starts=0)
     with pytest.raises(LawError, match=r"loss must be finite and > 0"):
         fit_table("chinchilla", {**table, "loss": -table["loss"]})
+    with pytest.raises(LawError, match="loss holds what is no number"):
+        fit_table("chinchilla", {**table, "loss": ["a"] * 9})
+    fitted = FittedLaw.published("chinchilla", "besiroglu")
+    for bad in (np.ones(4), 1.0, np.zeros(9), np.full(9, np.nan)):
+        with pytest.raises(LawError, match=r"rows of one length|finite and > 0"):
+            evaluate_table(fitted, {**table, "loss": bad})
     with pytest.raises(LawError, match=r"needs columns share_\*"):
         fit_table("data_mixing", table)
     law = FittedLaw.published("chinchilla", "besiroglu")
     with pytest.raises(LawError, match="knows no schedule, only model_params, tokens"):
         law.predict("cosine:peak=1e-3,steps=100")
-    with pytest.raises(LawError, match="tokens=nan must lie in"):
+    with pytest.raises(LawError, match="tokens=nan must be finite and lie in"):
         law.at(model_params=1e9, tokens=float("nan"))
     with pytest.raises(LawError, match="chinchilla needs tokens"):
         law.at(model_params=1e9)

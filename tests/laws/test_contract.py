@@ -16,6 +16,7 @@ from scaling_laws.fitted.predict import compiled_loss
 from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.numerics.history import History
 from scaling_laws.params import Support
+from scaling_laws.schedules import schedule
 from tests.helpers import FACTS, SCHEDULES, draw_values, traces_for
 from tests.reference import reference_loss
 
@@ -85,6 +86,17 @@ def test_chosen_steps_agree_with_every_step(law: Law, name: str) -> None:
     exact = losses(law, values, every(law, lr))[steps]
     # three Gauss nodes a group: 2e-5 of the loss gained by annealing, which is about 1 nat here
     np.testing.assert_allclose(near, exact, atol=5e-5)
+
+
+@laws
+def test_chosen_steps_are_good_without_warm_up_and_with_sparse_logs(law: Law) -> None:
+    lr = schedule("linear:peak=1e-3,steps=2000").lr
+    steps = np.arange(499, 2000, 500)
+    values = draw_values(law, 5, lr.max())
+    chosen = law.chosen_steps(lr, steps, facts=FACTS, traces=traces_for(lr))
+    near = losses(law, values, chosen)[: len(steps)]
+    exact = losses(law, values, every(law, lr))[steps]
+    np.testing.assert_allclose(near, exact, rtol=2e-5, atol=5e-5)
 
 
 @laws
