@@ -48,7 +48,7 @@ def render(result: dict[str, Any]) -> str:
     if coverage is not None:
         lines.append(f"  {100 * coverage:.0f} % of points lie inside the 90 % intervals")
     lines.append(
-        f"  errors in {result['unit']}; PredE and WorstE relative; "
+        f"  errors in {result.get('unit', 'nats')}; PredE and WorstE relative; "
         "final error = predicted - observed"
     )
     return "\n".join(lines)
