@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw, predict_losses
 from scaling_laws.fitted.points import check_output
 from scaling_laws.fitted.predict import check_needs
-from scaling_laws.metrics import mean_metrics, metrics
+from scaling_laws.metrics import log_errors, mean_metrics, metrics
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.runs import Run
 
@@ -68,11 +68,7 @@ def evaluate(
         check_needs(law, facts, run.traces, f"run {run.name!r}")
         predicted = predict_losses(law, fitted.params, run.schedule.lr, facts, run.traces)
         predicted = predicted[kept.steps]
-        results[run.name] = metrics(kept.loss, predicted)
-        if fitted.uncertainty is not None:
-            half = fitted.uncertainty.half_width(0.9)
-            inside = np.abs(np.log(kept.loss / predicted)) <= half
-            results[run.name]["coverage_90"] = float(np.mean(inside))
+        results[run.name] = _score(fitted, kept.loss, predicted)
     if not results:
         raise UsageError("no runs to evaluate")
     return Evaluation(results, mean_metrics(list(results.values())))
@@ -99,8 +95,16 @@ def evaluate_table(
         raise LawError(f"{law.name} needs a column {law.output}")
     prediction = fitted.at(**{name: table[name] for name in law.input_names if name in table})
     observed = check_output(law, prediction.inputs, table[law.output])
-    result = metrics(observed, prediction.value)
-    if fitted.uncertainty is not None:
-        half = fitted.uncertainty.half_width(0.9)
-        result["coverage_90"] = float(np.mean(np.abs(np.log(observed / prediction.value)) <= half))
+    result = _score(fitted, observed, prediction.value)
     return Evaluation({source: result}, mean_metrics([result]))
+
+
+def _score(
+    fitted: FittedLaw, observed: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> dict[str, float]:
+    """Metrics of one run or table, with the coverage where the law has an uncertainty."""
+    result = metrics(observed, predicted)
+    if fitted.uncertainty is not None:
+        inside = np.abs(log_errors(observed, predicted)) <= fitted.uncertainty.half_width(0.9)
+        result["coverage_90"] = float(np.mean(inside))
+    return result

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mean_metrics", "metrics"]
+__all__ = ["log_errors", "mean_metrics", "metrics"]
+
+
+def log_errors(
+    observed: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """log(observed / predicted): (points,); predictions of no loss or less count as a tiny one."""
+    return np.asarray(np.log(observed) - np.log(np.maximum(predicted, 1e-6 * observed)))
 
 
 def metrics(observed: NDArray[np.float64], predicted: NDArray[np.float64]) -> dict[str, float]:

@@ -165,7 +165,7 @@ def predict(
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     law = fitted.schedule_law
-    known = facts_for(fitted, plan, facts)
+    known = facts_for(fitted, facts, plan)
     given = {name: np.asarray(row, dtype=float) for name, row in (traces or {}).items()}
     check_needs(law, known, given, "the law file")
     for name, row in given.items():
@@ -217,8 +217,7 @@ def final_losses(
     (2,)
     """
     law = fitted.schedule_law
-    check_facts(facts or {})
-    known = {**fitted.facts, **(facts or {})}
+    known = facts_for(fitted, facts)
     check_needs(law, known, {}, "the law file")
     rates = np.asarray(lr, dtype=dtype)
     if rates.ndim != 2 or rates.size == 0:
@@ -236,9 +235,13 @@ def final_losses(
 
 
 def facts_for(
-    fitted: FittedLaw, plan: Schedule, facts: Mapping[str, float] | None = None
+    fitted: FittedLaw, facts: Mapping[str, float] | None = None, plan: Schedule | None = None
 ) -> dict[str, float]:
-    """Facts of the fit, then what the schedule says itself, then those given."""
+    """Facts of the fit, then what a schedule says itself, then those given.
+
+    Raises:
+        UsageError: if a given fact is unknown or too small.
+    """
     check_facts(facts or {})
-    joined = {"transfer_step": float(plan.joins[0])} if plan.joins else {}
+    joined = {"transfer_step": float(plan.joins[0])} if plan is not None and plan.joins else {}
     return {**fitted.facts, **joined, **(facts or {})}

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scaling_laws.errors import FitError, UsageError
 from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty
 from scaling_laws.fitted.predict import check_needs, predict_losses
-from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective, log_errors
+from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective
 from scaling_laws.fitting.projection import Problem
 from scaling_laws.fitting.solve import Outcome, draw_starts, solve
 from scaling_laws.laws import Law, get_schedule_law
-from scaling_laws.metrics import metrics
+from scaling_laws.metrics import log_errors, metrics
 from scaling_laws.numerics.history import History
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.runs import FACTS, Run
@@ -77,7 +77,7 @@ def fit(
         if report is not None:
             report(f"{chosen.name}: start {done} of {starts}, best objective {best:.6g}")
 
-    outcomes = solve(chosen, problem, draw_starts(chosen, starts, seed), progress)
+    outcomes = solve(chosen, problem, draw_starts(chosen.shape, starts, seed), progress)
     best = min(outcomes, key=lambda outcome: outcome.objective)
     params = _params(chosen, best, unit)
     warnings += _bound_warnings(chosen, best, params)

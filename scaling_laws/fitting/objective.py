@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.metrics import log_errors
+
 __all__ = [
     "HUBER_DELTA",
     "huber_objective",
     "huber_root",
     "huber_root_slope",
     "huber_weight",
-    "log_errors",
 ]
 
 HUBER_DELTA = 1e-3  # in log loss; Hoffmann et al. 2022, Tissue et al. 2024, Luo et al. 2025
@@ -29,13 +30,6 @@ def huber_objective(
     """
     size = np.abs(log_errors(observed, predicted))
     return float(np.sum(np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))))
-
-
-def log_errors(
-    observed: NDArray[np.float64], predicted: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """log(observed / predicted): (points,); predictions of no loss or less count as a tiny one."""
-    return np.asarray(np.log(observed) - np.log(np.maximum(predicted, 1e-6 * observed)))
 
 
 def huber_root(residual: Any, delta: float = HUBER_DELTA) -> Any:

@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
-from scipy.stats import qmc
 
 from scaling_laws.errors import FitError, LawError, UsageError
 from scaling_laws.fitted import FitRecord, FittedLaw, InputRange, Uncertainty
 from scaling_laws.fitted.points import check_inputs, check_output, predict_points
-from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective, huber_root, log_errors
+from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective, huber_root
+from scaling_laws.fitting.solve import box, draw_starts
 from scaling_laws.laws import PointLaw, get_law
-from scaling_laws.metrics import metrics
+from scaling_laws.metrics import log_errors, metrics
 from scaling_laws.numerics.precision import in_float64
 
 __all__ = ["fit_table"]
@@ -96,7 +96,7 @@ def fit_table(
     chosen = chosen.over_columns(columns) if chosen.starred else chosen
     data = _table(chosen, table, columns)
     delta = chosen.huber_delta or HUBER_DELTA
-    free, outcomes = _solve(chosen, data, _starts(chosen, starts, seed), report)
+    free, outcomes = _solve(chosen, data, draw_starts(chosen.parameters, starts, seed), report)
     params = _params(chosen, free)
     predicted = predict_points(chosen, params, data.inputs)
     best = min(outcomes)
@@ -135,15 +135,6 @@ def _table(law: PointLaw, table: Mapping[str, ArrayLike], columns: list[str]) ->
     return Table(inputs, observed)
 
 
-def _starts(law: PointLaw, count: int, seed: int) -> Array:
-    low = np.array([each.support.free(each.start[0]) for each in law.parameters])
-    high = np.array([each.support.free(each.start[1]) for each in law.parameters])
-    sobol = qmc.Sobol(len(low), seed=np.random.default_rng(seed))
-    share: Array = sobol.random_base2(max(1, math.ceil(math.log2(max(count, 2)))))
-    share[0] = 0.5
-    return np.asarray(low + share[:count] * (high - low))
-
-
 def _params(law: PointLaw, free: Array) -> dict[str, float]:
     return {
         each.name: float(each.support.constrain(float(number)))
@@ -174,8 +165,7 @@ def _solve(
     """The best free parameters, and the objective of every start."""
     residual, jacobian = _compiled(law)
     arguments = (dict(data.inputs), data.observed)
-    low = np.array([each.support.free(each.bounds[0]) for each in law.parameters])
-    high = np.array([each.support.free(each.bounds[1]) for each in law.parameters])
+    low, high = box(law.parameters)
     best, at, outcomes = math.inf, starts[0], []
     for place, start in enumerate(np.clip(starts, low, high)):
         try:

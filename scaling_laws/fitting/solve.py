@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,9 +16,9 @@ from scaling_laws.errors import FitError
 from scaling_laws.fitting.objective import HUBER_DELTA
 from scaling_laws.fitting.projection import Problem, Trial, compiled_trial
 from scaling_laws.laws import Law
-from scaling_laws.params import Support
+from scaling_laws.params import Parameter, Support
 
-__all__ = ["Outcome", "Status", "draw_starts", "solve"]
+__all__ = ["Outcome", "Status", "box", "draw_starts", "solve"]
 
 Array = NDArray[np.float64]
 MAX_EVALUATIONS = 300
@@ -56,26 +56,27 @@ class _NotFinite(Exception):
     """Leaves the solver when a Jacobian is not finite."""
 
 
-def _box(law: Law) -> tuple[Array, Array]:
-    low = [parameter.support.free(parameter.bounds[0]) for parameter in law.shape]
-    high = [parameter.support.free(parameter.bounds[1]) for parameter in law.shape]
+def box(parameters: Sequence[Parameter]) -> tuple[Array, Array]:
+    """Lowest and highest free value of each parameter."""
+    low = [parameter.support.free(parameter.bounds[0]) for parameter in parameters]
+    high = [parameter.support.free(parameter.bounds[1]) for parameter in parameters]
     return np.array(low), np.array(high)
 
 
-def draw_starts(law: Law, count: int, seed: int) -> Array:
+def draw_starts(parameters: Sequence[Parameter], count: int, seed: int) -> Array:
     """Start points in free parameters: the middle of the start ranges, then a Sobol sequence.
 
     Returns:
-        Array of shape (count, shape parameters); one start for a law without any.
+        Array of shape (count, parameters); one start where there is none.
     """
-    if not law.shape:
+    if not parameters:
         return np.zeros((1, 0))  # linear in all its parameters: one start is as good as many
-    low = np.array([parameter.support.free(parameter.start[0]) for parameter in law.shape])
-    high = np.array([parameter.support.free(parameter.start[1]) for parameter in law.shape])
+    low = np.array([parameter.support.free(parameter.start[0]) for parameter in parameters])
+    high = np.array([parameter.support.free(parameter.start[1]) for parameter in parameters])
     # what a forgetting factor remembers spans decades: draw its logarithm evenly
-    memory = np.array([parameter.support is Support.UNIT for parameter in law.shape])
+    memory = np.array([parameter.support is Support.UNIT for parameter in parameters])
     low[memory], high[memory] = np.log(low[memory]), np.log(high[memory])
-    sobol = qmc.Sobol(len(law.shape), seed=np.random.default_rng(seed))
+    sobol = qmc.Sobol(len(parameters), seed=np.random.default_rng(seed))
     share: Array = sobol.random_base2(max(1, math.ceil(math.log2(max(count, 2)))))
     share[0] = 0.5
     points: Array = low + share[:count] * (high - low)
@@ -136,7 +137,7 @@ def _solve_one(law: Law, problem: Problem, start: Array) -> Outcome:
             raise _NotFinite
         return slope
 
-    low, high = _box(law)
+    low, high = box(law.shape)
     start = np.clip(start, low, high)
     if not law.shape:
         only = evaluate(start)

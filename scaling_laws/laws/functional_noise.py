@@ -16,6 +16,7 @@ largest rate makes the kernel singular at the newest step: a fit keeps above it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -47,17 +48,6 @@ def rescale(values: Mapping[str, Any], factor: Any) -> dict[str, Any]:
     }
 
 
-AMPLITUDES = (
-    FLOOR_LOSS,
-    POWER_AMPLITUDE,
-    Parameter("C", Support.POSITIVE, "size of the noise", "nats · (summed LR)^beta / LR²"),
-)
-SHAPE = (
-    ALPHA,
-    Parameter("B1", Support.POSITIVE, "start of the clock", "summed LR", (0.1, 1e3), (1e-3, 1e5)),
-    Parameter("beta", Support.POSITIVE, "exponent of the memory", "1", (0.5, 2.0), (0.02, 6.0)),
-    Parameter("B2", Support.POSITIVE, "delay of the memory", "summed LR", (1.0, 1e3), (0.5, 1e5)),
-)
 CONVENTIONS = (
     "sums are inclusive and start at step 0, warm-up included; {rate}; an update is at distance 0 "
     "at its own step"
@@ -67,8 +57,21 @@ FUNCTIONAL_NOISE = Law(
     name="functional_noise",
     formula="L = L0 + A·(B1 + S)^-alpha + C·Σ_j (B2 + S - S_j)^-beta·lr[j]²",
     citation="Liu et al. 2026, arXiv 2608.24814, eq. E.1 (lr-FSL)",
-    amplitudes=AMPLITUDES,
-    shape=SHAPE,
+    amplitudes=(
+        FLOOR_LOSS,
+        POWER_AMPLITUDE,
+        Parameter("C", Support.POSITIVE, "size of the noise", "nats · (summed LR)^beta / LR²"),
+    ),
+    shape=(
+        ALPHA,
+        Parameter(
+            "B1", Support.POSITIVE, "start of the clock", "summed LR", (0.1, 1e3), (1e-3, 1e5)
+        ),
+        Parameter("beta", Support.POSITIVE, "exponent of the memory", "1", (0.5, 2.0), (0.02, 6.0)),
+        Parameter(
+            "B2", Support.POSITIVE, "delay of the memory", "summed LR", (1.0, 1e3), (0.5, 1e5)
+        ),
+    ),
     terms=terms,
     rescale=rescale,
     noise=True,
@@ -81,17 +84,13 @@ def effective_rate(lr: Any, traces: Mapping[str, Any]) -> Any:
     return lr / traces["param_norm"]
 
 
-FUNCTIONAL_NOISE_NORMS = Law(
+FUNCTIONAL_NOISE_NORMS = replace(
+    FUNCTIONAL_NOISE,
     name="functional_noise_norms",
     formula="L = L0 + A·(B1 + S)^-alpha + C·Σ_j (B2 + S - S_j)^-beta·r_j², r = lr / ‖W‖, S = Σ r",
     citation="Liu et al. 2026, arXiv 2608.24814, eq. E.1 (elr-FSL)",
-    amplitudes=AMPLITUDES,
-    shape=SHAPE,
-    terms=terms,
-    rescale=rescale,
     rate=effective_rate,
     needs_traces=frozenset({"param_norm"}),
-    noise=True,
     conventions=CONVENTIONS.format(
         rate="S sums LR / param_norm, the Frobenius norm of the parameters at that step"
     ),

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw, Uncertainty
-from scaling_laws.fitted.predict import check_needs, compiled_final_loss
+from scaling_laws.fitted.predict import check_needs, compiled_final_loss, facts_for
+from scaling_laws.fitted.value import interval_around
 from scaling_laws.numerics.precision import in_float64
-from scaling_laws.params import check_facts
 from scaling_laws.schedules import Frame, Schedule, schedule
 from scaling_laws.search.baselines import baseline_specs
 from scaling_laws.search.families import Tuned, tune_families
@@ -55,8 +55,8 @@ class Optimum:
         """Interval for the final loss, or None if the law has no uncertainty."""
         if self.uncertainty is None:
             return None
-        half = self.uncertainty.half_width(level)
-        return self.final_loss * float(np.exp(-half)), self.final_loss * float(np.exp(half))
+        low, high = interval_around(np.asarray(self.final_loss), self.uncertainty, level)
+        return float(low), float(high)
 
 
 def roughness(plan: Schedule, warmup: int, final_loss: Callable[[Any], Any]) -> float:
@@ -110,8 +110,7 @@ def optimize(
     """
     began = time.perf_counter()
     law = fitted.schedule_law
-    check_facts(facts or {})
-    known = {**fitted.facts, **(facts or {})}
+    known = facts_for(fitted, facts)
     check_needs(law, known, {}, "the law file")
     if not (np.isfinite(peak) and peak > 0):
         raise UsageError(f"peak={peak!r} must be a learning rate > 0")
