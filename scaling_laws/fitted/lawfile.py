@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scaling_laws.errors import LawError, LawFileError
 from scaling_laws.files import write_text
-from scaling_laws.fitted.value import FitRecord, FittedLaw, InputRange, Range, Uncertainty
+from scaling_laws.fitted.uncertainty import Uncertainty
+from scaling_laws.fitted.value import FitRecord, FittedLaw, InputRange, Range
 from scaling_laws.laws import AnyLaw, PointLaw, get_law
 
 __all__ = ["FORMAT", "VERSION", "from_document", "load_law", "save_law", "to_document"]
 
 FORMAT = "scaling-laws law"
-VERSION = 1
+VERSION = 2  # 1: no draws, one width of intervals everywhere
+DIGITS = 9  # significant ones of a draw; a file of hundreds of draws stays small
 
 
 def to_document(fitted: FittedLaw) -> dict[str, Any]:
@@ -60,7 +64,14 @@ def to_document(fitted: FittedLaw) -> dict[str, Any]:
             },
             "sources": dict(record.sources),
             "warnings": list(record.warnings),
+            "statuses": dict(record.statuses),
+            "prior": {name: list(numbers) for name, numbers in record.prior.items()},
+            "fixed": dict(record.fixed),
+            "ties": dict(record.ties),
         }
+    document["draws"] = {
+        name: [float(f"{value:.{DIGITS}g}") for value in row] for name, row in fitted.draws.items()
+    }
     return document
 
 
@@ -91,6 +102,10 @@ def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
             _range(law, covered) if covered else None,
             _record(record) if record else None,
             {name: _number(name, value) for name, value in document.get("facts", {}).items()},
+            {
+                name: np.array([_number(name, value) for value in row])
+                for name, row in document.get("draws", {}).items()
+            },
         )
     except LawError as error:
         raise LawFileError(f"{where}: {error}") from error
@@ -103,14 +118,25 @@ def _record(values: Mapping[str, Any]) -> FitRecord:
         name: {key: math.nan if value is None else value for key, value in run.items()}
         for name, run in values["runs"].items()
     }
-    return FitRecord(**{**values, "runs": runs, "warnings": tuple(values["warnings"])})
+    prior = {name: tuple(numbers) for name, numbers in values.get("prior", {}).items()}
+    return FitRecord(
+        **{**values, "runs": runs, "warnings": tuple(values["warnings"]), "prior": prior}
+    )
 
 
 def _uncertainty(values: Mapping[str, Any]) -> Uncertainty:
     error, folds = _number("log_error", values["log_error"]), _number("folds", values["folds"])
     if error < 0 or folds < 1:
         raise ValueError(f"log_error={error} must be >= 0 and folds={folds} >= 1")
-    return Uncertainty(str(values["method"]), error, int(folds))
+    if "steady" not in values:  # version 1
+        return Uncertainty.plain(str(values["method"]), error, int(folds))
+    rest = {
+        name: _number(name, values[name])
+        for name in ("steady", "decayed", "curve_90", "final_90", "freedom")
+    }
+    if min(rest.values()) < 0 or rest["freedom"] <= 0:
+        raise ValueError(f"the widths of intervals must be >= 0: {rest}")
+    return Uncertainty(str(values["method"]), error, int(folds), **rest)
 
 
 def _range(law: AnyLaw, values: Mapping[str, Any]) -> Range | InputRange:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError, unknown_name
-from scaling_laws.fitted.value import FittedLaw, InputRange, Uncertainty, interval_around
+from scaling_laws.fitted.uncertainty import Uncertainty, interval_around
+from scaling_laws.fitted.value import FittedLaw, InputRange
 from scaling_laws.laws import PointLaw
 from scaling_laws.numerics.precision import in_float64
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError, ScheduleError, unknown_name
-from scaling_laws.fitted.value import FittedLaw, Uncertainty, interval_around
+from scaling_laws.fitted.uncertainty import Exposure, Uncertainty, interval_around, spread_of
+from scaling_laws.fitted.value import FittedLaw
 from scaling_laws.laws import Law
-from scaling_laws.numerics.history import bucket
+from scaling_laws.numerics.history import History, bucket
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.params import TRACES, check_facts
 from scaling_laws.schedules import Schedule
@@ -26,6 +27,7 @@ __all__ = [
     "compiled_final_loss",
     "compiled_final_losses",
     "compiled_loss",
+    "exposure_of",
     "facts_for",
     "final_losses",
     "predict",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+KNOTS = 96  # steps at which a prediction's spread over draws is worked out
 BATCH = 16  # schedules at a time in `final_losses`: their rows stay in the processor's cache
 
 
@@ -46,6 +49,7 @@ class Prediction:
         loss: losses in nats after the updates of those steps: (points,).
         uncertainty: from the fit, if it was measured.
         notes: where the schedule leaves the range of the fit.
+        exposure: what makes each loss more or less certain.
     """
 
     schedule: Schedule
@@ -53,6 +57,7 @@ class Prediction:
     loss: Array = field(repr=False)
     uncertainty: Uncertainty | None = None
     notes: tuple[str, ...] = ()
+    exposure: Exposure | None = field(default=None, repr=False)
 
     @property
     def final_loss(self) -> float:
@@ -65,7 +70,7 @@ class Prediction:
         Raises:
             LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
         """
-        return interval_around(self.loss, self.uncertainty, level)
+        return interval_around(self.loss, self.uncertainty, level, self.exposure)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.loss, dtype=dtype, copy=copy)
@@ -185,7 +190,44 @@ def predict(
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
     losses = predict_losses(law, fitted.params, plan.lr, known, given)
     notes = fitted.range_notes(plan, known)
-    return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes)
+    exposure = exposure_of(fitted, plan.lr, chosen, known, given)
+    return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes, exposure)
+
+
+@cache
+def _compiled_draws(law: Law) -> Any:
+    """(params (draws,), points) -> losses (draws, points)."""
+
+    def losses(params: Mapping[str, Any], points: History) -> Any:
+        return jax.vmap(lambda point: law.loss(params, point)[0])(points)
+
+    return jax.jit(jax.vmap(losses, in_axes=(0, None)))
+
+
+@in_float64
+def exposure_of(
+    fitted: FittedLaw,
+    lr: Array,
+    steps: NDArray[np.int64],
+    facts: Mapping[str, float],
+    traces: Mapping[str, Array] | None = None,
+) -> Exposure | None:
+    """What makes a law's losses at some steps more or less certain; None without uncertainty.
+
+    The spread over the law's draws is worked out at `KNOTS` steps and interpolated.
+    """
+    if fitted.uncertainty is None:
+        return None
+    if len(fitted.draws) == 0 or next(iter(fitted.draws.values())).size < 2:
+        return Exposure.of(lr, steps)
+    law = fitted.schedule_law
+    last = int(np.max(steps))
+    knots = np.unique(np.append(np.linspace(0, last, KNOTS).astype(np.int64), last))
+    points = law.chosen_steps(lr, knots, facts=facts, traces=traces)
+    params = {name: np.asarray(row) for name, row in fitted.draws.items()}
+    losses = np.asarray(_compiled_draws(law)(params, points))
+    spread = spread_of(np.log(np.maximum(losses, 1e-6)))
+    return Exposure.of(lr, steps, np.interp(steps, knots, spread))
 
 
 @in_float64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,66 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling_laws.errors import LawError
+from scaling_laws.fitted.uncertainty import Uncertainty
 from scaling_laws.laws import AnyLaw, Law, PointLaw, get_law
 from scaling_laws.params import check_parameters
 from scaling_laws.schedules import Schedule
 
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from scaling_laws.fitted.points import PointPrediction
     from scaling_laws.fitted.predict import Prediction
 
-__all__ = ["FitRecord", "FittedLaw", "InputRange", "Range", "Uncertainty", "interval_around"]
-
-
-@dataclass(frozen=True)
-class Uncertainty:
-    """How far predictions of runs that the fit had not seen were off.
-
-    Attributes:
-        method: ``leave_one_run_out``, ``leave_runs_out`` (several runs at a time),
-            ``leave_rows_out`` (rows of a table) or ``leave_tail_out`` (a single run, whose last
-            third was predicted from the rest).
-        log_error: root mean square of log(observed / predicted) over held-out points, averaged
-            over the folds.
-        folds: how many refits that rests on; the degrees of freedom of intervals.
-    """
-
-    method: str
-    log_error: float
-    folds: int
-
-    def half_width(self, level: float) -> float:
-        """Half width in log loss of an interval meant to hold `level` of held-out losses.
-
-        A Student t quantile with as many degrees of freedom as folds: errors within a run move
-        together, so a fold counts once however many points it has.
-        """
-        from scipy.stats import t
-
-        if not 0.0 < level < 1.0:
-            raise LawError(f"level={level!r} must lie between 0 and 1, e.g. 0.9")
-        return float(t.ppf(0.5 + 0.5 * level, self.folds)) * self.log_error
-
-
-def interval_around(
-    value: NDArray[np.float64], uncertainty: Uncertainty | None, level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper ends of intervals around predictions, each of their shape.
-
-    Raises:
-        LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
-    """
-    if uncertainty is None:
-        raise LawError("this law has no uncertainty: its parameters were given, not fitted")
-    # the width is relative to the size: the ends of a negative value change places
-    spread = abs(value) * math.expm1(uncertainty.half_width(level))
-    shrink = abs(value) * -math.expm1(-uncertainty.half_width(level))
-    return (
-        value - np.where(value >= 0, shrink, spread),
-        value + np.where(value >= 0, spread, shrink),
-    )
+__all__ = ["FitRecord", "FittedLaw", "InputRange", "Range"]
 
 
 @dataclass(frozen=True)
@@ -177,10 +130,18 @@ class FitRecord:
         starts_at_best: starts that ended within 0.1 % of the best objective.
         seconds: wall time.
         seed: of the starts.
-        from_step: points before this step were left out.
+        from_step: points before this step, or before ``"warmup"`` ended, were left out.
         runs: metrics of each fitted run, by name.
         sources: where each run came from.
         warnings: what a user should know before trusting the parameters.
+        minimised: what the fit minimised, as text, before the prior.
+        lowest: its lowest value without the prior, over all starts.
+        statuses: how many starts ended how.
+        prior: centre and spread of the free number, and strength, of each parameter that has one.
+        prior_source: where the prior comes from.
+        condition: condition number of the Gauss-Newton matrix in log parameters.
+        fixed: parameters that were given.
+        ties: shape parameters that were made equal to another.
     """
 
     objective: float
@@ -190,10 +151,18 @@ class FitRecord:
     starts_at_best: int
     seconds: float
     seed: int
-    from_step: int
+    from_step: int | str
     runs: Mapping[str, Mapping[str, float]]
     sources: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    minimised: str = "huber:0.001"
+    lowest: float | None = None
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    prior: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    prior_source: str = ""
+    condition: float | None = None
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    ties: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +176,8 @@ class FittedLaw:
         range: what the fitted runs covered, if there was a fit.
         record: the fit, if there was one.
         facts: numbers about the fitted runs, such as weight_decay, where all agree.
+        draws: parameters of refits to reweighted runs, by name, each (draws,); empty if there are
+            none. They spread as the runs, and the prior, leave the parameters open.
     """
 
     law: AnyLaw
@@ -215,11 +186,32 @@ class FittedLaw:
     range: Range | InputRange | None = None
     record: FitRecord | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
+    draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         checked = check_parameters(self.law.name, self.law.parameters, self.params)
         object.__setattr__(self, "params", MappingProxyType(checked))
         object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
+        draws = {name: np.array(row, dtype=np.float64) for name, row in self.draws.items()}
+        if draws and (set(draws) != set(checked) or len({row.shape for row in draws.values()}) > 1):
+            raise LawError(f"{self.law.name}: draws must be of all its parameters, equally many")
+        for row in draws.values():
+            row.flags.writeable = False
+        object.__setattr__(self, "draws", MappingProxyType(draws))
+
+    def parameter_intervals(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
+        """The middle `level` of the draws of each parameter; empty without draws.
+
+        Raises:
+            LawError: if `level` is not between 0 and 1.
+        """
+        if not 0.0 < level < 1.0:
+            raise LawError(f"level={level!r} must lie between 0 and 1, e.g. 0.9")
+        ends = (0.5 - 0.5 * level, 0.5 + 0.5 * level)
+        return {
+            name: (float(np.quantile(row, ends[0])), float(np.quantile(row, ends[1])))
+            for name, row in self.draws.items()
+        }
 
     @classmethod
     def of(cls, law: str, params: Mapping[str, float]) -> FittedLaw:

@@ -1,33 +1,58 @@
-"""Fit a law to runs: scale, solve from many starts, recompute exactly, hold out."""
+"""Fit a law to runs: many starts, a prior, refits to reweighted runs, runs held out."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import FitError, UsageError
-from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty
-from scaling_laws.fitted.predict import check_needs, predict_losses
-from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective
-from scaling_laws.fitting.projection import Problem
-from scaling_laws.fitting.solve import Outcome, draw_starts, solve
+from scaling_laws.fitted import Exposure, FitRecord, FittedLaw, Range, Uncertainty
+from scaling_laws.fitted.uncertainty import spread_of
+from scaling_laws.fitting.calibration import Held, calibrate
+from scaling_laws.fitting.crosscheck import solve_with_scipy
+from scaling_laws.fitting.data import Data, prepare
+from scaling_laws.fitting.identify import identifiability
+from scaling_laws.fitting.lanes import Outcome, solve_jobs
+from scaling_laws.fitting.objective import (
+    HUBER_DELTA,
+    Huber,
+    Objective,
+    huber_objective,
+    read_objective,
+)
+from scaling_laws.fitting.priors import Prior, prior_of
+from scaling_laws.fitting.resample import BLOCKS, resample
 from scaling_laws.laws import Law, get_schedule_law
-from scaling_laws.metrics import log_errors, metrics
-from scaling_laws.numerics.history import History
+from scaling_laws.metrics import metrics
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.runs import FACTS, Run
 
-__all__ = ["DEFAULT_STARTS", "MAX_POINTS", "fit"]
+__all__ = ["DEFAULT_DRAWS", "DEFAULT_STARTS", "fit"]
 
 DEFAULT_STARTS = 16
-MAX_POINTS = 4096  # points of a run that a fit uses; more are thinned evenly, and that is reported
-MAX_FOLDS = 6
+DEFAULT_DRAWS = 100
+MAX_FOLDS = 40
+FEW_RUNS = 6  # up to so many, a fold is much less sure of its parameters than the fit: draw anew
+FOLD_DRAWS = 32
+MISFIT = 1e-3  # in log loss: laws are wrong in shape by no less, however well few runs fit
+WITH_PRIOR = 8  # starts of the fit with the prior: the best without it, and others
 
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What all refits of a fit share."""
+
+    objective: Objective
+    prior: Prior | None
+    strength: float
+    seed: int
 
 
 @in_float64
@@ -37,163 +62,240 @@ def fit(
     *,
     starts: int = DEFAULT_STARTS,
     seed: int = 0,
-    from_step: int = 0,
+    from_step: int | str = 0,
+    objective: str | Objective = Huber(),
+    prior: str | Prior | None = "weak",
+    fix: Mapping[str, float] | None = None,
+    tie: Mapping[str, str] | None = None,
+    weights: Mapping[str, float] | None = None,
     hold_out: bool = True,
+    draws: int = DEFAULT_DRAWS,
+    solver: str = "lanes",
     report: Report | None = None,
 ) -> FittedLaw:
     """Fit a law to runs.
 
-    Minimises the sum over points of Huber(1e-3) of log(observed / predicted). Amplitudes are
-    solved exactly; shape parameters by a trust-region solver from many starts.
+    Minimises the sum over points of weight · cost(log(observed / predicted)), plus the prior.
+    Amplitudes are solved exactly for every trial of the shape parameters. The prior has the
+    strength of a law that is wrong in shape: each run counts as ten independent points, and errors
+    as 1e-3 at least.
 
     Args:
         law: a law or its name.
         runs: the runs, or a mapping to them.
         starts: how many starts; the first is the middle of each parameter's start range.
-        seed: of the other starts.
-        from_step: leave out points before this step.
+        seed: of the other starts and of the refits.
+        from_step: leave out points before this step, or before ``"warmup"`` ends.
+        objective: what residuals cost; a text as `read_objective` takes it, such as ``"huber"``,
+            ``"least-squares"`` or ``"student-t"``.
+        prior: on the shape parameters: ``"weak"`` for the shipped one, ``"none"``, or a prior.
+        fix: parameters that are given, in the unit of the logs.
+        tie: shape parameters that equal another: ``{"beta": "gamma"}``.
+        weights: how much a run counts, by name; default 1.
         hold_out: measure held-out errors, for intervals, by refitting without some runs.
+        draws: refits to reweighted runs, for intervals of parameters and predictions; 0 for none.
+        solver: ``"lanes"``, or ``"scipy"`` as a slow cross-check.
         report: called with a line of progress now and then.
 
     Returns:
-        The law with its parameters, held-out uncertainty, range and record.
+        The law with its parameters, held-out uncertainty, draws, range and record.
 
     Raises:
-        UsageError: if there are no runs, names repeat, or `from_step` leaves a run empty.
-        LawError: if the law is unknown or needs a fact that the runs lack.
+        UsageError: if there are no runs, names repeat, `from_step` leaves a run empty, or an
+            option makes no sense.
+        LawError: if the law is unknown, needs a fact that the runs lack, or has no such parameter.
         FitError: if there are too few points, or no start succeeded.
     """
     began = time.perf_counter()
     chosen = get_schedule_law(law) if isinstance(law, str) else law
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
-    fitted_runs, warnings = _prepare(chosen, runs, from_step)
-    unit = _unit(chosen, fitted_runs)
-    problem = Problem.of(
-        [_history(chosen, run, unit) for run in fitted_runs], [run.loss for run in fitted_runs]
+    if draws < 0:
+        raise UsageError(f"draws={draws} must be >= 0")
+    cost = read_objective(objective) if isinstance(objective, str) else objective
+    belief = prior_of(chosen, prior)
+    data = prepare(chosen, runs, from_step=from_step, weights=weights, fix=fix, tie=tie)
+
+    def tell(stage: str) -> Callable[[int, float], None]:
+        def progress(done: int, best: float) -> None:
+            if report is not None:
+                report(f"{chosen.name}: {stage}, {done} done, best objective {best:.6g}")
+
+        return progress
+
+    solve = {"lanes": solve_jobs, "scipy": solve_with_scipy}.get(solver)
+    if solve is None:
+        raise UsageError(f"solver={solver!r}: known are 'lanes' and 'scipy'")
+    limits = {"ties": data.ties, "limits": data.limits}
+    outcomes = solve(
+        chosen,
+        data.problem,
+        data.jobs(data.starts(starts, seed)),
+        cost,
+        report=tell("starts"),
+        **limits,
     )
-
-    def progress(done: int, best: float) -> None:
-        if report is not None:
-            report(f"{chosen.name}: start {done} of {starts}, best objective {best:.6g}")
-
-    outcomes = solve(chosen, problem, draw_starts(chosen.shape, starts, seed), progress)
-    best = min(outcomes, key=lambda outcome: outcome.objective)
-    params = _params(chosen, best, unit)
-    warnings += _bound_warnings(chosen, best, params)
-    errors, objective = {}, 0.0
-    for run in fitted_runs:
-        predicted = _at_points(chosen, params, run)
-        errors[run.name] = metrics(run.loss, predicted)
-        objective += huber_objective(run.loss, predicted)
+    ranked = sorted(outcomes, key=lambda each: each.objective)
+    best = free_best = _succeeded(chosen, ranked)
+    settings = _Settings(cost, belief, _strength(data, best), seed)
+    if belief is not None and data.moving().any():
+        centre, _ = belief.arrays(chosen)
+        begin = [data._in_unit(centre[None])[0], *(each.free for each in ranked[: WITH_PRIOR - 1])]
+        jobs = data.jobs(np.array(begin), prior=belief, strength=settings.strength)
+        again = solve(chosen, data.problem, jobs, cost, report=tell("prior"), **limits)
+        best = _succeeded(chosen, sorted(again, key=lambda each: each.objective))
+    params = data.params(best)
+    predicted = data.predict([best])[0]
+    errors = {
+        run.name: metrics(run.loss, predicted[data.run == place])
+        for place, run in enumerate(data.runs)
+    }
+    if report is not None and draws:
+        report(f"{chosen.name}: {draws} refits to reweighted runs")
+    refits = _resample(data, best, settings, draws)
+    drawn = _drawn(data, refits)
+    condition, warnings = identifiability(data, best, params, belief, drawn)
     uncertainty = None
-    if hold_out and len(fitted_runs) > 1:
-        uncertainty = _hold_out(chosen, fitted_runs, problem, best.free, unit)
-    elif hold_out:
-        uncertainty = _hold_out_tail(chosen, fitted_runs[0], best.free, unit)
+    if hold_out:
+        if report is not None:
+            report(f"{chosen.name}: refits without some runs")
+        uncertainty = _hold_out(data, best, settings, refits)
     return FittedLaw(
         chosen,
         params,
         uncertainty,
-        _range(chosen, fitted_runs),
+        _range(chosen, data.runs),
         FitRecord(
-            objective=objective,
+            objective=huber_objective(data.observed, predicted),
             huber_delta=HUBER_DELTA,
-            n_points=sum(len(run.loss) for run in fitted_runs),
+            n_points=len(data.observed),
             starts=len(outcomes),
-            starts_at_best=sum(outcome.objective <= 1.001 * best.objective for outcome in outcomes),
+            starts_at_best=sum(
+                outcome.objective <= 1.001 * free_best.objective for outcome in outcomes
+            ),
             seconds=time.perf_counter() - began,
             seed=seed,
             from_step=from_step,
             runs=errors,
-            sources={run.name: run.source for run in fitted_runs},
-            warnings=tuple(warnings),
+            sources={run.name: run.source for run in data.runs},
+            warnings=(*data.notes, *warnings),
+            minimised=cost.spec,
+            lowest=free_best.objective,
+            statuses=dict(Counter(outcome.status.name.lower() for outcome in outcomes)),
+            prior={}
+            if belief is None
+            else {
+                name: (belief.centre[name], belief.spread[name], settings.strength)
+                for name in belief.centre
+            },
+            prior_source="" if belief is None else belief.source,
+            condition=condition,
+            fixed=dict(data.fixed),
+            ties=dict(data.ties),
         ),
-        _shared_facts(fitted_runs),
+        _shared_facts(data.runs),
+        drawn,
     )
 
 
-def _prepare(
-    law: Law, runs: Iterable[Run] | Mapping[str, Run], from_step: int
-) -> tuple[list[Run], list[str]]:
-    values = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
-    if not values:
-        raise UsageError("a fit needs at least one run")
-    names = [run.name for run in values]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"two runs are named {name!r}; give them different names")
-    warnings = []
-    prepared = []
-    for run in values:
-        check_needs(law, run.facts, run.traces, f"run {run.name!r}")
-        kept = run.from_step(from_step)
-        if len(kept.loss) > MAX_POINTS:
-            stride = -(-len(kept.loss) // MAX_POINTS)
-            place = np.arange(len(kept.loss) - 1, -1, -stride)[::-1]  # the last point is kept
-            warnings.append(
-                f"run {run.name!r}: {len(kept.loss)} points thinned to {len(place)}, "
-                f"every {stride}th"
-            )
-            kept = replace(kept, steps=kept.steps[place], loss=kept.loss[place])
-        prepared.append(kept)
-    sizes = {run.facts.get("model_params") for run in prepared}
-    if "model_params" in law.needs and len(sizes) == 1:
-        warnings.append(
-            f"all runs have model_params={sizes.pop():g}: {law.name} cannot tell its terms in the "
-            "model size from the others; its parameters serve this size only"
-        )
-    count = sum(len(run.loss) for run in prepared)
-    if count <= len(law.parameters):
-        raise FitError(
-            f"{law.name} has {len(law.parameters)} parameters and the runs have {count} points; "
-            "it needs more points than parameters"
-        )
-    if all(run.schedule.peak_lr == 0 for run in prepared):
-        raise FitError("every learning rate is 0; nothing to fit")
-    return prepared, warnings
+def _succeeded(law: Law, ranked: Sequence[Outcome]) -> Outcome:
+    """The first of outcomes in order of their objectives, if it is finite."""
+    if not np.isfinite(ranked[0].objective):
+        cause, _ = Counter(outcome.status for outcome in ranked).most_common(1)[0]
+        raise FitError(f"{law.name}: none of {len(ranked)} starts succeeded: {cause.value}")
+    return ranked[0]
 
 
-def _unit(law: Law, runs: Sequence[Run]) -> float:
-    """The LR that counts as 1 in a fit: that of the highest driving rate."""
-    if law.rescale is None:
-        return 1.0
-    return max(float(np.max(law.driving_rate(run.schedule.lr, run.traces))) for run in runs)
+def _strength(data: Data, best: Outcome) -> float:
+    """What one unit of a prior's log density is worth in the objective.
+
+    The variance of a residual, no less than `MISFIT` squared, times how many points count as one:
+    the residuals of a law that is wrong in shape move together.
+    """
+    points = float(np.sum(data.weight > 0))
+    variance = 2.0 * best.objective / points
+    return max(variance, MISFIT**2) * max(1.0, points / (BLOCKS * len(data.runs)))
 
 
-def _history(law: Law, run: Run, unit: float) -> History:
-    return law.chosen_steps(run.schedule.lr / unit, run.steps, facts=run.facts, traces=run.traces)
+def _resample(
+    data: Data,
+    centre: Outcome,
+    settings: _Settings,
+    count: int,
+    stream: int = 0,
+    base: NDArray[np.float64] | None = None,
+) -> list[Outcome]:
+    if count == 0:
+        return []
+    seed = (settings.seed, stream)
+    objective, prior, strength = settings.objective, settings.prior, settings.strength
+    return resample(data, centre, objective, prior, strength, count, seed, base)
 
 
-def _params(law: Law, outcome: Outcome, unit: float) -> dict[str, float]:
-    scaled = {
-        parameter.name: float(value) + 0.0  # no -0
-        for parameter, value in zip(law.amplitudes, outcome.amplitudes, strict=True)
-    }
-    for parameter, free in zip(law.shape, outcome.free, strict=True):
-        scaled[parameter.name] = float(parameter.support.constrain(float(free)))
-    values = scaled if law.rescale is None else law.rescale(scaled, unit)
-    return {name: float(values[name]) for name in law.names}
+def _drawn(data: Data, refits: Sequence[Outcome]) -> dict[str, NDArray[np.float64]]:
+    rows = [data.params(each) for each in refits]
+    return {name: np.array([row[name] for row in rows]) for name in data.law.names} if rows else {}
 
 
-def _at_points(law: Law, params: Mapping[str, float], run: Run) -> NDArray[np.float64]:
-    return predict_losses(law, params, run.schedule.lr, run.facts, run.traces)[run.steps]
+def _spread(data: Data, refits: Sequence[Outcome]) -> NDArray[np.float64]:
+    """Standard deviation of log losses over refits, not moved by a few wild ones: (losses,)."""
+    if len(refits) < 2:
+        return np.zeros(len(data.observed))
+    return spread_of(np.log(data.predict(refits)))
 
 
-def _bound_warnings(law: Law, best: Outcome, params: Mapping[str, float]) -> list[str]:
-    notes = []
-    for parameter, free in zip(law.shape, best.free, strict=True):
-        for bound in parameter.bounds:
-            if abs(free - parameter.support.free(bound)) < 1e-3:
-                notes.append(
-                    f"{parameter.name} ended on its bound {bound:g}: these runs do not identify it"
-                )
-    for parameter in law.amplitudes:
-        if params[parameter.name] == 0:
-            notes.append(
-                f"{parameter.name} is 0: these runs show nothing of it ({parameter.meaning})"
-            )
-    return notes
+def _hold_out(
+    data: Data, best: Outcome, settings: _Settings, refits: Sequence[Outcome]
+) -> Uncertainty | None:
+    """Refit without some runs at a time, or without the tail of a single one."""
+    count = len(data.runs)
+    if count == 1:
+        folds = [np.flatnonzero(np.arange(len(data.observed)) >= 2 * len(data.observed) // 3)]
+        method = "leave_tail_out"
+    else:
+        number = min(count, MAX_FOLDS)
+        method = "leave_one_run_out" if number == count else "leave_runs_out"
+        folds = [np.flatnonzero(data.run % number == fold) for fold in range(number)]
+    weights = np.array([_without(data.weight, fold) for fold in folds])
+    enough = np.sum(weights > 0, axis=1) > len(data.law.parameters)
+    folds = [fold for fold, fine in zip(folds, enough, strict=True) if fine]
+    if not folds:
+        return None
+    jobs = data.jobs(
+        best.free, weight=weights[enough], prior=settings.prior, strength=settings.strength
+    )
+    outcomes = solve_jobs(
+        data.law, data.problem, jobs, settings.objective, ties=data.ties, limits=data.limits
+    )
+    spread = _spread(data, refits)
+    exposures = [
+        Exposure.of(run.schedule.lr, run.steps, spread[data.run == place])
+        for place, run in enumerate(data.runs)
+    ]
+    errors = np.log(data.observed) - np.log(data.predict([best, *outcomes]))
+    fitted = [Held(errors[0][data.run == place], each) for place, each in enumerate(exposures)]
+    held = []
+    for number, (fold, outcome, error) in enumerate(zip(folds, outcomes, errors[1:], strict=True)):
+        if not np.isfinite(outcome.objective):
+            continue
+        own = spread
+        if refits and count <= FEW_RUNS:
+            base = _without(data.weight, fold)
+            own = _spread(data, _resample(data, outcome, settings, FOLD_DRAWS, 1 + number, base))
+        for place in np.unique(data.run[fold]):
+            mine = fold[data.run[fold] == place]
+            run = data.runs[place]
+            steps = run.steps[mine - int(np.argmax(data.run == place))]
+            held.append(Held(error[mine], Exposure.of(run.schedule.lr, steps, own[mine])))
+    if not held:
+        return None
+    return calibrate(method, held, fitted, len(folds))
+
+
+def _without(weight: NDArray[np.float64], fold: NDArray[np.int64]) -> NDArray[np.float64]:
+    kept = weight.copy()
+    kept[fold] = 0.0
+    return kept
 
 
 def _range(law: Law, runs: Sequence[Run]) -> Range:
@@ -217,47 +319,3 @@ def _shared_facts(runs: Sequence[Run]) -> dict[str, float]:
         for fact in FACTS
         if len({run.facts.get(fact) for run in runs}) == 1 and fact in runs[0].facts
     }
-
-
-def _hold_out(
-    law: Law, runs: Sequence[Run], problem: Problem, start: NDArray[np.float64], unit: float
-) -> Uncertainty | None:
-    """Refit with some runs at weight zero and look at how far off they are.
-
-    Refits start from the full fit and share its compilation, so a fold costs one solve.
-    """
-    folds = min(len(runs), MAX_FOLDS)
-    method = "leave_one_run_out" if folds == len(runs) else "leave_runs_out"
-    squares = []
-    for fold in range(folds):
-        held = range(fold, len(runs), folds)
-        kept_points = sum(len(run.loss) for place, run in enumerate(runs) if place not in held)
-        if kept_points <= len(law.parameters):
-            continue
-        try:
-            outcome = solve(law, problem.without(held), start[None])[0]
-        except FitError:
-            continue
-        params = _params(law, outcome, unit)
-        logs = [
-            log_errors(runs[place].loss, _at_points(law, params, runs[place])) for place in held
-        ]
-        squares.append(float(np.mean(np.concatenate(logs) ** 2)))
-    if not squares:
-        return None
-    return Uncertainty(method, float(np.sqrt(np.mean(squares))), len(squares))
-
-
-def _hold_out_tail(
-    law: Law, run: Run, start: NDArray[np.float64], unit: float
-) -> Uncertainty | None:
-    """For a single run: predict its last third from the rest."""
-    cut = (2 * len(run.loss)) // 3
-    if cut <= len(law.parameters):
-        return None
-    head = replace(run, steps=run.steps[:cut], loss=run.loss[:cut])
-    problem = Problem.of([_history(law, head, unit)], [head.loss])
-    outcome = solve(law, problem, start[None])[0]
-    predicted = _at_points(law, _params(law, outcome, unit), run)[cut:]
-    error = float(np.sqrt(np.mean(log_errors(run.loss[cut:], predicted) ** 2)))
-    return Uncertainty("leave_tail_out", error, 1)

@@ -18,8 +18,8 @@ from scipy.optimize import least_squares
 from scaling_laws.errors import FitError, LawError, UsageError
 from scaling_laws.fitted import FitRecord, FittedLaw, InputRange, Uncertainty
 from scaling_laws.fitted.points import check_inputs, check_output, predict_points
-from scaling_laws.fitting.objective import HUBER_DELTA, huber_objective, huber_root
-from scaling_laws.fitting.solve import box, draw_starts
+from scaling_laws.fitting.objective import HUBER_DELTA, Huber, huber_objective, root
+from scaling_laws.fitting.starts import box, draw_starts
 from scaling_laws.laws import PointLaw, get_law
 from scaling_laws.metrics import log_errors, metrics
 from scaling_laws.numerics.precision import in_float64
@@ -154,7 +154,7 @@ def _compiled(law: PointLaw) -> tuple[Any, Any]:
         }
         # laws that can go below zero on the way are held at a tiny share of what was seen
         predicted = jnp.maximum(law.value(values, inputs), 1e-6 * observed)
-        return huber_root(jnp.log(observed) - jnp.log(predicted), delta) / delta
+        return root(Huber(delta), jnp.log(observed) - jnp.log(predicted)) / delta
 
     return jax.jit(residual), jax.jit(jax.jacfwd(residual))
 
@@ -231,4 +231,4 @@ def _hold_out(law: PointLaw, data: Table, free: Array, seed: int) -> Uncertainty
         away = data.rows(held)
         predicted = predict_points(law, _params(law, found), away.inputs)
         squares.append(float(np.mean(log_errors(away.observed, predicted) ** 2)))
-    return Uncertainty("leave_rows_out", float(np.sqrt(np.mean(squares))), len(squares))
+    return Uncertainty.plain("leave_rows_out", float(np.sqrt(np.mean(squares))), len(squares))

@@ -80,6 +80,7 @@ class Law(AnyLaw):
             alone, by name: (lr (steps,), facts) -> (steps,); pure JAX. A history holds them as
             traces.
         noise: whether the terms use the noise events of a history.
+        memory: shape parameters that only an abrupt change of the LR shows.
     """
 
     amplitudes: tuple[Parameter, ...]
@@ -91,6 +92,7 @@ class Law(AnyLaw):
     rate: Callable[[Array, Mapping[str, Array]], Array] | None = None
     features: Mapping[str, Feature] = field(default_factory=dict)
     noise: bool = False
+    memory: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -156,7 +158,7 @@ class Law(AnyLaw):
         facts: Mapping[str, float] | None = None,
         traces: Mapping[str, Rates] | None = None,
     ) -> History:
-        """The history of chosen steps; see `numerics.history.chosen_steps`."""
+        """Histories of chosen steps, stacked; see `numerics.history.chosen_steps`."""
         used = self._used(facts)
         return histories.chosen_steps(
             np.asarray(self.driving_rate(lr, traces)),
@@ -164,7 +166,7 @@ class Law(AnyLaw):
             facts=used,
             traces=self._features(lr, used),
             noise=self.noise,
-            # nothing is compressed across the step at which the corpus changes
+            # nothing is gathered across the step at which the corpus changes
             cuts=[int(used["transfer_step"])] if "transfer_step" in used else [],
         )
 

@@ -102,6 +102,7 @@ CONTINUAL = Law(
         ),
     ),
     terms=terms,
+    memory=("decay",),
     rescale=rescale,
     needs=frozenset({"transfer_step"}),
     features={"clock_since_transfer": clock_since_transfer},

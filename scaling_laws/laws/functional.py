@@ -88,6 +88,7 @@ FUNCTIONAL = Law(
         MEMORY_EXPONENT,
     ),
     terms=terms,
+    memory=("C", "beta"),
     rescale=rescale,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; rises of the LR are "
     "ignored; a fall is felt from the step after it",

@@ -73,6 +73,7 @@ FUNCTIONAL_NOISE = Law(
         ),
     ),
     terms=terms,
+    memory=("beta", "B2"),
     rescale=rescale,
     noise=True,
     conventions=CONVENTIONS.format(rate="S sums the LR"),

@@ -52,6 +52,7 @@ LR_ANNEALING = Law(
     ),
     shape=(ALPHA, DECAY),
     terms=terms,
+    memory=("decay",),
     rescale=rescale,
     conventions="S1 sums the LR of steps 0..t inclusive, warm-up included; S2 counts warm-up rises "
     "as negative changes; decay is per optimizer step, so r times as many steps need decay^(1/r)",

@@ -75,6 +75,7 @@ LR_ANNEALING_SIZE = Law(
         DECAY,
     ),
     terms=terms,
+    memory=("decay",),
     rescale=rescale,
     needs=frozenset({"model_params"}),
     conventions="S1 sums the LR of steps 0..t inclusive, warm-up included; S2 counts warm-up rises "

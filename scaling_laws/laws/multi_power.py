@@ -79,6 +79,7 @@ MULTI_POWER = Law(
         ),
     ),
     terms=terms,
+    memory=("C", "beta", "gamma"),
     rescale=rescale,
     published={
         # thu-yao-01-luo/MultiPowerLaw, all digits as printed there: fits to runs of three model

@@ -4,8 +4,7 @@ A `History` is built once for a schedule and a choice of steps, in NumPy and flo
 nothing that depends on a law's parameters. Three builders serve the three uses of a law:
 
 * `every_step`: all steps of a schedule, in blocks of consecutive steps;
-* `chosen_steps`: logged points only, with what happened between them compressed to quadrature
-  nodes;
+* `chosen_steps`: logged points only, each with its own past gathered to quadrature nodes;
 * `last_step`: the final loss only, one block.
 
 Two streams of events carry the past: the `changes` of the LR, and the `noise` of every update,
@@ -25,7 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.numerics.quadrature import changes, compress
+from scaling_laws.numerics.pasts import pasts_of
+from scaling_laws.numerics.quadrature import changes
 
 __all__ = [
     "CLOCK_FLOOR",
@@ -41,9 +41,7 @@ Array = Any  # a NumPy array outside jit, a JAX tracer inside
 Rates = NDArray[np.float64]
 CLOCK_FLOOR = 1e-9  # a clock at 0 (zero LR so far) counts as this share of one step at the peak
 BLOCK = 32  # steps a block in `every_step`
-POINTS = 32  # points a block in `chosen_steps`
-CHANGE_NODES, CHANGE_GROUP = 3, 64  # quadrature of changes: see `compress`
-NOISE_NODES, NOISE_GROUP = 4, 4  # of noise, whose kernels are steepest at the newest updates
+NODES = 3  # of a stretch of events in `chosen_steps`: 2e-6 of a memory at the very worst
 
 
 @jax.tree_util.register_dataclass
@@ -95,12 +93,6 @@ class History:
     noise: Events | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)
     traces: Mapping[str, Array] = field(default_factory=dict)
-
-    @property
-    def shapes(self) -> tuple[Any, ...]:
-        """What two histories must share to be stacked."""
-        events = [stream for stream in (self.changes, self.noise) if stream is not None]
-        return (self.step.shape, *((each.step.shape, each.octaves) for each in events))
 
 
 def bucket(size: int) -> int:
@@ -260,9 +252,8 @@ def chosen_steps(
     traces: Mapping[str, Rates] | None = None,
     noise: bool = False,
     cuts: Sequence[int] = (),
-    block: int = POINTS,
 ) -> History:
-    """Chosen steps of a schedule, with the events between them compressed.
+    """Chosen steps of a schedule, each with its own few events in place of all before it.
 
     Args:
         lr: learning rate of every step: (steps,).
@@ -270,44 +261,48 @@ def chosen_steps(
         facts: numbers known of the run.
         traces: further quantities at every step, each (steps,).
         noise: also build the noise events.
-        cuts: steps that events are not compressed across.
-        block: points a block.
+        cuts: steps that events are not gathered across.
 
     Returns:
-        A history whose points, flattened, are `points` in order; further entries are padding.
+        Histories of one point each, stacked: every leaf has a leading axis (points,). A law is
+        mapped over them with `jax.vmap`.
     """
     clock = np.cumsum(lr)
-    width = min(block, len(points))
-    step = _pad(points.astype(np.float64), width, float(points[-1]))
-    index = step.astype(np.int64)
     every = np.arange(len(lr), dtype=np.float64)
+    count = len(points)
 
-    def events(per_step: Rates, nodes: int, group: int) -> Events:
-        position, weight = compress(per_step, lr, points, nodes=nodes, first=group, cuts=cuts)
-        # an event belongs to the block of the first point at or after it
-        home = np.searchsorted(points, np.ceil(position - 1e-9), side="left") // width
-        counts = np.bincount(home, minlength=len(step))
-        slots = bucket(max(1, int(counts.max(initial=0))))
-        place = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
+    def own(values: Any) -> Rates:
+        return np.asarray(values, dtype=np.float64).reshape(count, 1, 1)
 
-        def fill(values: Rates, empty: Rates) -> Rates:
-            table = np.repeat(empty[:, None], slots, axis=1)
-            table[home, place] = values
+    def events(per_step: Rates) -> Events:
+        pasts = pasts_of(per_step, lr, points, nodes=NODES, cuts=cuts)
+        counts = np.bincount(pasts.point, minlength=count)
+        place = np.arange(len(pasts.point)) - np.repeat(np.cumsum(counts) - counts, counts)
+        width = bucket(max(1, int(counts.max(initial=0))))  # few widths, few compilations
+
+        def fill(values: Rates, empty: Any) -> Rates:
+            table = np.broadcast_to(own(empty), (count, 1, width)).copy()
+            table[pasts.point, 0, place] = values
             return table
 
-        level = fill(np.interp(position, every, lr), np.full(len(step), lr.max()))
-        after = fill(_clock_at(position, clock, lr), clock[index[:, 0]])
-        table = fill(weight, np.zeros(len(step)))
-        span = _range(clock[index], after, level, table)
-        return Events(fill(position, step[:, 0]), after, level, table, **span)
+        return Events(
+            step=fill(pasts.position, points),
+            clock=fill(_clock_at(pasts.position, clock, lr), clock[points]),
+            lr=fill(np.interp(pasts.position, every, lr), np.full(count, lr.max())),
+            weight=fill(pasts.weight, np.zeros(count)),
+            shortest=clock[points],
+        )
+
+    def alike(value: Any) -> Rates:
+        return np.full(count, float(value))
 
     return History(
-        step=step,
-        clock=clock[index],
-        lr=lr[index],
-        peak_lr=np.float64(lr.max()),
-        changes=events(changes(lr), CHANGE_NODES, CHANGE_GROUP),
-        noise=events(lr**2, NOISE_NODES, NOISE_GROUP) if noise else None,
-        facts=_facts(facts),
-        traces={name: row[index] for name, row in (traces or {}).items()},
+        step=own(points),
+        clock=own(clock[points]),
+        lr=own(lr[points]),
+        peak_lr=alike(lr.max()),
+        changes=events(changes(lr)),
+        noise=events(lr**2) if noise else None,
+        facts={name: alike(value) for name, value in (facts or {}).items()},
+        traces={name: own(row[points]) for name, row in (traces or {}).items()},
     )

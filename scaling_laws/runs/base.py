@@ -29,6 +29,8 @@ class Run:
         facts: numbers known of the run, of those in `FACTS`.
         traces: quantities at every optimizer step, of those in `TRACES`, each (schedule.steps,).
         source: where it came from, for messages and law files.
+        window: how many steps each logged loss averages: those up to and including its own.
+        weight: how much each point counts in a fit, >= 0, (points,); default 1 each.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Run:
     facts: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
     traces: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    window: int = 1
+    weight: NDArray[np.float64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         where = self.source or self.name
@@ -67,23 +71,49 @@ class Run:
                 raise DataError(
                     f"{where}: {name} must be {self.schedule.steps} finite numbers > 0, one a step"
                 )
-        for values in (steps, loss, *traces.values()):
+        if self.window < 1 or self.window != int(self.window):
+            raise DataError(f"{where}: window={self.window!r} must be a whole number of steps >= 1")
+        weight = np.ones(len(loss)) if self.weight is None else np.array(self.weight, dtype=float)
+        if weight.shape != loss.shape or not (np.isfinite(weight) & (weight >= 0)).all():
+            raise DataError(f"{where}: weight must be {len(loss)} finite numbers >= 0, one a point")
+        for values in (steps, loss, weight, *traces.values()):
             values.flags.writeable = False
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "loss", loss)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "window", int(self.window))
         object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
         object.__setattr__(self, "traces", MappingProxyType(traces))
 
-    def from_step(self, first: int) -> Run:
-        """The same run without the points before step `first`.
+    def from_step(self, first: int | str) -> Run:
+        """The same run without the points before step `first`, or before its warm-up's end.
+
+        Args:
+            first: a step, or ``"warmup"``.
 
         Raises:
             UsageError: if none is left.
         """
+        first = self.schedule.warmup if first == "warmup" else int(first)
         keep = self.steps >= first
         if not keep.any():
             raise UsageError(
                 f"run {self.name!r}: no point at or after step {first}; "
                 f"its last logged step is {self.steps[-1]}"
             )
-        return replace(self, steps=self.steps[keep], loss=self.loss[keep])
+        return self.at(np.flatnonzero(keep))
+
+    def at(self, place: NDArray[np.int64]) -> Run:
+        """The same run with some of its points, by their places in `steps`."""
+        assert self.weight is not None  # set on construction
+        return replace(
+            self, steps=self.steps[place], loss=self.loss[place], weight=self.weight[place]
+        )
+
+    def averaged(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What would be logged: losses after every step, (steps,) -> (points,)."""
+        if self.window == 1:
+            return losses[self.steps]
+        total = np.concatenate([[0.0], np.cumsum(losses)])
+        first = np.maximum(self.steps + 1 - self.window, 0)
+        return np.asarray((total[self.steps + 1] - total[first]) / (self.steps + 1 - first))
