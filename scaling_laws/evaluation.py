@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError, UsageError
-from scaling_laws.fitted import FittedLaw, predict_losses
+from scaling_laws.fitted import Exposure, FittedLaw, predict_losses
 from scaling_laws.fitted.points import check_output
-from scaling_laws.fitted.predict import check_needs
+from scaling_laws.fitted.predict import check_needs, exposure_of
 from scaling_laws.metrics import log_errors, mean_metrics, metrics
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.runs import Run
@@ -25,7 +25,7 @@ class Evaluation:
     """Metrics by run and their mean; see `scaling_laws.metrics.metrics`.
 
     Where the law has an uncertainty, ``coverage_90`` is the share of a run's points inside the
-    90 % interval.
+    90 % interval, and ``final_covered_90`` is 1 if its last point is, else 0.
     """
 
     runs: Mapping[str, Mapping[str, float]]
@@ -67,8 +67,8 @@ def evaluate(
         facts = {**fitted.facts, **run.facts}
         check_needs(law, facts, run.traces, f"run {run.name!r}")
         predicted = predict_losses(law, fitted.params, run.schedule.lr, facts, run.traces)
-        predicted = predicted[kept.steps]
-        results[run.name] = _score(fitted, kept.loss, predicted)
+        exposure = exposure_of(fitted, run.schedule.lr, kept.steps, facts, run.traces)
+        results[run.name] = _score(fitted, kept.loss, kept.averaged(predicted), exposure)
     if not results:
         raise UsageError("no runs to evaluate")
     return Evaluation(results, mean_metrics(list(results.values())))
@@ -100,11 +100,16 @@ def evaluate_table(
 
 
 def _score(
-    fitted: FittedLaw, observed: NDArray[np.float64], predicted: NDArray[np.float64]
+    fitted: FittedLaw,
+    observed: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    exposure: Exposure | None = None,
 ) -> dict[str, float]:
     """Metrics of one run or table, with the coverage where the law has an uncertainty."""
     result = metrics(observed, predicted)
     if fitted.uncertainty is not None:
-        inside = np.abs(log_errors(observed, predicted)) <= fitted.uncertainty.half_width(0.9)
+        width = fitted.uncertainty.half_width(0.9, exposure)
+        inside = np.abs(log_errors(observed, predicted)) <= width
         result["coverage_90"] = float(np.mean(inside))
+        result["final_covered_90"] = float(inside[-1])
     return result

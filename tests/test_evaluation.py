@@ -15,7 +15,7 @@ from scaling_laws.schedules import schedule
 LAW = FittedLaw(
     get_law("power"),
     {"L0": 2.0, "A": 0.5, "alpha": 0.5},
-    Uncertainty("leave_one_run_out", 0.01, 3),
+    Uncertainty.plain("leave_one_run_out", 0.01, 3),
 )
 
 

@@ -94,10 +94,14 @@ class Data:
             rows.append([each.support.free(float(logged[each.name])) for each in self.law.shape])
         return np.array(rows)
 
+    def prior_centre(self, prior: Prior) -> Array:
+        """The centre of a prior in the unit of this fit: (shape,)."""
+        return np.asarray(self._in_unit(prior.arrays(self.law)[0][None])[0])
+
     def moving(self) -> NDArray[np.bool_]:
         """Which shape parameters a fit may move: (shape,)."""
         still = set(self.fixed) | {name for name, _ in self.ties}
-        return np.array([each.name not in still for each in self.law.shape], dtype=bool)
+        return np.asarray([each.name not in still for each in self.law.shape], dtype=bool)
 
     def jobs(
         self,
@@ -130,9 +134,7 @@ class Data:
         centre, pull = np.zeros(shape), np.zeros(shape)
         moves = self.moving() if moving is None else moving
         if prior is not None:
-            centre, pull = prior.arrays(self.law)
-            centre = self._in_unit(centre[None])[0]
-            pull = strength * pull * moves
+            centre, pull = self.prior_centre(prior), strength * prior.arrays(self.law)[1] * moves
             if shift is not None:
                 safe = np.where(pull > 0, pull, 1.0)
                 centre = centre + shift * np.where(pull > 0, np.sqrt(strength / safe), 0.0)
@@ -140,9 +142,8 @@ class Data:
         for place, each in enumerate(self.law.shape):
             if each.name in self.fixed:
                 begin[:, place] = each.support.free(self.fixed[each.name])
+        # where a given number depends on the unit, the fit is in the unit of the logs
         held = [self.fixed.get(each.name, np.nan) for each in self.law.amplitudes]
-        if not self._logged_unit:  # given amplitudes then do not depend on the unit
-            held = [float(value) for value in held]
         return Job(
             start=begin,
             moving=rows(moves),
@@ -219,11 +220,11 @@ def prepare(
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"two runs are named {name!r}; give them different names")
-    for name, weight in (weights or {}).items():
+    for name, share in (weights or {}).items():
         if name not in names:
             raise UsageError(unknown_name("run", name, names))
-        if not (np.isfinite(weight) and weight >= 0):
-            raise UsageError(f"weight {weight!r} of run {name!r} must be finite and >= 0")
+        if not (np.isfinite(share) and share >= 0):
+            raise UsageError(f"weight {share!r} of run {name!r} must be finite and >= 0")
     notes: list[str] = []
     kept = tuple(_cut(law, run, from_step, notes) for run in values)
     sizes = {run.facts.get("model_params") for run in kept}

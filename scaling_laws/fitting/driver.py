@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.errors import FitError, UsageError
+from scaling_laws.errors import UsageError
 from scaling_laws.fitted import Exposure, FitRecord, FittedLaw, Range, Uncertainty
 from scaling_laws.fitted.uncertainty import spread_of
 from scaling_laws.fitting.calibration import Held, calibrate
@@ -20,13 +19,13 @@ from scaling_laws.fitting.identify import identifiability
 from scaling_laws.fitting.lanes import Outcome, solve_jobs
 from scaling_laws.fitting.objective import (
     HUBER_DELTA,
-    Huber,
     Objective,
     huber_objective,
     read_objective,
 )
 from scaling_laws.fitting.priors import Prior, prior_of
-from scaling_laws.fitting.resample import BLOCKS, resample
+from scaling_laws.fitting.resample import resample
+from scaling_laws.fitting.stages import Settings, can_leave_out, refit_without, search_fit, without
 from scaling_laws.laws import Law, get_schedule_law
 from scaling_laws.metrics import metrics
 from scaling_laws.numerics.precision import in_float64
@@ -39,20 +38,8 @@ DEFAULT_DRAWS = 100
 MAX_FOLDS = 40
 FEW_RUNS = 6  # up to so many, a fold is much less sure of its parameters than the fit: draw anew
 FOLD_DRAWS = 32
-MISFIT = 1e-3  # in log loss: laws are wrong in shape by no less, however well few runs fit
-WITH_PRIOR = 8  # starts of the fit with the prior: the best without it, and others
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What all refits of a fit share."""
-
-    objective: Objective
-    prior: Prior | None
-    strength: float
-    seed: int
 
 
 @in_float64
@@ -63,7 +50,7 @@ def fit(
     starts: int = DEFAULT_STARTS,
     seed: int = 0,
     from_step: int | str = 0,
-    objective: str | Objective = Huber(),
+    objective: str | Objective = "huber",
     prior: str | Prior | None = "weak",
     fix: Mapping[str, float] | None = None,
     tie: Mapping[str, str] | None = None,
@@ -116,34 +103,11 @@ def fit(
     belief = prior_of(chosen, prior)
     data = prepare(chosen, runs, from_step=from_step, weights=weights, fix=fix, tie=tie)
 
-    def tell(stage: str) -> Callable[[int, float], None]:
-        def progress(done: int, best: float) -> None:
-            if report is not None:
-                report(f"{chosen.name}: {stage}, {done} done, best objective {best:.6g}")
-
-        return progress
-
     solve = {"lanes": solve_jobs, "scipy": solve_with_scipy}.get(solver)
     if solve is None:
         raise UsageError(f"solver={solver!r}: known are 'lanes' and 'scipy'")
-    limits = {"ties": data.ties, "limits": data.limits}
-    outcomes = solve(
-        chosen,
-        data.problem,
-        data.jobs(data.starts(starts, seed)),
-        cost,
-        report=tell("starts"),
-        **limits,
-    )
-    ranked = sorted(outcomes, key=lambda each: each.objective)
-    best = free_best = _succeeded(chosen, ranked)
-    settings = _Settings(cost, belief, _strength(data, best), seed)
-    if belief is not None and data.moving().any():
-        centre, _ = belief.arrays(chosen)
-        begin = [data._in_unit(centre[None])[0], *(each.free for each in ranked[: WITH_PRIOR - 1])]
-        jobs = data.jobs(np.array(begin), prior=belief, strength=settings.strength)
-        again = solve(chosen, data.problem, jobs, cost, report=tell("prior"), **limits)
-        best = _succeeded(chosen, sorted(again, key=lambda each: each.objective))
+    search = search_fit(data, cost, belief, starts, seed, solve, report)
+    best, outcomes, settings = search.best, search.outcomes, search.settings
     params = data.params(best)
     predicted = data.predict([best])[0]
     errors = {
@@ -152,7 +116,7 @@ def fit(
     }
     if report is not None and draws:
         report(f"{chosen.name}: {draws} refits to reweighted runs")
-    refits = _resample(data, best, settings, draws)
+    refits = resample(data, best, settings, draws)
     drawn = _drawn(data, refits)
     condition, warnings = identifiability(data, best, params, belief, drawn)
     uncertainty = None
@@ -170,9 +134,7 @@ def fit(
             huber_delta=HUBER_DELTA,
             n_points=len(data.observed),
             starts=len(outcomes),
-            starts_at_best=sum(
-                outcome.objective <= 1.001 * free_best.objective for outcome in outcomes
-            ),
+            starts_at_best=sum(outcome.objective <= 1.001 * search.lowest for outcome in outcomes),
             seconds=time.perf_counter() - began,
             seed=seed,
             from_step=from_step,
@@ -180,14 +142,9 @@ def fit(
             sources={run.name: run.source for run in data.runs},
             warnings=(*data.notes, *warnings),
             minimised=cost.spec,
-            lowest=free_best.objective,
+            lowest=search.lowest,
             statuses=dict(Counter(outcome.status.name.lower() for outcome in outcomes)),
-            prior={}
-            if belief is None
-            else {
-                name: (belief.centre[name], belief.spread[name], settings.strength)
-                for name in belief.centre
-            },
+            prior=settings.prior_record(),
             prior_source="" if belief is None else belief.source,
             condition=condition,
             fixed=dict(data.fixed),
@@ -196,40 +153,6 @@ def fit(
         _shared_facts(data.runs),
         drawn,
     )
-
-
-def _succeeded(law: Law, ranked: Sequence[Outcome]) -> Outcome:
-    """The first of outcomes in order of their objectives, if it is finite."""
-    if not np.isfinite(ranked[0].objective):
-        cause, _ = Counter(outcome.status for outcome in ranked).most_common(1)[0]
-        raise FitError(f"{law.name}: none of {len(ranked)} starts succeeded: {cause.value}")
-    return ranked[0]
-
-
-def _strength(data: Data, best: Outcome) -> float:
-    """What one unit of a prior's log density is worth in the objective.
-
-    The variance of a residual, no less than `MISFIT` squared, times how many points count as one:
-    the residuals of a law that is wrong in shape move together.
-    """
-    points = float(np.sum(data.weight > 0))
-    variance = 2.0 * best.objective / points
-    return max(variance, MISFIT**2) * max(1.0, points / (BLOCKS * len(data.runs)))
-
-
-def _resample(
-    data: Data,
-    centre: Outcome,
-    settings: _Settings,
-    count: int,
-    stream: int = 0,
-    base: NDArray[np.float64] | None = None,
-) -> list[Outcome]:
-    if count == 0:
-        return []
-    seed = (settings.seed, stream)
-    objective, prior, strength = settings.objective, settings.prior, settings.strength
-    return resample(data, centre, objective, prior, strength, count, seed, base)
 
 
 def _drawn(data: Data, refits: Sequence[Outcome]) -> dict[str, NDArray[np.float64]]:
@@ -245,7 +168,7 @@ def _spread(data: Data, refits: Sequence[Outcome]) -> NDArray[np.float64]:
 
 
 def _hold_out(
-    data: Data, best: Outcome, settings: _Settings, refits: Sequence[Outcome]
+    data: Data, best: Outcome, settings: Settings, refits: Sequence[Outcome]
 ) -> Uncertainty | None:
     """Refit without some runs at a time, or without the tail of a single one."""
     count = len(data.runs)
@@ -256,17 +179,10 @@ def _hold_out(
         number = min(count, MAX_FOLDS)
         method = "leave_one_run_out" if number == count else "leave_runs_out"
         folds = [np.flatnonzero(data.run % number == fold) for fold in range(number)]
-    weights = np.array([_without(data.weight, fold) for fold in folds])
-    enough = np.sum(weights > 0, axis=1) > len(data.law.parameters)
-    folds = [fold for fold, fine in zip(folds, enough, strict=True) if fine]
+    folds = [fold for fold in folds if can_leave_out(data, fold)]
     if not folds:
         return None
-    jobs = data.jobs(
-        best.free, weight=weights[enough], prior=settings.prior, strength=settings.strength
-    )
-    outcomes = solve_jobs(
-        data.law, data.problem, jobs, settings.objective, ties=data.ties, limits=data.limits
-    )
+    outcomes = refit_without(data, best, settings, folds)
     spread = _spread(data, refits)
     exposures = [
         Exposure.of(run.schedule.lr, run.steps, spread[data.run == place])
@@ -280,8 +196,8 @@ def _hold_out(
             continue
         own = spread
         if refits and count <= FEW_RUNS:
-            base = _without(data.weight, fold)
-            own = _spread(data, _resample(data, outcome, settings, FOLD_DRAWS, 1 + number, base))
+            base = without(data.weight, fold)
+            own = _spread(data, resample(data, outcome, settings, FOLD_DRAWS, 1 + number, base))
         for place in np.unique(data.run[fold]):
             mine = fold[data.run[fold] == place]
             run = data.runs[place]
@@ -290,12 +206,6 @@ def _hold_out(
     if not held:
         return None
     return calibrate(method, held, fitted, len(folds))
-
-
-def _without(weight: NDArray[np.float64], fold: NDArray[np.int64]) -> NDArray[np.float64]:
-    kept = weight.copy()
-    kept[fold] = 0.0
-    return kept
 
 
 def _range(law: Law, runs: Sequence[Run]) -> Range:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from scaling_laws.fitting.data import Data
 from scaling_laws.fitting.lanes import Outcome
 from scaling_laws.fitting.priors import Prior
+from scaling_laws.fitting.stages import BLOCKS
 from scaling_laws.schedules import Schedule
 
 __all__ = ["abrupt_drop", "condition_number", "identifiability"]
 
 Array = NDArray[np.float64]
 NUDGE = 1e-4  # relative change of a parameter for a difference quotient
-ILL = 1e8  # condition number above which parameters are not told apart
+LOOSE = 1.0  # standard deviation of a logarithm, along the flattest direction, that is reported
 ABRUPT = 0.3  # share of the LR lost within a hundredth of a run that shows how a memory fades
 ALIKE = 0.02  # runs whose LRs differ by less, as a share of the peak, count as one schedule
 
@@ -39,9 +40,13 @@ def identifiability(
         draws: parameters of refits, if there are any.
     """
     notes = _bounds(data, best, params)
-    condition, flat = condition_number(data, best)
-    if condition > ILL:
-        rest = "their values mean little one by one, their intervals more"
+    condition, smallest, flat = condition_number(data, best)
+    error = np.log(data.observed) - np.log(data.predict([best])[0])
+    # residuals are autocorrelated: a run counts as `BLOCKS` points
+    alike = max(1.0, len(error) / (BLOCKS * len(data.runs)))
+    loose = float(np.sqrt(alike * np.average(error**2, weights=data.weight))) / smallest
+    if loose > LOOSE:
+        rest = "their values mean little one by one"
         if prior is None:
             rest = "other values fit as well; add runs, or let the prior in"
         notes.append(
@@ -84,8 +89,13 @@ def _bounds(data: Data, best: Outcome, params: Mapping[str, float]) -> list[str]
     return notes
 
 
-def condition_number(data: Data, best: Outcome) -> tuple[float, list[str]]:
-    """Of the Gauss-Newton matrix of log losses in log parameters, and its flattest direction."""
+def condition_number(data: Data, best: Outcome) -> tuple[float, float, list[str]]:
+    """Of the Gauss-Newton matrix of log losses in log parameters.
+
+    Returns:
+        The number, the smallest singular value of the Jacobian, and the parameters that make up
+        its direction.
+    """
     names, plus, minus = [], [], []
     for place, parameter in enumerate(data.law.shape):
         if data.moving()[place]:
@@ -107,7 +117,7 @@ def condition_number(data: Data, best: Outcome) -> tuple[float, list[str]]:
     _, singular, directions = np.linalg.svd(slope, full_matrices=False)
     flat = [name for name, part in zip(names, directions[-1], strict=True) if abs(part) > 0.2]
     smallest = max(float(singular[-1]), 1e-12 * float(singular[0]))
-    return float((singular[0] / smallest) ** 2), flat
+    return float((singular[0] / smallest) ** 2), smallest, flat
 
 
 def _prior_only(data: Data, prior: Prior, draws: Mapping[str, Array]) -> list[str]:

@@ -119,14 +119,14 @@ def solve_amplitudes(
     gram = jnp.einsum("p,pi,pj->ij", weight, columns, columns)
     side = jnp.einsum("p,pj,p->j", weight, columns, target)
     choices = [(1.0,) if free else (0.0, 1.0) for free in signed]
-    active = jnp.asarray(list(product(*choices))) * jnp.where(given, 0.0, 1.0)
+    active = jnp.asarray(list(product(*choices))) * jnp.where(given, 0.0, 1.0)[None, :]
     # runs that cannot tell two columns apart (one model size, say) share their weight evenly
     gram = gram + RIDGE * jnp.eye(len(signed))
-    matrix = gram * active[:, :, None] * active[:, None, :]
+    matrix = gram[None] * active[:, :, None] * active[:, None, :]
     matrix = matrix + jax.vmap(jnp.diag)(1.0 - active)
-    found = _definite_solve(matrix, side * active)
+    found = _definite_solve(matrix, side[None, :] * active)
     cost = jnp.einsum("si,ij,sj->s", found, gram, found) - 2.0 * found @ side
-    feasible = jnp.all((found >= 0) | jnp.asarray(signed), axis=1) & jnp.isfinite(cost)
+    feasible = jnp.all((found >= 0) | jnp.asarray(signed)[None, :], axis=1) & jnp.isfinite(cost)
     best = jnp.argmin(jnp.where(feasible, cost, jnp.inf))
     return found[best] / scale + fixed
 
@@ -151,10 +151,12 @@ class _State(NamedTuple):
     running: Array
 
 
+def _choose(which: Array, one: _State, other: _State) -> _State:
+    return _State(*(jnp.where(which, new, old) for new, old in zip(one, other, strict=True)))
+
+
 @cache
-def _compiled(
-    law: Law, objective: Objective, ties: tuple[tuple[str, str], ...]
-) -> Any:
+def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...]) -> Any:
     """(problem, jobs, states, low, high) -> states a round later; compiled once for each shape."""
     signed = [parameter.support is Support.REAL for parameter in law.amplitudes]
 
@@ -200,10 +202,10 @@ def _compiled(
         value = jnp.sum(job.weight * objective.cost(residual))
         along_shape = -jnp.einsum("pjs,j->ps", tangent, amplitudes) / predicted[:, None]
         free_amplitude = jnp.where((amplitudes != 0) & jnp.isnan(job.held), 1.0, 0.0)
-        along_amplitude = -matrix * free_amplitude / predicted[:, None]
+        along_amplitude = -matrix * free_amplitude[None, :] / predicted[:, None]
         weight = job.weight * curvature(objective, residual)
         norm = jnp.sqrt(jnp.einsum("p,pj->j", weight, along_amplitude**2))
-        basis = along_amplitude / jnp.where(norm > 0, norm, 1.0)
+        basis = along_amplitude / jnp.where(norm > 0, norm, 1.0)[None, :]
         gram = jnp.einsum("p,pi,pj->ij", weight, basis, basis)
         gram = gram + jnp.diag(jnp.where(norm > 0, RIDGE, 1.0))
         cross = jnp.einsum("p,pi,ps->is", weight, basis, along_shape)
@@ -271,8 +273,8 @@ def _compiled(
             curve=state.curve,
             growth=2.0 * state.growth,
         )
-        after = jax.tree.map(lambda new, old: jnp.where(better, new, old), moved, stayed)
-        return jax.tree.map(lambda new, old: jnp.where(state.running, new, old), after, state)
+        after = _choose(better, moved, stayed)
+        return _choose(state.running, after, state)
 
     def advance(problem: Problem, jobs: Job, states: _State, low: Array, high: Array) -> _State:
         def go_on(loop: tuple[Array, _State]) -> Array:
@@ -332,7 +334,7 @@ def solve_jobs(
         mine = jax.tree.map(lambda leaf: np.asarray(leaf)[np.maximum(owner, 0)], jobs)
         states = _State(*map(np.array, advance(problem, mine, states, low, high)))
         for lane in np.flatnonzero((owner >= 0) & ~states.running):
-            outcomes[int(owner[lane])] = _outcome(states, lane)
+            outcomes[int(owner[lane])] = _outcome(states, int(lane))
             owner[lane] = -1
         if report is not None:
             best = min((each.objective for each in outcomes.values()), default=np.inf)

@@ -7,6 +7,7 @@ that their values, and the strength of a prior beside them, can be compared.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ Array = Any
 HUBER_DELTA = 1e-3  # in log loss; Hoffmann et al. 2022, Tissue et al. 2024, Luo et al. 2025
 
 
-class Objective(Protocol):
+class Objective(Hashable, Protocol):
     """The cost of residuals; frozen and hashable."""
 
     @property

@@ -96,7 +96,7 @@ def _widths(history: History) -> NDArray[np.int64]:
         for stream in (history.changes, history.noise)
         if stream is not None
     ]
-    return np.maximum(1, np.max(held, axis=0))
+    return np.asarray(np.maximum(1, np.max(held, axis=0)))
 
 
 def _narrow(history: History, chosen: NDArray[np.bool_], width: int) -> History:
@@ -116,7 +116,7 @@ def _narrow(history: History, chosen: NDArray[np.bool_], width: int) -> History:
             weight=weight,
         )
 
-    part = jax.tree.map(lambda leaf: leaf[chosen], history)
+    part: History = jax.tree.map(lambda leaf: leaf[chosen], history)
     return replace(
         part,
         changes=events(part.changes),

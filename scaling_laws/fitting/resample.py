@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.fitting.data import Data
 from scaling_laws.fitting.lanes import Outcome, solve_jobs
-from scaling_laws.fitting.objective import Objective
-from scaling_laws.fitting.priors import Prior
+from scaling_laws.fitting.stages import BLOCKS, Settings
 
-__all__ = ["BLOCKS", "block_weights", "resample"]
+__all__ = ["block_weights", "resample"]
 
 Array = NDArray[np.float64]
-BLOCKS = 10  # of a run: residuals are autocorrelated, so that a run counts as about ten points
 
 
-def block_weights(
-    data: Data, base: Array, generator: np.random.Generator, count: int
-) -> Array:
+def block_weights(data: Data, base: Array, generator: np.random.Generator, count: int) -> Array:
     """Random weights of mean one: of each run, and of each block of its points.
 
     The Bayesian bootstrap (Rubin 1981) of blocks within runs: like drawing blocks and runs with
@@ -37,17 +31,15 @@ def block_weights(
         of_run = generator.exponential(size=(count, 1))
         weight[:, mine] = of_run * of_block[:, block]
     weight *= base
-    return weight * (np.sum(base) / np.sum(weight, axis=1, keepdims=True))
+    return np.asarray(weight * (np.sum(base) / np.sum(weight, axis=1, keepdims=True)))
 
 
 def resample(
     data: Data,
     centre: Outcome,
-    objective: Objective,
-    prior: Prior | None,
-    strength: float,
+    settings: Settings,
     count: int,
-    seed: int | Sequence[int],
+    stream: int = 0,
     base: Array | None = None,
 ) -> list[Outcome]:
     """Refits to reweighted runs, with the prior's centre drawn from the prior.
@@ -58,18 +50,24 @@ def resample(
     Args:
         data: the runs.
         centre: the fit to start from.
-        objective: of the fit.
-        prior: of the fit.
-        strength: of the prior.
+        settings: of that fit.
         count: refits.
-        seed: of weights and centres.
+        stream: of random numbers; another one gives other weights and centres.
         base: weights of the losses before they are drawn; default those of the fit.
     """
-    generator = np.random.default_rng(seed)
+    if count == 0:
+        return []
+    generator = np.random.default_rng((settings.seed, stream))
     weight = block_weights(data, data.weight if base is None else base, generator, count)
     shift = generator.standard_normal((count, len(data.law.shape)))
-    jobs = data.jobs(centre.free, weight=weight, prior=prior, strength=strength, shift=shift)
+    jobs = data.jobs(
+        centre.free,
+        weight=weight,
+        prior=settings.prior,
+        strength=settings.strength,
+        shift=shift,
+    )
     outcomes = solve_jobs(
-        data.law, data.problem, jobs, objective, ties=data.ties, limits=data.limits
+        data.law, data.problem, jobs, settings.objective, ties=data.ties, limits=data.limits
     )
     return [outcome for outcome in outcomes if np.isfinite(outcome.objective)]

@@ -133,9 +133,7 @@ def pasts_of(
             found.append((owner[past], step.astype(np.float64), per_step[step]))
         if taken.any():
             cells, cell = np.unique(stretch[taken], return_inverse=True)
-            index, owner = _ranges(
-                seen[cells * size], seen[np.minimum((cells + 1) * size, steps)]
-            )
+            index, owner = _ranges(seen[cells * size], seen[np.minimum((cells + 1) * size, steps)])
             step = atoms[index]
             where, mass, group = _nodes(step.astype(np.float64), per_step[step], owner, nodes)
             ends = np.searchsorted(group, np.arange(len(cells) + 1))

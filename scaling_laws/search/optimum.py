@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError, UsageError
-from scaling_laws.fitted import FittedLaw, Uncertainty
-from scaling_laws.fitted.predict import check_needs, compiled_final_loss, facts_for
-from scaling_laws.fitted.value import interval_around
+from scaling_laws.fitted import Exposure, FittedLaw, Uncertainty
+from scaling_laws.fitted.predict import check_needs, compiled_final_loss, exposure_of, facts_for
+from scaling_laws.fitted.uncertainty import interval_around
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Frame, Schedule, schedule
 from scaling_laws.search.baselines import baseline_specs
@@ -40,6 +40,7 @@ class Optimum:
         uncertainty: of the law, if it was measured.
         notes: where the schedule leaves the range of the fit.
         seconds: wall time.
+        exposure: what makes the final loss more or less certain.
     """
 
     schedule: Schedule
@@ -50,13 +51,15 @@ class Optimum:
     uncertainty: Uncertainty | None
     notes: tuple[str, ...]
     seconds: float
+    exposure: Exposure | None = None
 
     def interval(self, level: float = 0.9) -> tuple[float, float] | None:
         """Interval for the final loss, or None if the law has no uncertainty."""
         if self.uncertainty is None:
             return None
-        low, high = interval_around(np.asarray(self.final_loss), self.uncertainty, level)
-        return float(low), float(high)
+        value = np.array([self.final_loss])
+        low, high = interval_around(value, self.uncertainty, level, self.exposure)
+        return float(low[0]), float(high[0])
 
 
 def roughness(plan: Schedule, warmup: int, final_loss: Callable[[Any], Any]) -> float:
@@ -152,6 +155,7 @@ def optimize(
     tell(f"free form: {free.final_loss:.5f}")
     best = min([free, *candidates], key=lambda each: each.final_loss)
     notes = fitted.range_notes(best.schedule, known)
+    last = np.array([best.schedule.steps - 1])
     return Optimum(
         best.schedule,
         best.final_loss,
@@ -161,4 +165,5 @@ def optimize(
         fitted.uncertainty,
         notes,
         time.perf_counter() - began,
+        exposure_of(fitted, best.schedule.lr, last, known),
     )

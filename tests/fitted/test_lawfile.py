@@ -43,7 +43,7 @@ def full(law: Law, params: dict[str, float]) -> FittedLaw:
     return FittedLaw(
         law,
         params,
-        Uncertainty("leave_one_run_out", 0.0021, 3),
+        Uncertainty.plain("leave_one_run_out", 0.0021, 3),
         Range((1e-4, 1e-3), 24000, 0.1),
         RECORD,
         {"weight_decay": 0.1},
@@ -68,7 +68,9 @@ def test_round_trip_of_point_laws_is_exact(law: PointLaw, tmp_path: Path) -> Non
     whole = law.over(["web", "code"]) if law.starred else law
     params = {each.name: 0.1 + 1.0 / (3 + place) for place, each in enumerate(whole.parameters)}
     covered = InputRange({name: (0.1, 1.0 / 3.0) for name in whole.input_names})
-    fitted = FittedLaw(whole, params, Uncertainty("leave_rows_out", 1.0 / 7.0, 6), covered, RECORD)
+    fitted = FittedLaw(
+        whole, params, Uncertainty.plain("leave_rows_out", 1.0 / 7.0, 6), covered, RECORD
+    )
     again = load_law(save_law(fitted, tmp_path / "law.json"))
     assert again.law.name == law.name and again.law.names == whole.names
     assert dict(again.params) == params
@@ -87,7 +89,7 @@ def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
         get_schedule_law("lr_annealing"), draw_values(get_schedule_law("lr_annealing"), 0, 3e-4)
     )
     document = json.loads(save_law(fitted, tmp_path / "law.json").read_text())
-    assert document["format"] == "scaling-laws law" and document["version"] == 1
+    assert document["format"] == "scaling-laws law" and document["version"] == 2
     assert document["units"]["decay"] == "1 per optimizer step"
     assert "per optimizer step" in document["conventions"]
     assert document["fit"]["runs"]["a"]["r2"] is None
@@ -96,7 +98,7 @@ def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
 DAMAGE = {
     "not an object": (lambda d: [d], "not a law file"),
     "another format": (lambda d: {**d, "format": "x"}, "not a law file"),
-    "newer": (lambda d: {**d, "version": 2}, "version 2; this program reads up to 1"),
+    "newer": (lambda d: {**d, "version": 3}, "version 3; this program reads up to 2"),
     "unknown law": (lambda d: {**d, "law": "powr"}, "did you mean 'power'"),
     "missing parameter": (lambda d: {**d, "params": {"L0": 1.0, "A": 1.0}}, "'alpha' is missing"),
     "unknown parameter": (lambda d: {**d, "params": {**d["params"], "beta": 1}}, "'beta'"),

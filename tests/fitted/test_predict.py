@@ -36,7 +36,7 @@ def test_predicting_changes_no_jax_setting() -> None:
 
 
 def test_interval_holds_the_loss_and_widens_with_the_level() -> None:
-    law = FittedLaw(get_law("power"), POWER, Uncertainty("leave_one_run_out", 0.01, 3))
+    law = FittedLaw(get_law("power"), POWER, Uncertainty.plain("leave_one_run_out", 0.01, 3))
     prediction = law.predict(SPEC, [10, 99])
     low, high = prediction.interval(0.9)
     # Student t with 3 degrees of freedom: 2.3534 at 95 %

@@ -11,7 +11,7 @@ import pytest
 from scaling_laws.errors import FitError, LawError, UsageError
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitting import fit, huber_objective
-from scaling_laws.fitting.driver import MAX_POINTS
+from scaling_laws.fitting.data import MAX_POINTS
 from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.runs import Run, load_runs
 from scaling_laws.schedules import schedule
@@ -48,20 +48,21 @@ def synthetic(law: Law, values: dict[str, float], noise: float = 0.0) -> list[Ru
 )
 def test_reaches_the_known_optimum(name: str, objective: float, shared_data: Path) -> None:
     runs = load_runs(f"{shared_data / name}:{FIT_RUNS}")
-    fitted = fit("multi_power", runs, starts=8, hold_out=False)
+    fitted = fit("multi_power", runs, starts=64, prior="none", draws=0, hold_out=False)
     assert fitted.record is not None
     assert fitted.record.objective == pytest.approx(objective, rel=5e-4)
-    assert fitted.record.starts_at_best >= 6
+    assert fitted.record.starts_at_best >= 60
+    assert fitted.record.statuses == {"converged": 64}
 
 
 @pytest.mark.parametrize("law", SCHEDULE_LAWS, ids=lambda law: law.name)
 def test_recovers_a_known_law(law: Law) -> None:
-    """Without noise the losses come back; each within the 5e-5 of compressed changes."""
+    """Without noise the losses come back; each within the 2e-5 of gathered changes."""
     values = draw_values(law, 1, 1e-3)
     if law.name == "continual":  # two areas of this decay would bring the loss below zero
         values |= {name: values[name] * (1.0 - values["decay"]) for name in ("C1", "C2")}
     runs = synthetic(law, values)
-    fitted = fit(law, runs, starts=8, hold_out=False)
+    fitted = fit(law, runs, starts=8, prior="none", draws=0, hold_out=False)
     for run in runs:
         given = {"facts": run.facts, "traces": run.traces}
         predicted = fitted.predict(run.schedule, run.steps.tolist(), **given)
@@ -79,7 +80,9 @@ def test_recovery_error_shrinks_with_the_noise() -> None:
     values = {"L0": 2.0, "A": 0.5, "alpha": 0.5, "B": 150.0}
     errors = []
     for noise in (1e-3, 1e-5):
-        fitted = fit(law, synthetic(law, values, noise), starts=4, hold_out=False)
+        fitted = fit(
+            law, synthetic(law, values, noise), starts=4, prior="none", draws=0, hold_out=False
+        )
         errors.append(max(abs(fitted.params[key] / value - 1.0) for key, value in values.items()))
     assert errors[0] < 0.1
     assert errors[1] < 0.02 * errors[0] + 1e-6
@@ -95,7 +98,7 @@ def test_objective_is_that_of_the_saved_parameters() -> None:
         for run in runs
     )
     assert fitted.record is not None
-    assert fitted.record.objective == pytest.approx(total, rel=1e-12)
+    assert fitted.record.objective == pytest.approx(total, rel=1e-5)  # see `numerics.pasts`
     assert fitted.record.n_points == sum(len(run.loss) for run in runs)
     assert set(fitted.record.runs) == set(SPECS)
 
@@ -107,7 +110,7 @@ def test_scale_of_learning_rates_does_not_matter() -> None:
         Run(run.name, replace(run.schedule, lr=1e4 * run.schedule.lr), run.steps, run.loss)
         for run in runs
     ]
-    plain, other = (fit(law, each, starts=4, hold_out=False) for each in (runs, scaled))
+    plain, other = (fit(law, each, starts=4, draws=0, hold_out=False) for each in (runs, scaled))
     assert plain.record and other.record
     assert other.record.objective == pytest.approx(plain.record.objective, rel=1e-6)
 
@@ -144,7 +147,7 @@ def test_held_out_error_measures_what_the_law_misses() -> None:
     assert right is not None and wrong is not None
     assert right.method == "leave_one_run_out" and right.folds == 3
     assert wrong.log_error > 5 * right.log_error
-    assert right.half_width(0.99) > right.half_width(0.9) > 0
+    assert float(right.half_width(0.99)) > float(right.half_width(0.9)) > 0
 
 
 def test_a_single_run_is_judged_on_its_tail() -> None:

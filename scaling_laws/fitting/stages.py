@@ -1,0 +1,166 @@
+"""The stages of a fit: many starts, the prior, refits without some points."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.errors import FitError
+from scaling_laws.fitting.data import Data
+from scaling_laws.fitting.lanes import Outcome, solve_jobs
+from scaling_laws.fitting.objective import Objective
+from scaling_laws.fitting.priors import Prior
+from scaling_laws.laws import Law
+
+__all__ = [
+    "BLOCKS",
+    "MISFIT",
+    "Search",
+    "Settings",
+    "can_leave_out",
+    "refit_without",
+    "search_fit",
+    "without",
+]
+
+Array = NDArray[np.float64]
+BLOCKS = 10  # of a run: residuals are autocorrelated, so that a run counts as about ten points
+MISFIT = 1e-3  # in log loss: laws are wrong in shape by no less, however well few runs fit
+WITH_PRIOR = 8  # starts of the fit with the prior: the best without it, and others
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all refits of a fit share."""
+
+    objective: Objective
+    prior: Prior | None
+    strength: float
+    seed: int
+
+    def prior_record(self) -> dict[str, tuple[float, float, float]]:
+        """Centre, spread and strength of the prior, by parameter."""
+        if self.prior is None:
+            return {}
+        return {
+            name: (self.prior.centre[name], self.prior.spread[name], self.strength)
+            for name in self.prior.centre
+        }
+
+
+@dataclass(frozen=True)
+class Search:
+    """A fit found.
+
+    Attributes:
+        best: the fit, prior included.
+        lowest: the lowest value of what was minimised, without the prior.
+        outcomes: of every start, without the prior.
+        settings: what refits share with it.
+    """
+
+    best: Outcome
+    lowest: float
+    outcomes: list[Outcome]
+    settings: Settings
+
+
+def search_fit(
+    data: Data,
+    objective: Objective,
+    prior: Prior | None,
+    starts: int,
+    seed: int,
+    solve: Callable[..., list[Outcome]] = solve_jobs,
+    report: Callable[[str], None] | None = None,
+) -> Search:
+    """From many starts without the prior, then with it from the best of them and its centre.
+
+    Raises:
+        FitError: if no start succeeded.
+    """
+    law = data.law
+
+    def tell(stage: str) -> Callable[[int, float], None]:
+        def progress(done: int, best: float) -> None:
+            if report is not None:
+                report(f"{law.name}: {stage}, {done} done, best objective {best:.6g}")
+
+        return progress
+
+    limits = {"ties": data.ties, "limits": data.limits}
+    jobs = data.jobs(data.starts(starts, seed))
+    outcomes = solve(law, data.problem, jobs, objective, report=tell("starts"), **limits)
+    ranked = sorted(outcomes, key=lambda each: each.objective)
+    best = _succeeded(law, ranked)
+    settings = Settings(objective, prior, _strength(data, best), seed)
+    lowest = best.objective
+    if prior is not None and data.moving().any():
+        begin = [data.prior_centre(prior), *(each.free for each in ranked[: WITH_PRIOR - 1])]
+        jobs = data.jobs(np.array(begin), prior=prior, strength=settings.strength)
+        again = solve(law, data.problem, jobs, objective, report=tell("prior"), **limits)
+        best = _succeeded(law, sorted(again, key=lambda each: each.objective))
+    return Search(best, lowest, outcomes, settings)
+
+
+def _succeeded(law: Law, ranked: Sequence[Outcome]) -> Outcome:
+    """The first of outcomes in order of their objectives, if it is finite."""
+    if not np.isfinite(ranked[0].objective):
+        cause, _ = Counter(outcome.status for outcome in ranked).most_common(1)[0]
+        raise FitError(f"{law.name}: none of {len(ranked)} starts succeeded: {cause.value}")
+    return ranked[0]
+
+
+def _strength(data: Data, best: Outcome) -> float:
+    """What one unit of a prior's log density is worth in the objective.
+
+    The variance of a residual, no less than `MISFIT` squared, times how many points count as one:
+    the residuals of a law that is wrong in shape move together.
+    """
+    points = float(np.sum(data.weight > 0))
+    variance = 2.0 * best.objective / points
+    return max(variance, MISFIT**2) * max(1.0, points / (BLOCKS * len(data.runs)))
+
+
+def without(weight: Array, fold: NDArray[np.int64]) -> Array:
+    """Weights with some losses, by their places, at zero."""
+    kept = weight.copy()
+    kept[fold] = 0.0
+    return kept
+
+
+def can_leave_out(data: Data, fold: NDArray[np.int64]) -> bool:
+    """Whether more points than parameters stay without some losses."""
+    return int(np.sum(without(data.weight, fold) > 0)) > len(data.law.parameters)
+
+
+def refit_without(
+    data: Data, best: Outcome, settings: Settings, folds: Sequence[NDArray[np.int64]]
+) -> list[Outcome]:
+    """Refits without the losses of each fold, from the fit and from the prior's centre.
+
+    Args:
+        data: the runs.
+        best: the fit of all of them.
+        settings: of that fit.
+        folds: places of the losses left out of each.
+
+    Returns:
+        One outcome a fold; its objective is infinite where a refit failed.
+    """
+    prior = settings.prior
+    starts = [best.free] if prior is None else [best.free, data.prior_centre(prior)]
+    weight = np.repeat([without(data.weight, fold) for fold in folds], len(starts), axis=0)
+    begin = np.tile(np.array(starts), (len(folds), 1))
+    jobs = data.jobs(begin, weight=weight, prior=prior, strength=settings.strength)
+    found = solve_jobs(
+        data.law, data.problem, jobs, settings.objective, ties=data.ties, limits=data.limits
+    )
+    return [
+        min(found[first : first + len(starts)], key=lambda each: each.objective)
+        for first in range(0, len(found), len(starts))
+    ]

@@ -1,0 +1,219 @@
+"""The solver: exact amplitudes, exact gradients, jobs that do not disturb each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize, nnls
+
+from scaling_laws.fitting.crosscheck import solve_with_scipy
+from scaling_laws.fitting.data import Data, prepare
+from scaling_laws.fitting.lanes import Status, solve_amplitudes, solve_jobs
+from scaling_laws.fitting.objective import (
+    HUBER_DELTA,
+    Huber,
+    LeastSquares,
+    Objective,
+    StudentT,
+    curvature,
+    huber_objective,
+    root,
+)
+from scaling_laws.laws import SCHEDULE_LAWS, get_schedule_law
+from scaling_laws.runs import Run
+from scaling_laws.schedules import schedule
+from tests.helpers import traces_for
+
+OBJECTIVES = (Huber(), LeastSquares(), StudentT(1e-3, 3.0))
+
+
+def runs(noise: float = 2e-3) -> list[Run]:
+    generator = np.random.default_rng(0)
+    made = []
+    for name, spec in (
+        ("cosine", "cosine:peak=1,end=0.1,steps=900,warmup=50"),
+        ("drop", "multistage:peak=1,at=400,to=0.2,steps=700,warmup=50"),
+    ):
+        plan = schedule(spec)
+        steps = np.arange(60, plan.steps, 30)
+        clock = np.cumsum(plan.lr)[steps]
+        loss = 2.0 + 5.0 * clock**-0.5 - 0.2 * (1 - plan.lr[steps])
+        loss = loss * (1.0 + noise * generator.standard_normal(len(steps)))
+        facts = {"model_params": 1e6, "transfer_step": 300.0}
+        made.append(Run(name, plan, steps, loss, facts, traces=traces_for(plan.lr)))
+    return made
+
+
+def data_of(law: str) -> Data:
+    with jax.enable_x64(True):
+        return prepare(get_schedule_law(law), runs())
+
+
+@settings(deadline=None)  # the first example compiles
+@given(
+    residual=st.floats(-1.0, 1.0).filter(lambda r: abs(abs(r) - HUBER_DELTA) > 1e-6),
+    objective=st.sampled_from(OBJECTIVES),
+)
+def test_objectives_agree_with_their_derivatives(residual: float, objective: Objective) -> None:
+    with jax.enable_x64(True):
+        value = np.float64(residual)
+        slope = float(jax.grad(lambda r: objective.cost(r))(value))
+        weight, bend = float(objective.weight(value)), float(curvature(objective, value))
+        assert slope == pytest.approx(weight * residual, rel=1e-9, abs=1e-15)
+        # ½f² is the cost, and (df/dr)² the Gauss-Newton weight
+        assert 0.5 * float(root(objective, value)) ** 2 == pytest.approx(
+            float(objective.cost(value)), rel=1e-9, abs=1e-24
+        )
+        if abs(residual) > 1e-9:
+            steep = float(jax.grad(lambda r: root(objective, r))(value))
+            assert bend == pytest.approx(steep**2, rel=1e-6)
+        assert 0 < weight <= 1
+
+
+def test_huber_is_quadratic_then_linear() -> None:
+    inside, outside = 0.5 * HUBER_DELTA, 10 * HUBER_DELTA
+    observed = np.exp(np.array([inside, outside]))
+    expected = 0.5 * inside**2 + HUBER_DELTA * (outside - 0.5 * HUBER_DELTA)
+    assert huber_objective(observed, np.ones(2)) == pytest.approx(expected, rel=1e-12)
+    with jax.enable_x64(True):
+        ours = jnp.sum(Huber().cost(jnp.array([inside, outside])))
+    assert float(ours) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nonnegative_solve_equals_scipy(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    terms = generator.standard_normal((30, 3))
+    target = terms @ generator.standard_normal(3) + 0.1 * generator.standard_normal(30)
+    weight = generator.uniform(0.5, 2.0, 30)
+    scaled = np.sqrt(weight)
+    expected, _ = nnls(terms * scaled[:, None], target * scaled)
+    with jax.enable_x64(True):
+        found = solve_amplitudes(terms, target, weight, [False] * 3, np.full(3, np.nan))
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-9)
+
+
+def test_signed_amplitudes_may_be_negative_and_twin_columns_share() -> None:
+    generator = np.random.default_rng(3)
+    terms = generator.standard_normal((30, 2))
+    columns = np.concatenate([terms, terms[:, :1]], axis=1)  # the third repeats the first
+    target = terms @ np.array([2.0, -3.0])
+    with jax.enable_x64(True):
+        found = np.asarray(
+            solve_amplitudes(columns, target, np.ones(30), [False, True, False], np.full(3, np.nan))
+        )
+    np.testing.assert_allclose(columns @ found, target, atol=1e-6)
+    assert found[1] == pytest.approx(-3.0)
+    assert (found[[0, 2]] >= 0).all()
+
+
+def test_held_amplitudes_stay_and_the_others_adapt() -> None:
+    generator = np.random.default_rng(5)
+    terms = generator.uniform(0.5, 2.0, (30, 3))
+    target = terms @ np.array([1.0, 2.0, 3.0])
+    with jax.enable_x64(True):
+        held = np.array([np.nan, 2.5, np.nan])
+        found = np.asarray(solve_amplitudes(terms, target, np.ones(30), [False] * 3, held))
+    rest, _ = nnls(terms[:, [0, 2]], target - 2.5 * terms[:, 1])
+    assert found[1] == 2.5
+    np.testing.assert_allclose(found[[0, 2]], rest, atol=1e-9)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda each: each.spec)
+def test_a_job_that_may_not_move_solves_its_amplitudes(objective: Objective) -> None:
+    data = data_of("linear_drop")
+    start = np.array([data.law.shape[0].support.free(0.45)])
+    with jax.enable_x64(True):
+        jobs = data.jobs(start, moving=np.zeros(1, dtype=bool))
+        found = solve_jobs(data.law, data.problem, jobs, objective)[0]
+        columns = np.asarray(data.problem.terms(data.law, {"alpha": np.float64(0.45)}))
+
+    def cost(scaled: np.ndarray) -> float:
+        predicted = np.maximum(columns @ (scaled * found.amplitudes), 1e-3)
+        with jax.enable_x64(True):
+            return float(jnp.sum(objective.cost(np.log(data.observed) - np.log(predicted)))) * 1e4
+
+    best = minimize(cost, np.ones(3), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
+    assert found.free == pytest.approx(start)
+    assert found.objective * 1e4 <= best.fun * (1 + 1e-6)
+    assert found.objective * 1e4 == pytest.approx(cost(np.ones(3)), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "law", [law for law in SCHEDULE_LAWS if law.shape], ids=lambda law: law.name
+)
+def test_nothing_near_a_solution_is_better(law: object) -> None:
+    """A local optimum: SciPy, all parameters at once, starts there and finds nothing lower."""
+    with jax.enable_x64(True):
+        data = prepare(law, runs())  # type: ignore[arg-type]
+        jobs = data.jobs(data.starts(8, 0))
+        found = min(
+            solve_jobs(data.law, data.problem, jobs, Huber()), key=lambda each: each.objective
+        )
+        again = solve_with_scipy(data.law, data.problem, data.jobs(found.free), Huber())[0]
+    assert found.status is Status.CONVERGED
+    assert again.objective >= found.objective * (1 - 1e-4)
+
+
+def test_scipy_finds_the_same_from_the_same_starts() -> None:
+    data = data_of("multi_power")
+    with jax.enable_x64(True):
+        jobs = data.jobs(data.starts(4, 0))
+        ours = solve_jobs(data.law, data.problem, jobs, Huber())
+        theirs = solve_with_scipy(data.law, data.problem, jobs, Huber())
+    best = min(each.objective for each in theirs)
+    assert min(each.objective for each in ours) == pytest.approx(best, rel=1e-4)
+
+
+def test_jobs_do_not_depend_on_their_neighbours() -> None:
+    data = data_of("lr_annealing")
+    starts = data.starts(11, 0)  # more jobs than lanes: some wait
+    with jax.enable_x64(True):
+        together = solve_jobs(data.law, data.problem, data.jobs(starts), Huber())
+        alone = solve_jobs(data.law, data.problem, data.jobs(starts[7]), Huber())[0]
+    assert len(together) == len(starts)
+    # lanes of a vector round differently, by a few units in the last place
+    assert together[7].objective == pytest.approx(alone.objective, rel=1e-9)
+    np.testing.assert_allclose(together[7].free, alone.free, rtol=1e-6)
+
+
+def test_weights_leave_points_out_exactly() -> None:
+    law = get_schedule_law("linear_drop")
+    cosine, drop = runs()
+    with jax.enable_x64(True):
+        both, one = prepare(law, [cosine, drop]), prepare(law, [cosine])
+        weight = np.where(both.run == 0, 1.0, 0.0)
+        jobs = both.jobs(both.starts(1, 0), weight=weight)
+        without = solve_jobs(law, both.problem, jobs, Huber())[0]
+        plain = solve_jobs(law, one.problem, one.jobs(one.starts(1, 0)), Huber())[0]
+    assert without.objective == pytest.approx(plain.objective, rel=1e-7)
+    np.testing.assert_allclose(without.free, plain.free, rtol=1e-5)
+
+
+def test_prior_pulls_where_it_says_and_costs_what_it_says() -> None:
+    data = data_of("linear_drop")
+    with jax.enable_x64(True):
+        jobs = data.jobs(data.starts(1, 0))
+        strong = replace(jobs, centre=np.array([[-1.0]]), pull=np.array([[1e6]]))
+        found = solve_jobs(data.law, data.problem, strong, Huber())[0]
+        moving = np.zeros(1, dtype=bool)
+        pinned = solve_jobs(
+            data.law, data.problem, data.jobs(np.array([-1.0]), moving=moving), Huber()
+        )[0]
+    assert found.free[0] == pytest.approx(-1.0, abs=1e-6)
+    assert found.objective == pytest.approx(pinned.objective, rel=1e-5)
+
+
+def test_a_start_without_a_finite_loss_is_told() -> None:
+    data = data_of("linear_drop")
+    with jax.enable_x64(True):
+        jobs = data.jobs(np.array([np.nan]))
+        found = solve_jobs(data.law, data.problem, jobs, Huber())[0]
+    assert found.status is Status.NOT_FINITE
+    assert found.objective == np.inf
