@@ -1,23 +1,17 @@
-"""Pictures. The only module that imports matplotlib; it uses no global state of it."""
+"""The picture of predictions: runs that a fit never saw, and a schedule that a search found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from scaling_laws.files import write_with
 from scaling_laws.fitted import FittedLaw, Prediction
+from scaling_laws.report.figures import COLOURS, bare, loss_limits, new_figure, save_figure
 from scaling_laws.runs import Run
 
 __all__ = ["plot_predictions", "save_figure"]
-
-# Okabe and Ito's palette, told apart by people with any colour vision
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
 
 def plot_predictions(
@@ -40,8 +34,7 @@ def plot_predictions(
     Returns:
         A figure with the learning rates above, the losses in the middle and the errors below.
     """
-    figure = Figure(figsize=(8.0, 7.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.0, 7.0)
     rates, losses, errors = figure.subplots(
         3, 1, sharex=True, gridspec_kw={"height_ratios": [1.0, 2.4, 1.0]}
     )
@@ -83,25 +76,12 @@ def plot_predictions(
             label=f"found: {found.final_loss:.4f} predicted",
         )
         visible.append(found.loss[shown])
-    _dress(rates, losses, errors, visible)
-    return figure
-
-
-def _dress(rates: Any, losses: Any, errors: Any, visible: Sequence[Any]) -> None:
-    values = np.concatenate(visible)
-    low, high = float(values.min()), float(np.quantile(values, 0.93))
-    losses.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    loss_limits(losses, visible)
     losses.set_ylabel("loss (nats)\ndots measured, lines predicted")
     losses.legend(fontsize=8, frameon=False, ncols=2)
     rates.set_ylabel("learning rate")
     errors.axhline(0.0, color="black", linewidth=0.6)
     errors.set_ylabel("error (nats)\npredicted - measured")
     errors.set_xlabel("step")
-    for axes in (rates, losses, errors):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.2, linewidth=0.6)
-
-
-def save_figure(figure: Figure, path: Path | str) -> Path:
-    """Write a figure as PNG, SVG or PDF by the file's ending, whole or not at all."""
-    return write_with(path, lambda temporary: figure.savefig(temporary, dpi=150))
+    bare((rates, losses, errors))
+    return figure
