@@ -26,7 +26,7 @@ SETS = {
     "llama_124m_peak0.001": (SHARED / "llama_124m_peak0.001", 1000),
     "proxy_nano": (HERE.parent / "data" / "proxy_nano", 400),
 }
-LAWS = ("multi_power", "lr_annealing", "functional_noise", "linear_drop")
+LAWS = ("multi_power",)  # others by name on the command line
 COLUMNS = ("set", "law", "runs", "points covered", "finals covered", "width", "final width", "s")
 
 

@@ -65,7 +65,7 @@ def fit(
     Minimises the sum over points of weight · cost(log(observed / predicted)), plus the prior.
     Amplitudes are solved exactly for every trial of the shape parameters. The prior has the
     strength of a law that is wrong in shape: each run counts as ten independent points, and errors
-    as 1e-3 at least.
+    as 1.5e-3 at least.
 
     Args:
         law: a law or its name.

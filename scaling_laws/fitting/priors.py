@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import UsageError
 from scaling_laws.laws import Law
+from scaling_laws.laws.across_sizes import SUFFIX
 
 __all__ = ["LEARNT", "Prior", "prior_of"]
 
@@ -47,8 +48,8 @@ class Prior:
 
 LEARNT: Mapping[str, Prior] = {
     "multi_power": Prior(
-        centre={"alpha": -0.77, "C": -2.04, "beta": -0.63, "gamma": -0.55},
-        spread={"alpha": 0.14, "C": 0.60, "beta": 0.48, "gamma": 0.42},
+        centre={"alpha": -0.77, "C": -1.97, "beta": -0.66, "gamma": -0.58},
+        spread={"alpha": 0.14, "C": 0.77, "beta": 0.52, "gamma": 0.56},
         source="published 25M, 100M, 400M and data/proxy_nano",
     ),
 }
@@ -84,4 +85,7 @@ def prior_of(law: Law, choice: str | Prior | None) -> Prior | None:
         return choice
     if choice != "weak":
         raise UsageError(f"prior={choice!r}: known are 'weak' and 'none'")
-    return LEARNT.get(law.name) or from_start_ranges(law)
+    weak, learnt = from_start_ranges(law), LEARNT.get(law.name.removesuffix(SUFFIX))
+    if learnt is None:
+        return weak
+    return Prior({**weak.centre, **learnt.centre}, {**weak.spread, **learnt.spread}, learnt.source)

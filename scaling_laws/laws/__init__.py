@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scaling_laws.errors import LawError, find_by_name
+from scaling_laws.laws.across_sizes import SUFFIX, across_sizes
 from scaling_laws.laws.base import AnyLaw, Input, Law, PointLaw
 from scaling_laws.laws.chinchilla import CHINCHILLA
 from scaling_laws.laws.collapse_noise import COLLAPSE_NOISE
@@ -32,6 +33,7 @@ __all__ = [
     "Input",
     "Law",
     "PointLaw",
+    "across_sizes",
     "get_law",
     "get_schedule_law",
 ]
@@ -63,11 +65,13 @@ POINT_LAWS = tuple(law for law in LAWS if isinstance(law, PointLaw))
 
 
 def get_law(name: str) -> AnyLaw:
-    """The registered law of that name.
+    """The registered law of that name; ``NAME_across_sizes`` extends a law of schedules to sizes.
 
     Raises:
         LawError: listing the near matches if there is none.
     """
+    if name.endswith(SUFFIX):
+        return across_sizes(get_schedule_law(name.removesuffix(SUFFIX)))
     return find_by_name("law", name, LAWS, LawError)
 
 
