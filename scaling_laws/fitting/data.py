@@ -26,7 +26,7 @@ __all__ = ["MAX_POINTS", "Data", "prepare"]
 
 Array = NDArray[np.float64]
 MAX_POINTS = 4096  # points of a run that a fit uses; more are thinned evenly, and that is reported
-WINDOW_NODES = 4  # steps that stand for a longer averaging window
+WINDOW_NODES = 8  # steps that stand for a longer averaging window
 CHUNK = 16  # parameter sets evaluated together
 FREE_LIMIT = 60.0  # of a free parameter whose bounds are not known in the unit of the logs
 

@@ -19,7 +19,7 @@ __all__ = ["abrupt_drop", "condition_number", "identifiability"]
 Array = NDArray[np.float64]
 NUDGE = 1e-4  # relative change of a parameter for a difference quotient
 LOOSE = 1.0  # standard deviation of a logarithm, along the flattest direction, that is reported
-ABRUPT = 0.3  # share of the LR lost within a hundredth of a run that shows how a memory fades
+ABRUPT = 0.3  # share of the peak LR lost within a hundredth of a run that shows how a memory fades
 ALIKE = 0.02  # runs whose LRs differ by less, as a share of the peak, count as one schedule
 
 
@@ -137,16 +137,13 @@ def _prior_only(data: Data, prior: Prior, draws: Mapping[str, Array]) -> list[st
 
 
 def abrupt_drop(schedule: Schedule, last: int | None = None) -> float:
-    """Largest share of the LR lost within a hundredth of a run, up to a step."""
+    """Largest share of the peak LR lost within a hundredth of a run, up to a step."""
     lr = schedule.lr if last is None else schedule.lr[: last + 1]
     apart = max(1, schedule.steps // 100)
     before, after = lr[:-apart], lr[apart:]
     if before.size == 0:
         return 0.0
-    # near a decay's end a small LR halves quickly: only what is lost of a sizeable LR counts
-    sizeable = before >= 0.3 * float(lr.max())
-    lost = np.where(sizeable, 1.0 - after / np.where(before > 0, before, 1.0), 0.0)
-    return float(np.max(lost, initial=0.0))
+    return float(np.max(before - after, initial=0.0) / max(float(lr.max()), np.finfo(float).tiny))
 
 
 def _example(data: Data) -> str:

@@ -30,6 +30,7 @@ def load_runs(
     warmup: int | None = None,
     between: str | None = None,
     facts: Mapping[str, float] | None = None,
+    window: int | None = None,
 ) -> dict[str, Run]:
     """Read runs from disk.
 
@@ -38,6 +39,7 @@ def load_runs(
         warmup: warm-up steps of runs without a spec; see `read_run`.
         between: ``hold`` or ``linear``, for runs without a spec.
         facts: numbers that override what the sets say, e.g. ``{"weight_decay": 0.1}``.
+        window: how many steps each logged loss averages; see `read_run`.
 
     Returns:
         Runs by name, in the order given. Names that occur in two sets get the set's name before
@@ -53,7 +55,9 @@ def load_runs(
         raise UsageError("no runs given; name a folder, FOLDER:name1,name2 or a CSV file")
     names = _names(files)
     return {
-        name: replace(read_run(file, warmup=warmup, between=between, facts=facts), name=name)
+        name: replace(
+            read_run(file, warmup=warmup, between=between, facts=facts, window=window), name=name
+        )
         for name, file in zip(names, files, strict=True)
     }
 
@@ -65,6 +69,7 @@ def read_run(
     warmup: int | None = None,
     between: str | None = None,
     facts: Mapping[str, float] | None = None,
+    window: int | None = None,
 ) -> Run:
     """Read one run.
 
@@ -73,12 +78,14 @@ def read_run(
     both move a prediction by up to 0.4 nats.
 
     Args:
-        file: a CSV with columns step, loss and, unless a spec is known, lr; further columns named
-            in `TRACES` are read too.
+        file: a CSV with columns step, loss and, unless a spec is known, lr; a column weight (how
+            much a point counts in a fit) and columns named in `TRACES` are read too.
         spec: the run's schedule.
         warmup: warm-up steps, linear from 0 to the first logged rate; 0 if there was none.
         between: ``hold`` or ``linear``: the rate between logged steps.
         facts: numbers that override what `dataset.toml` says.
+        window: how many steps each logged loss averages, those up to and including its own;
+            default what `dataset.toml` says under ``window``, else 1.
 
     Returns:
         The run, named after the file.
@@ -92,10 +99,12 @@ def read_run(
         raise UsageError(f"warmup={warmup} must be >= 0")
     if between not in (None, "hold", "linear"):
         raise UsageError(f"between={between!r}: known are 'hold' and 'linear'")
+    if window is not None and window < 1:
+        raise UsageError(f"window={window} must be >= 1")
     check_facts(facts or {})
     path = Path(file)
     name = path.stem
-    columns = read_columns(path, ["step", "loss"], ["lr", *TRACES])
+    columns = read_columns(path, ["step", "loss"], ["lr", "weight", *TRACES])
     step, loss = columns["step"], columns["loss"]
     check_steps(path, step)
     if (loss <= 0).any():
@@ -105,6 +114,10 @@ def read_run(
     if lr is not None and (lr < 0).any():
         row = int(np.argmax(lr < 0))
         raise cell_error(path, row, "lr", f"{lr[row]:g} is negative; a learning rate is >= 0")
+    weight = columns.get("weight")
+    if weight is not None and not (weight >= 0).all():
+        row = int(np.argmin(weight >= 0))
+        raise cell_error(path, row, "weight", f"{weight[row]:g} is not >= 0; 0 leaves a point out")
     entry = _entry(path)
     plan = entry.get("schedule") if spec is None else schedule(spec, base=path.parent)
     if plan is not None:
@@ -128,7 +141,8 @@ def read_run(
         for trace in TRACES
         if trace in columns
     }
-    return Run(name, plan, step.astype(np.int64), loss, known, str(path), traces)
+    averaged = entry.get("window", 1) if window is None else window
+    return Run(name, plan, step.astype(np.int64), loss, known, str(path), traces, averaged, weight)
 
 
 def _densify_trace(
@@ -228,6 +242,11 @@ def _entry(path: Path) -> dict[str, Any]:
             where = f"{manifest}, run {path.stem!r}" if fact in run else str(manifest)
             raise DataError(f"{where}: {fact} = {value!r} must be a number >= {smallest:g}")
         entry[fact] = float(value)
+    window = run.get("window", tables.get("window", 1))
+    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
+        where = f"{manifest}, run {path.stem!r}" if "window" in run else str(manifest)
+        raise DataError(f"{where}: window = {window!r} must be a whole number of steps >= 1")
+    entry["window"] = window
     if "schedule" in run:
         if not isinstance(run["schedule"], str):
             raise DataError(
