@@ -36,7 +36,7 @@ def command(selection: str) -> tuple[float, dict[str, float]]:
         words = ["fit", selection, "--law", "multi_power", "--starts", str(STARTS), "--json"]
         words += ["--out", f"{folder}/law.json"]
         done = subprocess.run(
-            [sys.executable, "-m", "scaling_laws.cli", *words],
+            [sys.executable, str(HERE.parent / "cli.py"), *words],
             capture_output=True,
             check=True,
             text=True,
