@@ -68,10 +68,10 @@ def main() -> None:
         "",
         f"`python -m benchmarks.accuracy` on {describe()}.",
         "",
-        "Each law is fitted to three runs (16 starts, seed 0, no priors) and tested on every "
+        "Each law is fitted to three runs (16 starts, seed 0, shipped priors) and tested on every "
         "other run of the set. Errors in nats; PredE and WorstE relative; final = predicted - "
         "observed at the last logged step; cover = share of held-out points inside the 90 % "
-        "intervals that the fit gave from leaving out one of its own runs.",
+        "intervals that the fit gave.",
     ]
     for name, (folder, chosen, from_step) in PROTOCOLS.items():
         if not folder.is_dir():

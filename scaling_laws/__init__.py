@@ -16,11 +16,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scaling_laws.comparison import Comparison, compare
     from scaling_laws.errors import ScalingLawsError
     from scaling_laws.evaluation import Evaluation, evaluate, evaluate_table
     from scaling_laws.fitted import FittedLaw, Prediction, final_losses, load_law, predict, save_law
     from scaling_laws.fitting import fit, fit_table
     from scaling_laws.laws import LAWS, Law, PointLaw, get_law
+    from scaling_laws.planning import Plan, plan
     from scaling_laws.runs import Run, load_runs, read_points, read_run
     from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
     from scaling_laws.search import Optimum, optimize
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 # name -> module; imported on first use, so that `--help` does not wait for JAX
 _WHERE = {
+    "Comparison": "comparison",
     "Evaluation": "evaluation",
     "FAMILIES": "schedules",
     "Family": "schedules",
@@ -36,11 +39,13 @@ _WHERE = {
     "LAWS": "laws",
     "Law": "laws",
     "Optimum": "search",
+    "Plan": "planning",
     "PointLaw": "laws",
     "Prediction": "fitted",
     "Run": "runs",
     "ScalingLawsError": "errors",
     "Schedule": "schedules",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "evaluate_table": "evaluation",
     "final_losses": "fitted",
@@ -50,6 +55,7 @@ _WHERE = {
     "load_law": "fitted",
     "load_runs": "runs",
     "optimize": "search",
+    "plan": "planning",
     "predict": "fitted",
     "read_points": "runs",
     "read_run": "runs",
@@ -60,17 +66,20 @@ _WHERE = {
 __all__ = [
     "FAMILIES",
     "LAWS",
+    "Comparison",
     "Evaluation",
     "Family",
     "FittedLaw",
     "Law",
     "Optimum",
+    "Plan",
     "PointLaw",
     "Prediction",
     "Run",
     "ScalingLawsError",
     "Schedule",
     "__version__",
+    "compare",
     "evaluate",
     "evaluate_table",
     "final_losses",
@@ -80,6 +89,7 @@ __all__ = [
     "load_law",
     "load_runs",
     "optimize",
+    "plan",
     "predict",
     "read_points",
     "read_run",

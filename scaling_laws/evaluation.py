@@ -44,14 +44,14 @@ class Evaluation:
 
 @in_float64
 def evaluate(
-    fitted: FittedLaw, runs: Iterable[Run] | Mapping[str, Run], *, from_step: int = 0
+    fitted: FittedLaw, runs: Iterable[Run] | Mapping[str, Run], *, from_step: int | str = 0
 ) -> Evaluation:
     """Compare predicted with logged losses.
 
     Args:
         fitted: the law.
         runs: the runs, or a mapping to them.
-        from_step: leave out points before this step.
+        from_step: leave out points before this step, or before ``"warmup"`` ends.
 
     Returns:
         Metrics by run, and their means.

@@ -17,7 +17,7 @@ LAYERS = (
     {"schedules", "laws"},
     {"runs", "fitted"},
     {"fitting", "evaluation", "proxy"},
-    {"search"},
+    {"search", "planning", "comparison"},
     {"report"},
     {"cli"},
 )

@@ -12,10 +12,12 @@ from types import ModuleType
 from scaling_laws import __version__
 from scaling_laws.cli import (
     common,
+    compare,
     evaluate,
     fit,
     laws,
     optimize,
+    plan,
     predict,
     proxy,
     quickstart,
@@ -29,8 +31,10 @@ VERBS: tuple[ModuleType, ...] = (
     quickstart,
     fit,
     evaluate,
+    compare,
     predict,
     optimize,
+    plan,
     proxy,
     laws,
     schedules,

@@ -30,6 +30,7 @@ __all__ = [
     "read_law",
     "read_runs",
     "read_table",
+    "step_or_warmup",
     "whole",
     "write_json",
 ]
@@ -62,6 +63,16 @@ def whole(text: str) -> int:
     return value
 
 
+def step_or_warmup(text: str) -> int | str:
+    """A step, or the word that stands for the end of each run's warm-up."""
+    if text == "warmup":
+        return text
+    try:
+        return whole(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or the word warmup") from None
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, and what their files do not say."""
     parser.add_argument(
@@ -83,10 +94,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_fact_options(parser, "facts that override dataset.toml")
     parser.add_argument(
         "--from-step",
-        type=whole,
+        type=step_or_warmup,
         default=0,
         metavar="N",
-        help="leave out points before step N (default 0)",
+        help="leave out points before step N, or 'warmup': before each run's ends (default 0)",
     )
 
 

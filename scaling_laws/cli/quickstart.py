@@ -92,7 +92,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         seed=arguments.seed,
         report=report,
     )
-    from_step = max(arguments.from_step, longest.steps // 20)
+    given = longest.warmup if arguments.from_step == "warmup" else arguments.from_step
+    from_step = max(given, longest.steps // 20)
     figure = plot_predictions(
         fitted,
         held_out,

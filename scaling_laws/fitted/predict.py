@@ -24,6 +24,7 @@ from scaling_laws.schedules import schedule as parse_schedule
 __all__ = [
     "Prediction",
     "check_needs",
+    "compiled_draws",
     "compiled_final_loss",
     "compiled_final_losses",
     "compiled_loss",
@@ -195,7 +196,7 @@ def predict(
 
 
 @cache
-def _compiled_draws(law: Law) -> Any:
+def compiled_draws(law: Law) -> Any:
     """(params (draws,), points) -> losses (draws, points)."""
 
     def losses(params: Mapping[str, Any], points: History) -> Any:
@@ -225,7 +226,7 @@ def exposure_of(
     knots = np.unique(np.append(np.linspace(0, last, KNOTS).astype(np.int64), last))
     points = law.chosen_steps(lr, knots, facts=facts, traces=traces)
     params = {name: np.asarray(row) for name, row in fitted.draws.items()}
-    losses = np.asarray(_compiled_draws(law)(params, points))
+    losses = np.asarray(compiled_draws(law)(params, points))
     spread = spread_of(np.log(np.maximum(losses, 1e-6)))
     return Exposure.of(lr, steps, np.interp(steps, knots, spread))
 

@@ -8,14 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError
 from scaling_laws.fitted.uncertainty import Uncertainty
 from scaling_laws.laws import AnyLaw, Law, PointLaw, get_law
 from scaling_laws.params import check_parameters
 from scaling_laws.schedules import Schedule
-
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -13,6 +13,7 @@ from scaling_laws.fitting.objective import (
 )
 from scaling_laws.fitting.points import fit_table
 from scaling_laws.fitting.priors import Prior
+from scaling_laws.fitting.profiles import Profile, profile
 
 __all__ = [
     "HUBER_DELTA",
@@ -22,10 +23,12 @@ __all__ = [
     "LeastSquares",
     "Objective",
     "Prior",
+    "Profile",
     "StudentT",
     "fit",
     "fit_table",
     "huber_objective",
     "predict_held_out",
+    "profile",
     "read_objective",
 ]

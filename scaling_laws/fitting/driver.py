@@ -118,7 +118,7 @@ def fit(
         report(f"{chosen.name}: {draws} refits to reweighted runs")
     refits = resample(data, best, settings, draws)
     drawn = _drawn(data, refits)
-    condition, warnings = identifiability(data, best, params, belief, drawn)
+    condition, warnings = identifiability(data, best, params, belief, refits)
     uncertainty = None
     if hold_out:
         if report is not None:

@@ -19,6 +19,7 @@ __all__ = ["abrupt_drop", "condition_number", "identifiability"]
 Array = NDArray[np.float64]
 NUDGE = 1e-4  # relative change of a parameter for a difference quotient
 LOOSE = 1.0  # standard deviation of a logarithm, along the flattest direction, that is reported
+NO_DROP = "no abrupt drop among the fitted runs"  # how the warning begins; a plan looks for it
 ABRUPT = 0.3  # share of the peak LR lost within a hundredth of a run that shows how a memory fades
 ALIKE = 0.02  # runs whose LRs differ by less, as a share of the peak, count as one schedule
 
@@ -28,7 +29,7 @@ def identifiability(
     best: Outcome,
     params: Mapping[str, float],
     prior: Prior | None,
-    draws: Mapping[str, Array],
+    refits: Sequence[Outcome],
 ) -> tuple[float, list[str]]:
     """The condition number of a fit, and warnings in words.
 
@@ -37,7 +38,7 @@ def identifiability(
         best: the fit.
         params: its parameters in the unit of the logs.
         prior: of the fit.
-        draws: parameters of refits, if there are any.
+        refits: to reweighted runs, if there are any.
     """
     notes = _bounds(data, best, params)
     condition, smallest, flat = condition_number(data, best)
@@ -52,15 +53,14 @@ def identifiability(
         notes.append(
             f"condition number {condition:.1g}: {', '.join(flat)} are not told apart; {rest}"
         )
-    if prior is not None and draws:
-        notes += _prior_only(data, prior, draws)
+    if prior is not None and refits:
+        notes += _prior_only(data, prior, refits)
     memory = [name for name in data.law.memory if name not in data.fixed]
     drops = [abrupt_drop(run.schedule, int(run.steps[-1])) for run in data.runs]
     if memory and max(drops) < ABRUPT:
         notes.append(
-            "no abrupt drop among the fitted runs: the memory "
-            f"({', '.join(memory)}) is not identified; add a run whose LR falls at once, e.g. "
-            f"multistage:{_example(data)}"
+            f"{NO_DROP}: the memory ({', '.join(memory)}) is not identified; add a run whose LR "
+            f"falls at once, e.g. multistage:{_example(data)}"
         )
     if len(data.runs) > 1 and _alike(data):
         notes.append(
@@ -120,15 +120,15 @@ def condition_number(data: Data, best: Outcome) -> tuple[float, float, list[str]
     return float((singular[0] / smallest) ** 2), smallest, flat
 
 
-def _prior_only(data: Data, prior: Prior, draws: Mapping[str, Array]) -> list[str]:
+def _prior_only(data: Data, prior: Prior, refits: Sequence[Outcome]) -> list[str]:
     """Parameters whose refits spread as wide as the prior."""
     notes = []
+    free = np.array([each.free for each in refits])
     for place, parameter in enumerate(data.law.shape):
         spread = prior.spread.get(parameter.name)
         if spread is None or not data.moving()[place]:
             continue
-        free = np.array([parameter.support.free(float(value)) for value in draws[parameter.name]])
-        if np.std(free) > 0.85 * spread:
+        if np.std(free[:, place]) > 0.85 * spread:
             notes.append(
                 f"{parameter.name}: its value and interval come from the prior ({prior.source}), "
                 "not from these runs"

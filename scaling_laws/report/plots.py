@@ -46,7 +46,7 @@ def plot_predictions(
         colour = COLOURS[place % len(COLOURS)]
         line = "-" if place < len(COLOURS) else "--"
         kept = run.from_step(from_step)
-        prediction = fitted.predict(run.schedule)
+        prediction = fitted.predict(run.schedule, facts=run.facts, traces=run.traces)
         every = np.arange(int(kept.steps[0]), int(kept.steps[-1]) + 1)
         rates.plot(run.schedule.lr, color=colour, linestyle=line, linewidth=1.3)
         losses.plot(

@@ -163,7 +163,7 @@ def test_json_changes_nothing_about_errors(place: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "another format": (lambda d: {**d, "format": "x"}, "not a law file"),
     "a list": (lambda d: [d], "not a law file"),
-    "newer": (lambda d: {**d, "version": 2}, "version 2; this program reads up to 1: update"),
+    "newer": (lambda d: {**d, "version": 3}, "version 3; this program reads up to 2: update"),
     "unknown law": (lambda d: {**d, "law": "linear_drp"}, "did you mean 'linear_drop'?"),
     "no law": (lambda d: {**d, "law": None}, "a damaged law file"),
     "missing": (lambda d: {**d, "params": {"L0": 2.0}}, "parameter 'A' is missing"),

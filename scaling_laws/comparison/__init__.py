@@ -1,0 +1,15 @@
+"""Compare laws by how they predict what they have not seen."""
+
+from scaling_laws.comparison.hold_outs import HOLD_OUTS, HoldOut, hold_out_of
+from scaling_laws.comparison.ranking import compare
+from scaling_laws.comparison.scores import Comparison, Difference, LawScore
+
+__all__ = [
+    "HOLD_OUTS",
+    "Comparison",
+    "Difference",
+    "HoldOut",
+    "LawScore",
+    "compare",
+    "hold_out_of",
+]

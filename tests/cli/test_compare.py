@@ -1,0 +1,157 @@
+"""`compare`: its keys, its file, its table, its refusals."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scaling_laws as sl
+from scaling_laws.cli import compare
+from scaling_laws.comparison import HOLD_OUTS
+from tests.cli.calls import call, call_json, snapshot
+
+LAWS = ("--laws", "power,linear_drop", "--starts", 2)
+METRICS = {"n", "mae", "rmse", "pred_e", "worst_e", "r2", "final_error"}
+
+
+@pytest.fixture(scope="module")
+def nano(root: Path) -> Path:
+    return root / "data" / "proxy_nano"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compare") / "metrics.csv"
+
+
+@pytest.fixture(scope="module")
+def result(nano: Path, table: Path) -> dict[str, Any]:
+    return call_json("compare", nano, "--from-step", 400, *LAWS, "--out", table)
+
+
+def test_keys_of_the_interface(result: dict[str, Any], nano: Path) -> None:
+    assert {"hold_out", "laws", "skipped", "failed", "best", "advice"} <= set(result)
+    assert (result["hold_out"], result["skipped"], result["failed"]) == ("run", {}, {})
+    assert list(result["laws"]) == ["linear_drop", "power"] and result["best"] == "linear_drop"
+    names = {path.stem for path in nano.glob("*.csv")}
+    for law in result["laws"].values():
+        assert METRICS | {"abs_final_error", "n_params", "aic", "bic", "difference"} <= set(law)
+        assert set(law["runs"]) == names
+        assert all(set(run) == METRICS for run in law["runs"].values())
+        mean = sum(run["pred_e"] for run in law["runs"].values()) / len(names)
+        assert law["pred_e"] == pytest.approx(mean)
+    assert result["laws"]["power"]["difference"]["distinguishable"] is True
+    assert result["advice"] == "Use linear_drop: no law with fewer parameters predicts as well."
+
+
+def test_every_hold_out_is_offered() -> None:
+    """The command line names them itself: its help imports nothing heavy."""
+    assert compare.HOLD_OUTS == HOLD_OUTS
+
+
+def test_the_same_in_python(result: dict[str, Any], nano: Path) -> None:
+    found = sl.compare(sl.load_runs(nano), ["linear_drop", "power"], from_step=400, starts=2)
+    assert isinstance(found, sl.Comparison)
+    assert found.best == result["best"]
+    for name, law in found.laws.items():
+        assert law.mean["pred_e"] == pytest.approx(result["laws"][name]["pred_e"], rel=1e-12)
+
+
+def test_the_file_holds_every_law_and_run(result: dict[str, Any], table: Path) -> None:
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(len(law["runs"]) for law in result["laws"].values())
+    for row in rows:
+        law = result["laws"][row["law"]]
+        assert int(row["n_params"]) == law["n_params"]
+        for key in METRICS:
+            assert float(row[key]) == law["runs"][row["run"]][key]
+
+
+def test_table_shows_the_numbers_in_columns(result: dict[str, Any]) -> None:
+    text = compare.render(result)
+    head, first, second = text.splitlines()[2:5]
+    assert head.split()[:6] == ["law", "parameters", "PredE", "MAE", "|final|", "WorstE"]
+    for line, name in ((first, "linear_drop"), (second, "power")):
+        assert line.split()[0] == name
+        for title in ("PredE", "MAE", "|final|", "WorstE", "AIC", "BIC"):
+            end = head.index(title) + len(title)
+            assert re.search(r"\S$", line[:end]) and line[end] == " "  # right edges agree
+        key = result["laws"][name]
+        assert float(line.split()[2]) == pytest.approx(key["pred_e"], rel=5e-3)
+    assert first.endswith("  best")
+    assert re.search(r"\+0\.\d+  \[\+0\.\d+, \+0\.\d+\]$", second)
+    assert text.splitlines()[-1] == result["advice"]
+
+
+def test_table_says_what_takes_no_part_and_what_is_equal(result: dict[str, Any]) -> None:
+    gap = {**result["laws"]["power"]["difference"], "distinguishable": False}
+    laws = {**result["laws"], "power": {**result["laws"]["power"], "difference": gap}}
+    text = compare.render(
+        {**result, "laws": laws, "skipped": {"a": "a needs x"}, "failed": {"b": "b broke"}}
+    )
+    assert re.search(r"\n  power .*\]  not distinguishable\n", text)
+    assert "\nskipped: a needs x\nfailed: b broke\n" in text
+    alone = {**gap, "pred_e_90": None}
+    laws["power"] = {**laws["power"], "difference": alone}
+    assert re.search(r"\+0\.\d+  not distinguishable\n", compare.render({**result, "laws": laws}))
+
+
+def test_last(curves: Path) -> None:
+    words = ("compare", curves, "--laws", "power", "--starts", 1, "--hold-out", "last")
+    found = call_json(*words, "--last", 0.5)
+    assert all(run["n"] == 10 for run in found["laws"]["power"]["runs"].values())
+    found = call_json(*words, "--prior", "none")
+    assert all(run["n"] == 4 for run in found["laws"]["power"]["runs"].values())
+    assert found["file"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "the following arguments are required: RUNS"),
+        ("SET --laws powr", "unknown law 'powr'; did you mean 'power'"),
+        ("SET --laws chinchilla", "chinchilla knows no schedule"),
+        ("SET --laws continual", "continual needs transfer_step"),
+        ("SET --laws ,", "names no law"),
+        ("SET --hold-out tail", "invalid choice: 'tail'"),
+        ("SET --hold-out peak", "all of peak 0.001; these runs allow: run, horizon, last"),
+        ("SET:wsd --laws power", "there is only 'wsd'; these runs allow: last"),
+        ("SET:wsd,constant --hold-out horizon", "all of 300 steps; these runs allow: run, last"),
+        ("SET --last 0.3", "--last 0.3 only means something with --hold-out last"),
+        ("SET --hold-out last --last 1.5", "last=1.5 must be a share between 0 and 1"),
+        ("SET --starts 0", "starts=0 must be >= 1"),
+        ("SET --prior strong", "invalid choice: 'strong'"),
+        ("SET --from-step 350", "no point at or after step 350"),
+        ("none --laws power", "none: no such folder or CSV file"),
+        ("SET --out SET", "is a folder; give the name of a file to write"),
+        ("SET --out SET/none/new.csv", "does not exist; create it"),
+    ],
+)
+def test_refused(curves: Path, words: str, message: str) -> None:
+    before = snapshot(curves)
+    result = call("compare", *words.replace("SET", str(curves)).split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("scaling-laws: ") and result.err.count("\n") == 1
+    assert message in result.err
+    assert snapshot(curves) == before
+
+
+def test_output_is_checked_before_the_work(curves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("scaling_laws.runs.load_runs", work)
+    assert call("compare", curves, "--out", curves / "none" / "new.csv").code == 2
+
+
+def test_nothing_is_written_when_no_law_can_be_fitted(curves: Path, tmp_path: Path) -> None:
+    out = tmp_path / "metrics.csv"
+    few = ("--from-step", 284, "--laws", "linear_drop")
+    result = call("compare", f"{curves}:wsd,constant", *few, "--out", out)
+    assert result.code == 2 and "no law could be fitted: linear_drop has 4" in result.err
+    assert list(tmp_path.iterdir()) == []
