@@ -107,13 +107,14 @@ def test_fit_as_text(curves: Path, tmp_path: Path) -> None:
 def test_evaluate_recomputed_by_hand(curves: Path, law_file: Path) -> None:
     result = call_json("evaluate", law_file, curves, "--from-step", 100)
     law = sl.load_law(law_file)
-    assert law.uncertainty is not None
-    half = law.uncertainty.half_width(0.9)
     assert set(result["runs"]) == set(SPECS)
     for name, spec in SPECS.items():
         steps, loss = log(curves, name)
         steps, loss = steps[steps >= 100], loss[steps >= 100]
-        error = law.predict(spec).loss[steps] - loss
+        prediction = law.predict(spec, steps)
+        error = prediction.loss - loss
+        low, high = prediction.interval(0.9)
+        inside = (low <= loss) & (loss <= high)
         expected = {
             "n": len(steps),
             "mae": np.abs(error).mean(),
@@ -122,7 +123,8 @@ def test_evaluate_recomputed_by_hand(curves: Path, law_file: Path) -> None:
             "worst_e": (np.abs(error) / loss).max(),
             "r2": 1 - (error**2).sum() / ((loss - loss.mean()) ** 2).sum(),
             "final_error": error[-1],
-            "coverage_90": (np.abs(np.log(loss / (loss + error))) <= half).mean(),
+            "coverage_90": inside.mean(),
+            "final_covered_90": float(inside[-1]),
         }
         assert result["runs"][name] == pytest.approx(expected, rel=1e-9)
     for key in (*METRICS, "coverage_90"):
@@ -135,7 +137,9 @@ def test_evaluate_of_the_fitted_runs_repeats_the_fit(
 ) -> None:
     result = call_json("evaluate", law_file, curves)
     for name, run in fitted["runs"].items():
-        assert {key: result["runs"][name][key] for key in run} == pytest.approx(run, rel=1e-9)
+        assert {key: result["runs"][name][key] for key in run} == pytest.approx(
+            run, rel=1e-3, abs=1e-6
+        )  # the fit gathers events; see `numerics.pasts`
 
 
 def test_evaluate_without_an_uncertainty(curves: Path, tmp_path: Path) -> None:

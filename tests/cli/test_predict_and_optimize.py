@@ -38,13 +38,14 @@ def test_predict_recomputed_by_hand(law_file: Path) -> None:
 
 
 def test_interval_is_around_the_final_loss(law_file: Path) -> None:
-    uncertainty = sl.load_law(law_file).uncertainty
-    assert uncertainty is not None
+    law = sl.load_law(law_file)
     (result,) = predict(law_file, LINEAR)
     low, high = result["interval_90"]
-    half = uncertainty.half_width(0.9)
-    assert [low, high] == pytest.approx(result["final_loss"] * np.exp([-half, half]), rel=1e-12)
+    ends = [end[-1] for end in law.predict(LINEAR).interval(0.9)]
+    assert [low, high] == pytest.approx(ends, rel=1e-12)
     assert low < result["final_loss"] < high
+    # relative, and as wide up as down in log loss
+    assert low * high == pytest.approx(result["final_loss"] ** 2, rel=1e-9)
 
 
 def test_no_interval_without_an_uncertainty(tmp_path: Path) -> None:
