@@ -107,6 +107,9 @@ def predict_held_out(
     ]
     fine = [number for number, fold in enumerate(places) if can_leave_out(data, fold)]
     refits = refit_without(data, search.best, search.settings, [places[each] for each in fine])
+    found = [np.isfinite(refit.objective) for refit in refits]
+    fine = [number for number, good in zip(fine, found, strict=True) if good]
+    refits = [refit for refit, good in zip(refits, found, strict=True) if good]
     predicted = data.predict([search.best, *refits])
     held = []
     for number, losses in zip(fine, predicted[1:], strict=True):

@@ -152,6 +152,8 @@ def refit_without(
     Returns:
         One outcome a fold; its objective is infinite where a refit failed.
     """
+    if not folds:
+        return []
     prior = settings.prior
     starts = [best.free] if prior is None else [best.free, data.prior_centre(prior)]
     weight = np.repeat([without(data.weight, fold) for fold in folds], len(starts), axis=0)
