@@ -86,10 +86,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What the files of runs do not say, and which points to leave out."""
-    group = parser.add_argument_group("runs without a schedule in dataset.toml")
+    group = parser.add_argument_group("what dataset.toml does not say of runs")
     group.add_argument("--warmup", type=whole, metavar="STEPS", help="linear warm-up steps")
     group.add_argument(
         "--between", choices=("hold", "linear"), help="learning rate between logged steps"
+    )
+    group.add_argument(
+        "--window",
+        type=whole,
+        metavar="STEPS",
+        help="steps that each logged loss averages, up to its own (default: dataset.toml, else 1)",
     )
     add_fact_options(parser, "facts that override dataset.toml")
     parser.add_argument(
@@ -128,6 +134,7 @@ def read_runs(arguments: argparse.Namespace) -> dict[str, Run]:
         warmup=arguments.warmup,
         between=arguments.between,
         facts=given_facts(arguments),
+        window=arguments.window,
     )
 
 
@@ -140,7 +147,7 @@ def read_table(arguments: argparse.Namespace, law: PointLaw) -> tuple[str, dict[
             f"{law.name} takes one CSV with columns {', '.join(law.input_names)} and "
             f"{law.output}, a row a finished run; {len(arguments.runs)} were given"
         )
-    for option in ("warmup", "between", "model_params", "weight_decay", "transfer_step"):
+    for option in ("warmup", "between", "window", "model_params", "weight_decay", "transfer_step"):
         if getattr(arguments, option) is not None:
             flag = option.replace("_", "-")
             raise UsageError(f"--{flag} is about runs; {law.name} takes a table, so leave it out")

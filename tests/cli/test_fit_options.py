@@ -242,3 +242,13 @@ def test_tables_have_a_report_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result["plots"] == {}
     assert result["report"]["intervals"]["method"] == "leave_rows_out"
     assert result["report"]["fit"]["starts"] == 2
+
+
+def test_window_averages_what_is_predicted(curves: Path, tmp_path: Path) -> None:
+    plain = fit(curves, tmp_path, "--draws", 0)
+    averaged = fit(curves, tmp_path, "--draws", 0, "--window", 50)
+    assert averaged["params"]["L0"] != plain["params"]["L0"]
+    law = sl.fit("linear_drop", sl.load_runs(curves, window=50), starts=2, draws=0)
+    assert averaged["params"] == pytest.approx(dict(law.params), rel=1e-9)
+    refused = call("fit", curves, "--window", 0, "--out", tmp_path / "law.json")
+    assert refused.code == 2 and "window=0 must be >= 1" in refused.err
