@@ -18,7 +18,7 @@ from scipy.optimize import least_squares
 
 from scaling_laws.fitting.lanes import FLOOR, Outcome, Status
 from scaling_laws.fitting.objective import Objective, root
-from scaling_laws.fitting.problem import Job, Problem
+from scaling_laws.fitting.problem import Job, Problem, shape_values
 from scaling_laws.fitting.starts import box
 from scaling_laws.laws import Law
 from scaling_laws.params import Support
@@ -35,10 +35,7 @@ def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...])
 
     def residual(problem: Problem, job: Job, point: Any, scale: Any) -> Any:
         free, amplitudes = point[:size], point[size:]
-        values = {
-            each.name: each.support.constrain(free[place]) for place, each in enumerate(law.shape)
-        }
-        values |= {name: values[other] for name, other in ties}
+        values = shape_values(law, free, ties)
         predicted = jnp.maximum(problem.terms(law, values) @ amplitudes, FLOOR * job.observed)
         misfit = root(objective, jnp.log(job.observed) - jnp.log(predicted))
         pull = jnp.sqrt(job.pull) * (free - job.centre)

@@ -16,7 +16,7 @@ from scaling_laws.errors import FitError, LawError, UsageError, unknown_name
 from scaling_laws.fitted.predict import check_needs
 from scaling_laws.fitting.lanes import Outcome
 from scaling_laws.fitting.priors import Prior
-from scaling_laws.fitting.problem import Job, Problem
+from scaling_laws.fitting.problem import Job, Problem, shape_values
 from scaling_laws.fitting.starts import box, draw_starts
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import History
@@ -184,12 +184,7 @@ class Data:
 def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
     def losses(problem: Problem, free: Any, amplitudes: Any) -> Any:
         def one(free: Any, amplitudes: Any) -> Any:
-            values = {
-                each.name: each.support.constrain(free[place])
-                for place, each in enumerate(law.shape)
-            }
-            values |= {name: values[other] for name, other in ties}
-            return problem.terms(law, values) @ amplitudes
+            return problem.terms(law, shape_values(law, free, ties)) @ amplitudes
 
         return jnp.maximum(jax.vmap(one)(free, amplitudes), 1e-6)
 

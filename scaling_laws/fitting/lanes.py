@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.fitting.objective import Objective, curvature
-from scaling_laws.fitting.problem import Job, Problem
+from scaling_laws.fitting.problem import Job, Problem, shape_values
 from scaling_laws.fitting.starts import box
 from scaling_laws.laws import Law
 from scaling_laws.params import Support
@@ -161,13 +161,7 @@ def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...])
     signed = [parameter.support is Support.REAL for parameter in law.amplitudes]
 
     def terms(problem: Problem, free: Array) -> Array:
-        values = {
-            parameter.name: parameter.support.constrain(free[place])
-            for place, parameter in enumerate(law.shape)
-        }
-        for name, other in ties:
-            values[name] = values[other]
-        return problem.terms(law, values)
+        return problem.terms(law, shape_values(law, free, ties))
 
     def expand(problem: Problem, job: Job, free: Array, amplitudes: Array) -> tuple[Array, ...]:
         """Amplitudes, objective, slope and curve at a trial."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import Events, History, bucket
 
-__all__ = ["Job", "Problem"]
+__all__ = ["Job", "Problem", "shape_values"]
 
 Array = NDArray[np.float64]
 GROUPS = 2  # widths of the tables of events: fewer compile sooner, more waste less
@@ -87,6 +87,14 @@ class Problem:
         if self.place.shape[1] == 1:
             return columns[self.place[:, 0]]
         return jnp.einsum("pw,pwj->pj", self.share, columns[self.place])
+
+
+def shape_values(law: Law, free: Any, ties: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Shape parameters by name, of free numbers (shape,), tied ones made equal."""
+    values = {
+        each.name: each.support.constrain(free[place]) for place, each in enumerate(law.shape)
+    }
+    return values | {name: values[other] for name, other in ties}
 
 
 def _widths(history: History) -> NDArray[np.int64]:
