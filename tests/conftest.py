@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,25 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parents[1]
+MAPS = Path("/proc/self/maps")  # Linux only; elsewhere there is no such limit
+MANY_MAPS = 25_000
 
 
 @pytest.fixture(autouse=True, scope="session")
 def strict_numerics() -> Iterator[None]:
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def few_compiled_programs() -> Iterator[None]:
+    """Every compiled program maps memory, and a process may map 65,530 pieces: drop them in time."""
+    yield
+    if MAPS.exists():
+        with MAPS.open("rb") as lines:
+            if sum(1 for _ in lines) > MANY_MAPS:
+                jax.clear_caches()
+                gc.collect()
 
 
 @pytest.fixture(scope="session")
