@@ -29,7 +29,7 @@ def strict_numerics() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def few_compiled_programs() -> Iterator[None]:
-    """Every compiled program maps memory, and a process may map 65,530 pieces: drop them in time."""
+    """Compiled programs map memory, and a process may map 65,530 pieces: drop them in time."""
     yield
     if MAPS.exists():
         with MAPS.open("rb") as lines:
