@@ -6,8 +6,9 @@ a point then sees some ten to a hundred weighted events in place of all steps be
 depend on the schedule only, never on a law's parameters.
 
 Stretches come from halving the run again and again (a tree code, Barnes and Hut 1986). One is
-taken whole when it is at least its own length away, in steps and in summed LR, and the LR bends
-little over it; else its halves are tried, down to single steps.
+taken whole when it is at least its own length away, in steps and in summed LR, from the point and,
+in summed LR, from the start of the run, and the LR bends little over it; else its halves are tried,
+down to single steps.
 """
 
 from __future__ import annotations
@@ -122,6 +123,8 @@ def pasts_of(
         away = (at - (stop - 1) >= size) & (
             clock[at] - clock[stop - 1] >= clock[stop - 1] - clock[start]
         )
+        # what fades from the start of the run on, as a power of the clock, bends most there
+        away &= clock[start] >= clock[stop - 1] - clock[start]
         taken = away & ~few
         if taken.any():
             taken &= _smooth(lr, size, barred)[stretch]

@@ -35,7 +35,7 @@ def test_few_events_stand_for_many() -> None:
     points = np.arange(127, len(lr), 128)
     for per_step in (changes(lr), lr**2):
         held = np.bincount(pasts_of(per_step, lr, points, nodes=3).point)
-        assert held.max() < 150  # of 24,000
+        assert held.max() < 200  # of 24,000
 
 
 @settings(max_examples=25, deadline=None)
