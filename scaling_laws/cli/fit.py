@@ -204,7 +204,7 @@ def _figures(
     )
     if profiles:
         figures["profiles"] = plot_profiles(profiles, fitted)
-        if len(fitted.draws) and next(iter(fitted.draws.values())).size > 1:
+        if fitted.draw_count > 1:
             figures["draws"] = plot_draws(fitted)
     return figures
 

@@ -18,7 +18,6 @@ how refits differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from scaling_laws.errors import FitError, LawError, UsageError
 from scaling_laws.fitted.predict import check_needs
 from scaling_laws.fitting import HeldOutFit, Objective, predict_held_out, read_objective
 from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.runs import Run
+from scaling_laws.runs import Run, run_list
 
 __all__ = ["DEFAULT_STARTS", "compare"]
 
@@ -110,10 +109,7 @@ def compare(
 
 def _in_order(runs: Iterable[Run] | Mapping[str, Run], from_step: int | str) -> list[Run]:
     """The runs without their first points, by name: folds do not follow the order given."""
-    values = sorted(runs.values() if isinstance(runs, Mapping) else runs, key=lambda run: run.name)
-    for one, other in pairwise(values):
-        if one.name == other.name:
-            raise UsageError(f"two runs are named {one.name!r}; give them different names")
+    values = sorted(run_list(runs), key=lambda run: run.name)
     return [run.from_step(from_step) for run in values]
 
 

@@ -24,10 +24,10 @@ from scaling_laws.schedules import schedule as parse_schedule
 __all__ = [
     "Prediction",
     "check_needs",
-    "compiled_draws",
     "compiled_final_loss",
     "compiled_final_losses",
     "compiled_loss",
+    "drawn_log_losses",
     "exposure_of",
     "facts_for",
     "final_losses",
@@ -196,13 +196,28 @@ def predict(
 
 
 @cache
-def compiled_draws(law: Law) -> Any:
+def _compiled_draws(law: Law) -> Any:
     """(params (draws,), points) -> losses (draws, points)."""
 
     def losses(params: Mapping[str, Any], points: History) -> Any:
         return jax.vmap(lambda point: law.loss(params, point)[0])(points)
 
     return jax.jit(jax.vmap(losses, in_axes=(0, None)))
+
+
+@in_float64
+def drawn_log_losses(
+    law: Law,
+    params: Mapping[str, Array],
+    lr: Array,
+    steps: NDArray[np.int64],
+    facts: Mapping[str, float],
+    traces: Mapping[str, Array] | None = None,
+) -> Array:
+    """Log losses under many values of the parameters: params (draws,) -> (draws, points)."""
+    points = law.chosen_steps(lr, steps, facts=facts, traces=traces)
+    losses = np.asarray(_compiled_draws(law)(dict(params), points))
+    return np.asarray(np.log(np.maximum(losses, 1e-6)))
 
 
 @in_float64
@@ -219,16 +234,13 @@ def exposure_of(
     """
     if fitted.uncertainty is None:
         return None
-    if len(fitted.draws) == 0 or next(iter(fitted.draws.values())).size < 2:
+    if fitted.draw_count < 2:
         return Exposure.of(lr, steps)
-    law = fitted.schedule_law
     last = int(np.max(steps))
     knots = np.unique(np.append(np.linspace(0, last, KNOTS).astype(np.int64), last))
-    points = law.chosen_steps(lr, knots, facts=facts, traces=traces)
-    params = {name: np.asarray(row) for name, row in fitted.draws.items()}
-    losses = np.asarray(compiled_draws(law)(params, points))
-    spread = spread_of(np.log(np.maximum(losses, 1e-6)))
-    return Exposure.of(lr, steps, np.interp(steps, knots, spread))
+    law = fitted.schedule_law
+    rows = drawn_log_losses(law, fitted.draws, lr, knots, facts, traces)
+    return Exposure.of(lr, steps, np.interp(steps, knots, spread_of(rows)))
 
 
 @in_float64

@@ -230,13 +230,9 @@ def _statistics(fitted: FittedLaw, record: FitRecord) -> Statistics:
         prior_strength=strengths[0] if strengths else None,
         from_step=record.from_step,
         seed=record.seed,
-        draws=_draw_count(fitted),
+        draws=fitted.draw_count,
         seconds=record.seconds,
     )
-
-
-def _draw_count(fitted: FittedLaw) -> int:
-    return next((len(row) for row in fitted.draws.values()), 0)
 
 
 def _intervals(fitted: FittedLaw, uncertainty: Uncertainty) -> IntervalReport:
@@ -283,7 +279,7 @@ def _parameters(fitted: FittedLaw) -> tuple[ParameterReport, ...]:
 
 def _correlations(fitted: FittedLaw) -> tuple[Correlation, ...] | None:
     """Strong ones, the strongest first; None if there are too few draws."""
-    if _draw_count(fitted) < FEW_DRAWS:
+    if fitted.draw_count < FEW_DRAWS:
         return None
     ties: Mapping[str, str] = {} if fitted.record is None else fitted.record.ties
     rows = {

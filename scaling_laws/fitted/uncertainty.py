@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError
 
-__all__ = ["Exposure", "Uncertainty", "interval_around", "spread_of"]
+__all__ = ["Exposure", "Uncertainty", "interval_around", "scale_of", "spread_of"]
 
 Array = NDArray[np.float64]
 ENDING = 50.0  # power of the share of the run that is done: the last percents count as its end
@@ -45,6 +45,11 @@ def spread_of(log_losses: Array) -> Array:
     """
     low, high = np.quantile(log_losses, [0.1587, 0.8413], axis=0)
     return np.asarray(0.5 * (high - low))
+
+
+def scale_of(steady: float, decayed: float, exposure: Exposure) -> Array:
+    """√(steady² + (decayed · share decayed)² + spread²), in log loss: (points,)."""
+    return np.sqrt(steady**2 + (decayed * exposure.decayed) ** 2 + exposure.spread**2)
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,10 @@ class Uncertainty:
         width = _quantile(0.9, folds)
         return cls(method, log_error, folds, log_error, 0.0, width, width, float(folds))
 
+    def scale(self, exposure: Exposure) -> Array:
+        """Scale of the error in log loss at each of some points: (points,)."""
+        return scale_of(self.steady, self.decayed, exposure)
+
     def half_width(self, level: float, exposure: Exposure | None = None) -> Array:
         """Half width in log loss of intervals meant to hold `level` of unseen losses.
 
@@ -103,9 +112,9 @@ class Uncertainty:
         if not 0.0 < level < 1.0:
             raise LawError(f"level={level!r} must lie between 0 and 1, e.g. 0.9")
         seen = exposure or Exposure(np.zeros(()), np.zeros(()), np.ones(()))
-        scale = np.sqrt(self.steady**2 + (self.decayed * seen.decayed) ** 2 + seen.spread**2)
         factor = self.curve_90 ** (1.0 - seen.ending) * self.final_90**seen.ending
-        return scale * factor * (_quantile(level, self.freedom) / _quantile(0.9, self.freedom))
+        factor *= _quantile(level, self.freedom) / _quantile(0.9, self.freedom)
+        return self.scale(seen) * factor
 
 
 def _quantile(level: float, freedom: float) -> float:

@@ -198,6 +198,11 @@ class FittedLaw:
             row.flags.writeable = False
         object.__setattr__(self, "draws", MappingProxyType(draws))
 
+    @property
+    def draw_count(self) -> int:
+        """How many draws there are."""
+        return next((len(row) for row in self.draws.values()), 0)
+
     def parameter_intervals(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
         """The middle `level` of the draws of each parameter; empty without draws.
 

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import ndtri, stdtrit
 
 from scaling_laws.fitted import Exposure, Uncertainty
+from scaling_laws.fitted.uncertainty import scale_of
 
 __all__ = ["Held", "calibrate"]
 
@@ -54,16 +55,12 @@ def calibrate(method: str, held: Sequence[Held], fitted: Sequence[Held], folds: 
     steady, decayed = _scales(held, fitted)
     freedom = len(held) + PSEUDO
     widen = float(stdtrit(freedom, 0.95)) / NORMAL_90
-    scaled = [np.abs(each.error) / _scale(each.exposure, steady, decayed) for each in held]
+    scaled = [np.abs(each.error) / scale_of(steady, decayed, each.exposure) for each in held]
     curve = _quantile([(row, 1.0 / len(row)) for row in scaled])
     final = _quantile([(row[-1:], 1.0) for row in scaled])
     return Uncertainty(
         method, log_error, folds, steady, decayed, widen * curve, widen * final, freedom
     )
-
-
-def _scale(exposure: Exposure, steady: float, decayed: float) -> Array:
-    return np.sqrt(steady**2 + (decayed * exposure.decayed) ** 2 + exposure.spread**2)
 
 
 def _scales(held: Sequence[Held], fitted: Sequence[Held]) -> tuple[float, float]:
@@ -72,7 +69,7 @@ def _scales(held: Sequence[Held], fitted: Sequence[Held]) -> tuple[float, float]
         total = 0.0
         for rows, share, stretch in ((held, 1.0, 1.0), (fitted, PSEUDO / len(fitted), OPTIMISM)):
             for each in rows:
-                scale = _scale(each.exposure, steady, decayed)
+                scale = scale_of(steady, decayed, each.exposure)
                 square = np.minimum((stretch * each.error / scale) ** 2, OUTLIER)
                 total += share * float(np.mean(0.5 * square + np.log(scale)))
         return total

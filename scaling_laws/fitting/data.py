@@ -20,7 +20,7 @@ from scaling_laws.fitting.problem import Job, Problem, shape_values
 from scaling_laws.fitting.starts import box, draw_starts
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import History
-from scaling_laws.runs import Run
+from scaling_laws.runs import Run, run_list
 
 __all__ = ["MAX_POINTS", "Data", "prepare"]
 
@@ -208,13 +208,10 @@ def prepare(
         LawError: if the law needs a fact that the runs lack, or has no such parameter.
         FitError: if there are too few points.
     """
-    values = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
+    values = run_list(runs)
     if not values:
         raise UsageError("a fit needs at least one run")
     names = [run.name for run in values]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"two runs are named {name!r}; give them different names")
     for name, share in (weights or {}).items():
         if name not in names:
             raise UsageError(unknown_name("run", name, names))

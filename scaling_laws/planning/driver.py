@@ -146,11 +146,11 @@ def plan(
 def _measured(fitted: FittedLaw) -> Uncertainty:
     """The law's uncertainty; an error if it, or the draws, are missing."""
     name = fitted.law.name
-    draws = next(iter(fitted.draws.values())).size if fitted.draws else 0
-    if draws < FEWEST:
+    if fitted.draw_count < FEWEST:
         raise LawError(
-            f"{name} has {draws} draws of its parameters and a plan needs {FEWEST}: they say what "
-            "the runs leave open; fit the law to runs, with draws (the default is 100)"
+            f"{name} has {fitted.draw_count} draws of its parameters and a plan needs {FEWEST}: "
+            "they say what the runs leave open; fit the law to runs, with draws "
+            "(the default is 100)"
         )
     if fitted.uncertainty is None:
         raise LawError(

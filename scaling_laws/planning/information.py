@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.fitted import Exposure, FittedLaw, Uncertainty
-from scaling_laws.fitted.predict import check_needs, compiled_draws, facts_for
+from scaling_laws.fitted.predict import check_needs, drawn_log_losses, facts_for
 from scaling_laws.fitted.uncertainty import spread_of
 from scaling_laws.schedules import Schedule
 
@@ -80,10 +80,8 @@ def log_losses(
     law = fitted.schedule_law
     known = facts_for(fitted, facts, plan)
     check_needs(law, known, {}, "the law file")
-    points = law.chosen_steps(plan.lr, steps, facts=known)
     params = {name: np.append(fitted.params[name], row) for name, row in fitted.draws.items()}
-    losses = np.asarray(compiled_draws(law)(params, points))
-    return np.asarray(np.log(np.maximum(losses, 1e-6)))
+    return drawn_log_losses(law, params, plan.lr, steps, known)
 
 
 def deviations(rows: Array) -> Array:
@@ -98,8 +96,7 @@ def deviations(rows: Array) -> Array:
 
 def own_error(plan: Schedule, steps: NDArray[np.int64], uncertainty: Uncertainty) -> Array:
     """Standard deviation of the law's own error in log loss: (points,)."""
-    decayed = Exposure.of(plan.lr, steps).decayed
-    return np.asarray(np.hypot(uncertainty.steady, uncertainty.decayed * decayed))
+    return uncertainty.scale(Exposure.of(plan.lr, steps))
 
 
 def seen_run(

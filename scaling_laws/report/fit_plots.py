@@ -277,7 +277,7 @@ def plot_draws(fitted: FittedLaw) -> Figure:
         LawError: if there are no draws, or none of the shape parameters was searched.
     """
     law = fitted.schedule_law
-    if len(fitted.draws) == 0 or next(iter(fitted.draws.values())).size < 2:
+    if fitted.draw_count < 2:
         raise LawError(f"{law.name}: there are no draws to show; fit with draws")
     record = fitted.record
     still = set() if record is None else {*record.fixed, *record.ties}
@@ -287,8 +287,7 @@ def plot_draws(fitted: FittedLaw) -> Figure:
     count = len(chosen)
     size = max(1.9 * count, 3.2)
     figure = new_figure(size, size)
-    total = len(fitted.draws[chosen[0].name])
-    figure.suptitle(f"{law.name}: {total} draws; lines mark the fit", fontsize=10)
+    figure.suptitle(f"{law.name}: {fitted.draw_count} draws; lines mark the fit", fontsize=10)
     grid = figure.subplots(count, count, squeeze=False)
     ends = [
         _ends(np.append(_middle(fitted.draws[each.name]), fitted.params[each.name]), each)

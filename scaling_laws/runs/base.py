@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -13,7 +13,22 @@ from scaling_laws.errors import DataError, UsageError, unknown_name
 from scaling_laws.params import FACTS, TRACES
 from scaling_laws.schedules import Schedule
 
-__all__ = ["FACTS", "TRACES", "Run"]
+__all__ = ["FACTS", "TRACES", "Run", "run_list"]
+
+
+def run_list(runs: Iterable[Run] | Mapping[str, Run]) -> list[Run]:
+    """Runs, or those of a mapping, as a list.
+
+    Raises:
+        UsageError: if two have the same name.
+    """
+    values = list(runs.values() if isinstance(runs, Mapping) else runs)
+    seen: set[str] = set()
+    for run in values:
+        if run.name in seen:
+            raise UsageError(f"two runs are named {run.name!r}; give them different names")
+        seen.add(run.name)
+    return values
 
 
 @dataclass(frozen=True, eq=False)
