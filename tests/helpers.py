@@ -42,7 +42,7 @@ def draw_values(law: Law, seed: int, peak_lr: float) -> dict[str, float]:
     return {name: float(value) for name, value in law.rescale(scaled, peak_lr).items()}
 
 
-FACTS = {"model_params": 2.5e7, "transfer_step": 95.0}
+FACTS = {"model_params": 2.5e7, "transfer_step": 95.0, "weight_decay": 0.1}
 
 
 def traces_for(lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -200,7 +200,7 @@ def _compiled_draws(law: Law) -> Any:
     """(params (draws,), points) -> losses (draws, points)."""
 
     def losses(params: Mapping[str, Any], points: History) -> Any:
-        return jax.vmap(lambda point: law.loss(params, point)[0])(points)
+        return jax.vmap(lambda point: law.loss(params, point))(points).reshape(-1)
 
     return jax.jit(jax.vmap(losses, in_axes=(0, None)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.laws import Law
-from scaling_laws.numerics.history import Events, History, bucket
+from scaling_laws.numerics.history import Events, History, bucket, padded_history
 
 __all__ = ["Job", "Problem", "shape_values"]
 
@@ -26,7 +26,8 @@ class Problem:
     """The points of all runs, grouped by how many events their pasts hold.
 
     Attributes:
-        groups: each a stack of histories of one point.
+        groups: each a stack of histories of one point; of a law with its own clock, one stack of
+            runs that hold all their points.
         place: for each logged loss, the points that it averages, as places in the groups one
             after the other: (losses, points of a window).
         share: weight of each in that average, summing to 1: (losses, points of a window).
@@ -50,6 +51,8 @@ class Problem:
             places: of each run, the points that each loss averages: (losses, points of a window).
             shares: of each run, their weights.
         """
+        if histories[0].stretches is not None:
+            return cls._of_runs(histories, places, shares)
         widths = np.concatenate([_widths(history) for history in histories])
         share = np.arange(1, GROUPS + 1) / GROUPS
         edges = np.array([bucket(int(edge)) for edge in np.quantile(widths, share)])
@@ -69,24 +72,61 @@ class Problem:
             fill = np.minimum(np.arange(bucket(len(mine))), len(mine) - 1)
             stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves)[fill], *rows))  # noqa: B023
             before += len(fill)
-        deepest = max(place.shape[1] for place in places)
-        place = np.concatenate(
-            [
-                _deepen(order[start + each], deepest)
-                for each, start in zip(places, starts[:-1], strict=True)
-            ]
+        return cls._with(
+            tuple(stacks),
+            [order[start + each] for each, start in zip(places, starts[:-1], strict=True)],
+            shares,
         )
+
+    @classmethod
+    def _of_runs(
+        cls,
+        histories: Sequence[History],
+        places: Sequence[NDArray[np.int64]],
+        shares: Sequence[Array],
+    ) -> Problem:
+        """Runs that each hold all their points, those of like many points together."""
+        counts = np.array([history.step.shape[-1] for history in histories])
+        share = np.arange(1, GROUPS + 1) / GROUPS
+        sizes = np.unique([bucket(int(size)) for size in np.quantile(counts, share)])
+        sizes[-1] = bucket(int(counts.max()))
+        group = np.searchsorted(sizes, counts)
+        stacks, begin, before = [], np.empty(len(counts), dtype=np.int64), 0
+        for number, size in enumerate(sizes):
+            mine = np.flatnonzero(group == number)
+            stretches = bucket(max(_stretches(histories[each]) for each in mine))
+            rows = [padded_history(histories[each], int(size), stretches) for each in mine]
+            stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows))
+            begin[mine] = before + int(size) * np.arange(len(mine))
+            before += int(size) * len(mine)
+        return cls._with(
+            tuple(stacks), [begin[number] + place for number, place in enumerate(places)], shares
+        )
+
+    @classmethod
+    def _with(
+        cls,
+        groups: tuple[History, ...],
+        places: Sequence[NDArray[np.int64]],
+        shares: Sequence[Array],
+    ) -> Problem:
+        deepest = max(place.shape[1] for place in places)
+        place = np.concatenate([_deepen(each, deepest) for each in places])
         share = np.concatenate([_deepen(each, deepest, fill=0.0) for each in shares])
-        return cls(tuple(stacks), place, share)
+        return cls(groups, place, share)
 
     def terms(self, law: Law, values: dict[str, Any]) -> Any:
         """What each amplitude is multiplied by, at every loss: (losses, amplitudes)."""
-        columns = jnp.concatenate(
-            [jax.vmap(lambda point: law.terms(values, point)[0])(stack) for stack in self.groups]
-        )
+        columns = jnp.concatenate([chosen_terms(law, values, stack) for stack in self.groups])
         if self.place.shape[1] == 1:
             return columns[self.place[:, 0]]
         return jnp.einsum("pw,pwj->pj", self.share, columns[self.place])
+
+
+def chosen_terms(law: Law, values: Mapping[str, Any], stack: History) -> Any:
+    """What each amplitude is multiplied by at all points of a stack: (points, amplitudes)."""
+    columns = jax.vmap(lambda history: law.terms(values, history))(stack)
+    return columns.reshape(-1, columns.shape[-1])
 
 
 def shape_values(law: Law, free: Any, ties: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -95,6 +135,11 @@ def shape_values(law: Law, free: Any, ties: Sequence[tuple[str, str]]) -> dict[s
         each.name: each.support.constrain(free[place]) for place, each in enumerate(law.shape)
     }
     return values | {name: values[other] for name, other in ties}
+
+
+def _stretches(history: History) -> int:
+    assert history.stretches is not None
+    return int(history.stretches.lr.shape[-2])
 
 
 def _widths(history: History) -> NDArray[np.int64]:

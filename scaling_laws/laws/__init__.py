@@ -22,6 +22,11 @@ from scaling_laws.laws.linear_drop import LINEAR_DROP
 from scaling_laws.laws.lr_annealing import LR_ANNEALING
 from scaling_laws.laws.lr_annealing_size import LR_ANNEALING_SIZE
 from scaling_laws.laws.multi_power import MULTI_POWER
+from scaling_laws.laws.norm_clock import (
+    NORM_CLOCK,
+    NORM_CLOCK_FREE_DECAY,
+    NORM_CLOCK_MEASURED,
+)
 from scaling_laws.laws.peak_lr import PEAK_LR
 from scaling_laws.laws.power import POWER
 
@@ -47,6 +52,9 @@ LAWS: tuple[AnyLaw, ...] = (
     FUNCTIONAL,
     FUNCTIONAL_NOISE,
     FUNCTIONAL_NOISE_NORMS,
+    NORM_CLOCK,
+    NORM_CLOCK_FREE_DECAY,
+    NORM_CLOCK_MEASURED,
     FORWARD_MOMENTUM,
     COLLAPSE_NOISE,
     CONVEX_BOUND,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scaling_laws.errors import LawError
 from scaling_laws.numerics import history as histories
 from scaling_laws.numerics.history import History
+from scaling_laws.numerics.stretches import padded, single_steps, stretches_of
 from scaling_laws.params import Parameter
 
 __all__ = ["AnyLaw", "Input", "Law", "PointLaw"]
@@ -80,6 +82,9 @@ class Law(AnyLaw):
             alone, by name: (lr (steps,), facts) -> (steps,); pure JAX. A history holds them as
             traces.
         noise: whether the terms use the noise events of a history.
+        own_clock: whether its clock depends on its parameters; its histories then hold stretches
+            of steps, with the weight decay if it needs that (1 otherwise) and the parameter norm
+            if it needs that.
         memory: shape parameters that only an abrupt change of the LR shows.
     """
 
@@ -92,6 +97,7 @@ class Law(AnyLaw):
     rate: Callable[[Array, Mapping[str, Array]], Array] | None = None
     features: Mapping[str, Feature] = field(default_factory=dict)
     noise: bool = False
+    own_clock: bool = False
     memory: tuple[str, ...] = ()
 
     @property
@@ -122,6 +128,16 @@ class Law(AnyLaw):
         """The facts it uses: histories of runs that differ in the others can be stacked."""
         return {name: value for name, value in (facts or {}).items() if name in self.needs}
 
+    def _decay_and_norm(
+        self, lr: Array, facts: Mapping[str, Any], traces: Mapping[str, Array] | None
+    ) -> tuple[Array, Array | None]:
+        """LR times weight decay, and the parameter norm if it needs that: (steps,) each."""
+        logged = traces or {}
+        decay = 1.0
+        if "weight_decay" in self.needs:  # a trace of it is a schedule of weight decay
+            decay = logged.get("weight_decay", facts["weight_decay"])
+        return lr * decay, logged["param_norm"] if "param_norm" in self.needs_traces else None
+
     def _features(self, lr: Rates, facts: Mapping[str, float]) -> dict[str, Rates]:
         size = histories.bucket(len(lr))  # few lengths, few compilations
         padded = np.concatenate([lr, np.zeros(size - len(lr))])
@@ -141,7 +157,7 @@ class Law(AnyLaw):
     ) -> History:
         """The history of all steps that this law needs; see `numerics.history.every_step`."""
         used = self._used(facts)
-        return histories.every_step(
+        history = histories.every_step(
             np.asarray(self.driving_rate(lr, traces)),
             steps=steps,
             facts=used,
@@ -149,6 +165,11 @@ class Law(AnyLaw):
             noise=self.noise,
             block=block,
         )
+        if not self.own_clock:
+            return history
+        steps_of = single_steps(lr, *self._decay_and_norm(lr, used, traces))
+        own = jax.tree.map(np.asarray, steps_of)
+        return replace(history, stretches=padded(own, history.changes.step.size))
 
     def chosen_steps(
         self,
@@ -158,8 +179,14 @@ class Law(AnyLaw):
         facts: Mapping[str, float] | None = None,
         traces: Mapping[str, Rates] | None = None,
     ) -> History:
-        """Histories of chosen steps, stacked; see `numerics.history.chosen_steps`."""
+        """Histories of chosen steps, stacked; see `numerics.history.chosen_steps`.
+
+        Of a law with its own clock: one history that holds all the points.
+        """
         used = self._used(facts)
+        if self.own_clock:
+            decay, norm = self._decay_and_norm(lr, used, traces)
+            return histories.of_stretches(lr, points, stretches_of(lr, decay, points, norm), used)
         return histories.chosen_steps(
             np.asarray(self.driving_rate(lr, traces)),
             points,
@@ -179,11 +206,15 @@ class Law(AnyLaw):
     ) -> History:
         """The history of the last step, traceable; see `numerics.history.last_step`."""
         used = self._used(facts)
-        return histories.last_step(
+        history = histories.last_step(
             self.driving_rate(lr, traces),
             facts=used,
             traces={name: feature(lr, used) for name, feature in self.features.items()},
         )
+        if not self.own_clock:
+            return history
+        own = single_steps(lr, *self._decay_and_norm(lr, used, traces))
+        return replace(history, stretches=own)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from scaling_laws.numerics.pasts import pasts_of
 from scaling_laws.numerics.quadrature import changes
+from scaling_laws.numerics.stretches import Stretches
+from scaling_laws.numerics.stretches import padded as pad_stretches
 
 __all__ = [
     "CLOCK_FLOOR",
@@ -35,6 +37,8 @@ __all__ = [
     "chosen_steps",
     "every_step",
     "last_step",
+    "of_stretches",
+    "padded_history",
 ]
 
 Array = Any  # a NumPy array outside jit, a JAX tracer inside
@@ -83,6 +87,7 @@ class History:
         noise: one event an update, its weight the LR squared; None where no law asked for it.
         facts: numbers known of the run, such as model_params.
         traces: further quantities at each point, (N, Q), such as a law's features.
+        stretches: the steps themselves, for a law whose clock depends on its parameters.
     """
 
     step: Array
@@ -93,6 +98,7 @@ class History:
     noise: Events | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)
     traces: Mapping[str, Array] = field(default_factory=dict)
+    stretches: Stretches | None = None
 
 
 def bucket(size: int) -> int:
@@ -305,4 +311,49 @@ def chosen_steps(
         noise=events(lr**2) if noise else None,
         facts={name: alike(value) for name, value in (facts or {}).items()},
         traces={name: own(row[points]) for name, row in (traces or {}).items()},
+    )
+
+
+def of_stretches(
+    lr: Rates,
+    points: NDArray[np.int64],
+    stretches: Stretches,
+    facts: Mapping[str, float] | None = None,
+) -> History:
+    """Chosen steps for a law with its own clock: a stack of one history that holds them all.
+
+    Args:
+        lr: learning rate of every step: (steps,).
+        points: increasing steps below len(lr): (points,).
+        stretches: of the run, with those points.
+        facts: numbers known of the run.
+    """
+    clock = np.cumsum(lr)
+    no_event = np.zeros((1, 0))
+    history = History(
+        step=points[None, :].astype(np.float64),
+        clock=clock[points][None],
+        lr=lr[points][None],
+        peak_lr=np.float64(lr.max()),
+        changes=Events(no_event, no_event, no_event, no_event, np.float64(clock[-1])),
+        facts=_facts(facts),
+        stretches=stretches,
+    )
+    stacked: History = jax.tree.map(lambda leaf: np.asarray(leaf)[None], history)
+    return stacked
+
+
+def padded_history(history: History, points: int, stretches: int) -> History:
+    """A stack of one history with more points, copies of the last, and more, empty stretches."""
+    assert history.stretches is not None and history.stretches.points is not None
+    own = history.stretches
+    last = np.minimum(np.arange(points), history.step.shape[-1] - 1)
+    table = pad_stretches(jax.tree.map(lambda leaf: leaf[0], replace(own, points=None)), stretches)
+    chosen: Any = jax.tree.map(lambda leaf: leaf[:, last], own.points)
+    return replace(
+        history,
+        step=history.step[..., last],
+        clock=history.clock[..., last],
+        lr=history.lr[..., last],
+        stretches=replace(jax.tree.map(lambda leaf: leaf[None], table), points=chosen),
     )

@@ -37,7 +37,7 @@ def losses(law: Law, values: dict[str, float], history: History) -> np.ndarray:
 
 @cache
 def compiled_points(law: Law) -> Any:
-    return jax.jit(lambda v, points: jax.vmap(lambda point: law.loss(v, point)[0])(points))
+    return jax.jit(lambda v, points: jax.vmap(lambda point: law.loss(v, point))(points).reshape(-1))
 
 
 def chosen_losses(law: Law, values: dict[str, float], lr: Any, steps: np.ndarray) -> np.ndarray:

@@ -1,0 +1,213 @@
+"""The norm clock: a law that follows the weight norm from the schedule and the weight decay.
+
+Weights that a normalisation follows feel only their effective rate, the learning rate over their
+norm. Decoupled weight decay moves the norm towards an equilibrium between its pull and the updates'
+push; updates of one size per unit of LR make the squared norm n a linear recursion, so that nothing
+has to be logged:
+
+    n_{t+1} = n_t·exp(-2 d_t) + lr_t²·exp(-d_t)·sinh(d_t)/d_t,    d_t = lr_t·λ
+    n_ref = 1e-3/(2·0.1),   n_0 = initial_norm·n_ref,   e_t = lr_t/1e-3,   m_t = n_t/n_ref
+    τ_t = 1e-3·Σ_{i<=t} e_i^clock_exponent·m_i^-clock_norm_exponent
+    g_t = e_t^gain_exponent·m_t^-gain_norm_exponent
+    L_t = L0 + A·f_t + B·(1 + gain_progress·f_t)·Σ_{k<=t} (g_k - g_{k-1})·G(τ_t - τ_{k-1})
+    G(x) = 1 - (1 + C·x)^-beta
+    f_t = τ_t^-alpha - early·exp(-τ_t/1.4)
+
+with λ the weight decay and g_{-1} = 0. In the plainest form the exponents of the norm are half of
+those of the LR: clock and gain are then powers of the effective rate e/√m.
+
+Limits: λ -> 0 is smooth (the norm then only grows). With the exponents of the norm at 0,
+clock_exponent 1, gain_exponent 1, gain_progress and early at 0 it is the Multi-Power Law with
+gamma = 0, up to the unit of the clock. Known limits: one batch size, one optimizer of the Adam
+kind; parameters are those of one model size.
+
+`norm_clock_free_decay` is for runs whose weight decay is not known: it fits it.
+`norm_clock_measured` reads the norms from the log instead; it judges runs and predicts ones whose
+norms are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from scaling_laws.laws.base import Law
+from scaling_laws.laws.common import ALPHA, FLOOR_LOSS, MEMORY_EXPONENT, POWER_AMPLITUDE
+from scaling_laws.numerics.averages import clock_and_average
+from scaling_laws.numerics.history import CLOCK_FLOOR, History
+from scaling_laws.numerics.stretches import Stretches, norms
+from scaling_laws.params import Parameter, Support
+
+__all__ = ["NORM_CLOCK", "NORM_CLOCK_FREE_DECAY", "NORM_CLOCK_MEASURED"]
+
+Values = Mapping[str, Any]
+REFERENCE_LR = 1e-3
+REFERENCE_DECAY = 0.1
+REFERENCE_NORM = REFERENCE_LR / (2.0 * REFERENCE_DECAY)  # squared; at equilibrium under the two
+TICK = 1e-3  # of the clock by a step at the reference: training lasts some ten to a hundred units
+EARLY_CLOCK = 1.4  # on which what is special about the start of training passes
+
+
+def simulated(values: Values, stretches: Stretches) -> Any:
+    """Squared norms over the reference, from the schedule and its weight decay: (K, J)."""
+    return norms(stretches, values["initial_norm"] * REFERENCE_NORM) / REFERENCE_NORM
+
+
+def simulated_with_free_decay(values: Values, stretches: Stretches) -> Any:
+    """The same where the weight decay is a parameter: (K, J)."""
+    start = values["initial_norm"] * REFERENCE_NORM
+    return norms(stretches, start, values["weight_decay"]) / REFERENCE_NORM
+
+
+def measured(values: Values, stretches: Stretches) -> Any:
+    """Squared norms as logged, up to a factor that is the law's: (K, J)."""
+    assert stretches.norm is not None
+    return values["norm_scale"] * stretches.norm**2
+
+
+def _terms(norm: Callable[[Values, Stretches], Any]) -> Callable[[Values, History], Any]:
+    def terms(values: Values, history: History) -> Any:
+        """Columns 1, f, remembered gain: (points, 3)."""
+        stretches = history.stretches
+        assert stretches is not None
+        m = norm(values, stretches)
+        moving = stretches.lr > 0
+        # a power below 1 has no slope at rate 0: nothing is trained there, so none is needed
+        e = jnp.where(moving, stretches.lr, REFERENCE_LR) / REFERENCE_LR
+        rate = e ** values["clock_exponent"] * m ** -values["clock_norm_exponent"]
+        gain = e ** values["gain_exponent"] * m ** -values["gain_norm_exponent"]
+        clock, average = clock_and_average(
+            history,
+            jnp.where(moving, TICK * rate, 0.0),
+            jnp.where(moving, gain, 0.0),
+            values["C"],
+            values["beta"],
+        )
+        clock = jnp.maximum(clock, CLOCK_FLOOR)
+        falling = clock ** -values["alpha"] - values["early"] * jnp.exp(-clock / EARLY_CLOCK)
+        remembered = average * (1.0 + values["gain_progress"] * falling)
+        return jnp.stack([jnp.ones_like(falling), falling, remembered], axis=1)
+
+    return terms
+
+
+INITIAL_NORM = Parameter(
+    "initial_norm",
+    Support.POSITIVE,
+    "squared weight norm before training",
+    "squared norm at equilibrium under LR 1e-3 and weight decay 0.1",
+    (0.02, 0.5),
+    (1e-5, 1e3),
+)
+SHAPE = (
+    ALPHA,
+    Parameter(
+        "C",
+        Support.POSITIVE,
+        "speed at which a change is felt",
+        "1 / clock",
+        (5.0, 300.0),
+        (1e-2, 1e6),
+    ),
+    MEMORY_EXPONENT,
+    INITIAL_NORM,
+    Parameter(
+        "clock_exponent", Support.REAL, "power of the LR in the clock", "1", (1.0, 1.5), (0.3, 3.0)
+    ),
+    Parameter(
+        "clock_norm_exponent",
+        Support.REAL,
+        "power of one over the squared norm in the clock",
+        "1",
+        (0.3, 0.8),
+        (-0.5, 2.0),
+    ),
+    Parameter(
+        "gain_exponent", Support.REAL, "power of the LR in the gain", "1", (0.6, 0.9), (0.1, 3.0)
+    ),
+    Parameter(
+        "gain_norm_exponent",
+        Support.REAL,
+        "power of one over the squared norm in the gain",
+        "1",
+        (0.2, 0.6),
+        (-0.5, 2.0),
+    ),
+    Parameter(
+        "gain_progress",
+        Support.REAL,
+        "how much larger the gain is where more is left to learn",
+        "1 / clock^-alpha",
+        (0.0, 1.5),
+        (-1.0, 20.0),
+    ),
+    Parameter(
+        "early",
+        Support.REAL,
+        "how far the start of training lies below the power law",
+        "clock^-alpha",
+        (0.0, 0.3),
+        (-2.0, 2.0),
+    ),
+)
+
+NORM_CLOCK = Law(
+    name="norm_clock",
+    formula="L = L0 + A·f + B·(1 + gain_progress·f)·Σ_k (g[k] - g[k-1])·"
+    "[1 - (1 + C·(τ(t) - τ(k-1)))^-beta], f = τ^-alpha - early·exp(-τ/1.4)",
+    citation="this project, docs/norm_clock.md",
+    amplitudes=(
+        FLOOR_LOSS,
+        replace(POWER_AMPLITUDE, unit="nats · clock^alpha"),
+        Parameter("B", Support.POSITIVE, "loss that a rate keeps up", "nats / gain"),
+    ),
+    shape=SHAPE,
+    terms=_terms(simulated),
+    rescale=None,
+    needs=frozenset({"weight_decay"}),
+    own_clock=True,
+    memory=("C", "beta"),
+    conventions="decoupled weight decay as in AdamW: a step takes lr·weight_decay of the weights "
+    "away; the rate of a step is its LR over the norm before its update; sums are inclusive and "
+    "start at step 0, warm-up included; the LR is absolute, its unit matters",
+)
+NORM_CLOCK_FREE_DECAY = replace(
+    NORM_CLOCK,
+    name="norm_clock_free_decay",
+    shape=(
+        *SHAPE,
+        Parameter(
+            "weight_decay",
+            Support.POSITIVE,
+            "decoupled weight decay of the runs",
+            "1 / LR",
+            (0.03, 0.3),
+            (1e-6, 1e3),
+        ),
+    ),
+    terms=_terms(simulated_with_free_decay),
+    needs=frozenset(),
+)
+NORM_CLOCK_MEASURED = replace(
+    NORM_CLOCK,
+    name="norm_clock_measured",
+    shape=tuple(
+        replace(
+            each,
+            name="norm_scale",
+            meaning="factor from the logged squared norm to the law's",
+            unit="1 / norm²",
+            start=(1e-4, 1.0),
+            bounds=(1e-12, 1e6),
+        )
+        if each.name == "initial_norm"
+        else each
+        for each in SHAPE
+    ),
+    terms=_terms(measured),
+    needs=frozenset(),
+    needs_traces=frozenset({"param_norm"}),
+)

@@ -1,0 +1,41 @@
+"""docs/norm_clock.md, step by step: the norm before each update, then rates, then the dense sum."""
+
+import numpy as np
+
+
+def norms(lr, weight_decay, start):
+    """Squared norms before every update, over that of equilibrium at LR 1e-3, decay 0.1."""
+    weight_decay = np.broadcast_to(weight_decay, lr.shape)
+    n, seen = start * 1e-3 / 0.2, []
+    for rate, decay in zip(lr, weight_decay, strict=True):
+        seen.append(n / (1e-3 / 0.2))
+        if rate * decay > 1e-9:
+            # the push of the updates, fading within the step
+            n = n * np.exp(-2 * rate * decay) - rate / (2 * decay) * np.expm1(-2 * rate * decay)
+        else:
+            n = n + rate**2
+    return np.array(seen)
+
+
+def loss_of_norms(values, lr, m, step):
+    clock, gain = [], []
+    for rate, norm in zip(lr[: step + 1] / 1e-3, m, strict=False):
+        on = rate > 0
+        tick = rate ** values["clock_exponent"] * norm ** -values["clock_norm_exponent"]
+        level = rate ** values["gain_exponent"] * norm ** -values["gain_norm_exponent"]
+        clock.append((clock[-1] if clock else 0.0) + (1e-3 * tick if on else 0.0))
+        gain.append(level if on else 0.0)
+    average, before, level = 0.0, 0.0, 0.0
+    for end, new in zip(clock, gain, strict=True):
+        felt = 1.0 - (1.0 + values["C"] * (clock[-1] - before)) ** -values["beta"]
+        average += (new - level) * felt
+        before, level = end, new
+    t = max(clock[-1], 1e-9)
+    falling = t ** -values["alpha"] - values["early"] * np.exp(-t / 1.4)
+    gained = values["B"] * (1.0 + values["gain_progress"] * falling) * average
+    return values["L0"] + values["A"] * falling + gained
+
+
+def loss(values, lr, step, facts, traces):
+    decay = traces.get("weight_decay", facts.get("weight_decay"))
+    return loss_of_norms(values, lr, norms(lr, decay, values["initial_norm"]), step)
