@@ -11,7 +11,8 @@ from scaling_laws.cli import common
 
 __all__ = ["add_parser", "render", "run"]
 
-HOLD_OUTS = ("run", "peak", "horizon", "last")
+HOLD_OUTS = ("run", "peak", "horizon", "last", "rest")
+PRESETS = ("published", "three-runs", "lower-peak", "higher-peak", "longer")
 DIGITS = 3  # significant ones that the smallest number of a column keeps
 
 
@@ -33,9 +34,15 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--hold-out",
         choices=HOLD_OUTS,
-        default="run",
         help="run: each run in turn (default); peak: all runs of a peak LR in turn; horizon: fit "
-        "the short runs, predict the long; last: fit the beginning of every run, predict its end",
+        "the short runs, predict the long; last: fit the beginning of every run, predict its end; "
+        "rest: fit --fit-runs, predict the others",
+    )
+    parser.add_argument("--fit-runs", metavar="A,B,C", help="runs to fit; the others are held out")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="a split that laws are judged by here, instead of --hold-out; see benchmarks/accuracy",
     )
     parser.add_argument(
         "--last",
@@ -66,17 +73,38 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         check_writable(arguments.out)
     if arguments.last is not None and arguments.hold_out != "last":
         raise UsageError(f"--last {arguments.last:g} only means something with --hold-out last")
+    for flag, given in (
+        ("--hold-out", arguments.hold_out),
+        ("--fit-runs", arguments.fit_runs),
+        ("--from-step", arguments.from_step or None),
+    ):
+        if arguments.preset and given is not None:
+            raise UsageError(f"--preset {arguments.preset} says itself what {flag} would: drop one")
+    if arguments.fit_runs and arguments.hold_out not in (None, "rest"):
+        raise UsageError("--fit-runs only means something with --hold-out rest")
     runs = common.read_runs(arguments)
-    from scaling_laws.comparison import compare
+    from scaling_laws.comparison import compare, preset_of
 
-    options = {} if arguments.last is None else {"last": arguments.last}
+    options: dict[str, Any] = {"from_step": arguments.from_step}
+    if arguments.last is not None:
+        options["last"] = arguments.last
+    if arguments.fit_runs:
+        names = [name.strip() for name in arguments.fit_runs.split(",") if name.strip()]
+        options |= {"hold_out": "rest", "fit_runs": names}
+    elif arguments.preset:
+        preset = preset_of(arguments.preset)
+        options |= {
+            "hold_out": preset.hold_out,
+            "fit_runs": preset.fit_runs(list(runs.values())),
+            "from_step": preset.from_step,
+        }
+    else:
+        options["hold_out"] = arguments.hold_out or "run"
     result = compare(
         runs,
         arguments.laws,
-        hold_out=arguments.hold_out,
         starts=arguments.starts,
         seed=arguments.seed,
-        from_step=arguments.from_step,
         prior=arguments.prior,
         report=common.progress(),
         **options,

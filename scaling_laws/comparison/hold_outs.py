@@ -1,4 +1,4 @@
-"""What to hold out of runs: one at a time, those of a peak LR, the long ones, or every end."""
+"""What to hold out of runs: one at a time, a peak LR, the long ones, every end, or the rest."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from scaling_laws.errors import UsageError, unknown_name
 from scaling_laws.runs import Run
 
-__all__ = ["DEFAULT_LAST", "HOLD_OUTS", "HoldOut", "hold_out_of"]
+__all__ = ["DEFAULT_LAST", "HOLD_OUTS", "HoldOut", "hold_out_of", "same_peak"]
 
-HOLD_OUTS = ("run", "peak", "horizon", "last")
+HOLD_OUTS = ("run", "peak", "horizon", "last", "rest")
 DEFAULT_LAST = 0.2
 MAX_FOLDS = 40  # more runs are held out in groups
 SAME_PEAK = 1.01  # peak LRs whose ratio is no larger are one
@@ -36,13 +36,16 @@ class HoldOut:
     description: str
 
 
-def hold_out_of(runs: Sequence[Run], name: str, last: float = DEFAULT_LAST) -> HoldOut:
+def hold_out_of(
+    runs: Sequence[Run], name: str, last: float = DEFAULT_LAST, fit_runs: Sequence[str] = ()
+) -> HoldOut:
     """The folds of a hold-out.
 
     Args:
         runs: the runs, cut to the points that a fit would use.
         name: one of `HOLD_OUTS`.
         last: share of each run's logged steps that ``"last"`` holds out.
+        fit_runs: the runs that ``"rest"`` does not hold out.
 
     Raises:
         UsageError: if the runs do not allow it; which hold-outs they allow is said.
@@ -53,9 +56,11 @@ def hold_out_of(runs: Sequence[Run], name: str, last: float = DEFAULT_LAST) -> H
         raise UsageError(f"last={last!r} must be a share between 0 and 1")
     if not runs:
         raise UsageError("no runs to compare laws on")
+    if name == "rest":
+        return _rest(runs, fit_runs)
     hindrances = _hindrances(runs, last)
     if name in hindrances:
-        possible = [each for each in HOLD_OUTS if each not in hindrances]
+        possible = [each for each in HOLD_OUTS if each not in hindrances and each != "rest"]
         others = f"these runs allow: {', '.join(possible)}" if possible else "no other fits either"
         raise UsageError(f"hold-out {name!r} {hindrances[name]}; {others}")
     return {"run": _by_run, "peak": _by_peak, "horizon": _by_horizon, "last": _by_last}[name](
@@ -96,11 +101,16 @@ def _by_run(runs: Sequence[Run], last: float) -> HoldOut:
     return HoldOut("run", folds, False, f"{len(runs)} runs, held out in {number} groups")
 
 
+def same_peak(one: float, other: float) -> bool:
+    """Whether two peak LRs count as one."""
+    return max(one, other) <= SAME_PEAK * min(one, other)
+
+
 def _peaks(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs by their peak LR, lowest first."""
     groups: list[list[Run]] = []
     for run in sorted(runs, key=lambda run: run.schedule.peak_lr):
-        if groups and run.schedule.peak_lr <= SAME_PEAK * groups[-1][0].schedule.peak_lr:
+        if groups and same_peak(run.schedule.peak_lr, groups[-1][0].schedule.peak_lr):
             groups[-1].append(run)
         else:
             groups.append([run])
@@ -135,6 +145,25 @@ def _by_horizon(runs: Sequence[Run], last: float) -> HoldOut:
 def _held(run: Run, last: float) -> int:
     """How many points the last share of a run's logged steps holds; one at least."""
     return max(1, round(last * len(run.steps)))
+
+
+def _rest(runs: Sequence[Run], fit_runs: Sequence[str]) -> HoldOut:
+    names = [run.name for run in runs]
+    for name in fit_runs:
+        if name not in names:
+            raise UsageError(unknown_name("run", name, names))
+    fold = {name: 0 for name in names if name not in fit_runs}
+    if not fit_runs or not fold:
+        raise UsageError(
+            f"hold-out 'rest' needs runs to fit and others to predict; {len(set(fit_runs))} of "
+            f"{len(names)} are named to be fitted"
+        )
+    return HoldOut("rest", (fold,), False, f"{len(fold)} runs, predicted from {_list(fit_runs)}")
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _by_last(runs: Sequence[Run], last: float) -> HoldOut:

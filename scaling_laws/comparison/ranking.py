@@ -43,6 +43,7 @@ def compare(
     *,
     hold_out: str = "run",
     last: float = DEFAULT_LAST,
+    fit_runs: Sequence[str] = (),
     starts: int = DEFAULT_STARTS,
     seed: int = 0,
     from_step: int | str = 0,
@@ -58,8 +59,10 @@ def compare(
             schedules that the runs have the facts and traces for.
         hold_out: ``"run"``: one run at a time (of more than 40, a few at a time); ``"peak"``: all
             runs of one peak LR at a time; ``"horizon"``: fit the short runs, predict the long
-            ones; ``"last"``: fit the beginning of every run, predict its end.
+            ones; ``"last"``: fit the beginning of every run, predict its end; ``"rest"``: fit
+            `fit_runs`, predict the others.
         last: share of each run's logged steps that ``"last"`` holds out.
+        fit_runs: names of the runs that ``"rest"`` fits.
         starts: starts of each fit to all runs.
         seed: of the starts, and of the resamples behind intervals.
         from_step: leave out points before this step, or before ``"warmup"`` ends.
@@ -80,7 +83,7 @@ def compare(
         raise UsageError(f"starts={starts} must be >= 1")
     cost = read_objective(objective) if isinstance(objective, str) else objective
     kept = _in_order(runs, from_step)
-    held = hold_out_of(kept, hold_out, last)
+    held = hold_out_of(kept, hold_out, last, fit_runs)
     chosen, skipped = _choose(laws, kept)
     fits: dict[str, HeldOutFit] = {}
     failed: dict[str, str] = {}

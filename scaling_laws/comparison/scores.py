@@ -67,10 +67,15 @@ class LawScore:
     bic: float
     difference: Difference
 
+    @property
+    def worst_final_error(self) -> float:
+        """The largest size of a final error of a held-out run, in nats."""
+        return max(abs(each["final_error"]) for each in self.runs.values())
+
     def as_json(self) -> dict[str, Any]:
         """The mean metrics, and the rest beside them."""
         rest = asdict(self)
-        return {**rest.pop("mean"), **rest}
+        return {**rest.pop("mean"), "worst_final_error": self.worst_final_error, **rest}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,19 +6,15 @@ push; updates of one size per unit of LR make the squared norm n a linear recurs
 has to be logged:
 
     n_{t+1} = n_t·exp(-2 d_t) + lr_t²·exp(-d_t)·sinh(d_t)/d_t,    d_t = lr_t·λ
-    n_ref = 1e-3/(2·0.1),   n_0 = initial_norm·n_ref,   e_t = lr_t/1e-3,   m_t = n_t/n_ref
-    τ_t = 1e-3·Σ_{i<=t} e_i^clock_exponent·m_i^-clock_norm_exponent
-    g_t = e_t^gain_exponent·m_t^-gain_norm_exponent
+    n_ref = 1e-3/(2·0.1),   n_0 = initial_norm·n_ref,   r_t = (lr_t/1e-3)/√(n_t/n_ref)
+    τ_t = 1e-3·Σ_{i<=t} r_i^clock_exponent,   g_t = r_t^gain_exponent
     L_t = L0 + A·f_t + B·(1 + gain_progress·f_t)·Σ_{k<=t} (g_k - g_{k-1})·G(τ_t - τ_{k-1})
     G(x) = 1 - (1 + C·x)^-beta
     f_t = τ_t^-alpha - early·exp(-τ_t/1.4)
 
-with λ the weight decay and g_{-1} = 0. In the plainest form the exponents of the norm are half of
-those of the LR: clock and gain are then powers of the effective rate e/√m.
-
-Limits: λ -> 0 is smooth (the norm then only grows). With the exponents of the norm at 0,
-clock_exponent 1, gain_exponent 1, gain_progress and early at 0 it is the Multi-Power Law with
-gamma = 0, up to the unit of the clock. Known limits: one batch size, one optimizer of the Adam
+with λ the weight decay and g_{-1} = 0. λ -> 0 is smooth: the norm then only grows. Where the norm
+stands still, with both exponents 1 and gain_progress and early 0, it is the Multi-Power Law with
+gamma = 0 and the unit of the clock changed. Known limits: one batch size, one optimizer of the Adam
 kind; parameters are those of one model size.
 
 `norm_clock_free_decay` is for runs whose weight decay is not known: it fits it.
@@ -73,16 +69,14 @@ def _terms(norm: Callable[[Values, Stretches], Any]) -> Callable[[Values, Histor
         """Columns 1, f, remembered gain: (points, 3)."""
         stretches = history.stretches
         assert stretches is not None
-        m = norm(values, stretches)
-        moving = stretches.lr > 0
         # a power below 1 has no slope at rate 0: nothing is trained there, so none is needed
-        e = jnp.where(moving, stretches.lr, REFERENCE_LR) / REFERENCE_LR
-        rate = e ** values["clock_exponent"] * m ** -values["clock_norm_exponent"]
-        gain = e ** values["gain_exponent"] * m ** -values["gain_norm_exponent"]
+        moving = stretches.lr > 0
+        rate = jnp.where(moving, stretches.lr, REFERENCE_LR) / REFERENCE_LR
+        rate = rate / jnp.sqrt(norm(values, stretches))
         clock, average = clock_and_average(
             history,
-            jnp.where(moving, TICK * rate, 0.0),
-            jnp.where(moving, gain, 0.0),
+            jnp.where(moving, TICK * rate ** values["clock_exponent"], 0.0),
+            jnp.where(moving, rate ** values["gain_exponent"], 0.0),
             values["C"],
             values["beta"],
         )
@@ -115,26 +109,20 @@ SHAPE = (
     MEMORY_EXPONENT,
     INITIAL_NORM,
     Parameter(
-        "clock_exponent", Support.REAL, "power of the LR in the clock", "1", (1.0, 1.5), (0.3, 3.0)
-    ),
-    Parameter(
-        "clock_norm_exponent",
-        Support.REAL,
-        "power of one over the squared norm in the clock",
+        "clock_exponent",
+        Support.POSITIVE,
+        "power of the effective rate in the clock",
         "1",
-        (0.3, 0.8),
-        (-0.5, 2.0),
+        (1.0, 1.5),
+        (0.3, 3.0),
     ),
     Parameter(
-        "gain_exponent", Support.REAL, "power of the LR in the gain", "1", (0.6, 0.9), (0.1, 3.0)
-    ),
-    Parameter(
-        "gain_norm_exponent",
-        Support.REAL,
-        "power of one over the squared norm in the gain",
+        "gain_exponent",
+        Support.POSITIVE,
+        "power of the effective rate in the gain",
         "1",
-        (0.2, 0.6),
-        (-0.5, 2.0),
+        (0.6, 0.9),
+        (0.1, 3.0),
     ),
     Parameter(
         "gain_progress",

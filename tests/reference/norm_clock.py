@@ -21,8 +21,8 @@ def loss_of_norms(values, lr, m, step):
     clock, gain = [], []
     for rate, norm in zip(lr[: step + 1] / 1e-3, m, strict=False):
         on = rate > 0
-        tick = rate ** values["clock_exponent"] * norm ** -values["clock_norm_exponent"]
-        level = rate ** values["gain_exponent"] * norm ** -values["gain_norm_exponent"]
+        tick = (rate / np.sqrt(norm)) ** values["clock_exponent"]
+        level = (rate / np.sqrt(norm)) ** values["gain_exponent"]
         clock.append((clock[-1] if clock else 0.0) + (1e-3 * tick if on else 0.0))
         gain.append(level if on else 0.0)
     average, before, level = 0.0, 0.0, 0.0
