@@ -1,122 +1,169 @@
-"""Fit every law to a few runs of each set and test it on the others.
+"""Judge every law on the same splits: fit some runs, predict the others.
 
-Writes `accuracy.md` and, when all sets are at hand, the table of laws in `README.md`.
+Writes `accuracy.md` and, when all sets are at hand, the table of laws in `README.md`. Choices about
+a law (its form, its priors) are made on other splits of these sets; see docs/norm_clock.md.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.machine import describe
-from scaling_laws import evaluate, fit, load_runs
+from scaling_laws import load_runs
+from scaling_laws.comparison import PRESETS, LawScore, Preset, compare
 from scaling_laws.files import write_text
 from scaling_laws.laws import SCHEDULE_LAWS
-from scaling_laws.search import optimize
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"
-PUBLISHED_SPLIT = "cosine_24000,constant_24000,wsdcon_9"
-# set, runs fitted, first step of the points used
+PEAKS = {"1e-4": "llama_124m_peak0.0001", "5e-4": "llama_124m_peak0.0005"}
+PEAKS["1e-3"] = "llama_124m_peak0.001"
+ALL_PEAKS = [SHARED / name for name in PEAKS.values()]
+PROXY = Preset(
+    "constant, cosine and one drop, the rest unseen",
+    "rest",
+    ("constant_4000", "cosine_4000", "drop_to_0.1_4000"),
+    400,
+)
+STARTS = 4
+
+
+class Protocol(NamedTuple):
+    """A split of some sets."""
+
+    title: str
+    folders: Sequence[Path]
+    preset: Preset
+
+
 PROTOCOLS = {
-    "mpl_25m": (SHARED / "mpl_25m", PUBLISHED_SPLIT, 0),
-    "mpl_100m": (SHARED / "mpl_100m", PUBLISHED_SPLIT, 0),
-    "proxy_nano": (
-        HERE.parent / "data" / "proxy_nano",
-        "constant_4000,cosine_4000,drop_to_0.1_4000",
-        400,
+    "25M": Protocol("25M, published split", [SHARED / "mpl_25m"], PRESETS["published"]),
+    "100M": Protocol("100M, published split", [SHARED / "mpl_100m"], PRESETS["published"]),
+    **{
+        f"124M {peak}": Protocol(
+            f"124M, peak {peak}: three runs -> the rest", [SHARED / name], PRESETS["three-runs"]
+        )
+        for peak, name in PEAKS.items()
+    },
+    "lower peak": Protocol("124M: 5e-4 and 1e-3 -> 1e-4", ALL_PEAKS, PRESETS["lower-peak"]),
+    "higher peak": Protocol("124M: 1e-4 and 5e-4 -> 1e-3", ALL_PEAKS, PRESETS["higher-peak"]),
+    **{
+        f"longer {peak}": Protocol(
+            f"124M, peak {peak}: up to 25,000 steps -> 35,000 to 50,000",
+            [SHARED / name],
+            PRESETS["longer"],
+        )
+        for peak, name in PEAKS.items()
+    },
+    "proxy_nano": Protocol(
+        "our proxy runs: three -> the rest", [HERE.parent / "data" / "proxy_nano"], PROXY
     ),
 }
 # laws of schedules that need nothing that these sets lack
 LAWS = [law for law in SCHEDULE_LAWS if not law.needs_traces and "transfer_step" not in law.needs]
-REFERENCE = {
-    "mpl_25m": "the public implementation: objective 2.912e-4, PredE .00110, 27 s for one start",
-    "mpl_100m": "the public implementation: objective 2.810e-4, PredE .00142, 28 s",
+PUBLISHED = {
+    "25M": "the public implementation of the Multi-Power Law: PredE .00110",
+    "100M": "the public implementation of the Multi-Power Law: PredE .00142",
 }
 
 
-def _cells(values: Mapping[str, float]) -> str:
-    keys = ("mae", "rmse", "pred_e", "worst_e", "r2")
-    cells = [f"{values[key]:.5f}" for key in keys]
-    return " | ".join([*cells, f"{values['final_error']:+.5f}", f"{values['coverage_90']:.2f}"])
+def _cells(each: LawScore) -> str:
+    mean = each.mean
+    cells = [f"{mean[key]:.5f}" for key in ("pred_e", "worst_e")]
+    finals = f"{mean['abs_final_error']:.4f} | {each.worst_final_error:.4f}"
+    return f"{' | '.join(cells)} | {finals} | {each.log_error:.5f}"
 
 
-def _readme(scores: Mapping[str, Mapping[str, float]]) -> None:
+def _summary(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
+    """PredE and mean absolute final error of every law and split."""
+    names = list(scores)
+    lines = [f"| law | parameters | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
+    for law in LAWS:
+        row = [scores[name].get(law.name) for name in names]
+        cells = [
+            "-"
+            if each is None
+            else f"{each.mean['pred_e']:.5f} / {each.mean['abs_final_error']:.4f}"
+            for each in row
+        ]
+        lines.append(f"| {law.name} | {len(law.parameters)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _readme(scores: Mapping[str, Mapping[str, LawScore]]) -> None:
     """Put the table of laws into README.md, between its two markers."""
     path = HERE.parent / "README.md"
     before, _, rest = path.read_text(encoding="utf-8").partition("<!-- laws -->\n")
     _, _, after = rest.partition("<!-- /laws -->")
-    sets = list(scores)
+    sets = ["25M", "100M", "124M 1e-3", "higher peak", "proxy_nano"]
     rows = [
         f"| law | loss | parameters | {' | '.join(f'PredE {name}' for name in sets)} |",
         "|---|---|---|" + "---|" * len(sets),
     ]
     for law in LAWS:
-        cells = " | ".join(f"{scores[name][law.name]:.5f}" for name in sets)
+        cells = []
+        for name in sets:
+            each = scores[name].get(law.name)
+            cells.append("-" if each is None else f"{each.mean['pred_e']:.5f}")
         formula = law.formula.replace("|", "\\|")
-        rows.append(f"| `{law.name}` | {formula} | {len(law.parameters)} | {cells} |")
+        rows.append(f"| `{law.name}` | {formula} | {len(law.parameters)} | {' | '.join(cells)} |")
     table = "\n".join(rows)
     write_text(path, f"{before}<!-- laws -->\n{table}\n<!-- /laws -->{after}")
 
 
 def main() -> None:
     """Measure and write the tables."""
-    scores: dict[str, dict[str, float]] = {}
+    scores: dict[str, Mapping[str, LawScore]] = {}
+    details: list[str] = []
+    for name, (title, folders, preset) in PROTOCOLS.items():
+        missing = [folder.name for folder in folders if not folder.is_dir()]
+        if missing:
+            details += ["", f"## {title}", "", f"left out: no {', '.join(missing)} here"]
+            continue
+        runs = load_runs(*folders)
+        start = time.perf_counter()
+        result = compare(
+            runs,
+            LAWS,
+            hold_out=preset.hold_out,
+            fit_runs=preset.fit_runs(list(runs.values())),
+            from_step=preset.from_step,
+            starts=STARTS,
+        )
+        spent = time.perf_counter() - start
+        scores[name] = result.laws
+        details += ["", f"## {title}", "", f"{result.hold_out.description}; {spent:.0f} s."]
+        if name in PUBLISHED:
+            details[-1] += f" For comparison, {PUBLISHED[name]}."
+        details += [f"Not fitted: {reason}" for reason in result.failed.values()]
+        details += [
+            "",
+            "| law | parameters | PredE | WorstE | mean \\|final\\| | worst \\|final\\| | log error "
+            "of the fit to all runs |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for law, each in result.laws.items():
+            details.append(f"| {law} | {each.n_params} | {_cells(each)} |")
+        print(name, f"{spent:.0f} s", result.best, flush=True)
     lines = [
         "# Accuracy",
         "",
         f"`python -m benchmarks.accuracy` on {describe()}.",
         "",
-        "Each law is fitted to three runs (16 starts, seed 0, no priors) and tested on every "
-        "other run of the set. Errors in nats; PredE and WorstE relative; final = predicted - "
-        "observed at the last logged step; cover = share of held-out points inside the 90 % "
-        "intervals that the fit gave.",
+        "Every law that the sets have the facts for, by one machinery: the same objective, the "
+        f"shipped priors, {STARTS} starts, seed 0. Each split fits some runs and predicts all the "
+        "others; points of the 124M sets from step 1,000. Errors of losses: PredE and WorstE "
+        "relative, final errors at the last logged step in nats. `scaling-laws compare SETS "
+        "--preset NAME` does one of them.",
+        "",
+        "PredE / mean absolute final error, of runs not fitted:",
+        "",
+        *_summary(scores),
+        *details,
     ]
-    for name, (folder, chosen, from_step) in PROTOCOLS.items():
-        if not folder.is_dir():
-            lines += ["", f"## {name}", "", f"left out: {folder.name} is not on this machine"]
-            continue
-        runs = load_runs(folder)
-        fitted_runs = {each: runs[each] for each in chosen.split(",")}
-        held_out = {each: run for each, run in runs.items() if each not in fitted_runs}
-        lines += ["", f"## {name}", "", f"Fitted: {', '.join(fitted_runs)}"]
-        lines[-1] += f", from step {from_step}." if from_step else "."
-        if name in REFERENCE:
-            lines[-1] += f" For comparison, {REFERENCE[name]}."
-        table = [
-            "",
-            "| law | run | MAE | RMSE | PredE | WorstE | R2 | final | cover |",
-            "|---|---|---|---|---|---|---|---|---|",
-        ]
-        fits = [
-            "",
-            "| law | objective | starts at best | fit, s (hold-out included) | search, s "
-            "| found | best baseline |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for law in LAWS:
-            fitted = fit(law, fitted_runs, from_step=from_step, prior="none")
-            result = evaluate(fitted, held_out, from_step=from_step)
-            for run, values in result.runs.items():
-                table.append(f"| {law.name} | {run} | {_cells(values)} |")
-            table.append(f"| **{law.name}** | **mean** | {_cells(result.mean)} |")
-            longest = max(fitted_runs.values(), key=lambda run: run.schedule.steps).schedule
-            start = time.perf_counter()
-            best = optimize(
-                fitted, steps=longest.steps, peak=longest.peak_lr, warmup=longest.warmup
-            )
-            searched = time.perf_counter() - start
-            record = fitted.record
-            assert record is not None
-            fits.append(
-                f"| {law.name} | {record.objective:.6g} | {record.starts_at_best}/{record.starts} "
-                f"| {record.seconds:.1f} | {searched:.1f} | {best.final_loss:.5f} "
-                f"| {min(best.baselines.values()):.5f} |"
-            )
-            scores.setdefault(name, {})[law.name] = result.mean["pred_e"]
-            print(name, law.name, f"PredE {result.mean['pred_e']:.5f}", flush=True)
-        lines += fits + table
     write_text(HERE / "accuracy.md", "\n".join(lines) + "\n")
     if len(scores) == len(PROTOCOLS):
         _readme(scores)
