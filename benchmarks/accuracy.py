@@ -141,8 +141,8 @@ def main() -> None:
         details += [f"Not fitted: {reason}" for reason in result.failed.values()]
         details += [
             "",
-            "| law | parameters | PredE | WorstE | mean \\|final\\| | worst \\|final\\| | log error "
-            "of the fit to all runs |",
+            "| law | parameters | PredE | WorstE | mean \\|final\\| | worst \\|final\\| | log "
+            "error of the fit to all runs |",
             "|---|---|---|---|---|---|---|",
         ]
         for law, each in result.laws.items():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_LAW", "add_parser", "render", "run"]
 
-DEFAULT_LAW = "multi_power"
+DEFAULT_LAW = "norm_clock"
 PLOTS = {name: f"{name}.png" for name in ("fit", "terms", "profiles", "draws")}
 # options of fits to runs, by the argument of `scaling_laws.fitting.fit` that they become
 OF_RUNS = {

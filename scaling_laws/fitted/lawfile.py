@@ -147,7 +147,14 @@ def _range(law: AnyLaw, values: Mapping[str, Any]) -> Range | InputRange:
         return InputRange(inputs, _ends(values.get("totals", {})))
     low, high = (_number("peak_lr", value) for value in values["peak_lr"])
     steps, lowest = _number("steps", values["steps"]), _number("lowest_lr", values["lowest_lr"])
-    return Range((low, high), int(steps), lowest, _ends(values.get("facts", {})))
+    fall = values.get("fastest_fall")
+    return Range(
+        (low, high),
+        int(steps),
+        lowest,
+        _ends(values.get("facts", {})),
+        None if fall is None else int(_number("fastest_fall", fall)),
+    )
 
 
 def _ends(pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

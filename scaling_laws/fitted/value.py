@@ -33,6 +33,8 @@ class Range:
         peak_lr: lowest and highest peak learning rate.
         steps: last logged step of the longest run.
         lowest_lr: lowest learning rate after the peak, as a share of the peak, at a logged step.
+        fastest_fall: fewest steps within which a schedule falls by half of its peak; None if none
+            does, or where it is not known.
         facts: lowest and highest of each fact that the law uses.
     """
 
@@ -40,6 +42,7 @@ class Range:
     steps: int
     lowest_lr: float
     facts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    fastest_fall: int | None = None
 
     def leaves(self, schedule: Schedule, facts: Mapping[str, float] | None = None) -> list[str]:
         """In words, where a schedule, or a fact, leaves the range."""
@@ -54,11 +57,40 @@ class Range:
             notes.append(
                 f"it ends at {end:.2g} of its peak, the fitted runs go down to {self.lowest_lr:.2g}"
             )
+        fall = None if self.fastest_fall is None else fastest_fall(schedule.lr)
+        if self.fastest_fall is not None and fall is not None and 2 * fall < self.fastest_fall:
+            notes.append(
+                f"its LR falls by half of the peak within {fall} step{'s' * (fall > 1)}, the "
+                f"fitted runs take {self.fastest_fall} at least"
+            )
         for name, (low, high) in self.facts.items():
             value = (facts or {}).get(name, low)
             if not 0.99 * low <= value <= 1.01 * high:
                 notes.append(f"{name} {value:g} is outside the fitted {low:g} to {high:g}")
         return notes
+
+
+def fastest_fall(lr: NDArray[np.float64]) -> int | None:
+    """Fewest steps within which a schedule falls by half of its peak; None if it never does.
+
+    >>> fastest_fall(np.array([1.0, 1.0, 0.7, 0.4, 0.4]))
+    2
+    """
+    from scipy.ndimage import minimum_filter1d  # here: it takes a while to import
+
+    half = 0.5 * float(lr.max())
+
+    def falls_within(steps: int) -> bool:
+        ahead = minimum_filter1d(lr, steps + 1, origin=-((steps + 1) // 2), mode="nearest")
+        return bool(np.any(lr - ahead >= half))
+
+    few, many = 0, len(lr) - 1
+    if half <= 0 or not falls_within(many):
+        return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if falls_within(middle) else (middle, many)
+    return many
 
 
 @dataclass(frozen=True)

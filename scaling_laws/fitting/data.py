@@ -22,7 +22,7 @@ from scaling_laws.laws import Law
 from scaling_laws.numerics.history import History
 from scaling_laws.runs import Run, run_list
 
-__all__ = ["MAX_POINTS", "Data", "prepare"]
+__all__ = ["MAX_POINTS", "Data", "law_for", "prepare"]
 
 Array = NDArray[np.float64]
 MAX_POINTS = 4096  # points of a run that a fit uses; more are thinned evenly, and that is reported
@@ -189,6 +189,22 @@ def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
         return jnp.maximum(jax.vmap(one)(free, amplitudes), 1e-6)
 
     return jax.jit(losses)
+
+
+def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[str, ...]]:
+    """The law, or its fallback where some run lacks a fact that the law needs; and a note on it."""
+    missing = [
+        (need, run.name) for run in runs for need in sorted(law.needs) if need not in run.facts
+    ]
+    if law.fallback is None or not missing:
+        return law, ()
+    need, name = missing[0]
+    note = (
+        f"{law.name} needs {need}, which run {name!r} does not give: {law.fallback.name} was "
+        f"fitted, with one {need} for all runs as a parameter; pass --{need.replace('_', '-')} or "
+        "add it to dataset.toml for a better law"
+    )
+    return law.fallback, (note,)
 
 
 def prepare(

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scaling_laws.errors import UsageError
 from scaling_laws.fitted import Exposure, FitRecord, FittedLaw, Range, Uncertainty
 from scaling_laws.fitted.uncertainty import spread_of
+from scaling_laws.fitted.value import fastest_fall
 from scaling_laws.fitting.calibration import Held, calibrate
 from scaling_laws.fitting.crosscheck import solve_with_scipy
-from scaling_laws.fitting.data import Data, prepare
+from scaling_laws.fitting.data import Data, law_for, prepare
 from scaling_laws.fitting.identify import identifiability
 from scaling_laws.fitting.lanes import Outcome, solve_jobs
 from scaling_laws.fitting.objective import (
@@ -29,7 +30,7 @@ from scaling_laws.fitting.stages import Settings, can_leave_out, refit_without, 
 from scaling_laws.laws import Law, get_schedule_law
 from scaling_laws.metrics import metrics
 from scaling_laws.numerics.precision import in_float64
-from scaling_laws.runs import FACTS, Run
+from scaling_laws.runs import FACTS, Run, run_list
 
 __all__ = ["DEFAULT_DRAWS", "DEFAULT_STARTS", "fit"]
 
@@ -68,7 +69,8 @@ def fit(
     as 1.5e-3 at least.
 
     Args:
-        law: a law or its name.
+        law: a law or its name. Where the runs lack a fact that it needs and it has a fallback,
+            that is fitted, and a warning says so.
         runs: the runs, or a mapping to them.
         starts: how many starts; the first is the middle of each parameter's start range.
         seed: of the other starts and of the refits.
@@ -94,14 +96,16 @@ def fit(
         FitError: if there are too few points, or no start succeeded.
     """
     began = time.perf_counter()
-    chosen = get_schedule_law(law) if isinstance(law, str) else law
+    asked = get_schedule_law(law) if isinstance(law, str) else law
+    values = run_list(runs)
+    chosen, instead = law_for(asked, values)
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
     if draws < 0:
         raise UsageError(f"draws={draws} must be >= 0")
     cost = read_objective(objective) if isinstance(objective, str) else objective
     belief = prior_of(chosen, prior)
-    data = prepare(chosen, runs, from_step=from_step, weights=weights, fix=fix, tie=tie)
+    data = prepare(chosen, values, from_step=from_step, weights=weights, fix=fix, tie=tie)
 
     solve = {"lanes": solve_jobs, "scipy": solve_with_scipy}.get(solver)
     if solve is None:
@@ -140,7 +144,7 @@ def fit(
             from_step=from_step,
             runs=errors,
             sources={run.name: run.source for run in data.runs},
-            warnings=(*data.notes, *warnings),
+            warnings=(*instead, *data.notes, *warnings),
             minimised=cost.spec,
             lowest=search.lowest,
             statuses=dict(Counter(outcome.status.name.lower() for outcome in outcomes)),
@@ -219,7 +223,9 @@ def _range(law: Law, runs: Sequence[Run]) -> Range:
         for need in sorted(law.needs - {"transfer_step"})
     }
     last = max(int(run.steps[-1]) for run in runs)
-    return Range((min(peaks), max(peaks)), last, min(lowest), facts)
+    falls = [fastest_fall(run.schedule.lr[: int(run.steps[-1]) + 1]) for run in runs]
+    fastest = min((each for each in falls if each is not None), default=None)
+    return Range((min(peaks), max(peaks)), last, min(lowest), facts, fastest)
 
 
 def _shared_facts(runs: Sequence[Run]) -> dict[str, float]:

@@ -94,8 +94,9 @@ class Problem:
         stacks, begin, before = [], np.empty(len(counts), dtype=np.int64), 0
         for number, size in enumerate(sizes):
             mine = np.flatnonzero(group == number)
-            stretches = bucket(max(_stretches(histories[each]) for each in mine))
-            rows = [padded_history(histories[each], int(size), stretches) for each in mine]
+            own = [histories[each] for each in mine.tolist()]
+            stretches = bucket(max(_stretches(each) for each in own))
+            rows = [padded_history(each, int(size), stretches) for each in own]
             stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows))
             begin[mine] = before + int(size) * np.arange(len(mine))
             before += int(size) * len(mine)

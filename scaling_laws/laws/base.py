@@ -34,8 +34,8 @@ class AnyLaw:
         formula: the equation, in one line.
         citation: paper and equation.
         conventions: what a reader of a law file must know to use the numbers elsewhere.
-        published: parameter values from the literature, by a label such as ``25M``; what they
-            were fitted to stands in the law's docstring.
+        published: parameter values from the literature, or of our own law from fits to public
+            curves, by a label such as ``25M``; what they were fitted to stands in the law's file.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Law(AnyLaw):
             of steps, with the weight decay if it needs that (1 otherwise) and the parameter norm
             if it needs that.
         memory: shape parameters that only an abrupt change of the LR shows.
+        fallback: the law for runs that lack a fact it needs.
     """
 
     amplitudes: tuple[Parameter, ...]
@@ -99,6 +100,7 @@ class Law(AnyLaw):
     noise: bool = False
     own_clock: bool = False
     memory: tuple[str, ...] = ()
+    fallback: Law | None = None
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

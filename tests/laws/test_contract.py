@@ -237,7 +237,15 @@ def test_constant_learning_rate_gives_the_plain_power_law(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["power", "linear_drop", "multi_power", "functional", "functional_noise", "convex_bound"],
+    [
+        "power",
+        "linear_drop",
+        "multi_power",
+        "functional",
+        "functional_noise",
+        "convex_bound",
+        "norm_clock",
+    ],
 )
 def test_appended_zero_rates_gain_nothing(name: str) -> None:
     """The clock stops; lr_annealing is left out: that it gains is its known limit."""

@@ -1,0 +1,97 @@
+"""Stretches stand for the steps they gather."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling_laws.numerics.stretches import Stretches, norms, single_steps, stretches_of
+from scaling_laws.schedules import schedule
+from tests.helpers import SCHEDULES
+
+LONG = "wsd:peak=1e-3,steps=50000,warmup=500,decay_fraction=0.2"
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_weights_sum_any_parabola_to_every_point(name: str) -> None:
+    lr = SCHEDULES[name]
+    points = np.unique(np.r_[0, 1, 2, np.arange(3, len(lr), 7), len(lr) - 1])
+    table = stretches_of(lr, 0.1 * lr, points)
+    assert table.points is not None
+    position = _positions(table)
+    for power in (0, 1, 2):
+        by_node = position**power
+        before = np.concatenate([[0.0], np.cumsum((table.weight * by_node).sum(axis=1))])
+        own = (table.points.weight * by_node[table.points.stretch]).sum(axis=1)
+        expected = [np.sum(np.arange(point + 1.0) ** power) for point in points]
+        np.testing.assert_allclose(before[table.points.stretch] + own, expected, rtol=1e-9)
+
+
+def _positions(table: Stretches) -> np.ndarray:
+    """Steps of the nodes of every stretch: (K, 3)."""
+    counts = np.rint(table.weight.sum(axis=1)).astype(int)
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    last = first + counts - 1
+    return np.stack([first, (first + last) // 2, last], axis=1).astype(float)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1, 3.0])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_norms_at_nodes_are_those_of_the_step_by_step_recursion(
+    name: str, weight_decay: float
+) -> None:
+    lr = SCHEDULES[name]
+    n, expected = 3e-4, []
+    for rate in lr:
+        expected.append(n)
+        d = rate * weight_decay
+        push = rate**2 if d < 1e-9 else -rate / (2 * weight_decay) * np.expm1(-2 * d)
+        n = n * np.exp(-2 * d) + push
+    exact = np.asarray(norms(single_steps(lr, weight_decay * lr), 3e-4))[:, 0]
+    np.testing.assert_allclose(exact, expected, rtol=1e-10)
+    table = stretches_of(lr, weight_decay * lr, np.array([len(lr) - 1]))
+    gathered = np.asarray(norms(table, 3e-4))
+    place = _positions(table).astype(int)
+    np.testing.assert_allclose(gathered, np.array(expected)[place], rtol=1e-6)
+
+
+def test_a_long_run_is_a_few_hundred_stretches() -> None:
+    lr = schedule(LONG).lr
+    table = stretches_of(lr, 0.1 * lr, np.arange(999, 50000, 200))
+    assert len(table.lr) < 250
+    assert table.weight.sum() == pytest.approx(50000)
+
+
+def test_a_schedule_without_straight_pieces_has_its_bends_smoothed_over() -> None:
+    generator = np.random.default_rng(0)
+    lr = 1e-3 * generator.uniform(0.5, 1.0, 20000)
+    table = stretches_of(lr, 0.1 * lr, np.array([19999]))
+    assert len(table.lr) <= 2048
+    exact = np.asarray(norms(single_steps(lr, 0.1 * lr), 1e-3))[-1, 0]
+    assert np.asarray(norms(table, 1e-3))[-1, -1] == pytest.approx(exact, rel=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rates=st.lists(st.floats(0.0, 1e-2), min_size=1, max_size=60),
+    weight_decay=st.floats(0.0, 10.0),
+)
+def test_the_norm_is_positive_and_pulled_towards_equilibrium(
+    rates: list[float], weight_decay: float
+) -> None:
+    lr = np.array(rates)
+    found = np.asarray(norms(single_steps(lr, weight_decay * lr), 1e-3))[:, 0]
+    assert np.isfinite(found).all() and (found > 0).all()
+    if weight_decay > 0:  # never beyond the larger of the start and the highest equilibrium
+        assert found.max() <= max(1e-3, lr.max() / (2 * weight_decay)) * (1 + 1e-9)
