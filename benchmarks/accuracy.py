@@ -1,7 +1,8 @@
 """Judge every law on the same splits: fit some runs, predict the others.
 
-Writes `accuracy.md` and, when all sets are at hand, the table of laws in `README.md`. Choices about
-a law (its form, its priors) are made on other splits of these sets; see docs/norm_clock.md.
+Writes `accuracy.md` and, when all sets are at hand, the tables in `README.md` and in
+`docs/norm_clock.md`, which says how choices about a law (its form, its priors) were made: on other
+splits than these.
 """
 
 from __future__ import annotations
@@ -93,11 +94,16 @@ def _summary(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     return lines
 
 
-def _readme(scores: Mapping[str, Mapping[str, LawScore]]) -> None:
-    """Put the table of laws into README.md, between its two markers."""
-    path = HERE.parent / "README.md"
-    before, _, rest = path.read_text(encoding="utf-8").partition("<!-- laws -->\n")
-    _, _, after = rest.partition("<!-- /laws -->")
+def _fill(path: Path, marker: str, table: Sequence[str]) -> None:
+    """Put a table into a page, between its two markers."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(f"<!-- {marker} -->\n")
+    _, _, after = rest.partition(f"<!-- /{marker} -->")
+    text = "\n".join(table)
+    write_text(path, f"{before}<!-- {marker} -->\n{text}\n<!-- /{marker} -->{after}")
+
+
+def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
+    """The table of laws in README.md."""
     sets = ["25M", "100M", "124M 1e-3", "higher peak", "proxy_nano"]
     rows = [
         f"| law | loss | parameters | {' | '.join(f'PredE {name}' for name in sets)} |",
@@ -110,8 +116,7 @@ def _readme(scores: Mapping[str, Mapping[str, LawScore]]) -> None:
             cells.append("-" if each is None else f"{each.mean['pred_e']:.5f}")
         formula = law.formula.replace("|", "\\|")
         rows.append(f"| `{law.name}` | {formula} | {len(law.parameters)} | {' | '.join(cells)} |")
-    table = "\n".join(rows)
-    write_text(path, f"{before}<!-- laws -->\n{table}\n<!-- /laws -->{after}")
+    return rows
 
 
 def main() -> None:
@@ -166,7 +171,8 @@ def main() -> None:
     ]
     write_text(HERE / "accuracy.md", "\n".join(lines) + "\n")
     if len(scores) == len(PROTOCOLS):
-        _readme(scores)
+        _fill(HERE.parent / "README.md", "laws", _laws(scores))
+        _fill(HERE.parent / "docs" / "norm_clock.md", "accuracy", _summary(scores))
 
 
 if __name__ == "__main__":

@@ -44,16 +44,13 @@ def _ends(fitted: FittedLaw, runs: Mapping[str, Run]) -> tuple[np.ndarray, np.nd
     return np.array(found), np.array([run.loss[-1] for run in runs.values()])
 
 
-def _peaks_of(runs: Mapping[str, Run]) -> np.ndarray:
-    return np.array([run.schedule.peak_lr for run in runs.values()])
-
-
 def parity(runs: Mapping[str, Run]) -> None:
     """Final losses of all peaks, from fits that left one peak out."""
     figure = new_figure(9.0, 4.6)
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axis, (preset, unseen) in zip(axes, {"lower-peak": 1e-4, "higher-peak": 1e-3}.items(),
-                                      strict=True):  # fmt: skip
+    reached: list[float] = []
+    splits = (("lower-peak", 1e-4), ("higher-peak", 1e-3))
+    for axis, (preset, unseen) in zip(axes, splits, strict=True):
         names = PRESETS[preset].fit_runs(list(runs.values()))
         held = {name: run for name, run in runs.items() if name not in names}
         for place, law in enumerate(LAWS):
@@ -69,15 +66,14 @@ def parity(runs: Mapping[str, Run]) -> None:
                 color=COLOURS[place],
                 label=f"{law}: {error:.4f} nats off",
             )
-        ends = np.array([2.9, 3.6])
-        axis.plot(ends, ends, color="black", linewidth=0.8)
+            reached += [*found, *seen]
         axis.set_title(f"peak {unseen:g}, from runs of the other two", fontsize=10)
         axis.set_xlabel("measured final loss (nats)")
         axis.legend(fontsize=8, frameon=False)
-        low = min(run.loss[-1] for run in runs.values())
-        high = max(run.loss[-1] for run in runs.values())
-        axis.set_xlim(low - 0.03, high + 0.03)
-        axis.set_ylim(low - 0.08, high + 0.08)
+    ends = np.array([min(reached) - 0.02, max(reached) + 0.02])
+    for axis in axes:
+        axis.plot(ends, ends, color="black", linewidth=0.8)
+        axis.set_ylim(*ends)
     axes[0].set_ylabel("predicted final loss (nats)")
     bare(axes)
     save_figure(figure, DOCS / "norm_clock_parity.png")

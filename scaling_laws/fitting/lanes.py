@@ -166,11 +166,8 @@ def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...])
     def expand(problem: Problem, job: Job, free: Array, amplitudes: Array) -> tuple[Array, ...]:
         """Amplitudes, objective, slope and curve at a trial."""
 
-        def with_value(free: Array) -> tuple[Array, Array]:
-            columns = terms(problem, free)
-            return columns, columns
-
-        tangent, matrix = jax.jacfwd(with_value, has_aux=True)(free)
+        matrix = terms(problem, free)
+        tangent = jax.jacfwd(lambda free: terms(problem, free))(free)
         observed = job.observed
 
         def log_residual(amplitudes: Array) -> tuple[Array, Array]:

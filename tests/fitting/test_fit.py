@@ -33,7 +33,8 @@ def synthetic(law: Law, values: dict[str, float], noise: float = 0.0) -> list[Ru
     for place, (name, spec) in enumerate(SPECS.items()):
         plan = schedule(spec)
         steps = np.arange(120, plan.steps, 40)
-        facts = {"model_params": 10.0 ** (6 + place), "transfer_step": 700.0}
+        size = {"model_params": 10.0 ** (6 + place)}
+        facts = {"transfer_step": 700.0, "weight_decay": 0.1, **size}
         traces = traces_for(plan.lr)
         loss = known.predict(plan, steps, facts=facts, traces=traces).loss
         loss = loss * np.exp(noise * generator.standard_normal(len(steps)))

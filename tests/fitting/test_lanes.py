@@ -45,7 +45,7 @@ def runs(noise: float = 2e-3) -> list[Run]:
         clock = np.cumsum(plan.lr)[steps]
         loss = 2.0 + 5.0 * clock**-0.5 - 0.2 * (1 - plan.lr[steps])
         loss = loss * (1.0 + noise * generator.standard_normal(len(steps)))
-        facts = {"model_params": 1e6, "transfer_step": 300.0}
+        facts = {"model_params": 1e6, "transfer_step": 300.0, "weight_decay": 0.1}
         made.append(Run(name, plan, steps, loss, facts, traces=traces_for(plan.lr)))
     return made
 
