@@ -165,7 +165,6 @@ def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...])
 
     def expand(problem: Problem, job: Job, free: Array, amplitudes: Array) -> tuple[Array, ...]:
         """Amplitudes, objective, slope and curve at a trial."""
-
         matrix = terms(problem, free)
         tangent = jax.jacfwd(lambda free: terms(problem, free))(free)
         observed = job.observed
