@@ -11,17 +11,29 @@ from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError, UsageError, unknown_name
 
-__all__ = ["FACTS", "TRACES", "Parameter", "Support", "check_facts", "check_parameters", "is_fact"]
+__all__ = [
+    "FACTS",
+    "TRACES",
+    "Parameter",
+    "Support",
+    "check_facts",
+    "check_parameters",
+    "in_trace",
+    "is_fact",
+]
 
 # numbers a set or run may state, with their smallest allowed value; laws may need them
 FACTS: Mapping[str, float] = MappingProxyType(
     {"model_params": 1.0, "weight_decay": 0.0, "tokens_per_step": 1.0, "transfer_step": 1.0}
 )
-# quantities > 0 that a log may hold beside the loss and that laws may need at every step
-TRACES = ("param_norm",)
+# quantities that a log may hold beside the loss and that laws may use at every step, with what they
+# must be; a trace named like a fact stands for it, step by step
+TRACES: Mapping[str, str] = MappingProxyType({"param_norm": "> 0", "weight_decay": ">= 0"})
 
 Array = Any
 
@@ -92,6 +104,11 @@ def check_facts(facts: Mapping[str, float]) -> None:
             raise UsageError(unknown_name("fact", name, FACTS))
         if not is_fact(name, value):
             raise UsageError(f"{name}={value!r} must be a number >= {FACTS[name]:g}")
+
+
+def in_trace(name: str, row: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which numbers that trace can hold: finite, and not too small."""
+    return np.isfinite(row) & (row > 0 if TRACES[name] == "> 0" else row >= 0)
 
 
 def check_parameters(

@@ -17,7 +17,7 @@ from scaling_laws.fitted.value import FittedLaw
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import History, bucket
 from scaling_laws.numerics.precision import in_float64
-from scaling_laws.params import TRACES, check_facts
+from scaling_laws.params import TRACES, check_facts, in_trace
 from scaling_laws.schedules import Schedule
 from scaling_laws.schedules import schedule as parse_schedule
 
@@ -118,7 +118,7 @@ def check_needs(
     law: Law, facts: Mapping[str, float], traces: Mapping[str, Any], where: str
 ) -> None:
     """Raise a LawError, with the mend, when a law lacks a fact or a logged quantity it needs."""
-    for need in sorted(law.needs - set(facts)):
+    for need in sorted(law.needs - set(facts) - set(traces)):
         raise LawError(
             f"{law.name} needs {need}, which {where} does not give; "
             f"pass --{need.replace('_', '-')} or add it to dataset.toml"
@@ -179,8 +179,8 @@ def predict(
             raise LawError(f"trace {name} has shape {row.shape}; it needs ({plan.steps},)")
         if name not in TRACES:
             raise LawError(unknown_name("trace", name, TRACES))
-        if not (np.isfinite(row) & (row > 0)).all():
-            raise LawError(f"trace {name} must be finite and > 0 at every step")
+        if not in_trace(name, row).all():
+            raise LawError(f"trace {name} must be finite and {TRACES[name]} at every step")
     if plan.peak_lr == 0:
         raise ScheduleError(f"{plan.spec}: every learning rate is 0; nothing is trained")
     chosen = np.arange(plan.steps) if steps is None else np.asarray(steps, dtype=np.int64)

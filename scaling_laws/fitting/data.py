@@ -194,7 +194,10 @@ def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
 def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[str, ...]]:
     """The law, or its fallback where some run lacks a fact that the law needs; and a note on it."""
     missing = [
-        (need, run.name) for run in runs for need in sorted(law.needs) if need not in run.facts
+        (need, run.name)
+        for run in runs
+        for need in sorted(law.needs)
+        if need not in run.facts and need not in run.traces
     ]
     if law.fallback is None or not missing:
         return law, ()

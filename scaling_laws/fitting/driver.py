@@ -219,13 +219,19 @@ def _range(law: Law, runs: Sequence[Run]) -> Range:
         after = run.schedule.lr[int(np.argmax(run.schedule.lr)) : int(run.steps[-1]) + 1]
         lowest.append(float(after.min()) / run.schedule.peak_lr if after.size else 1.0)
     facts = {
-        need: (min(run.facts[need] for run in runs), max(run.facts[need] for run in runs))
+        need: (float(min(row.min() for row in rows)), float(max(row.max() for row in rows)))
         for need in sorted(law.needs - {"transfer_step"})
+        for rows in [[_along(run, need) for run in runs]]
     }
     last = max(int(run.steps[-1]) for run in runs)
     falls = [fastest_fall(run.schedule.lr[: int(run.steps[-1]) + 1]) for run in runs]
     fastest = min((each for each in falls if each is not None), default=None)
     return Range((min(peaks), max(peaks)), last, min(lowest), facts, fastest)
+
+
+def _along(run: Run, fact: str) -> NDArray[np.float64]:
+    """A fact of a run, or the trace that stands for it."""
+    return run.traces[fact] if fact in run.traces else np.array([run.facts[fact]])
 
 
 def _shared_facts(runs: Sequence[Run]) -> dict[str, float]:

@@ -137,7 +137,7 @@ class Law(AnyLaw):
         logged = traces or {}
         decay = 1.0
         if "weight_decay" in self.needs:  # a trace of it is a schedule of weight decay
-            decay = logged.get("weight_decay", facts["weight_decay"])
+            decay = logged["weight_decay"] if "weight_decay" in logged else facts["weight_decay"]
         return lr * decay, logged["param_norm"] if "param_norm" in self.needs_traces else None
 
     def _features(self, lr: Rates, facts: Mapping[str, float]) -> dict[str, Rates]:

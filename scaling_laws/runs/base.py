@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, UsageError, unknown_name
-from scaling_laws.params import FACTS, TRACES
+from scaling_laws.params import FACTS, TRACES, in_trace
 from scaling_laws.schedules import Schedule
 
 __all__ = ["FACTS", "TRACES", "Run", "run_list"]
@@ -82,9 +82,10 @@ class Run:
         for name, row in traces.items():
             if name not in TRACES:
                 raise DataError(f"{where}: {unknown_name('trace', name, TRACES)}")
-            if row.shape != (self.schedule.steps,) or not (np.isfinite(row) & (row > 0)).all():
+            if row.shape != (self.schedule.steps,) or not in_trace(name, row).all():
                 raise DataError(
-                    f"{where}: {name} must be {self.schedule.steps} finite numbers > 0, one a step"
+                    f"{where}: {name} must be {self.schedule.steps} finite numbers "
+                    f"{TRACES[name]}, one a step"
                 )
         if self.window < 1 or self.window != int(self.window):
             raise DataError(f"{where}: window={self.window!r} must be a whole number of steps >= 1")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, ScheduleError, UsageError, unknown_name
-from scaling_laws.params import FACTS, TRACES, check_facts, is_fact
+from scaling_laws.params import FACTS, TRACES, check_facts, in_trace, is_fact
 from scaling_laws.runs.base import Run
 from scaling_laws.schedules import Schedule, densify, schedule
 from scaling_laws.tables import cell_error, check_steps, read_columns
@@ -149,10 +149,11 @@ def _densify_trace(
     path: Path, name: str, step: NDArray[np.float64], values: NDArray[np.float64], steps: int
 ) -> NDArray[np.float64]:
     """A logged quantity at every step: straight lines between points, level outside them."""
-    if (values <= 0).any():
-        row = int(np.argmax(values <= 0))
-        raise cell_error(path, row, name, f"{values[row]:g} is not > 0")
     logged = ~np.isnan(values)
+    bad = logged & ~in_trace(name, values)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise cell_error(path, row, name, f"{values[row]:g} is not {TRACES[name]}")
     if not logged.any():
         raise DataError(f"{path}, column {name!r}: every cell is empty; fill it in or drop it")
     return np.interp(np.arange(steps), step[logged], values[logged])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_laws import FittedLaw, fit, load_runs, predict
-from scaling_laws.errors import LawError
+from scaling_laws.errors import DataError, LawError
 from scaling_laws.laws import get_schedule_law
 from scaling_laws.schedules import schedule
 from tests.helpers import SCHEDULES, draw_values
@@ -131,6 +131,36 @@ def test_a_schedule_of_weight_decay_is_a_trace() -> None:
     )
     near = jax.vmap(lambda history: CLOCK.loss(dict(VALUES), history))(points)
     np.testing.assert_allclose(near[0], falling[[500, 2999]], atol=2e-5)
+
+
+def test_predicts_under_a_schedule_of_weight_decay() -> None:
+    law = FittedLaw.published("norm_clock", "124M")
+    plan = "wsd:peak=1e-3,steps=2000,warmup=100,decay_fraction=0.2"
+    known = predict(law, plan, facts={"weight_decay": 0.1})
+    traced = predict(law, plan, traces={"weight_decay": np.full(2000, 0.1)})
+    np.testing.assert_allclose(traced.loss, known.loss, rtol=1e-12)
+    off = predict(law, plan, traces={"weight_decay": np.zeros(2000)})
+    np.testing.assert_allclose(off.loss, predict(law, plan, facts={"weight_decay": 0.0}).loss)
+    with pytest.raises(LawError, match="weight_decay must be finite and >= 0"):
+        predict(law, plan, traces={"weight_decay": np.full(2000, -0.1)})
+
+
+def test_reads_a_logged_schedule_of_weight_decay(tmp_path: Path) -> None:
+    rows = "\n".join(
+        f"{step},{3.0 - step / 1e3},{max(0.0, 0.1 - step / 1e3)}" for step in range(200)
+    )
+    (tmp_path / "run.csv").write_text(f"step,loss,weight_decay\n{rows}\n")
+    (tmp_path / "dataset.toml").write_text(
+        '[runs.run]\nschedule = "constant:peak=1e-3,steps=200"\n'
+    )
+    run = load_runs(tmp_path)["run"]
+    assert run.traces["weight_decay"][[0, 50, 150]] == pytest.approx([0.1, 0.05, 0.0])
+    fitted = fit("norm_clock", [run], draws=0, hold_out=False, starts=1)
+    assert fitted.law.name == "norm_clock"
+    assert fitted.range is not None and "weight_decay" in fitted.range.facts  # type: ignore[union-attr]
+    (tmp_path / "run.csv").write_text("step,loss,weight_decay\n0,3.0,0.1\n10,2.9,-0.1\n")
+    with pytest.raises(DataError, match=r"-0\.1 is not >= 0"):
+        load_runs(tmp_path)
 
 
 def test_an_interior_peak_is_best_for_a_cosine() -> None:
