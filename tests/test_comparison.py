@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_laws.comparison import Comparison, Difference, LawScore, compare, hold_out_of
+from scaling_laws.comparison import (
+    PRESETS,
+    Comparison,
+    Difference,
+    LawScore,
+    compare,
+    hold_out_of,
+    preset_of,
+)
 from scaling_laws.comparison import ranking as module
 from scaling_laws.comparison.scores import mean_intervals
 from scaling_laws.errors import FitError, LawError, ScalingLawsError, UsageError
@@ -221,6 +229,35 @@ def test_one_held_out_run_tells_nothing_apart(mixed: list[Run]) -> None:
         assert list(score.runs) == ["cosine"]
         assert score.difference.pred_e_90 is None and not score.difference.distinguishable
     assert "one held-out run cannot tell laws apart" in found.advice
+
+
+def test_the_rest_of_named_runs(mixed: list[Run]) -> None:
+    held = hold_out_of(mixed, "rest", fit_runs=("constant", "drop", "wsd", "late"))
+    assert held.folds == ({"cosine": 0, "linear": 0},)
+    assert "2 runs, predicted from constant, drop, wsd and 1 more" in held.description
+    result = compare(
+        mixed, "linear_drop", hold_out="rest", fit_runs=["constant", "drop", "wsd"], starts=2
+    )
+    assert set(result.laws["linear_drop"].runs) == {"cosine", "linear", "late"}
+    worst = max(abs(each["final_error"]) for each in result.laws["linear_drop"].runs.values())
+    assert result.laws["linear_drop"].worst_final_error == worst
+    assert result.as_json()["laws"]["linear_drop"]["worst_final_error"] == worst
+    for names, words in ((("cosinus",), "cosine"), ((), "0 of 6"), (tuple(MIXED), "6 of 6")):
+        with pytest.raises(UsageError, match=words):
+            hold_out_of(mixed, "rest", fit_runs=names)
+
+
+def test_presets_choose_their_runs() -> None:
+    runs = [bare(f"set{place}/run", peak, 100) for place, peak in enumerate((1e-4, 5e-4, 1e-3))]
+    assert PRESETS["lower-peak"].fit_runs(runs) == ["set1/run", "set2/run"]
+    assert PRESETS["higher-peak"].fit_runs(runs) == ["set0/run", "set1/run"]
+    three = [bare(name, 1e-3, 100) for name in ("cosine_24000", "a/constant_24000", "wsdcon_9")]
+    others = [bare("wsdcon_19", 1e-3, 100)]
+    assert preset_of("published").fit_runs([*three, *others]) == [run.name for run in three]
+    with pytest.raises(UsageError, match="this preset fits cosine_24000"):
+        preset_of("published").fit_runs(runs)
+    with pytest.raises(UsageError, match="published"):
+        preset_of("publishd")
 
 
 def test_ends_of_runs(mixed: list[Run]) -> None:

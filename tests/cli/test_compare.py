@@ -11,7 +11,7 @@ import pytest
 
 import scaling_laws as sl
 from scaling_laws.cli import compare
-from scaling_laws.comparison import HOLD_OUTS
+from scaling_laws.comparison import HOLD_OUTS, PRESETS
 from tests.cli.calls import call, call_json, snapshot
 
 LAWS = ("--laws", "power,linear_drop", "--starts", 2)
@@ -51,6 +51,15 @@ def test_keys_of_the_interface(result: dict[str, Any], nano: Path) -> None:
 def test_every_hold_out_is_offered() -> None:
     """The command line names them itself: its help imports nothing heavy."""
     assert compare.HOLD_OUTS == HOLD_OUTS
+    assert tuple(PRESETS) == compare.PRESETS
+
+
+def test_named_runs_predict_the_others(curves: Path) -> None:
+    words = ("compare", curves, "--laws", "power", "--starts", 1)
+    found = call_json(*words, "--fit-runs", "constant,wsd")
+    assert found["hold_out"] == "rest"
+    assert not set(found["laws"]["power"]["runs"]) & {"constant", "wsd"}
+    assert found["laws"]["power"]["worst_final_error"] > 0
 
 
 def test_the_same_in_python(result: dict[str, Any], nano: Path) -> None:
@@ -125,6 +134,11 @@ def test_last(curves: Path) -> None:
         ("SET --last 0.3", "--last 0.3 only means something with --hold-out last"),
         ("SET --hold-out last --last 1.5", "last=1.5 must be a share between 0 and 1"),
         ("SET --starts 0", "starts=0 must be >= 1"),
+        ("SET --fit-runs wsd --hold-out run", "--fit-runs only means something with --hold-out"),
+        ("SET --fit-runs wds", "unknown run 'wds'; did you mean 'wsd'"),
+        ("SET --hold-out rest", "0 of 3 are named to be fitted"),
+        ("SET --preset published", "this preset fits cosine_24000"),
+        ("SET --preset published --from-step 5", "says itself what --from-step would: drop one"),
         ("SET --prior strong", "invalid choice: 'strong'"),
         ("SET --from-step 350", "no point at or after step 350"),
         ("none --laws power", "none: no such folder or CSV file"),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scaling_laws.errors import LawError, ScheduleError
-from scaling_laws.fitted import FittedLaw, Uncertainty, final_losses, predict
+from scaling_laws.fitted import FittedLaw, Range, Uncertainty, final_losses, predict
+from scaling_laws.fitted.value import fastest_fall
 from scaling_laws.laws import get_law
 from scaling_laws.schedules import Schedule, schedule
 
@@ -104,3 +105,23 @@ def test_final_losses_of_many_schedules() -> None:
 def test_final_losses_refuse_bad_rates(lr: np.ndarray, words: str) -> None:
     with pytest.raises(ScheduleError, match=words):
         final_losses(FittedLaw.published("multi_power", "25M"), lr)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fall"),
+    [
+        ("constant:peak=1e-3,steps=50", None),
+        ("multistage:peak=1e-3,at=20,to=4e-4,steps=50", 1),
+        ("multistage:peak=1e-3,at=20,to=6e-4,steps=50", None),
+        ("linear:peak=1e-3,steps=1000", 500),
+    ],
+)
+def test_the_speed_of_a_decay(spec: str, fall: int | None) -> None:
+    assert fastest_fall(schedule(spec).lr) == fall
+
+
+def test_falling_faster_than_the_fitted_runs_is_said() -> None:
+    covered = Range((1e-3, 1e-3), 2000, 0.0, fastest_fall=500)
+    sudden = schedule("multistage:peak=1e-3,at=800,to=1e-5,steps=1000")
+    assert any("within 1 step, the fitted runs take 500" in note for note in covered.leaves(sudden))
+    assert not covered.leaves(schedule("linear:peak=1e-3,steps=1000"))
