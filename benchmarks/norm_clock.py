@@ -114,7 +114,7 @@ def simulated_norms() -> list[str]:
         "",
         "## Simulated against measured norms",
         "",
-        "Proxy runs that differ in weight decay only. The squared norm of all parameters is a·P + "
+        "Proxy runs that differ in weight decay only. The squared norm of all matrices is a·P + "
         "u²·Q with P and Q from schedule and weight decay; a and u² fitted for each run.",
         "",
         "| weight decay | u² a parameter | RMS relative error of the norm | final loss |",
@@ -140,7 +140,7 @@ def simulated_norms() -> list[str]:
             run.steps, simulated, color=colour, linewidth=1.2, label=f"weight decay {decay:g}"
         )
     axis.set_xlabel("step")
-    axis.set_ylabel("norm of all parameters\nthick measured, thin simulated")
+    axis.set_ylabel("norm of all matrices\nthick measured, thin simulated")
     axis.legend(fontsize=8, frameon=False)
     bare((axis,))
     save_figure(figure, DOCS / "norm_clock_norms.png")
