@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws import FittedLaw, Run, fit, load_runs, predict
+from scaling_laws import FittedLaw, Run, evaluate, fit, load_runs, predict
 from scaling_laws.comparison import PRESETS
 from scaling_laws.files import write_text
 from scaling_laws.fitting.priors import prior_of
 from scaling_laws.laws import get_schedule_law
-from scaling_laws.metrics import mean_metrics, metrics
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.numerics.stretches import norms, single_steps
 from scaling_laws.report.figures import COLOURS, bare, new_figure, save_figure
@@ -167,13 +166,8 @@ def wrong_decays(runs: Mapping[str, Run]) -> list[str]:
             for name, run in runs.items()
         }
         fitted = _fit("norm_clock", wrong, names)
-        rows = []
-        for name, run in wrong.items():
-            if name not in names:
-                kept = run.from_step(FROM)
-                found = predict(fitted, kept.schedule, kept.steps, facts=kept.facts).loss
-                rows.append(metrics(kept.loss, found))
-        mean = mean_metrics(rows)
+        held = {name: run for name, run in wrong.items() if name not in names}
+        mean = evaluate(fitted, held, from_step=FROM).mean
         lines.append(f"| {factor:g} | {mean['pred_e']:.5f} | {mean['abs_final_error']:.4f} |")
     return lines
 

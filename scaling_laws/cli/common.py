@@ -27,6 +27,7 @@ __all__ = [
     "clean",
     "given_facts",
     "interval_text",
+    "names_in",
     "read_law",
     "read_runs",
     "read_table",
@@ -123,6 +124,11 @@ def given_facts(arguments: argparse.Namespace) -> dict[str, float]:
 
     given = {fact: getattr(arguments, fact, None) for fact in FACTS}
     return {fact: value for fact, value in given.items() if value is not None}
+
+
+def names_in(text: str) -> list[str]:
+    """Names between commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def read_runs(arguments: argparse.Namespace) -> dict[str, Run]:

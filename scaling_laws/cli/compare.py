@@ -89,8 +89,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.last is not None:
         options["last"] = arguments.last
     if arguments.fit_runs:
-        names = [name.strip() for name in arguments.fit_runs.split(",") if name.strip()]
-        options |= {"hold_out": "rest", "fit_runs": names}
+        options |= {"hold_out": "rest", "fit_runs": common.names_in(arguments.fit_runs)}
     elif arguments.preset:
         preset = preset_of(arguments.preset)
         options |= {

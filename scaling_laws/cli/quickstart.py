@@ -43,7 +43,7 @@ def add_parser(verbs: common.Verbs) -> None:
 def _choose(runs: dict[str, Run], names: str) -> dict[str, Run]:
     from scaling_laws.errors import UsageError, unknown_name
 
-    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    chosen = common.names_in(names)
     for name in chosen:
         if name not in runs:
             raise UsageError(unknown_name("run", name, runs))

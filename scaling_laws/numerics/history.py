@@ -346,14 +346,13 @@ def of_stretches(
 def padded_history(history: History, points: int, stretches: int) -> History:
     """A stack of one history with more points, copies of the last, and more, empty stretches."""
     assert history.stretches is not None and history.stretches.points is not None
-    own = history.stretches
     last = np.minimum(np.arange(points), history.step.shape[-1] - 1)
-    table = pad_stretches(jax.tree.map(lambda leaf: leaf[0], replace(own, points=None)), stretches)
-    chosen: Any = jax.tree.map(lambda leaf: leaf[:, last], own.points)
+    table = pad_stretches(history.stretches, stretches)
+    chosen: Any = jax.tree.map(lambda leaf: leaf[:, last], table.points)
     return replace(
         history,
         step=history.step[..., last],
         clock=history.clock[..., last],
         lr=history.lr[..., last],
-        stretches=replace(jax.tree.map(lambda leaf: leaf[None], table), points=chosen),
+        stretches=replace(table, points=chosen),
     )

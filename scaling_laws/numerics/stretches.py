@@ -16,7 +16,7 @@ which is linear in n: `norms` follows it over all nodes at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -72,7 +72,7 @@ class Stretches:
     source: Array
     lag: Array
     norm: Array | None = None
-    points: Points | None = field(default=None)
+    points: Points | None = None
 
 
 def single_steps(lr: Array, decay: Array, norm: Array | None = None) -> Stretches:
@@ -87,9 +87,7 @@ def single_steps(lr: Array, decay: Array, norm: Array | None = None) -> Stretche
     )
 
 
-def stretches_of(
-    lr: Rates, decay: Rates, points: Index, norm: Rates | None = None, *, size: int | None = None
-) -> Stretches:
+def stretches_of(lr: Rates, decay: Rates, points: Index, norm: Rates | None = None) -> Stretches:
     """A run gathered to stretches.
 
     Args:
@@ -97,7 +95,6 @@ def stretches_of(
         decay: lr·weight_decay of every step: (steps,).
         points: increasing steps at which a loss is wanted.
         norm: parameter norm of every step: (steps,).
-        size: pad to this many stretches.
     """
     steps = int(points[-1]) + 1
     lr, decay = lr[:steps], decay[:steps]
@@ -118,7 +115,7 @@ def stretches_of(
     seen = summed["decay"][following] * part["source"] - (half[following] - half[nodes])
     some = part["source"] > 0
     lag = np.where(some, seen / np.where(some, part["source"], 1.0), 0.0)
-    table = Stretches(
+    return Stretches(
         lr=lr[nodes],
         weight=_weights(count, middle - first, count),
         decay=part["decay"],
@@ -130,12 +127,12 @@ def stretches_of(
             _weights(points - first[stretch] + 1, (middle - first)[stretch], count[stretch]),
         ),
     )
-    return table if size is None else padded(table, size)
 
 
 def padded(table: Stretches, size: int) -> Stretches:
-    """More stretches, empty ones: (size, J)."""
-    missing = ((0, size - len(table.lr)), (0, 0))
+    """More stretches, empty ones: (..., size, J)."""
+    *leading, stretches, _ = table.lr.shape
+    missing = [*[(0, 0) for _ in leading], (0, size - stretches), (0, 0)]
 
     def fill(values: Rates) -> Rates:
         return np.pad(values, missing)
