@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError
 from scaling_laws.numerics import history as histories
+from scaling_laws.numerics.cells import Cells, last_of_cells, stretches_of_cells
 from scaling_laws.numerics.history import History
 from scaling_laws.numerics.stretches import padded, single_steps, stretches_of
 from scaling_laws.params import Parameter
@@ -217,6 +218,35 @@ class Law(AnyLaw):
             return history
         own = single_steps(lr, *self._decay_and_norm(lr, used, traces))
         return replace(history, stretches=own)
+
+    @property
+    def sees_cells(self) -> bool:
+        """Whether `last_of_cells` can stand in for `last_step`."""
+        return not self.features and not self.needs_traces and self.rate is None
+
+    def last_of_cells(
+        self,
+        lr: Array,
+        cells: Cells,
+        *,
+        facts: Mapping[str, Array] | None = None,
+        weight_decay: Array | None = None,
+    ) -> History:
+        """The last step of a run gathered to cells, traceable; see `numerics.cells`.
+
+        Args:
+            lr: mean rate of each cell: (cells,).
+            cells: how the steps were gathered.
+            facts: numbers known of the run.
+            weight_decay: of each cell, (cells,), in place of the fact.
+        """
+        used = self._used(facts)
+        history = last_of_cells(lr, cells, used)
+        if not self.own_clock:
+            return history
+        traces = None if weight_decay is None else {"weight_decay": weight_decay}
+        decay, _ = self._decay_and_norm(lr, used, traces)
+        return replace(history, stretches=stretches_of_cells(lr, decay, cells))
 
 
 @dataclass(frozen=True)

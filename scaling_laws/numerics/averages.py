@@ -53,12 +53,14 @@ def clock_and_average(
 def _of_steps(
     history: History, single: Stretches, tick: Array, gain: Array, speed: Array, exponent: Array
 ) -> tuple[Array, Array]:
-    """Every step an event; points are all steps, or the last one."""
+    """Every step, or cell of steps, an event; points are all steps, or the last one."""
     points = history.step.shape[1]
+    tick = tick * single.weight[:, 0]
     clock = jnp.cumsum(tick)
     table = history.changes.step.shape
     fall = jnp.concatenate([-gain[:1], gain[:-1] - gain[1:]])
-    fall = fall * single.weight[:, 0]  # steps that only fill up a block change nothing
+    # steps that only fill up a block change nothing
+    fall = jnp.where(single.weight[:, 0] > 0, fall, 0.0)
     ticking = clock.reshape(table)
     octaves = 2 * history.changes.octaves + OCTAVES_SPARED
     own = replace(

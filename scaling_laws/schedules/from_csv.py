@@ -80,11 +80,21 @@ CSV = Family(
 )
 
 
-def write_schedule(path: Path | str, plan: Schedule) -> Path:
+def write_schedule(
+    path: Path | str, plan: Schedule, weight_decay: NDArray[np.float64] | None = None
+) -> Path:
     """Columns step,lr, one row a step; reads back exactly as ``csv:PATH``.
+
+    Args:
+        path: the file.
+        plan: the schedule.
+        weight_decay: of every step, (steps,), for a third column of that name.
 
     Raises:
         OutputError: if the file cannot be written.
     """
-    rows = "".join(f"{step},{rate!r}\n" for step, rate in enumerate(plan.lr.tolist()))
-    return write_text(path, "step,lr\n" + rows)
+    columns = [plan.lr.tolist()] + ([] if weight_decay is None else [weight_decay.tolist()])
+    header = "step,lr\n" if weight_decay is None else "step,lr,weight_decay\n"
+    rows = zip(*columns, strict=True)
+    text = (f"{step},{','.join(map(repr, row))}\n" for step, row in enumerate(rows))
+    return write_text(path, header + "".join(text))

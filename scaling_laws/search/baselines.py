@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaling_laws.schedules import Frame, format_spec, get_family
+from scaling_laws.schedules import Frame, Schedule, format_spec, get_family, schedule
+from scaling_laws.search.limits import Limits
 
-__all__ = ["baseline_specs"]
+__all__ = ["baseline_specs", "baselines_of"]
 
 
 def baseline_specs(frame: Frame) -> list[str]:
@@ -35,3 +36,8 @@ def baseline_specs(frame: Frame) -> list[str]:
     ]
     specs = [format_spec(get_family(name), {**common, **shape}) for name, shape in choices]
     return list(dict.fromkeys(specs))  # a high end_min makes some of them the same
+
+
+def baselines_of(limits: Limits) -> list[Schedule]:
+    """They, as whole runs: with the head before them where there is one."""
+    return [limits.whole(schedule(spec)) for spec in baseline_specs(limits.frame)]

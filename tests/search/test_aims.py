@@ -1,0 +1,176 @@
+"""Other aims than the final loss: robust, several horizons, branches, peaks, weight decay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling_laws.errors import UsageError
+from scaling_laws.fitted import FittedLaw, Range, Uncertainty
+from scaling_laws.numerics.precision import in_float64
+from scaling_laws.schedules import Schedule, schedule
+from scaling_laws.search import optimize, optimize_branches
+from scaling_laws.search.gradient import inputs_of
+from scaling_laws.search.limits import read_limits
+from scaling_laws.search.measure import Measure
+from scaling_laws.search.objective import Reading, cells_for, compiled_value
+from scaling_laws.search.spline import spline_of
+
+PLAIN = FittedLaw.published("multi_power", "25M")
+CLOCK = replace(FittedLaw.published("norm_clock", "124M"), facts={"weight_decay": 0.1})
+FRAME = {"steps": 3000, "peak": 3e-4, "warmup": 200}
+
+
+def measured(law: FittedLaw, spread: float = 0.05, **given: object) -> FittedLaw:
+    """A law with draws around its parameters and a measured error."""
+    random = np.random.default_rng(0)
+    draws = {
+        name: value * np.exp(spread * random.standard_normal(40))
+        for name, value in law.params.items()
+    }
+    draws["L0"] = np.full(40, law.params["L0"])
+    uncertainty = Uncertainty("leave_one_run_out", 1e-3, 3, 5e-4, 1e-3, 2.0, 2.0, 4.0)
+    return replace(law, draws=draws, uncertainty=uncertainty, **given)  # type: ignore[arg-type]
+
+
+def test_robust_search_lowers_the_upper_end() -> None:
+    law = measured(PLAIN, 0.1)
+    plain, robust = (optimize(law, **FRAME, objective=each) for each in ("final", "upper"))
+    ends = [best.interval() for best in (plain, robust)]
+    assert ends[0] is not None and ends[1] is not None
+    assert robust.value == pytest.approx(ends[1][1], rel=1e-9)
+    assert ends[1][1] <= ends[0][1] + 1e-6
+    assert plain.final_loss <= robust.final_loss + 1e-6
+
+
+def test_slopes_of_the_objective_are_right() -> None:
+    """Against differences, for the robust objective with its penalty: tolerance is theirs."""
+    law = measured(PLAIN)
+    limits = read_limits(**FRAME)
+    spline = spline_of(limits, 12)
+    measure = Measure(law, {}, (3000,), robust=True)
+
+    @in_float64
+    def check() -> None:
+        given = inputs_of(measure, limits)
+        cells = cells_for(law.schedule_law, 3000, (200,))
+        offset, matrix = spline.of_cells(np.linspace(0.0, 3e-4, 200), cells)
+        readings = [Reading(offset, matrix, None, None, cells)]
+        function = compiled_value(law.schedule_law)
+
+        def value(x: np.ndarray) -> tuple[float, np.ndarray]:
+            found = function(
+                jnp.asarray(x), readings, given.params, given.facts, None, given.robust
+            )
+            return float(found[0]), np.asarray(found[1])
+
+        x = np.full(len(spline.low), 0.5 / len(spline.low))
+        slope = value(x)[1]
+        for place in (0, 5, len(x) - 1):
+            step = np.zeros(len(x))
+            step[place] = 1e-5
+            difference = (value(x + step)[0] - value(x - step)[0]) / 2e-5
+            assert slope[place] == pytest.approx(difference, rel=1e-5, abs=1e-9)
+
+    check()
+
+
+def test_a_schedule_for_several_horizons() -> None:
+    best = optimize(PLAIN, **FRAME, horizons=[1000, 2000])
+    assert list(best.horizons) == [1000, 2000, 3000]
+    for end, loss in best.horizons.items():
+        part = Schedule("part", best.schedule.lr[:end])
+        assert PLAIN.predict(part).final_loss == pytest.approx(loss, rel=1e-9)
+    assert best.value == pytest.approx(np.mean(list(best.horizons.values())), rel=1e-12)
+    assert best.value <= min(best.baseline_values.values())
+    for spec, value in best.baseline_values.items():
+        lr = schedule(spec).lr
+        parts = [PLAIN.predict(Schedule("part", lr[:end])).final_loss for end in (1000, 2000, 3000)]
+        assert value == pytest.approx(np.mean(parts), rel=1e-9)
+    alone = optimize(PLAIN, **FRAME)
+    assert alone.horizons[3000] < best.horizons[3000] and best.horizons[1000] < 4.2
+
+
+def test_branches_share_a_main_run() -> None:
+    found = optimize_branches(CLOCK, steps=6000, horizons=[3000, 4500], peak=1e-3, warmup=200)
+    assert [each.schedule.steps for each in found.branches] == [3000, 4500, 6000]
+    for each in found.branches:
+        lr = each.schedule.lr
+        np.testing.assert_array_equal(lr[: each.start], found.trunk.lr[: each.start])
+        assert (np.diff(lr[each.start - 1 :]) <= 1e-18).all()
+        assert CLOCK.predict(each.schedule).final_loss == pytest.approx(each.final_loss, rel=1e-9)
+        assert each.final_loss >= each.alone - 1e-5
+        assert each.start == each.schedule.steps - round(found.share * each.schedule.steps)
+    constant = [
+        CLOCK.predict(
+            f"wsd:peak=1e-3,steps={end},warmup=200,decay_start={end - round(0.2 * end)}"
+        ).final_loss
+        for end in (3000, 4500, 6000)
+    ]
+    assert found.value <= np.mean(constant) + 1e-6
+    json = found.as_json()
+    assert json["updates"] < json["updates_apart"] == 13_500
+    with pytest.raises(UsageError, match="two different ones"):
+        optimize_branches(CLOCK, steps=6000, horizons=[6000], peak=1e-3)
+    with pytest.raises(UsageError, match="horizon 300 is too short"):
+        optimize_branches(CLOCK, steps=6000, horizons=[300], peak=1e-3, warmup=200)
+
+
+def test_the_peak_is_searched_where_the_fit_spans_peaks() -> None:
+    span = Range((2e-4, 4e-3), 5000, 0.0, {}, None)
+    law = replace(CLOCK, range=span)
+    best = optimize(law, steps=3000, peak=(2e-4, 4e-3), warmup=200)
+    peaks = np.geomspace(2e-4, 4e-3, 7)
+    fixed = [optimize(law, steps=3000, peak=float(peak), warmup=200).final_loss for peak in peaks]
+    assert best.final_loss <= min(fixed) + 2e-4
+    assert any("was searched in 0.0002 to 0.004" in note for note in best.notes)
+    with pytest.raises(UsageError, match=r"leaves the fitted 0\.0002 to 0\.004"):
+        optimize(law, steps=3000, peak=(2e-4, 8e-3))
+    narrow = replace(CLOCK, range=replace(span, peak_lr=(1e-3, 1e-3)))
+    with pytest.raises(UsageError, match="several peaks"):
+        optimize(narrow, steps=3000, peak=(5e-4, 2e-3))
+
+
+def test_weight_decay_is_searched_with_the_rate() -> None:
+    plain = optimize(CLOCK, steps=3000, peak=1e-3, warmup=200)
+    both = optimize(CLOCK, steps=3000, peak=1e-3, warmup=200, weight_decay=(0.05, 0.4))
+    assert plain.weight_decay is None
+    assert both.weight_decay is not None and both.weight_decay.shape == (3000,)
+    assert both.weight_decay.min() >= 0.05 - 1e-12 and both.weight_decay.max() <= 0.4 + 1e-12
+    assert both.final_loss < plain.final_loss
+    again = CLOCK.predict(both.schedule, [2999], traces={"weight_decay": both.weight_decay})
+    assert again.final_loss == pytest.approx(both.final_loss, rel=1e-9)
+    with pytest.raises(UsageError, match="must be a range"):
+        optimize(CLOCK, steps=3000, peak=1e-3, weight_decay=(0.2, 0.1))
+
+
+def test_leaving_the_fitted_range_is_told_and_costs() -> None:
+    span = Range((3e-4, 3e-4), 1000, 0.1, {}, 1500)
+    law = measured(PLAIN, 0.0, range=span)
+    best, free = optimize(law, **FRAME), optimize(replace(law, range=None), **FRAME)
+    assert best.distance["steps"] == pytest.approx(np.log2(3000 / 1001), rel=1e-6)
+    assert free.distance == {}
+    assert 0 < best.distance["lowest_lr"] <= 0.1
+    assert best.schedule.lr[-1] > free.schedule.lr[-1]  # it stays nearer to what was fitted
+    assert free.final_loss <= best.final_loss + 1e-9
+
+
+def test_gains_have_paired_intervals() -> None:
+    law = measured(PLAIN)
+    best = optimize(law, **FRAME)
+    for spec, gain in best.gains.items():
+        assert gain.gain == pytest.approx(best.baselines[spec] - best.final_loss, abs=1e-12)
+        assert gain.interval_90 is not None
+        low, high = gain.interval_90
+        assert low + high == pytest.approx(2 * gain.gain, abs=1e-12)
+        assert gain.distinguishable == (low > 0)
+    near = min(best.gains.values(), key=lambda each: each.gain)
+    far = max(best.gains.values(), key=lambda each: each.gain)
+    assert near.interval_90 is not None and far.interval_90 is not None
+    widths = [each[1] - each[0] for each in (near.interval_90, far.interval_90)]
+    assert widths[0] < widths[1]  # schedules that are alike share their errors
+    ends = best.interval()
+    assert ends is not None and widths[0] < ends[1] - ends[0]

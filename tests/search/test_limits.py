@@ -1,0 +1,126 @@
+"""What is given is kept: prefixes, pins, slopes, ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling_laws.errors import UsageError
+from scaling_laws.fitted import FittedLaw
+from scaling_laws.schedules import schedule
+from scaling_laws.search import optimize
+from scaling_laws.search.limits import read_limits
+from scaling_laws.search.spline import spline_of
+
+LAW = FittedLaw.published("multi_power", "25M")
+FRAME: dict[str, Any] = {"steps": 3000, "peak": 3e-4, "warmup": 200}
+
+
+def test_a_prefix_is_kept_and_not_left_upwards() -> None:
+    done = schedule("cosine:peak=3e-4,steps=2000,warmup=200").lr[:1200]
+    best = optimize(LAW, steps=3000, peak=3e-4, prefix=done)
+    lr = best.schedule.lr
+    np.testing.assert_array_equal(lr[:1200], done)
+    assert lr.shape == (3000,)
+    assert (np.diff(lr[1199:]) <= 1e-15).all()
+    assert best.final_loss <= min(best.baselines.values())
+    assert all(spec.startswith("the first 1200 steps + ") for spec in best.baselines)
+    assert LAW.predict(best.schedule).final_loss == pytest.approx(best.final_loss, rel=1e-9)
+
+
+def test_a_prefix_that_is_a_schedule_makes_specs_that_read_back() -> None:
+    done = schedule("constant:peak=3e-4,steps=1200,warmup=200")
+    best = optimize(LAW, steps=3000, peak=3e-4, prefix=done)
+    for spec, loss in best.baselines.items():
+        assert LAW.predict(spec).final_loss == pytest.approx(loss, rel=1e-9)
+
+
+def test_rewarming_is_allowed_only_when_asked_for() -> None:
+    done = schedule("constant:peak=5e-5,steps=500,warmup=200").lr
+    kept = optimize(LAW, steps=3000, peak=3e-4, prefix=done)
+    assert kept.schedule.lr[500:].max() <= 5e-5
+    risen = optimize(LAW, steps=3000, peak=3e-4, prefix=done, allow_rewarm=True)
+    assert 2e-4 < risen.schedule.lr.max() <= 3e-4
+    assert risen.final_loss < kept.final_loss - 1e-3
+
+
+def test_cooldown_from_holds_the_peak() -> None:
+    best = optimize(LAW, **FRAME, cooldown_from=2500)
+    lr = best.schedule.lr
+    np.testing.assert_array_equal(
+        lr[:2500], schedule("constant:peak=3e-4,steps=2500,warmup=200").lr
+    )
+    assert lr[-1] < 3e-5
+    assert all(len(schedule(spec).lr) == 3000 for spec in best.baselines)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    steepest=st.floats(5e-4, 5e-3),
+    low=st.floats(0.0, 0.5),
+    pin=st.none() | st.tuples(st.integers(1200, 2800), st.floats(0.55, 1.0)),
+)
+def test_limits_hold(steepest: float, low: float, pin: tuple[int, float] | None) -> None:
+    fixed = {} if pin is None else {pin[0]: 3e-4 * pin[1]}
+    limits: dict[str, Any] = {"end_min": 3e-4 * low, "max_change": steepest, "fixed": fixed}
+    best = optimize(LAW, **FRAME, **limits)
+    lr = best.schedule.lr
+    assert read_limits(**FRAME, **limits).broken_by(lr) is None
+    assert np.abs(np.diff(lr[200:])).max() <= steepest * 3e-4 * (1 + 1e-6)
+    assert lr[200:].min() >= 3e-4 * low * (1 - 1e-9)
+    for step, rate in fixed.items():
+        assert lr[step] == pytest.approx(rate, abs=1e-12)
+    for spec, words in best.broken.items():
+        assert words and spec in best.baselines
+
+
+def test_a_spline_is_gathered_to_cells_exactly() -> None:
+    from scaling_laws.numerics.cells import cells_of, means
+
+    limits = read_limits(**FRAME)
+    spline = spline_of(limits)
+    drops = np.full(len(spline.low), 0.9 / len(spline.low))
+    before = np.linspace(0.0, 3e-4, 200)
+    lr = np.concatenate([before, spline.rates(drops)])
+    for end in (3000, 1500):
+        cells = cells_of(end, (200,))
+        offset, matrix = spline.of_cells(before, cells)
+        np.testing.assert_allclose(offset + matrix @ drops, means(lr[:end], cells), atol=1e-16)
+    level, slope = spline.at(700)
+    assert level + slope @ drops == pytest.approx(lr[900], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prefix": np.zeros(0)}, "prefix has shape"),
+        ({"prefix": [1e-4, -1e-4]}, "rate -0.0001 at step 1"),
+        ({"prefix": [1e-4, np.nan]}, "rate nan at step 1"),
+        ({"prefix": [1e-4, 0.0]}, "prefix ends at LR 0"),
+        ({"prefix": [1e-4, 4e-4]}, "at most peak=0.0003"),
+        ({"prefix": np.full(2995, 1e-4)}, "at least 10 steps after the first 2995 steps"),
+        ({"prefix": [1e-4], "cooldown_from": 500}, "not both"),
+        ({"cooldown_from": 200}, "cooldown_from=200 must be after warmup=200"),
+        ({"cooldown_from": 2999}, "at least 10 steps"),
+        ({"max_change": 0.0}, "max_change=0.0"),
+        ({"fixed": {100: 1e-4}}, "fixed step 100 must lie in 200..2999"),
+        ({"fixed": {1000: 4e-4}}, "fixed rate 0.0004 at step 1000"),
+        ({"fixed": {1000: 1e-4, 2000: 2e-4}}, "the fixed rates rise"),
+        ({"fixed": {201: 1e-5}, "max_change": 1e-3}, "no smooth schedule keeps to these limits"),
+        ({"horizons": [0]}, "horizon 0"),
+        ({"horizons": [4000]}, "horizon 4000 must lie in 1..3000"),
+        ({"horizons": [150]}, "horizon 150 must be after step 201"),
+        ({"objective": "best"}, "known are final, upper"),
+        ({"objective": "upper"}, "needs a law with measured errors"),
+        ({"weight_decay": (0.05, 0.2)}, "multi_power does not know weight decay"),
+        ({"peak": (1e-4, 3e-4)}, "several peaks \\(fitted here: none\\)"),
+        ({"peak": (3e-4, 1e-4)}, "the lower one first"),
+    ],
+)
+def test_impossible_limits(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        optimize(LAW, **{**FRAME, **change})
