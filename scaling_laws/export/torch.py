@@ -1,0 +1,41 @@
+"""PyTorch: a picklable object for `LambdaLR`."""
+
+from __future__ import annotations
+
+from scaling_laws.export.base import Request, Target
+from scaling_laws.export.python_form import LAMBDA_CLASS, number, python_file
+
+__all__ = ["TORCH", "usage_of_groups"]
+
+
+def usage_of_groups(request: Request) -> str:
+    """What LR an optimizer must be given for the form asked for."""
+    peak = number(request.plan.peak_lr)
+    if request.form == "absolute":
+        return "Every group gets the schedule's LR, whatever LR the optimizer was given (not 0)."
+    return (
+        f"Give the optimizer lr={peak}; a group with an LR of its own keeps its ratio to that one."
+    )
+
+
+def write(request: Request) -> str:
+    """A module with the class `Schedule` and the factory `make_scheduler`."""
+    usage = [
+        usage_of_groups(request),
+        f"    optimizer = torch.optim.AdamW(model.parameters(), lr={number(request.plan.peak_lr)})",
+        "    scheduler = make_scheduler(optimizer)",
+        "    ...  # each update: optimizer.step(); scheduler.step()",
+        "To resume, load_state_dict() of optimizer and scheduler; the step comes with them.",
+    ]
+    return python_file(request, "PyTorch", usage, "\n" + LAMBDA_CLASS[request.form])
+
+
+TORCH = Target(
+    name="torch",
+    meaning="Python file: an object for LambdaLR, and a factory for several param groups",
+    suffix=".py",
+    forms=("multiplier", "absolute"),
+    units=("steps",),
+    exact=write,
+    python=True,
+)

@@ -1,0 +1,51 @@
+"""The optax export against optax's own schedules, under jit and at large counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from scaling_laws.export import export_schedule
+from tests.export.reading import load
+
+
+def schedule_of(spec: str, folder: Path) -> Any:
+    text = export_schedule(spec, to="optax").text
+    assert text is not None
+    return load(folder, text).schedule
+
+
+def test_cosine_is_the_one_of_optax(tmp_path: Path) -> None:
+    ours = schedule_of("cosine:peak=3e-4,end=3e-5,steps=500", tmp_path)
+    theirs = optax.cosine_decay_schedule(3e-4, 500, alpha=0.1)
+    for count in (0, 1, 250, 499):
+        np.testing.assert_allclose(float(ours(count)), float(theirs(count)), rtol=0, atol=1e-10)
+
+
+def test_runs_in_an_optimizer_under_jit(tmp_path: Path) -> None:
+    optimizer = optax.sgd(schedule_of("linear:peak=1.0,steps=4", tmp_path))
+
+    @jax.jit
+    def update(value: Any, state: Any) -> Any:
+        updates, state = optimizer.update(jnp.ones(()), state)
+        return value + updates, state
+
+    value = jnp.zeros(())
+    state = optimizer.init(value)
+    seen = []
+    for _ in range(5):
+        value, state = update(value, state)
+        seen.append(float(value))
+    np.testing.assert_allclose(np.diff([0.0, *seen]), [-1.0, -0.75, -0.5, -0.25, -0.25], atol=1e-6)
+
+
+def test_counts_above_two_to_the_24_keep_their_place(tmp_path: Path) -> None:
+    """A float32 holds no odd count there; a jump must still be at its own step."""
+    at = 2**24 + 5
+    ours = jax.jit(schedule_of(f"multistage:peak=1.0,at={at},to=0.25,steps={2**24 + 10}", tmp_path))
+    assert float(ours(at - 1)) == 1.0 and float(ours(at)) == 0.25

@@ -1,0 +1,97 @@
+"""Exports in real PyTorch: LambdaLR, pickles, checkpoints."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scaling_laws as sl
+from scaling_laws.export import export_schedule
+from tests.export.reading import load
+
+torch = pytest.importorskip("torch", reason="exports for PyTorch run in PyTorch")
+
+SPEC = "cosine:peak=3e-4,end=3e-5,steps=200,warmup=20 + constant:peak=1e-4,steps=30"
+PLAN = sl.schedule(SPEC)
+
+
+def optimizer_with(*rates: float) -> Any:
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
+    return torch.optim.SGD(groups, lr=1.0)
+
+
+def run(optimizer: Any, scheduler: Any, steps: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Rates at which updates run: (steps, groups)."""
+    rows = []
+    for _ in range(steps):
+        rows.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("target", ["torch", "hf", "deepspeed"])
+@pytest.mark.parametrize("form", ["multiplier", "absolute"])
+def test_lambda_lr_follows_the_schedule(target: str, form: str, tmp_path: Path) -> None:
+    export = export_schedule(SPEC, to=target, form=form)
+    assert export.text is not None
+    module = load(tmp_path, export.text)
+    optimizer = optimizer_with(PLAN.peak_lr, 0.1 * PLAN.peak_lr)
+    rates = run(optimizer, module.make_scheduler(optimizer), PLAN.steps)
+    second = PLAN.lr if form == "absolute" else 0.1 * PLAN.lr
+    np.testing.assert_allclose(rates[:, 0], PLAN.lr, rtol=0, atol=1e-7 * PLAN.peak_lr)
+    np.testing.assert_allclose(rates[:, 1], second, rtol=0, atol=1e-7 * PLAN.peak_lr)
+
+
+@pytest.mark.parametrize("form", ["multiplier", "absolute"])
+@pytest.mark.parametrize("step", [1, 20, 199, 200])
+def test_resume_from_a_checkpoint(form: str, step: int, tmp_path: Path) -> None:
+    text = export_schedule(SPEC, to="torch", form=form).text
+    assert text is not None
+    module = load(tmp_path, text)
+    first = optimizer_with(PLAN.peak_lr)
+    scheduler = module.make_scheduler(first)
+    run(first, scheduler, step)
+    torch.save({"o": first.state_dict(), "s": scheduler.state_dict()}, tmp_path / "c.pt")
+    saved = torch.load(tmp_path / "c.pt")
+    again = optimizer_with(PLAN.peak_lr)
+    resumed = module.make_scheduler(again)
+    again.load_state_dict(saved["o"])
+    resumed.load_state_dict(saved["s"])
+    rates = run(again, resumed, PLAN.steps - step)
+    np.testing.assert_allclose(rates[:, 0], PLAN.lr[step:], rtol=0, atol=1e-7 * PLAN.peak_lr)
+
+
+def test_the_schedule_can_be_pickled(tmp_path: Path) -> None:
+    text = export_schedule(SPEC, to="torch").text
+    assert text is not None
+    module = load(tmp_path, text)
+    again = pickle.loads(pickle.dumps(module.Schedule()))
+    assert [again(step) for step in (0, 50, 229)] == [module.Schedule()(s) for s in (0, 50, 229)]
+
+
+def test_beyond_the_end_the_last_rate_is_held(tmp_path: Path) -> None:
+    text = export_schedule(SPEC, to="torch").text
+    assert text is not None
+    module = load(tmp_path, text)
+    assert module.rate_at(10**9) == module.rate_at(PLAN.steps - 1) and module.rate_at(-1) == 0.0
+
+
+def test_merge_of_checkpoints(tmp_path: Path) -> None:
+    """The merge of a constant run's checkpoints is where the decayed run would end."""
+    spec = "wsm:peak=0.5,steps=40,weights=1/1/1/1,every=5"
+    export = export_schedule(spec, to="wsm", checkpoint_every=5)
+    assert export.text is not None and export.exact
+    module = load(tmp_path, export.text)
+    plan = sl.schedule(spec)
+    gradients = np.random.default_rng(0).normal(size=40)  # given: not of the weights
+    states = [{"w": torch.tensor(-0.5 * gradients[:count].sum())} for count in module.CHECKPOINTS]
+    merged = float(module.merge(states)["w"])
+    assert merged == pytest.approx(-float(plan.lr @ gradients), abs=1e-6)
+    assert [row.lr for row in export.table] == [0.5] * len(export.table)
+    with pytest.raises(ValueError, match="3 checkpoints for"):
+        module.merge(states[:3])

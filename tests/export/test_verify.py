@@ -1,0 +1,181 @@
+"""Logs with each of the common faults, and that each is called by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import scaling_laws as sl
+from scaling_laws.errors import DataError, UsageError
+from scaling_laws.export import verify_schedule
+
+Array = NDArray[np.float64]
+WSD = "wsd:peak=3e-4,steps=4000,warmup=200,decay_fraction=0.25"
+COSINE = "cosine:peak=3e-4,end=3e-5,steps=4000,warmup=200"
+
+
+def write(folder: Path, lr: Array, every: int = 10, digits: int = 6) -> Path:
+    path = folder / "run.csv"
+    rows = (f"{step},{lr[step]:.{digits}e}\n" for step in range(0, len(lr), every))
+    path.write_text("step,lr\n" + "".join(rows), encoding="utf-8")
+    return path
+
+
+def rates(spec: str) -> Array:
+    return sl.schedule(spec).lr
+
+
+def after_restart(spec: str, at: int) -> Array:
+    lr = rates(spec)
+    return np.concatenate([lr[:at], lr[: len(lr) - at]])
+
+
+def shifted(spec: str, by: int) -> Array:
+    lr = rates(spec)
+    return lr[np.clip(np.arange(len(lr)) + by, 0, len(lr) - 1)]
+
+
+@pytest.mark.parametrize("spec", [WSD, COSINE, "constant:peak=1e-3,steps=50"])
+@pytest.mark.parametrize("every", [1, 7, 100])
+def test_a_faithful_log_matches(spec: str, every: int, tmp_path: Path) -> None:
+    found = verify_schedule(write(tmp_path, rates(spec), every), spec)
+    assert found.matches and found.fault is None and found.first_bad_step is None
+    assert found.max_relative < 1e-6 and all(row.good for row in found.table)
+    assert found.n_rows == len(range(0, len(rates(spec)), every))
+
+
+def test_rounded_logs_match(tmp_path: Path) -> None:
+    assert verify_schedule(write(tmp_path, rates(COSINE), digits=3), COSINE).matches
+
+
+FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
+    "one step late": (WSD, lambda: shifted(WSD, -1), "off_by_one", "step before it"),
+    "one step ahead": (WSD, lambda: shifted(WSD, 1), "off_by_one", "step after it"),
+    "wrong peak": (COSINE, lambda: 2 * rates(COSINE), "factor", "2 times"),
+    "lower peak": (WSD, lambda: 0.9 * rates(WSD), "factor", "0.9 times"),
+    "multipliers": (COSINE, lambda: rates(COSINE) / 3e-4, "multiplier_logged", "multipliers"),
+    "rates as multipliers": (COSINE, lambda: rates(COSINE) * 3e-4, "applied_twice", "absolute"),
+    "squared": (COSINE, lambda: rates(COSINE) ** 2 / 3e-4, "applied_twice", "squared"),
+    "longer warm-up": (
+        WSD,
+        lambda: rates(WSD.replace("warmup=200", "warmup=500")),
+        "warmup",
+        "in place of 200",
+    ),
+    "no warm-up": (
+        WSD,
+        lambda: rates(WSD.replace(",warmup=200", "")),
+        "warmup",
+        "about 0 steps in place of 200",
+    ),
+    "more total steps": (
+        COSINE,
+        lambda: rates(COSINE.replace("steps=4000", "steps=5000"))[:4000],
+        "total_steps",
+        "about 5000 total steps in place of 4000",
+    ),
+    "fewer total steps": (
+        "linear:peak=1e-3,steps=4000",
+        lambda: np.append(rates("linear:peak=1e-3,steps=3000"), np.zeros(1000)),
+        "total_steps",
+        "in place of 4000",
+    ),
+    "another end": (
+        COSINE,
+        lambda: rates(COSINE.replace("end=3e-5", "end=6e-5")),
+        "end",
+        "falls to 6e-05 in place of 3e-05",
+    ),
+    "no end given": (WSD, lambda: rates(WSD.replace("steps", "end=3e-5,steps")), "end", "falls to"),
+    "restart under a warm-up": (WSD, lambda: after_restart(WSD, 2000), "restarted", "step 2000"),
+    "restart of a cosine": (COSINE, lambda: after_restart(COSINE, 1500), "restarted", "1500"),
+    "late cooldown": (
+        WSD,
+        lambda: rates("wsd:peak=3e-4,steps=4300,warmup=200,decay_start=3300")[:4000],
+        "cooldown_late",
+        "late",
+    ),
+    "late cooldown, same end": (
+        WSD,
+        lambda: rates("wsd:peak=3e-4,steps=4000,warmup=200,decay_start=3500"),
+        "cooldown_late",
+        "late",
+    ),
+    "early cooldown": (
+        WSD,
+        lambda: rates("wsd:peak=3e-4,steps=4000,warmup=200,decay_start=2500"),
+        "cooldown_early",
+        "early",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("every", [1, 10])
+def test_faults_are_named(name: str, every: int, tmp_path: Path) -> None:
+    spec, make, fault, words = FAULTS[name]
+    logged = make()
+    found = verify_schedule(write(tmp_path, logged, every), spec)
+    assert (found.fault, words in found.diagnosis) == (fault, True), found.diagnosis
+    off = np.abs(logged - rates(spec))[::every]
+    if not found.matches:
+        bad = np.flatnonzero(off > 2e-3 * 3e-4)
+        assert found.first_bad_step is not None
+        assert bad.size == 0 or found.first_bad_step >= every * int(bad[0])
+        assert any(row.step == found.first_bad_step and not row.good for row in found.table)
+    assert found.max_deviation == pytest.approx(off.max(), rel=1e-4)
+
+
+def test_off_by_one_within_the_tolerance_is_still_seen(tmp_path: Path) -> None:
+    spec = "cosine:peak=3e-4,steps=20000"
+    found = verify_schedule(write(tmp_path, shifted(spec, 1), 10, digits=12), spec)
+    assert found.matches and found.fault == "off_by_one"
+    assert "within the tolerance; yet each row holds the rate of the step after" in found.diagnosis
+
+
+def test_a_longer_run(tmp_path: Path) -> None:
+    lr = np.append(rates(WSD), np.full(100, rates(WSD)[-1]))
+    found = verify_schedule(write(tmp_path, lr), WSD)
+    assert not found.matches and found.fault == "longer_run" and found.first_bad_step == 4000
+
+
+def test_another_schedule_altogether(tmp_path: Path) -> None:
+    lr = 3e-4 * np.random.default_rng(0).uniform(size=4000)
+    found = verify_schedule(write(tmp_path, lr), WSD)
+    assert not found.matches and found.fault is None
+    assert "no common fault explains it" in found.diagnosis
+
+
+def test_rows_without_a_rate_and_other_columns_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text("step,loss,lr\n0,,1.0\n1,x,\n2,3.0,0.5\n", encoding="utf-8")
+    found = verify_schedule(path, "linear:peak=1.0,steps=4")
+    assert found.matches and found.n_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("step,lr\n0,1\n0,1\n", "does not increase"),
+        ("step,lr\n5,1\n3,1\n", "does not increase"),
+        ("step,loss\n0,1\n", "no column 'lr'"),
+        ("iteration,lr\n0,1\n", "no column 'step'"),
+        ("step,lr\n0,-1\n", "negative"),
+        ("step,lr\n0,\n", "every cell is empty"),
+    ],
+)
+def test_files_that_cannot_be_compared(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        verify_schedule(path, WSD)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, 1.0, float("nan")])
+def test_tolerance(tolerance: float, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="tolerance"):
+        verify_schedule(write(tmp_path, rates(WSD)), WSD, tolerance=tolerance)
