@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.numerics.history import Events, History
+from scaling_laws.numerics.history import Events, History, bucket
 from scaling_laws.numerics.stretches import Stretches
 
 __all__ = ["Cells", "cells_of", "last_of_cells", "means", "stretches_of_cells"]
@@ -64,9 +64,21 @@ def cells_of(
         edges.append(place)
     near = np.array([edge for edge in edges if edge <= half])
     both = np.concatenate([near, steps - near, [step for step in cuts if 0 < step < steps]])
-    found = np.unique(both).astype(np.int64)
+    found = _split(np.unique(both).astype(np.int64))
     count = np.diff(found) * size
     return Cells(found, count, found[:-1] * size + 0.5 * (count - 1.0))
+
+
+def _split(edges: Index) -> Index:
+    """The widest cells halved until there are as many as a bucket holds: few compilations."""
+    missing = min(bucket(len(edges) - 1), int(edges[-1])) - (len(edges) - 1)
+    while missing > 0:
+        width = np.diff(edges)
+        widest = np.argsort(-width, kind="stable")[:missing]
+        widest = widest[width[widest] > 1]
+        edges = np.sort(np.append(edges, edges[widest] + width[widest] // 2))
+        missing -= len(widest)
+    return edges
 
 
 def means(lr: NDArray[np.float64], cells: Cells) -> NDArray[np.float64]:

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from scaling_laws.errors import UsageError
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitted.predict import check_needs, facts_for
-from scaling_laws.numerics.cells import means
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
 from scaling_laws.search.free_form import descend
 from scaling_laws.search.gradient import cuts_of, free_form
 from scaling_laws.search.limits import Limits, read_limits
 from scaling_laws.search.measure import Measure
-from scaling_laws.search.objective import Reading, cells_for, compiled_value, params_of
+from scaling_laws.search.objective import Reading, cells_for, objective_of, params_of
 from scaling_laws.search.spline import Spline, spline_of
 
 __all__ = ["Branch", "Branches", "optimize_branches"]
@@ -150,7 +149,6 @@ def optimize_branches(
     before = np.linspace(0.0, peak, warmup)
     params = params_of(fitted)
     traced = {name: jnp.float64(value) for name, value in known.items()}
-    function = compiled_value(law)
     tried: list[tuple[float, float, str, Array]] = []
     for share in SHARES:
         starts = [end - round(share * end) for end in ends]
@@ -161,13 +159,7 @@ def optimize_branches(
                 _reading(law, spline, whole, before, start, end, shape)
                 for start, end in zip(starts, ends, strict=True)
             ]
-
-            def objective(
-                free: Array, readings: Sequence[Reading] = readings
-            ) -> tuple[float, Array]:
-                value, slope = function(jnp.asarray(free), readings, params, traced, None, None)
-                return float(value), np.asarray(slope)
-
+            objective = objective_of(law, readings, params, traced)
             found = descend(objective, spline, [flat, _half(spline)])
             rates, value = spline.rates(found.free), found.value
             level = objective(flat)[0]
@@ -218,17 +210,6 @@ def _reading(
     law: Any, spline: Spline, limits: Limits, before: Array, start: int, end: int, shape: str
 ) -> Reading:
     """A branch as the objective sees it: linear in the drops of the main run."""
-    cells = cells_for(law, end, (*cuts_of(limits), start))
-    main = int(np.searchsorted(cells.edges, start))
-    trunk = replace(cells, edges=cells.edges[: main + 1])
-    offset, matrix = spline.of_cells(before, trunk)
-    fall = means(np.concatenate([np.zeros(start), _cooldown(start, end, shape)]), cells)[main:]
-    level, slope = spline.at(start - 1 - len(before))
-    low = limits.end_min
-    return Reading(
-        np.concatenate([offset, low + (level - low) * fall]),
-        np.concatenate([matrix, fall[:, None] * slope[None, :]]),
-        None,
-        None,
-        cells,
-    )
+    cells = cells_for(law, end, cuts_of(limits))
+    offset, matrix = spline.of_cells(before, cells, (start, _cooldown(start, end, shape)))
+    return Reading(offset, matrix, None, None, cells)

@@ -20,7 +20,7 @@ from scaling_laws.search.measure import Measure
 from scaling_laws.search.objective import (
     Reading,
     cells_for,
-    compiled_value,
+    objective_of,
     params_of,
     robust_numbers,
     tame_draws,
@@ -90,14 +90,7 @@ def free_form(
     plain = baselines_of(limits)
     size = measure.final_loss(plain[0].lr)
     penalty = penalty_of(spline, fitted, size, further)
-    function = compiled_value(law)
-
-    def objective(free: Array) -> tuple[float, Array]:
-        value, gradient = function(
-            jnp.asarray(free), readings, given.params, given.facts, penalty, given.robust
-        )
-        return float(value), np.asarray(gradient)
-
+    objective = objective_of(law, readings, given.params, given.facts, penalty, given.robust)
     first = np.zeros(0) if decays is None else decays.start
     begins = [spline.start_from(plan.lr) for plan in (*starts, plain[len(plain) // 2], plain[-1])]
     extra = None if decays is None else (decays.low, decays.high)

@@ -27,7 +27,7 @@ __all__ = [
     "Reading",
     "cells_for",
     "compiled_rows",
-    "compiled_value",
+    "objective_of",
     "params_of",
     "robust_numbers",
     "tame_draws",
@@ -58,7 +58,6 @@ class Reading:
     cells: Cells
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Penalty:
     """A quadratic cost, in nats, of leaving what the fit has seen: cost/2·Σ max(0, rows·x - most)².
@@ -107,53 +106,61 @@ def _upper(
     return jnp.exp(logs[0] + factor * scale)
 
 
-def value(
-    law: Law,
-    x: Any,
-    readings: Sequence[Reading],
-    params: Params,
-    facts: Params,
-    penalty: Penalty | None,
-    robust: Any,
-) -> Any:
-    """The objective at free numbers x, in nats; traceable.
+def value(law: Law, x: Any, reading: Reading, params: Params, facts: Params, robust: Any) -> Any:
+    """What a reading adds to the objective at free numbers x, in nats; traceable.
 
     Args:
         law: the law.
         x: free numbers: (free numbers,).
-        readings: the losses that count.
+        reading: the loss that counts.
         params: of the law; with draws after them, (1 + draws,) each, where `robust` is given.
         facts: numbers known of the run.
-        penalty: for leaving the fitted range, or None.
-        robust: `robust_numbers`, for upper ends in place of losses, or None.
+        robust: `robust_numbers`, for the upper end in place of the loss, or None.
     """
-    losses = []
-    for each in readings:
-        lr = jnp.maximum(each.offset + each.matrix @ x, 0.0)
-        decay = None
-        if each.decay_offset is not None:
-            decay = jnp.maximum(each.decay_offset + each.decay_matrix @ x, 0.0)
-        if robust is None:
-            losses.append(_loss(law, params, lr, decay, each.cells, facts))
-        else:
-            losses.append(_upper(law, params, lr, decay, each.cells, facts, robust))
-    found = jnp.mean(jnp.stack(losses))
-    if penalty is not None:
-        excess = jnp.maximum(penalty.rows @ x - penalty.most, 0.0)
-        found = found + 0.5 * penalty.cost * jnp.sum(excess**2)
-    return found
+    lr = jnp.maximum(reading.offset + reading.matrix @ x, 0.0)
+    decay = None
+    if reading.decay_offset is not None:
+        decay = jnp.maximum(reading.decay_offset + reading.decay_matrix @ x, 0.0)
+    if robust is None:
+        return _loss(law, params, lr, decay, reading.cells, facts)
+    return _upper(law, params, lr, decay, reading.cells, facts, robust)
 
 
 @cache
-def compiled_value(law: Law) -> Callable[..., Any]:
-    """`value` of a law and its gradient in x, compiled once for each set of shapes."""
+def _compiled_value(law: Law) -> Callable[..., Any]:
     return jax.jit(
         jax.value_and_grad(
-            lambda x, readings, params, facts, penalty, robust: value(
-                law, x, readings, params, facts, penalty, robust
-            )
+            lambda x, reading, params, facts, robust: value(law, x, reading, params, facts, robust)
         )
     )
+
+
+def objective_of(
+    law: Law,
+    readings: Sequence[Reading],
+    params: Params,
+    facts: Params,
+    penalty: Penalty | None = None,
+    robust: Any = None,
+) -> Callable[[Array], tuple[float, Array]]:
+    """Free numbers (free numbers,) -> the objective in nats and its gradient.
+
+    A reading is compiled once for each number of cells, whatever the length of the run.
+    """
+    function = _compiled_value(law)
+
+    def objective(free: Array) -> tuple[float, Array]:
+        x = jnp.asarray(free)
+        found = [function(x, each, params, facts, robust) for each in readings]
+        total = float(np.mean([float(value) for value, _ in found]))
+        slope = np.mean([np.asarray(slope) for _, slope in found], axis=0)
+        if penalty is None:
+            return total, slope
+        excess = np.maximum(penalty.rows @ free - penalty.most, 0.0)
+        total += 0.5 * penalty.cost * float(excess @ excess)
+        return total, slope + penalty.cost * (excess @ penalty.rows)
+
+    return objective
 
 
 @cache

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.optimize import linprog
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from scaling_laws.errors import UsageError
 from scaling_laws.numerics.cells import Cells
@@ -64,36 +64,40 @@ class Spline:
         most = limits.peak if limits.allow_rewarm else limits.first
         return np.asarray(np.clip(self.design @ level, limits.end_min, most))
 
-    def of_cells(self, fixed: Array, cells: Cells) -> tuple[Array, Array]:
+    def of_cells(
+        self, fixed: Array, cells: Cells, cooldown: tuple[int, Array] | None = None
+    ) -> tuple[Array, Array]:
         """Mean rates of cells as offset (K,) and matrix (K, drops).
 
         Args:
             fixed: rates before the part that is shaped.
             cells: of the whole run, with an edge where that part begins.
+            cooldown: from which step on the rate of the step before it falls to the lowest one, and
+                the multipliers of those steps.
         """
         edges = cells.edges
-        end = int(edges[-1]) - len(fixed)
-        whole = np.concatenate([fixed, np.zeros(end)])
+        begin, end = len(fixed), int(edges[-1])
+        design, added = self.design[: end - begin], np.zeros(end - begin)
+        if cooldown is not None:
+            start, fall = cooldown[0] - begin, cooldown[1]
+            last = self.design[[start - 1], :]
+            design = vstack([self.design[:start], csr_array(fall[:, None]) @ last], format="csr")
+            added[start:] = self.limits.end_min * (1.0 - fall)
         width = np.diff(edges)
-        offset = np.add.reduceat(whole, edges[:-1]) / width
-        later = edges[:-1] >= len(fixed)
-        start = edges[:-1][later] - len(fixed)
+        offset = np.add.reduceat(np.concatenate([fixed, added]), edges[:-1]) / width
+        later = edges[:-1] >= begin
+        start_of = np.append(edges[:-1][later], end) - begin
+        shaped = end - begin
         gather = csr_array(
-            (np.ones(end), np.arange(end), np.append(start, end)), shape=(len(start), end)
+            (np.ones(shaped), np.arange(shaped), start_of), shape=(int(later.sum()), shaped)
         )
-        mean = (gather @ self.design[:end]).toarray() / width[later, None]
-        offset[later] = mean.sum(axis=1) * self.limits.first
+        mean = (gather @ design).toarray() / width[later, None]
+        offset[later] += mean.sum(axis=1) * self.limits.first
         # a drop lowers every coefficient after it
         tails = np.cumsum(mean[:, ::-1], axis=1)[:, ::-1][:, 1:]
         matrix = np.zeros((len(width), tails.shape[1]))
         matrix[later] = -self.limits.peak * tails
         return offset, matrix
-
-    def at(self, step: int) -> tuple[float, Array]:
-        """Rate at a step, counted from the first that is shaped, as offset and matrix (drops,)."""
-        row = self.design[[step], :].toarray()[0]
-        tails = np.cumsum(row[::-1])[::-1][1:]
-        return self.limits.first, np.asarray(-self.limits.peak * tails)
 
     def start_from(self, lr: Array) -> Array:
         """Drops whose schedule is near that of shape (steps,), within bounds: (drops,)."""

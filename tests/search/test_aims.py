@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,10 +12,11 @@ from scaling_laws.fitted import FittedLaw, Range, Uncertainty
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule, schedule
 from scaling_laws.search import optimize, optimize_branches
+from scaling_laws.search.extrapolation import penalty_of
 from scaling_laws.search.gradient import inputs_of
 from scaling_laws.search.limits import read_limits
 from scaling_laws.search.measure import Measure
-from scaling_laws.search.objective import Reading, cells_for, compiled_value
+from scaling_laws.search.objective import Reading, cells_for, objective_of
 from scaling_laws.search.spline import spline_of
 
 PLAIN = FittedLaw.published("multi_power", "25M")
@@ -48,7 +48,7 @@ def test_robust_search_lowers_the_upper_end() -> None:
 
 def test_slopes_of_the_objective_are_right() -> None:
     """Against differences, for the robust objective with its penalty: tolerance is theirs."""
-    law = measured(PLAIN)
+    law = measured(PLAIN, range=Range((3e-4, 3e-4), 3000, 0.6, {}, 2500))
     limits = read_limits(**FRAME)
     spline = spline_of(limits, 12)
     measure = Measure(law, {}, (3000,), robust=True)
@@ -59,14 +59,10 @@ def test_slopes_of_the_objective_are_right() -> None:
         cells = cells_for(law.schedule_law, 3000, (200,))
         offset, matrix = spline.of_cells(np.linspace(0.0, 3e-4, 200), cells)
         readings = [Reading(offset, matrix, None, None, cells)]
-        function = compiled_value(law.schedule_law)
-
-        def value(x: np.ndarray) -> tuple[float, np.ndarray]:
-            found = function(
-                jnp.asarray(x), readings, given.params, given.facts, None, given.robust
-            )
-            return float(found[0]), np.asarray(found[1])
-
+        penalty = penalty_of(spline, law, 3.3)
+        value = objective_of(
+            law.schedule_law, readings, given.params, given.facts, penalty, given.robust
+        )
         x = np.full(len(spline.low), 0.5 / len(spline.low))
         slope = value(x)[1]
         for place in (0, 5, len(x) - 1):
@@ -95,17 +91,17 @@ def test_a_schedule_for_several_horizons() -> None:
 
 
 def test_branches_share_a_main_run() -> None:
-    found = optimize_branches(CLOCK, steps=6000, horizons=[3000, 4500], peak=1e-3, warmup=200)
+    found = optimize_branches(PLAIN, steps=6000, horizons=[3000, 4500], peak=1e-3, warmup=200)
     assert [each.schedule.steps for each in found.branches] == [3000, 4500, 6000]
     for each in found.branches:
         lr = each.schedule.lr
         np.testing.assert_array_equal(lr[: each.start], found.trunk.lr[: each.start])
         assert (np.diff(lr[each.start - 1 :]) <= 1e-18).all()
-        assert CLOCK.predict(each.schedule).final_loss == pytest.approx(each.final_loss, rel=1e-9)
+        assert PLAIN.predict(each.schedule).final_loss == pytest.approx(each.final_loss, rel=1e-9)
         assert each.final_loss >= each.alone - 1e-5
         assert each.start == each.schedule.steps - round(found.share * each.schedule.steps)
     constant = [
-        CLOCK.predict(
+        PLAIN.predict(
             f"wsd:peak=1e-3,steps={end},warmup=200,decay_start={end - round(0.2 * end)}"
         ).final_loss
         for end in (3000, 4500, 6000)

@@ -90,8 +90,11 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
         cells = cells_of(end, (200,))
         offset, matrix = spline.of_cells(before, cells)
         np.testing.assert_allclose(offset + matrix @ drops, means(lr[:end], cells), atol=1e-16)
-    level, slope = spline.at(700)
-    assert level + slope @ drops == pytest.approx(lr[900], rel=1e-12)
+    fall = np.linspace(1.0, 0.0, 600, endpoint=False)
+    cells = cells_of(1500, (200,))
+    offset, matrix = spline.of_cells(before, cells, (900, fall))
+    branch = np.concatenate([lr[:900], lr[899] * fall])
+    np.testing.assert_allclose(offset + matrix @ drops, means(branch, cells), atol=1e-16)
 
 
 @pytest.mark.parametrize(
