@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from scaling_laws.comparison import Comparison, compare
     from scaling_laws.errors import ScalingLawsError
     from scaling_laws.evaluation import Evaluation, evaluate, evaluate_table
+    from scaling_laws.export import Export, Verification, export_schedule, verify_schedule
     from scaling_laws.fitted import FittedLaw, Prediction, final_losses, load_law, predict, save_law
     from scaling_laws.fitting import fit, fit_table
     from scaling_laws.laws import LAWS, Law, PointLaw, get_law
     from scaling_laws.planning import Plan, plan
+    from scaling_laws.replanning import Replan, replan
     from scaling_laws.runs import Run, load_runs, read_points, read_run
     from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
     from scaling_laws.search import Optimum, optimize
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Comparison": "comparison",
     "Evaluation": "evaluation",
+    "Export": "export",
     "FAMILIES": "schedules",
     "Family": "schedules",
     "FittedLaw": "fitted",
@@ -42,12 +45,15 @@ _WHERE = {
     "Plan": "planning",
     "PointLaw": "laws",
     "Prediction": "fitted",
+    "Replan": "replanning",
     "Run": "runs",
     "ScalingLawsError": "errors",
     "Schedule": "schedules",
+    "Verification": "export",
     "compare": "comparison",
     "evaluate": "evaluation",
     "evaluate_table": "evaluation",
+    "export_schedule": "export",
     "final_losses": "fitted",
     "fit": "fitting",
     "fit_table": "fitting",
@@ -59,8 +65,10 @@ _WHERE = {
     "predict": "fitted",
     "read_points": "runs",
     "read_run": "runs",
+    "replan": "replanning",
     "save_law": "fitted",
     "schedule": "schedules",
+    "verify_schedule": "export",
 }
 
 __all__ = [
@@ -68,6 +76,7 @@ __all__ = [
     "LAWS",
     "Comparison",
     "Evaluation",
+    "Export",
     "Family",
     "FittedLaw",
     "Law",
@@ -75,13 +84,16 @@ __all__ = [
     "Plan",
     "PointLaw",
     "Prediction",
+    "Replan",
     "Run",
     "ScalingLawsError",
     "Schedule",
+    "Verification",
     "__version__",
     "compare",
     "evaluate",
     "evaluate_table",
+    "export_schedule",
     "final_losses",
     "fit",
     "fit_table",
@@ -93,8 +105,10 @@ __all__ = [
     "predict",
     "read_points",
     "read_run",
+    "replan",
     "save_law",
     "schedule",
+    "verify_schedule",
 ]
 
 

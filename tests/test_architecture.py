@@ -16,8 +16,9 @@ LAYERS = (
     {"tables", "metrics", "params"},
     {"schedules", "laws"},
     {"runs", "fitted"},
-    {"fitting", "evaluation", "proxy"},
-    {"search", "planning", "comparison"},
+    {"fitting", "evaluation", "proxy", "logs"},
+    {"search", "planning", "comparison", "export"},
+    {"replanning"},
     {"report"},
     {"cli"},
 )

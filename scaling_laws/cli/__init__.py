@@ -14,6 +14,7 @@ from scaling_laws.cli import (
     common,
     compare,
     evaluate,
+    export,
     fit,
     laws,
     optimize,
@@ -21,7 +22,9 @@ from scaling_laws.cli import (
     predict,
     proxy,
     quickstart,
+    replan,
     schedules,
+    verify,
 )
 from scaling_laws.errors import ScalingLawsError
 
@@ -34,7 +37,10 @@ VERBS: tuple[ModuleType, ...] = (
     compare,
     predict,
     optimize,
+    export,
+    verify,
     plan,
+    replan,
     proxy,
     laws,
     schedules,
@@ -70,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: default the process's.
 
     Returns:
-        0 on success, 2 on bad usage or bad input (one message on standard error).
+        0 on success, 1 where a verb was asked to fail on what it found, 2 on bad usage or bad
+        input (one message on standard error).
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a formula's Σ must not end in a traceback
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -83,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             sys.stdout.write(parsed.render(result).rstrip("\n") + "\n")
         sys.stdout.flush()
+        if "exit_code" in parsed:  # a verb whose result may be a failure, though it ran well
+            return int(parsed.exit_code(result))
     except ScalingLawsError as error:
         common.end_progress()
         sys.stderr.write(f"scaling-laws: {error}\n")

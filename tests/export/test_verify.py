@@ -90,7 +90,12 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         "end",
         "falls to 6e-05 in place of 3e-05",
     ),
-    "no end given": (WSD, lambda: rates(WSD.replace("steps", "end=3.1e-5,steps")), "end", "falls to"),
+    "no end given": (
+        WSD,
+        lambda: rates(WSD.replace("steps", "end=3.1e-5,steps")),
+        "end",
+        "falls to",
+    ),
     "restart under a warm-up": (WSD, lambda: after_restart(WSD, 2000), "restarted", "step 2000"),
     "restart of a cosine": (COSINE, lambda: after_restart(COSINE, 1500), "restarted", "1500"),
     "late cooldown": (

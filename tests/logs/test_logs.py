@@ -1,0 +1,255 @@
+"""Logs: restarts, the keys of loss and rate, schedules confirmed or refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import scaling_laws as sl
+from scaling_laws.errors import DataError, ScalingLawsError, UsageError
+from scaling_laws.logs import READERS, Log, is_log, read_log, run_of
+from scaling_laws.logs.base import assemble
+from scaling_laws.logs.configs import facts_of, spec_of
+
+CONFIG = {
+    "scheduler": "cos",
+    "lr": 1e-3,
+    "iterations": 1000,
+    "warmup_steps": 50,
+    "cos_final_lr": 0.0,
+    "weight_decay": 0.05,
+}
+SPEC = "cosine:peak=0.001,steps=1000,warmup=50"
+
+
+def history(steps: list[int], **changes: Any) -> dict[str, Any]:
+    """A document of one run in the grouped layout."""
+    plan = sl.schedule(SPEC)
+    return {
+        "name": "a run",
+        "config": CONFIG,
+        "summary": {"parameters": 1234},
+        "history": {
+            "val": {"iter": steps, "val_loss": [3.0 - 1e-3 * step for step in steps]},
+            "train": {
+                "iter": steps,
+                "train_loss": [3.1 - 1e-3 * step for step in steps],
+                "train_lr": [float(plan.lr[step]) for step in steps],
+            },
+            "wa": {"iter": [], "val_loss_wa": []},
+        },
+    } | changes
+
+
+def write(folder: Path, document: Any) -> Path:
+    file = folder / "run.json"
+    file.write_text(json.dumps(document))
+    return file
+
+
+def read(folder: Path, document: Any, **options: Any) -> Log:
+    return read_log(write(folder, document), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "tidy"),
+    [
+        ("wandb_history_restarted_cosine", "cosine_to0_50000"),
+        ("wandb_history_restarted_wsd", "wsd_linear_0.4_50000"),
+    ],
+)
+def test_restarted_logs_equal_the_tidy_set(shared_data: Path, name: str, tidy: str) -> None:
+    log = read_log(shared_data / "raw" / f"{name}.json")
+    assert any("val/loss: the file goes back" in each for each in log.oddities)
+    imported = run_of(log)
+    wanted = sl.read_run(shared_data / "llama_124m_peak0.001" / f"{tidy}.csv")
+    run = imported.run.from_step(int(wanted.steps[0]))
+    assert run.steps.tolist() == wanted.steps.tolist()
+    np.testing.assert_allclose(run.loss, wanted.loss, atol=6e-6)  # the tidy set has five decimals
+    after = run.schedule.warmup
+    np.testing.assert_allclose(run.schedule.lr[after:], wanted.schedule.lr[after:], atol=2e-7)
+    assert run.facts["weight_decay"] == 0.1 and run.facts["model_params"] == 123_587_328
+    assert any(each.startswith("loss: val/loss; --loss-key") for each in imported.notes)
+
+
+def test_which_of_repeated_rows_counts(shared_data: Path) -> None:
+    file = shared_data / "raw" / "wandb_history_restarted_cosine.json"
+    steps, last = read_log(file).series("val/loss")
+    same, first = read_log(file, repeats="first").series("val/loss")
+    assert steps.tolist() == same.tolist()
+    differ = steps[last != first].tolist()
+    assert differ == [200, 400, 600, 8200, 8400]  # where two attempts of a restart disagree
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**6), st.floats(0.1, 9.0)),
+        min_size=1,
+        max_size=40,
+        unique_by=lambda row: row[0],
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_shuffled_rows_give_the_same_log(rows: list[tuple[int, float]], generator: Any) -> None:
+    shuffled = list(rows)
+    generator.shuffle(shuffled)
+    one, other = (
+        assemble("run", "file", {"loss": ([row[0] for row in each], [row[1] for row in each])})
+        for each in (rows, shuffled)
+    )
+    assert one.steps.tolist() == other.steps.tolist() == sorted(row[0] for row in rows)
+    assert one.columns["loss"].tolist() == other.columns["loss"].tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0.1, 9.0)), min_size=1, max_size=60))
+def test_every_step_once_with_its_last_or_first_value(rows: list[tuple[int, float]]) -> None:
+    table = {"loss": ([row[0] for row in rows], [row[1] for row in rows])}
+    last = assemble("run", "file", table)
+    first = assemble("run", "file", table, repeats="first")
+    assert dict(zip(last.steps.tolist(), last.columns["loss"].tolist(), strict=True)) == dict(rows)
+    assert dict(zip(first.steps.tolist(), first.columns["loss"].tolist(), strict=True)) == dict(
+        reversed(rows)
+    )
+    increasing = all(other[0] > one[0] for one, other in itertools.pairwise(rows))
+    assert (not last.oddities) == increasing
+
+
+def test_restart_is_said() -> None:
+    steps, values = [0, 10, 20, 10, 20, 30], [4.0, 3.0, 2.5, 3.25, 2.5, 2.0]
+    log = assemble("run", "file", {"loss": (steps, values)})
+    assert log.columns["loss"].tolist() == [4.0, 3.25, 2.5, 2.0]
+    (words,) = log.oddities
+    assert words == (
+        "loss: the file goes back 1x (20 -> 10); 2 repeated rows resolved: the last of a step in "
+        "the file counts (1 differ from it, by up to 0.25)"
+    )
+
+
+def test_rows_without_a_number_are_left_out_and_said() -> None:
+    log = assemble("run", "file", {"loss": ([0, 1, 2], [1.0, None, float("nan")])})
+    assert log.steps.tolist() == [0] and log.oddities[0].startswith("loss: 2 of 3 rows hold no")
+
+
+def test_keys_of_other_rows(tmp_path: Path) -> None:
+    """The flat layout: rows lack what was logged at other calls; `_step` counts calls."""
+    document = {
+        "name": "flat",
+        "history": {
+            "_step": {"0": 0, "1": 1, "2": 2, "3": 3},
+            "iter": {"0": 10, "1": 10, "2": 20, "3": 20},
+            "train/loss": {"0": 3.0, "2": 2.5},
+            "lr": {"1": 1e-3, "3": 1e-3},
+            "note": {"1": "hello"},
+        },
+    }
+    log = read(tmp_path, document)
+    assert log.steps.tolist() == [10, 20] and sorted(log.columns) == ["lr", "train/loss"]
+    imported = run_of(log, spec="constant:peak=1e-3,steps=30")
+    assert imported.run.loss.tolist() == [3.0, 2.5]
+    assert "loss: train/loss" in imported.notes
+
+
+def test_schedule_from_settings_is_confirmed(tmp_path: Path) -> None:
+    imported = run_of(read(tmp_path, history(list(range(0, 1000, 50)))))
+    assert imported.run.schedule.spec == SPEC
+    assert dict(imported.run.facts) == {"weight_decay": 0.05, "model_params": 1234.0}
+    assert any("the 19 logged rates after the warm-up agree" in each for each in imported.notes)
+    given = run_of(read(tmp_path, history([100, 200])), facts={"weight_decay": 0.2})
+    assert given.run.facts["weight_decay"] == 0.2
+
+
+def test_points_past_the_schedule_are_left_out(tmp_path: Path) -> None:
+    document = history([100, 200, 300])
+    document["history"]["val"] = {"iter": [100, 999, 1000], "val_loss": [3.0, 2.0, 1.9]}
+    imported = run_of(read(tmp_path, document))
+    assert imported.run.steps.tolist() == [100, 999]
+    assert any(each.startswith("1 points at or after step 1000") for each in imported.notes)
+
+
+def test_the_loss_is_chosen_or_asked_for(tmp_path: Path) -> None:
+    log = read(tmp_path, history([100, 200]))
+    assert run_of(log).run.loss[0] == pytest.approx(2.9)
+    assert run_of(log, key="train/loss").run.loss[0] == pytest.approx(3.0)
+    with pytest.raises(UsageError, match="unknown key 'trainloss'; did you mean 'train/loss'"):
+        run_of(log, key="trainloss")
+
+
+def bad_rate() -> dict[str, Any]:
+    document = history([100, 200, 300])
+    document["history"]["train"]["train_lr"][1] = 5e-4
+    return document
+
+
+def without(part: str) -> dict[str, Any]:
+    document = history([100, 200, 300])
+    del document["history"]["train"][part]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("document", "spec", "message"),
+    [
+        (bad_rate(), None, "train/lr, step 200: 0.0005 is logged where the schedule, from the log"),
+        (bad_rate(), SPEC, "1 of 3 points differ; mend --schedule"),
+        (without("train_lr"), None, "no learning rate is logged that would confirm it; pass"),
+        (history([100, 200], config={}), None, "do not say which schedule it follows; pass"),
+        (history([10, 20]), None, "no learning rate is logged after the warm-up that would"),
+        (history([]), SPEC, "no number is logged at any step"),
+        ({"history": {}}, SPEC, "no run history: a JSON object with a key 'history'"),
+        ([1, 2], SPEC, "no run history"),
+        ({"history": {"loss": 3}}, SPEC, "history, 'loss': int is neither a table nor a column"),
+        ({"history": {"loss": {"0": 3.0}}}, SPEC, "no key is known as the step"),
+        ({"history": {"val": {"at": [1], "loss": [2.0]}}}, SPEC, "none of its columns is known as"),
+        ({"history": {"val": {"iter": [1.5], "a": [2.0]}}}, SPEC, "step 1.5 is no whole number"),
+        ({"history": {"val": {"iter": [1], "acc": [2.0]}}}, SPEC, "no key is known as a loss"),
+        ({"history": {"val": {"iter": [9], "loss": [-2.0]}}}, SPEC, "step 9: -2 is not > 0"),
+        ({"history": {"val": {"iter": [5000], "loss": [2.0]}}}, SPEC, "no val/loss is logged with"),
+    ],
+)
+def test_refused(tmp_path: Path, document: Any, spec: str | None, message: str) -> None:
+    with pytest.raises(ScalingLawsError) as error:
+        run_of(read(tmp_path, document), spec=spec)
+    assert message in str(error.value) and "run.json" in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read_log(tmp_path / "none.json")
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"history": \n oops')
+    with pytest.raises(DataError, match=r"broken\.json line 2: not JSON"):
+        read_log(broken)
+    with pytest.raises(DataError, match="no reader takes it; known formats: wandb_history"):
+        read_log(tmp_path / "run.log")
+    with pytest.raises(UsageError, match="repeats='mean'"):
+        read_log(write(tmp_path, history([1])), repeats="mean")
+    assert is_log("a.json") and not is_log("a.csv")
+    assert len({reader.name for reader in READERS}) == len(READERS)
+
+
+def test_settings_of_other_trainers_mean_nothing() -> None:
+    assert spec_of({}) is None and facts_of({"weight_decay": "0.1"}) == {}
+    assert spec_of({**CONFIG, "scheduler": "linear"}) is None
+    assert spec_of({**CONFIG, "lr": True}) is None
+    wsd = {**CONFIG, "scheduler": "wsd", "wsd_fract_decay": 0.2, "wsd_final_lr_scale": 0.1}
+    assert spec_of(wsd) is None  # no shape of the cooldown
+    found = spec_of({**wsd, "decay_type": "sqrt"})
+    assert found == "wsd:peak=0.001,end=0.0001,steps=1000,warmup=50,decay=1-sqrt,decay_start=800"
+    level = {**wsd, "decay_type": "linear", "wsd_fract_decay": 0}
+    assert spec_of(level) == "constant:peak=0.001,steps=1000,warmup=50"
+
+
+def test_a_log_is_a_table_over_increasing_steps() -> None:
+    with pytest.raises(DataError, match="non-empty, increasing"):
+        Log("run", "file", np.array([1, 1]), {})
+    with pytest.raises(DataError, match="column 'loss'"):
+        Log("run", "file", np.array([1, 2]), {"loss": np.array([1.0])})
+    with pytest.raises(DataError, match="unknown key 'los'; did you mean 'loss'"):
+        Log("run", "file", np.array([1]), {"loss": np.array([1.0])}).series("los")
