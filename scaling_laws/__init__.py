@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from scaling_laws.replanning import Replan, replan
     from scaling_laws.runs import Run, load_runs, read_points, read_run
     from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
-    from scaling_laws.search import Optimum, optimize
+    from scaling_laws.search import Branches, Optimum, optimize, optimize_branches
 
 __version__ = "0.1.0"
 
 # name -> module; imported on first use, so that `--help` does not wait for JAX
 _WHERE = {
+    "Branches": "search",
     "Comparison": "comparison",
     "Evaluation": "evaluation",
     "Export": "export",
@@ -61,6 +62,7 @@ _WHERE = {
     "load_law": "fitted",
     "load_runs": "runs",
     "optimize": "search",
+    "optimize_branches": "search",
     "plan": "planning",
     "predict": "fitted",
     "read_points": "runs",
@@ -74,6 +76,7 @@ _WHERE = {
 __all__ = [
     "FAMILIES",
     "LAWS",
+    "Branches",
     "Comparison",
     "Evaluation",
     "Export",
@@ -101,6 +104,7 @@ __all__ = [
     "load_law",
     "load_runs",
     "optimize",
+    "optimize_branches",
     "plan",
     "predict",
     "read_points",

@@ -36,13 +36,16 @@ def test_python_block_runs(checkout: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.slow
-def test_shell_block_runs(checkout: Path) -> None:
-    (block,) = [text for _, text in BLOCKS if text.startswith("scaling-laws fit")]
-    for line in block.splitlines():
-        program, *words = shlex.split(line)
-        assert program == "scaling-laws"
-        assert main(words) == 0, line
-    assert (checkout / "law.json").exists() and (checkout / "schedule.csv").exists()
+def test_shell_blocks_run(checkout: Path) -> None:
+    """Fit, predict, search; then, with the same law, to a trainer and in the middle of a run."""
+    for first in ("scaling-laws fit", "scaling-laws optimize"):
+        (block,) = [text for _, text in BLOCKS if text.startswith(first)]
+        for line in block.splitlines():
+            program, *words = shlex.split(line)
+            assert program == "scaling-laws"
+            assert main(words) == 0, line
+    files = {path.name for path in checkout.iterdir()}
+    assert {"law.json", "schedule.csv", "schedule.py", "rest.csv", "replan.png"} <= files
 
 
 @pytest.mark.slow

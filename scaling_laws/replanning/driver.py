@@ -20,7 +20,7 @@ from scaling_laws.replanning.value import Ending, Now, Replan
 from scaling_laws.runs import Run
 from scaling_laws.schedules import Schedule
 from scaling_laws.schedules import schedule as parse_schedule
-from scaling_laws.search import optimize
+from scaling_laws.search import optimize, shared_error
 
 __all__ = ["DEFAULT_LAW", "replan"]
 
@@ -107,7 +107,8 @@ def replan(
         if forecast.final_loss <= best.final_loss:
             best, best_draws = forecast, plan_draws
         gain = forecast.final_loss - best.final_loss
-        half = outlook.gain_interval(gain, best.final_loss, plan_draws, best_draws)
+        shared = shared_error(current.lr, best.schedule.lr)
+        half = outlook.gain_interval(best.final_loss, plan_draws, best_draws, shared)
     cooldowns = []
     for budget in budgets or default_budgets(now, total):
         tell(f"cooldowns that end at step {budget}")

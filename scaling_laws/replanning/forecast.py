@@ -33,7 +33,6 @@ NORMAL_90 = 1.645  # half width of a 90 % interval in standard deviations
 # of a log tell more than the ten that it counts as; docs/replan.md
 WIDTHS = {"norm_clock": 1.2}
 FREEDOM = 30.0  # of the Student t that turns 90 % into other levels
-SHARED = 0.5  # correlation of the law's own errors at the ends of two ways to go on
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +85,19 @@ class Outlook:
         low, high = interval_around(np.array([value]), self.fitted.uncertainty, 0.9, exposure)
         return float(low[0]), float(high[0])
 
-    def gain_interval(self, gain: float, value: float, one: Array, other: Array) -> float:
-        """Half width of the 90 % interval of a gain: losses near `value`, draws of both ends."""
+    def gain_interval(self, value: float, one: Array, other: Array, shared: float) -> float:
+        """Half width of the 90 % interval of a gain.
+
+        Args:
+            value: about the losses, in nats.
+            one: log final losses of a schedule under every draw: (draws,).
+            other: those of another.
+            shared: correlation of the law's own errors at the two ends.
+        """
         spread = float(spread_of((one - other)[:, None])[0])
-        own = OWN_ERROR * float(np.sqrt(2.0 * (1.0 - SHARED)))
+        own = OWN_ERROR * float(np.sqrt(2.0 * (1.0 - shared)))
         assert self.fitted.uncertainty is not None  # a look-out always has one
-        width = self.fitted.uncertainty.final_90
-        return width * float(np.hypot(spread, own)) * value if gain else 0.0
+        return self.fitted.uncertainty.final_90 * float(np.hypot(spread, own)) * value
 
 
 def look_out(run: Run, points: Points, now: int, given: FittedLaw | Law, seed: int) -> Outlook:

@@ -27,7 +27,7 @@ from scaling_laws.fitted.uncertainty import Uncertainty, spread_of
 from scaling_laws.schedules import Schedule
 from scaling_laws.search.measure import Scored
 
-__all__ = ["Gain", "gains_on"]
+__all__ = ["Gain", "gains_on", "shared_error"]
 
 Array = NDArray[np.float64]
 REACH = 0.3  # distance of two schedules, as a share of the peak, at which errors share nothing
@@ -87,7 +87,7 @@ def gains_on(
         rows = _ends(fitted, each.schedule, facts, {}) - own
         spread = float(spread_of(rows[:, None])[0])
         second = _scale(uncertainty, each.schedule)
-        shared = _shared(best.schedule.lr, each.schedule.lr)
+        shared = shared_error(best.schedule.lr, each.schedule.lr)
         error = first**2 + second**2 - 2.0 * shared * first * second
         half = uncertainty.final_90 * float(np.sqrt(error + spread**2)) * best.final_loss
         value = gain[each.schedule.spec]
@@ -95,7 +95,7 @@ def gains_on(
     return gains
 
 
-def _shared(lr: Array, other: Array) -> float:
+def shared_error(lr: Array, other: Array) -> float:
     """Correlation of the law's own errors at the ends of two schedules, (steps,) each."""
     distance = float(np.abs(lr - other).mean()) / float(lr.max())
     return max(0.0, 1.0 - distance / REACH)
