@@ -54,7 +54,7 @@ def add_parser(verbs: common.Verbs) -> None:
         "--max-change",
         type=float,
         metavar="X",
-        help="largest change of the LR in a step, as a share of the peak",
+        help="largest change of the LR in a step after the warm-up, as a share of the peak",
     )
     limits.add_argument(
         "--fix",
@@ -156,7 +156,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         from scaling_laws.schedules import write_schedule
 
         write_schedule(arguments.out, best.schedule, weight_decay=best.weight_decay)
-    return describe(best, arguments.out)
+    size = None if arguments.tokens is None else arguments.tokens / best.schedule.steps
+    return describe(best, arguments.out, size)
 
 
 def _steps(arguments: argparse.Namespace, per_step: float | None) -> int:
@@ -168,6 +169,8 @@ def _steps(arguments: argparse.Namespace, per_step: float | None) -> int:
     size = arguments.tokens_per_step or per_step
     if size is None:
         raise UsageError("--tokens needs --tokens-per-step N: the law file does not say it")
+    if not size > 0:
+        raise UsageError(f"--tokens-per-step {size:g} must be > 0")
     return round(float(arguments.tokens) / float(size))
 
 
@@ -178,9 +181,12 @@ def _horizons(text: str | None) -> list[int] | None:
         raise UsageError(f"--horizons {text}: {error}") from None
 
 
-def describe(best: Optimum, file: str | None) -> dict[str, Any]:
+def describe(
+    best: Optimum, file: str | None, tokens_per_step: float | None = None
+) -> dict[str, Any]:
     """An optimum as the keys of the interface."""
-    return {**best.as_json(), "schedule_file": file}
+    shape = {"steps": best.schedule.steps, "tokens_per_step": tokens_per_step}
+    return {**best.as_json(), **shape, "schedule_file": file}
 
 
 def render(result: dict[str, Any]) -> str:
@@ -203,6 +209,8 @@ def render(result: dict[str, Any]) -> str:
     if result["weight_decay"] is not None:
         each = ", ".join(f"{name} {value:.4g}" for name, value in result["weight_decay"].items())
         lines.append(f"weight decay found with it: {each} (a column of the written file)")
+    if result["tokens_per_step"] is not None:
+        lines.append(f"{result['steps']} steps of {result['tokens_per_step']:g} tokens")
     lines += _baselines(result, plain)
     for spec, loss in result["passed_over"].items():
         lines.append(f"passed over: {loss:.5f}  {spec} (a short moving average removes its gain)")
@@ -271,11 +279,18 @@ def _branches(
     if horizons is None:
         raise UsageError("--branches needs --horizons T1,T2,...: where the branches end")
     best = search(fitted, horizons=horizons, **frame)
+    result = {**best.as_json(), "schedule_file": arguments.out}
     if arguments.out:
+        from pathlib import Path
+
         from scaling_laws.schedules import write_schedule
 
-        write_schedule(arguments.out, best.trunk)
-    return {**best.as_json(), "schedule_file": arguments.out}
+        main = Path(arguments.out)
+        write_schedule(main, best.trunk)
+        for row, each in zip(result["branches"], best.branches, strict=True):
+            file = main.with_name(f"{main.stem}_{each.schedule.steps}{main.suffix}")
+            row["schedule_file"] = str(write_schedule(file, each.schedule))
+    return result
 
 
 def _render_branches(result: dict[str, Any]) -> str:
@@ -296,6 +311,7 @@ def _render_branches(result: dict[str, Any]) -> str:
     lines += [f"note: {note}" for note in result["notes"]]
     if result["schedule_file"]:
         lines.append(f"wrote the main run to {result['schedule_file']} ({result['seconds']:.1f} s)")
+        lines += [f"wrote {each['schedule_file']}" for each in result["branches"]]
     else:
-        lines.append("pass --out FILE.csv to write the main run's schedule, one row a step")
+        lines.append("pass --out FILE.csv to write the schedules of the main run and the branches")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from scaling_laws.errors import UsageError
 
 if TYPE_CHECKING:
     from scaling_laws.fitted import FittedLaw
+    from scaling_laws.schedules import Schedule
 
 __all__ = ["add_parser", "render", "run"]
 
@@ -71,10 +72,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     facts = common.given_facts(arguments)
     predictions = []
     for plan in plans:
+        traces = _decay_beside(plan, fitted)
         every = arguments.every or max(1, plan.steps // 200)
         # counted back from the last step, which is always predicted
         steps = list(range((plan.steps - 1) % every, plan.steps, every))
-        predictions.append(fitted.predict(plan, steps, facts=facts))
+        predictions.append(fitted.predict(plan, steps, facts=facts, traces=traces))
     results = []
     for prediction in predictions:
         interval = None
@@ -96,6 +98,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
         write_predictions(arguments.out, predictions)
     return {"law": fitted.law.name, "schedules": results, "file": arguments.out}
+
+
+def _decay_beside(plan: Schedule, fitted: FittedLaw) -> dict[str, Any]:
+    """The weight decay of each step that a file holds beside its rates, for a law that knows it."""
+    from pathlib import Path
+
+    from scaling_laws.tables import read_columns, read_header
+
+    file = Path(plan.spec.strip().removeprefix("csv:"))
+    known = "weight_decay" in fitted.schedule_law.needs
+    if not (known and plan.spec.startswith("csv:") and file.is_file()):
+        return {}
+    if "weight_decay" not in read_header(file):
+        return {}
+    row = read_columns(file, ["weight_decay"])["weight_decay"]
+    return {"weight_decay": row} if len(row) == plan.steps else {}
 
 
 def _at(fitted: FittedLaw, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -167,7 +167,8 @@ def _read(arguments: argparse.Namespace) -> tuple[Run, list[str]]:
             f"{path}: with --schedule name the file itself, FOLDER/name.csv, not FOLDER:name"
         )
     if arguments.schedule is not None:
-        return read_run(path, spec=arguments.schedule, **ways), []
+        before = arguments.at_step  # another plan from there on is what is asked about
+        return read_run(path, spec=arguments.schedule, before=before, **ways), []
     runs = load_runs(path, **ways)
     if len(runs) != 1:
         raise UsageError(

@@ -61,6 +61,7 @@ class Request:
     Attributes:
         plan: the schedule to write, from `start_step` on.
         spec: the text that describes the whole of it, on one line.
+        peak_lr: of the whole schedule: what a trainer that goes on was given as its LR.
         start_step: step of the whole schedule at which `plan` begins.
         knots: of `plan`.
         form: ``multiplier`` of the peak or ``absolute`` learning rate.
@@ -76,6 +77,7 @@ class Request:
 
     plan: Schedule
     spec: str
+    peak_lr: float
     start_step: int
     knots: Knots
     form: str
@@ -90,8 +92,8 @@ class Request:
 
     @property
     def scale(self) -> float:
-        """What every written rate is divided by: the peak of the part written, or 1."""
-        return self.plan.peak_lr if self.form == "multiplier" else 1.0
+        """What every written rate is divided by: the peak of the whole schedule, or 1."""
+        return self.peak_lr if self.form == "multiplier" else 1.0
 
     @property
     def nearest(self) -> NativeFit:
@@ -111,7 +113,7 @@ class Request:
         lines = [
             f"Learning rates for {subject}, written by scaling-laws {__version__}.",
             f"schedule: {self.spec}",
-            f"peak LR {plan.peak_lr:.12g}, {plan.steps} updates",
+            f"peak LR {self.peak_lr:.12g}, {plan.steps} updates",
             "lr[t] is the rate of update t, counted from 0; after the last one its rate is held.",
         ]
         if self.start_step:
@@ -119,7 +121,7 @@ class Request:
                 f"Step 0 here is step {self.start_step} of the schedule: for a run that goes on."
             )
         lines.append(
-            f"largest error: {max_error:.2g} in LR, {max_error / plan.peak_lr:.2g} of the peak."
+            f"largest error: {max_error:.2g} in LR, {max_error / self.peak_lr:.2g} of the peak."
         )
         if self.outlook.final_loss is not None:
             interval = self.outlook.interval

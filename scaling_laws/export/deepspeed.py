@@ -94,7 +94,7 @@ def write(request: Request) -> str:
     """A module with `make_scheduler`."""
     usage = [
         usage_of_groups(request),
-        f"    optimizer = torch.optim.AdamW(model.parameters(), lr={number(request.plan.peak_lr)})",
+        f"    optimizer = torch.optim.AdamW(model.parameters(), lr={number(request.peak_lr)})",
         "    engine, optimizer, _, scheduler = deepspeed.initialize(",
         "        model=model, optimizer=optimizer, lr_scheduler=make_scheduler(optimizer), ...)",
         "or, where the configuration makes the optimizer, lr_scheduler=make_scheduler; then the",

@@ -116,6 +116,7 @@ def export_schedule(
     request = Request(
         part,
         one_line(whole.spec),
+        whole.peak_lr,
         start_step,
         choose_knots(part.lr),
         form,
@@ -260,7 +261,7 @@ def _left_out(plan: Schedule | str | Path) -> list[str]:
         return []
     return [
         f"{plan} holds a weight decay of each step, which belongs to these rates: no target takes "
-        "it, so set it in the trainer"
+        "it, so set it in the trainer; predictions here are for the law's constant weight decay"
     ]
 
 

@@ -134,6 +134,20 @@ def _length(log: Log, plan: Schedule, first: int) -> Fault | None:
     )
 
 
+def _past_end(log: Log, plan: Schedule, first: int) -> Fault | None:
+    """Everything agrees up to the schedule's end; what is logged after it does not."""
+    inside = log.step < plan.steps
+    if inside.all() or not inside.any():
+        return None
+    if not Log(log.step[inside], log.lr[inside], log.slack).agrees(_at(plan.lr, log.step[inside])):
+        return None
+    return Fault(
+        "past_end",
+        f"every row up to the schedule's end agrees; the log goes on to step {log.step[-1]} at "
+        f"other rates, and the schedule has {plan.steps} steps",
+    )
+
+
 def _factor(log: Log, plan: Schedule, first: int) -> Fault | None:
     expected = _at(plan.lr, log.step)
     norm = float(expected @ expected)
@@ -186,7 +200,8 @@ def _warmup(log: Log, plan: Schedule, first: int) -> Fault | None:
         return None
     return Fault(
         "warmup",
-        f"the warm-up took about {found:.0f} steps in place of {plan.warmup}",
+        f"the warm-up reaches the peak at about step {found:.0f} in place of "
+        f"step {max(plan.warmup - 1, 0)}",
     )
 
 
@@ -245,6 +260,8 @@ def _end(log: Log, plan: Schedule, first: int) -> Fault | None:
     if not 0 < ratio < 2 or not log.agrees(_at(plan.lr, log.step) - lower):
         return None
     ends = [plan.peak_lr - scale * (plan.peak_lr - plan.lr[-1]) for scale in (ratio, 1.0)]
+    if ends[0] < -log.slack:
+        return None  # no run falls below zero
     return Fault(
         "end",
         f"the rate falls to {max(ends[0], 0.0):.4g} in place of {ends[1]:.4g}: another end, or "
@@ -271,6 +288,8 @@ def _cooldown(log: Log, plan: Schedule, first: int) -> Fault | None:
     begins = np.linspace(max(plan.warmup, 1), plan.steps - 1, 4 * CANDIDATES)
     for hypothesis in (same_slope, same_end):
         found = _best(log, hypothesis, begins)
+        if found is not None and found >= min(plan.steps - 2, float(log.step[-1])):
+            return Fault("no_cooldown", f"the cooldown, due from step {start} on, never began")
         if found is not None:
             word = "late" if found > start else "early"
             return Fault(
@@ -307,6 +326,7 @@ def _best(log: Log, hypothesis: Callable[[float], Array], trials: Array) -> floa
 
 HYPOTHESES: tuple[Callable[[Log, Schedule, int], Fault | None], ...] = (
     _length,
+    _past_end,
     _shift,
     _factor,
     _restart,

@@ -174,7 +174,7 @@ def _literal(value: Any) -> str:
 
 def write(request: Request) -> str:
     """A module with `make_scheduler` and a mixin for a Trainer."""
-    peak = number(request.plan.peak_lr)
+    peak = number(request.peak_lr)
     usage = [
         usage_of_groups(request),
         f"    optimizer = torch.optim.AdamW(model.parameters(), lr={peak})",

@@ -22,7 +22,7 @@ def write(request: Request) -> str:
         "version": VERSION,
         "spec": request.spec,
         "start_step": request.start_step,
-        "peak_lr": request.plan.peak_lr,
+        "peak_lr": request.peak_lr,
         "total_steps": request.plan.steps,
         "units": request.unit,
         "per_step": request.per_step,

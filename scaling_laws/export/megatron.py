@@ -164,7 +164,7 @@ def write(request: Request) -> str:
         )
     usage = [
         "Import this file in the training script and call apply() before pretrain().",
-        f"    --lr {number(request.plan.peak_lr)} --train-iters {request.plan.steps}",
+        f"    --lr {number(request.peak_lr)} --train-iters {request.plan.steps}",
         "The arguments of Megatron-LM must name some schedule still; its rates are replaced.",
         "SAMPLES_PER_STEP is the global batch size; a ramp-up of it would stretch the schedule.",
         *RESUME,

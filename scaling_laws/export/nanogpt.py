@@ -82,7 +82,7 @@ def write(request: Request) -> str:
     usage = [
         "Put this file beside train.py and, after its own get_lr, add",
         "    from <this file's name> import get_lr",
-        f"with learning_rate = {number(request.plan.peak_lr)}, decay_lr = True and max_iters ="
+        f"with learning_rate = {number(request.peak_lr)}, decay_lr = True and max_iters ="
         f" {request.plan.steps}.",
         "A resumed run takes `it` from its checkpoint.",
     ]

@@ -123,7 +123,7 @@ def write(request: Request) -> str:
     """A module that patches the scheduler's `get_lr`."""
     usage = [
         "Import this file in the training script and call apply() before the model is set up;",
-        f"ask for the scheduler CosineAnnealing with lr: {number(request.plan.peak_lr)} and",
+        f"ask for the scheduler CosineAnnealing with lr: {number(request.peak_lr)} and",
         f"max_steps: {request.plan.steps}. Its rates are replaced, its other numbers ignored.",
         *RESUME,
     ]

@@ -130,7 +130,7 @@ def write_native(request: Request) -> str:
 def write(request: Request) -> str:
     """A module with the class `ExportedSchedule`."""
     usage = [
-        f"Give the optimizer lr={number(request.plan.peak_lr)} and the train module",
+        f"Give the optimizer lr={number(request.peak_lr)} and the train module",
         "    scheduler=ExportedSchedule()",
         "The trainer's checkpoints hold the step, so a resumed run goes on by itself.",
     ]

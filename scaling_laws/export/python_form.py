@@ -113,7 +113,7 @@ def knot_block(request: Request) -> str:
     )
     what = "multipliers of PEAK_LR" if request.form == "multiplier" else "learning rates"
     return (
-        f"PEAK_LR = {number(request.plan.peak_lr)}\n"
+        f"PEAK_LR = {number(request.peak_lr)}\n"
         f"TOTAL_STEPS = {request.plan.steps}\n"
         f"# {len(rates)} knots, straight lines between them: steps, and {what} there\n"
         + row_of("STEPS", [str(step) for step in knots.steps.tolist()])

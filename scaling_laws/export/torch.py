@@ -10,7 +10,7 @@ __all__ = ["TORCH", "usage_of_groups"]
 
 def usage_of_groups(request: Request) -> str:
     """What LR an optimizer must be given for the form asked for."""
-    peak = number(request.plan.peak_lr)
+    peak = number(request.peak_lr)
     if request.form == "absolute":
         return "Every group gets the schedule's LR, whatever LR the optimizer was given (not 0)."
     return (
@@ -22,7 +22,7 @@ def write(request: Request) -> str:
     """A module with the class `Schedule` and the factory `make_scheduler`."""
     usage = [
         usage_of_groups(request),
-        f"    optimizer = torch.optim.AdamW(model.parameters(), lr={number(request.plan.peak_lr)})",
+        f"    optimizer = torch.optim.AdamW(model.parameters(), lr={number(request.peak_lr)})",
         "    scheduler = make_scheduler(optimizer)",
         "    ...  # each update: optimizer.step(); scheduler.step()",
         "To resume, load_state_dict() of optimizer and scheduler; the step comes with them.",

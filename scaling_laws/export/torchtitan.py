@@ -91,7 +91,7 @@ def write(request: Request) -> str:
     """A module with `build_lr_schedulers`."""
     usage = [
         "torchtitan's containers hold LambdaLRs of one function for all optimizers:",
-        f"    set optimizer lr = {number(request.plan.peak_lr)}, training steps ="
+        f"    set optimizer lr = {number(request.peak_lr)}, training steps ="
         f" {request.plan.steps}, and",
         "    TrainSpec(..., build_lr_schedulers_fn=build_lr_schedulers)",
         "or, where a config builds the container, LRSchedulersContainer(optimizers, Schedule()).",

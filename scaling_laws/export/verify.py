@@ -106,10 +106,15 @@ def verify_schedule(
     if not logged.any():
         raise DataError(f"{path}, column 'lr': every cell is empty; nothing can be compared")
     rows = Log(step[logged].astype(np.int64), lr[logged], tolerance * wanted.peak_lr)
-    return _compare(rows, wanted, tolerance)
+    if rows.step[0] >= wanted.steps:
+        raise DataError(
+            f"{path}: the first logged rate is at step {rows.step[0]}, beyond the schedule's "
+            f"{wanted.steps} steps; nothing can be compared"
+        )
+    return _compare(rows, wanted, tolerance, int((~logged).sum()))
 
 
-def _compare(rows: Log, wanted: Schedule, tolerance: float) -> Verification:
+def _compare(rows: Log, wanted: Schedule, tolerance: float, empty: int) -> Verification:
     expected = wanted.lr[np.minimum(rows.step, wanted.steps - 1)]
     off = np.abs(rows.lr - expected)
     beyond = rows.step >= wanted.steps
@@ -128,6 +133,8 @@ def _compare(rows: Log, wanted: Schedule, tolerance: float) -> Verification:
             if fault is not None
             else f"no common fault explains it; the rates part at step {rows.step[first]}"
         )
+    if empty:
+        text += f" ({empty} rows hold no rate and were left out)"
     return Verification(
         first is None,
         int(rows.step.size),

@@ -89,7 +89,7 @@ def write(request: Request) -> str:
     off = float(np.abs(merged_lr(lr, saved, weights) - lr).max())
     usage = [
         f"Train {request.plan.steps} updates: the schedule up to update {saved[0]}, then constant",
-        f"at its peak, {number(request.plan.peak_lr)}. Save a checkpoint after each number of",
+        f"at its peak, {number(request.peak_lr)}. Save a checkpoint after each number of",
         f"updates in CHECKPOINTS (every {saved[1] - saved[0]}) and merge them with merge().",
         "Between two checkpoints a merge scales all updates alike, so it stands for steps where",
         "the cooldown is smooth: that is the error above; save more often to make it smaller.",
@@ -102,7 +102,7 @@ def write(request: Request) -> str:
     ]
     head = docstring([*request.heading("a merge of checkpoints (WSM)", off), "", *usage])
     return (
-        f"{head}\nPEAK_LR = {number(request.plan.peak_lr)}\n"
+        f"{head}\nPEAK_LR = {number(request.peak_lr)}\n"
         f"TOTAL_STEPS = {request.plan.steps}\n"
         + row_of("CHECKPOINTS", [str(count) for count in saved.tolist()])
         + row_of("WEIGHTS", [number(rounded(weight)) for weight in weights.tolist()])

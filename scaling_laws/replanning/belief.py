@@ -28,7 +28,7 @@ from scaling_laws.params import Parameter, Support
 from scaling_laws.replanning.losses import in_unit, log_losses
 from scaling_laws.replanning.points import Points
 
-__all__ = ["TRIED", "Belief", "beliefs_of", "params_of", "shipped_belief"]
+__all__ = ["SHIPPED", "TRIED", "Belief", "beliefs_of", "params_of", "shipped_belief"]
 
 Array = NDArray[np.float64]
 TINY = 1e-12  # an amplitude of zero has no logarithm

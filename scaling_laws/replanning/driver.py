@@ -13,6 +13,7 @@ from scaling_laws.errors import UsageError
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.laws import Law, get_schedule_law
 from scaling_laws.numerics.precision import in_float64
+from scaling_laws.replanning.belief import SHIPPED
 from scaling_laws.replanning.endings import SHORTEST, best_cooldown, default_budgets, stops
 from scaling_laws.replanning.forecast import Outlook, look_out
 from scaling_laws.replanning.points import gather, settled_step
@@ -102,6 +103,11 @@ def replan(
     forecast, plan_draws = _ending(outlook, current, now)
     tell("searching the steps that are left")
     best, best_draws = _best(outlook, current, now, total, end_min, allow_rewarm, seed, report)
+    held = best_cooldown(outlook, done, total, end_min)
+    if held.final_loss < best.final_loss:  # the search keeps nearer to what the law has seen
+        lr = np.concatenate([done, parse_schedule(held.spec).lr])
+        words = f"the first {now} steps + {held.spec}"
+        best, best_draws = _ending(outlook, Schedule(words, lr), now)
     gain = half = None
     if total == current.steps:
         if forecast.final_loss <= best.final_loss:
@@ -112,7 +118,7 @@ def replan(
     cooldowns = []
     for budget in budgets or default_budgets(now, total):
         tell(f"cooldowns that end at step {budget}")
-        cooldowns.append(best_cooldown(outlook, done, budget, end_min))
+        cooldowns.append(held if budget == total else best_cooldown(outlook, done, budget, end_min))
     stopping = stops(outlook, done, current.lr, end_min, max(total, current.steps), tell)
     return Replan(
         run=cut,
@@ -246,8 +252,11 @@ def _best(
     report: Callable[[str], None] | None,
 ) -> tuple[Ending, Array]:
     done = current.lr[:now]
+    law = outlook.fitted
+    if outlook.conditioned.belief.scope is SHIPPED:
+        law = replace(law, range=None)  # the run's own range: not to leave it is to never cool down
     found = optimize(
-        outlook.fitted,
+        law,
         steps=total,
         peak=float(done.max()),
         end_min=end_min,

@@ -70,6 +70,7 @@ def read_run(
     between: str | None = None,
     facts: Mapping[str, float] | None = None,
     window: int | None = None,
+    before: int | None = None,
 ) -> Run:
     """Read one run.
 
@@ -86,6 +87,7 @@ def read_run(
         facts: numbers that override what `dataset.toml` says.
         window: how many steps each logged loss averages, those up to and including its own;
             default what `dataset.toml` says under ``window``, else 1.
+        before: leave out the rows from this step on; they need not follow the schedule.
 
     Returns:
         The run, named after the file.
@@ -105,8 +107,16 @@ def read_run(
     path = Path(file)
     name = path.stem
     columns = read_columns(path, ["step", "loss"], ["lr", "weight", *TRACES])
+    check_steps(path, columns["step"])
+    if before is not None:
+        kept = columns["step"] < before
+        if not kept.any():
+            raise UsageError(
+                f"{path}: no loss is logged before step {before}; the first row is at step "
+                f"{columns['step'][0]:.0f}"
+            )
+        columns = {key: row[kept] for key, row in columns.items()}
     step, loss = columns["step"], columns["loss"]
-    check_steps(path, step)
     if (loss <= 0).any():
         row = int(np.argmax(loss <= 0))
         raise cell_error(path, row, "loss", f"{loss[row]:g} is not > 0; drop the row")

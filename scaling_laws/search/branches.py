@@ -178,14 +178,18 @@ def optimize_branches(
         loss = measure.final_loss(plan.lr)
         interval = measure.interval(plan.lr)
         branches.append(Branch(plan, start, loss, interval, measure.final_loss(alone.lr)))
-    notes = {f"{n}" for each in branches for n in fitted.range_notes(each.schedule, known)}
+    notes = [
+        f"{each.schedule.steps} steps: {note}"
+        for each in branches
+        for note in fitted.range_notes(each.schedule, known)
+    ]
     return Branches(
         Schedule("free form", trunk),
         tuple(branches),
         share,
         shape,
         float(np.mean([each.final_loss for each in branches])),
-        tuple(sorted(notes)),
+        tuple(notes),
         time.perf_counter() - began,
     )
 

@@ -56,6 +56,7 @@ class DecayRange:
     def every_step(self, free: Array, limits: Limits) -> Array:
         """Weight decay of every step: (steps,)."""
         found = _line(np.arange(limits.steps) / limits.steps) @ free
+        found = np.clip(found, self.lowest, self.highest)  # the sum carries rounding
         found[: len(limits.head)] = self.usual
         return np.asarray(found)
 

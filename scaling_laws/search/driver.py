@@ -133,6 +133,7 @@ def optimize(
 
     if isinstance(peak, tuple):
         low, high = check_peaks(fitted, peak)
+        low = min(max(low, *(fixed or {0: low}).values()), 0.99 * high)
         peak, words = golden_section(
             lambda rate: free_form(measure, limits_at(rate), [], decays)[0].value, low, high, tell
         )

@@ -17,6 +17,8 @@ __all__ = ["Descent", "descend"]
 Array = NDArray[np.float64]
 AGREE = 1e-5  # nats: far below what any log resolves
 ITERATIONS = 300
+RESTARTS = 4
+SETTLED = 1e-7  # nats that a restart must gain for another one
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,17 +71,25 @@ def descend(
     # at 50 x 50 the threads of a linear algebra library only wait for each other
     with threadpool_limits(limits=1, user_api="blas"):
         for start in starts:
-            result = minimize(
-                objective,
-                start,
-                jac=True,
-                method="SLSQP",
-                bounds=list(zip(low, high, strict=True)),
-                constraints=constraints,
-                options={"maxiter": ITERATIONS, "ftol": 1e-10},
-            )
-            free = _inside(spline, np.clip(result.x, low, high))
-            found.append((objective(free)[0], free))
+            free, value = start, np.inf
+            for _ in range(RESTARTS):  # a fresh curvature where fixed rates leave a thin polytope
+                result = minimize(
+                    objective,
+                    free,
+                    jac=True,
+                    method="SLSQP",
+                    bounds=list(zip(low, high, strict=True)),
+                    constraints=constraints,
+                    options={"maxiter": ITERATIONS, "ftol": 1e-10},
+                )
+                reached = _inside(spline, np.clip(result.x, low, high))
+                lower = objective(reached)[0]
+                gained = value - lower
+                if not np.isfinite(value) or gained > 0:
+                    free, value = reached, lower
+                if gained < SETTLED:
+                    break
+            found.append((value, free))
     found.sort(key=lambda each: each[0])
     value, free = found[0]
     gradient = objective(free)[1]

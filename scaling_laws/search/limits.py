@@ -116,6 +116,11 @@ def read_limits(
         if isinstance(prefix, Schedule):
             rates, words = prefix.lr, prefix.spec
         head = _checked_prefix(rates, peak, end_min)
+        if len(head) < warmup:
+            raise UsageError(
+                f"the prefix ends after {len(head)} steps, inside warmup={warmup}; leave the "
+                "prefix out, or give one with the whole warm-up"
+            )
         words, warmup = words or f"the first {len(head)} steps", 0
     if cooldown_from is not None:
         if prefix is not None:

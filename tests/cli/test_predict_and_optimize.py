@@ -167,8 +167,64 @@ def test_optimize_as_text(optimum: dict[str, Any]) -> None:
     assert f"best of the families: {optimum['family']['final_loss']:.5f}" in text
     for spec, loss in optimum["baselines"].items():
         low, high = optimum["gains"][spec]["interval_90"]
-        assert low < loss - optimum["final_loss"] < high
+        assert low <= loss - optimum["final_loss"] <= high
         gain = f"{loss - optimum['final_loss']:+.5f}  [{low:+.4f}, {high:+.4f}]"
         assert f"{loss:.5f}  {gain}  {spec}" in text
     assert f"wrote {optimum['schedule_file']}" in text
     assert "pass --out FILE.csv" in render({**optimum, "schedule_file": None})
+
+
+CLOCK = ("norm_clock:124M", "--weight-decay", 0.1)
+SMALL = ("--steps", 600, "--peak", 1e-3, "--warmup", 50)
+
+
+def test_a_weight_decay_found_with_the_rate_is_read_back(tmp_path: Path) -> None:
+    out = tmp_path / "both.csv"
+    words = ("--search-weight-decay", "0.05:0.2", "--out", out)
+    found = call_json("optimize", *CLOCK, *SMALL, *words)
+    ends = found["weight_decay"]
+    assert 0.05 <= ends["lowest"] <= ends["last"] <= ends["highest"] <= 0.2
+    (again,) = call_json("predict", *CLOCK, "--schedule", f"csv:{out}")["schedules"]
+    assert again["final_loss"] == pytest.approx(found["final_loss"], rel=1e-9)
+
+
+def test_branches_are_written(tmp_path: Path) -> None:
+    out = tmp_path / "main.csv"
+    words = ("--horizons", "300,450", "--branches", "--out", out)
+    found = call_json("optimize", "multi_power:25M", *SMALL, *words)
+    trunk = sl.schedule(f"csv:{out}").lr
+    for each in found["branches"]:
+        lr = sl.schedule(f"csv:{each['schedule_file']}").lr
+        assert len(lr) == each["steps"]
+        np.testing.assert_array_equal(lr[: each["start"]], trunk[: each["start"]])
+    text = render(found)
+    assert all(f"wrote {each['schedule_file']}" in text for each in found["branches"])
+
+
+def test_tokens_stand_for_steps() -> None:
+    tokens = ("--tokens", 6e5, "--tokens-per-step", 1000, "--peak", 1e-3, "--warmup", 50)
+    found = call_json("optimize", "multi_power:25M", *tokens)
+    assert (found["steps"], found["tokens_per_step"]) == (600, 1000)
+    assert "600 steps of 1000 tokens" in render(found)
+    plain = call_json("optimize", "multi_power:25M", *SMALL)
+    assert plain["final_loss"] == found["final_loss"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--steps 600 --tokens 1e6 --peak 1e-3", "give either --steps T or --tokens N"),
+        ("--tokens 1e6 --peak 1e-3", "--tokens needs --tokens-per-step N"),
+        ("--steps 600 --peak 1e-3 --branches", "--branches needs --horizons"),
+        ("--steps 600 --peak 1e-3 --horizons 300 --branches --fix 5=1e-4", "does not go with"),
+        ("--steps 600 --peak 1e-3 --horizons 300,x", "--horizons 300,x"),
+        ("--steps 600 --peak 1e-3 --fix 100", "is not STEP=LR"),
+        ("--steps 600 --peak 1e-3 --search-weight-decay 0.1", "give a range, LOW:HIGH"),
+        ("--steps 600 --peak 1e-3:x", "'x' is not a number"),
+        ("--steps 600 --peak 1e-4:1e-3", "several peaks"),
+    ],
+)
+def test_options_that_do_not_fit(words: str, message: str) -> None:
+    result = call("optimize", "multi_power:25M", *words.split())
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err and result.err.count("\n") == 1

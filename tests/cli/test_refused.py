@@ -49,7 +49,7 @@ USAGE: dict[str, str] = {
     "fit set": "the following arguments are required: --out; see scaling-laws fit --help",
     "fit --out new.json": "the following arguments are required: RUNS",
     "predict law.json": "--schedule SPEC is missing, e.g. --schedule cosine:",
-    "optimize law.json --peak 1e-3": "the following arguments are required: --steps",
+    "optimize law.json --peak 1e-3": "give either --steps T or --tokens N",
     "quickstart set --out new": "the following arguments are required: --fit",
     "proxy": "the following arguments are required: VERB; see scaling-laws proxy --help",
 }
@@ -113,7 +113,7 @@ OPTIMIZE: dict[str, str] = {
     "law.json --steps 300 --peak 0 --out new.csv": "peak=0.0 must be a learning rate > 0",
     "law.json --steps 300 --peak -0.001": "peak=-0.001 must be a learning rate > 0",
     "law.json --steps 300 --peak nan": "peak=nan must be a learning rate > 0",
-    "law.json --steps 300 --peak high": "--peak: invalid float value: 'high'",
+    "law.json --steps 300 --peak high": "--peak: 'high' is not a number",
     "law.json --steps 3e2 --peak 1e-3": "--steps: '3e2' is not a whole number",
     "law.json --steps -300 --peak 1e-3": "--steps: -300 must be >= 0",
     "law.json --steps 0 --peak 1e-3": "steps=0 must leave at least 10 steps after warmup=0",

@@ -197,3 +197,18 @@ def test_options_of_another_kind_of_log(tmp_path: Path, curves: Path, law_file: 
     assert named.code == 2 and "name the file itself, FOLDER/name.csv" in named.err
     absent = call("replan", tmp_path / "none.json", "--law", law_file)
     assert absent.code == 2 and "no such file" in absent.err
+
+
+def test_another_plan_from_now_on(tmp_path: Path, law_file: Path) -> None:
+    """Rows after the step that is looked from need not follow it."""
+    plan = sl.schedule(PLAN)
+    steps = np.arange(9, 400, 5)
+    losses = TRUTH.predict(plan, steps.tolist()).loss
+    rows = zip(steps, plan.lr[steps], losses, strict=True)
+    file = tmp_path / "done.csv"
+    file.write_text("step,lr,loss\n" + "".join(f"{s},{lr},{loss}\n" for s, lr, loss in rows))
+    other = "constant:peak=1e-3,steps=400,warmup=20"
+    words = ("replan", file, "--schedule", other, "--law", law_file)
+    assert call_json(*words, "--at-step", 250)["plan"]["spec"] == other
+    refused = call(*words)
+    assert refused.code == 2 and "lr" in refused.err

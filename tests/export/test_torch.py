@@ -95,3 +95,19 @@ def test_merge_of_checkpoints(tmp_path: Path) -> None:
     assert [row.lr for row in export.table] == [0.5] * len(export.table)
     with pytest.raises(ValueError, match="3 checkpoints for"):
         module.merge(states[:3])
+
+
+def test_a_new_scheduler_on_a_restored_optimizer(tmp_path: Path) -> None:
+    """A checkpoint's groups keep the LR that the whole run was given: multipliers are of that."""
+    first = optimizer_with(PLAN.peak_lr)
+    text = export_schedule(SPEC, to="torch").text
+    assert text is not None
+    run(first, load(tmp_path, text).make_scheduler(first), 120)
+    rest = export_schedule(SPEC, to="torch", start_step=120).text
+    assert rest is not None
+    second = optimizer_with(PLAN.peak_lr)
+    second.load_state_dict(first.state_dict())
+    (tmp_path / "rest").mkdir()
+    scheduler = load(tmp_path / "rest", rest).make_scheduler(second)
+    rates = run(second, scheduler, PLAN.steps - 120)
+    np.testing.assert_allclose(rates[:, 0], PLAN.lr[120:], rtol=0, atol=1e-7 * PLAN.peak_lr)

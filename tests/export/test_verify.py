@@ -64,13 +64,13 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         WSD,
         lambda: rates(WSD.replace("warmup=200", "warmup=500")),
         "warmup",
-        "in place of 200",
+        "in place of step 199",
     ),
     "no warm-up": (
         WSD,
         lambda: rates(WSD.replace(",warmup=200", "")),
         "warmup",
-        "about 0 steps in place of 200",
+        "about step 0 in place of step 199",
     ),
     "more total steps": (
         COSINE,
@@ -83,6 +83,24 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         lambda: np.append(rates("linear:peak=1e-3,steps=3000"), np.zeros(1000)),
         "total_steps",
         "in place of 4000",
+    ),
+    "rows past the end": (
+        COSINE,
+        lambda: np.append(rates(COSINE), np.zeros(100)),
+        "past_end",
+        "every row up to the schedule's end agrees",
+    ),
+    "no cooldown": (
+        WSD,
+        lambda: np.where(np.arange(4000) < 200, rates(WSD), 3e-4),
+        "no_cooldown",
+        "never began",
+    ),
+    "fewer steps than planned": (
+        "linear:peak=1e-3,steps=4000",
+        lambda: rates("linear:peak=1e-3,steps=3000"),
+        "total_steps",
+        "about 3000 total steps in place of 4000",
     ),
     "another end": (
         COSINE,
@@ -126,7 +144,10 @@ def test_faults_are_named(name: str, every: int, tmp_path: Path) -> None:
     logged = make()
     found = verify_schedule(write(tmp_path, logged, every), spec)
     assert (found.fault, words in found.diagnosis) == (fault, True), found.diagnosis
-    off = np.abs(logged - rates(spec))[::every]
+    planned = rates(spec)
+    size = max(len(logged), len(planned))  # beyond the end a schedule holds its last rate
+    planned = np.append(planned, np.full(size - len(planned), planned[-1]))[: len(logged)]
+    off = np.abs(logged - planned)[::every]
     if not found.matches:
         bad = np.flatnonzero(off > 2e-3 * 3e-4)
         assert found.first_bad_step is not None

@@ -142,3 +142,14 @@ def test_refused(spec: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(ScalingLawsError) as error:
         replan(run, **{"law": law_of(TRUTH), **options})  # type: ignore[arg-type]
     assert message in str(error.value)
+
+
+def test_nothing_in_its_own_table_beats_the_best(found: Replan) -> None:
+    total = found.best.schedule.steps
+    for each in found.cooldowns:
+        if each.steps == total:
+            assert found.best.final_loss <= each.final_loss
+    run = found.run
+    alone = replan(run, at_step=found.now.step)
+    held = [each.final_loss for each in alone.cooldowns if each.steps == alone.best.schedule.steps]
+    assert held and alone.best.final_loss <= min(held)

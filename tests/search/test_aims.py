@@ -123,6 +123,8 @@ def test_the_peak_is_searched_where_the_fit_spans_peaks() -> None:
     fixed = [optimize(law, steps=3000, peak=float(peak), warmup=200).final_loss for peak in peaks]
     assert best.final_loss <= min(fixed) + 2e-4
     assert any("was searched in 0.0002 to 0.004" in note for note in best.notes)
+    pinned = optimize(law, steps=3000, peak=(2e-4, 4e-3), warmup=200, fixed={1500: 2e-3})
+    assert pinned.schedule.lr[1500] == pytest.approx(2e-3) and pinned.schedule.peak_lr >= 2e-3
     with pytest.raises(UsageError, match=r"leaves the fitted 0\.0002 to 0\.004"):
         optimize(law, steps=3000, peak=(2e-4, 8e-3))
     narrow = replace(CLOCK, range=replace(span, peak_lr=(1e-3, 1e-3)))
