@@ -24,6 +24,7 @@ from scaling_laws.schedules import schedule as parse_schedule
 __all__ = [
     "Prediction",
     "check_needs",
+    "compiled_draws",
     "compiled_final_loss",
     "compiled_final_losses",
     "compiled_loss",
@@ -94,10 +95,10 @@ def compiled_loss(law: Law) -> Any:
 
 @cache
 def compiled_final_loss(law: Law) -> Any:
-    """(params, lr, facts) -> loss after the last step; compiled once for each number of steps."""
+    """(params, lr, facts, traces) -> loss after the last step; compiled once a number of steps."""
 
-    def final(params: Mapping[str, Any], lr: Any, facts: Mapping[str, Any]) -> Any:
-        return law.loss(params, law.last_step(lr, facts=facts))[0]
+    def final(params: Any, lr: Any, facts: Any, traces: Any) -> Any:
+        return law.loss(params, law.last_step(lr, facts=facts, traces=traces))[0]
 
     return jax.jit(final)
 
@@ -196,7 +197,7 @@ def predict(
 
 
 @cache
-def _compiled_draws(law: Law) -> Any:
+def compiled_draws(law: Law) -> Any:
     """(params (draws,), points) -> losses (draws, points)."""
 
     def losses(params: Mapping[str, Any], points: History) -> Any:
@@ -216,7 +217,7 @@ def drawn_log_losses(
 ) -> Array:
     """Log losses under many values of the parameters: params (draws,) -> (draws, points)."""
     points = law.chosen_steps(lr, steps, facts=facts, traces=traces)
-    losses = np.asarray(_compiled_draws(law)(dict(params), points))
+    losses = np.asarray(compiled_draws(law)(dict(params), points))
     return np.asarray(np.log(np.maximum(losses, 1e-6)))
 
 

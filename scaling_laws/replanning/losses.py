@@ -7,15 +7,14 @@ sizes, since a question of a moment must not wait for a compiler at each of a hu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.fitted.predict import compiled_draws
 from scaling_laws.laws import Law
-from scaling_laws.numerics.history import History, bucket, padded_history
+from scaling_laws.numerics.history import bucket, padded_history
 from scaling_laws.numerics.precision import in_float64
 
 __all__ = ["POINTS", "in_unit", "log_losses"]
@@ -25,16 +24,6 @@ FEWEST_STRETCHES = 256  # of a history with its own clock: usual runs have fewer
 POINTS = 48  # at a time, where there is more than one
 FEW, MANY = 32, 128  # rows of parameters at a time, at many points and at one
 SMALLEST = 1e-6  # predictions below count as it, so that logarithms exist
-
-
-@cache
-def _compiled(law: Law) -> Any:
-    """(params (rows,), points) -> losses (rows, points)."""
-
-    def losses(params: Mapping[str, Any], points: History) -> Any:
-        return jax.vmap(lambda point: law.loss(params, point))(points).reshape(-1)
-
-    return jax.jit(jax.vmap(losses, in_axes=(0, None)))
 
 
 @in_float64
@@ -59,7 +48,7 @@ def log_losses(
         part = {name: row[first : first + lanes] for name, row in rows.items()}
         missing = lanes - min(lanes, count - first)
         part = {name: np.pad(row, (0, missing), mode="edge") for name, row in part.items()}
-        parts.append(np.asarray(_compiled(law)(part, points))[: lanes - missing, : len(steps)])
+        parts.append(np.asarray(compiled_draws(law)(part, points))[: lanes - missing, : len(steps)])
     return np.asarray(np.log(np.maximum(np.concatenate(parts), SMALLEST)))
 
 

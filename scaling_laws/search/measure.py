@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.fitted import FittedLaw
-from scaling_laws.fitted.predict import exposure_of
+from scaling_laws.fitted.predict import compiled_final_loss, exposure_of
 from scaling_laws.fitted.uncertainty import interval_around
-from scaling_laws.laws import Law
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
 
@@ -31,16 +27,6 @@ class Scored:
     schedule: Schedule
     final_loss: float
     value: float
-
-
-@cache
-def _compiled(law: Law) -> Callable[..., Any]:
-    """(params, lr, facts, traces) -> loss after the last step."""
-
-    def final(params: Any, lr: Any, facts: Any, traces: Any) -> Any:
-        return law.loss(params, law.last_step(lr, facts=facts, traces=traces))[0]
-
-    return jax.jit(final)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +53,7 @@ class Measure:
             {name: jnp.float64(value) for name, value in each.items()}
             for each in (self.fitted.params, self.facts)
         )
-        return float(_compiled(self.fitted.schedule_law)(params, lr, facts, traces))
+        return float(compiled_final_loss(self.fitted.schedule_law)(params, lr, facts, traces))
 
     def interval(
         self, lr: Array, level: float = 0.9, decay: Array | None = None
