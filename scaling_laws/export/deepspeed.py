@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.export.base import NativeForm, Request, Target
 from scaling_laws.export.native import Basis, NativeFamily
-from scaling_laws.export.python_form import LAMBDA_CLASS, number, python_file
+from scaling_laws.export.python_form import LAMBDA_CLASS, python_file
 from scaling_laws.export.torch import usage_of_groups
 
 __all__ = ["DEEPSPEED"]
@@ -93,8 +93,7 @@ def write_native(request: Request) -> str:
 def write(request: Request) -> str:
     """A module with `make_scheduler`."""
     usage = [
-        usage_of_groups(request),
-        f"    optimizer = torch.optim.AdamW(model.parameters(), lr={number(request.peak_lr)})",
+        *usage_of_groups(request),
         "    engine, optimizer, _, scheduler = deepspeed.initialize(",
         "        model=model, optimizer=optimizer, lr_scheduler=make_scheduler(optimizer), ...)",
         "or, where the configuration makes the optimizer, lr_scheduler=make_scheduler; then the",

@@ -176,8 +176,7 @@ def write(request: Request) -> str:
     """A module with `make_scheduler` and a mixin for a Trainer."""
     peak = number(request.peak_lr)
     usage = [
-        usage_of_groups(request),
-        f"    optimizer = torch.optim.AdamW(model.parameters(), lr={peak})",
+        *usage_of_groups(request),
         "    trainer = Trainer(..., optimizers=(optimizer, make_scheduler(optimizer)))",
         f"    with TrainingArguments(..., max_steps={request.plan.steps}); where the Trainer makes",
         f"    the optimizer, learning_rate={peak} and the class ScheduledTrainer below.",

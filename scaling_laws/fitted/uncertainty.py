@@ -9,7 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError
 
-__all__ = ["Exposure", "Uncertainty", "interval_around", "scale_of", "spread_of"]
+__all__ = [
+    "Exposure",
+    "Uncertainty",
+    "interval_around",
+    "interval_of_end",
+    "scale_of",
+    "spread_of",
+]
 
 Array = NDArray[np.float64]
 ENDING = 50.0  # power of the share of the run that is done: the last percents count as its end
@@ -144,3 +151,11 @@ def interval_around(
         value - np.where(value >= 0, shrink, spread),
         value + np.where(value >= 0, spread, shrink),
     )
+
+
+def interval_of_end(
+    value: float, uncertainty: Uncertainty | None, level: float, exposure: Exposure | None = None
+) -> tuple[float, float]:
+    """Lower and upper end of an interval around one loss; see `interval_around`."""
+    low, high = interval_around(np.array([value]), uncertainty, level, exposure)
+    return float(low[0]), float(high[0])

@@ -37,8 +37,8 @@ class Cells:
 
     Attributes:
         edges: first step of each cell, and the number of steps: (K + 1,).
-        count: optimizer steps in each cell; more than the steps where each stands for many: (K,).
-        node: middle of each cell, as an optimizer step: (K,).
+        count: steps in each cell: (K,).
+        node: middle of each cell, as a step: (K,).
     """
 
     edges: Index
@@ -46,16 +46,13 @@ class Cells:
     node: NDArray[np.float64]
 
 
-def cells_of(
-    steps: int, cuts: tuple[int, ...] = (), *, growth: float = GROWTH, size: float = 1.0
-) -> Cells:
+def cells_of(steps: int, cuts: tuple[int, ...] = (), *, growth: float = GROWTH) -> Cells:
     """Cells for a run of some steps.
 
     Args:
         steps: of the run.
         cuts: steps at which a cell must begin, such as the end of the warm-up.
         growth: width of a cell over its distance from the nearer end; 0 for single steps.
-        size: how many optimizer steps one of these stands for.
     """
     edges, place = [0], 0
     half = steps - steps // 2
@@ -65,8 +62,8 @@ def cells_of(
     near = np.array([edge for edge in edges if edge <= half])
     both = np.concatenate([near, steps - near, [step for step in cuts if 0 < step < steps]])
     found = _split(np.unique(both).astype(np.int64))
-    count = np.diff(found) * size
-    return Cells(found, count, found[:-1] * size + 0.5 * (count - 1.0))
+    count = np.diff(found).astype(np.float64)
+    return Cells(found, count, found[:-1] + 0.5 * (count - 1.0))
 
 
 def _split(edges: Index) -> Index:

@@ -9,7 +9,7 @@ import numpy as np
 from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import Exposure, FittedLaw, Uncertainty
 from scaling_laws.fitted.predict import facts_for
-from scaling_laws.fitted.uncertainty import interval_around
+from scaling_laws.fitted.uncertainty import interval_of_end
 from scaling_laws.fitting.identify import ABRUPT, NO_DROP, abrupt_drop
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.planning.candidates import candidates_for, logged_steps, parsed
@@ -108,8 +108,7 @@ def plan(
 
     def interval(spread: float) -> tuple[float, float]:
         exposure = Exposure.of(aim.lr, last, spread)
-        low, high = interval_around(final_loss, uncertainty, 0.9, exposure)
-        return float(low[0]), float(high[0])
+        return interval_of_end(float(final_loss[0]), uncertainty, 0.9, exposure)
 
     def choice(run: SeenRun, before: float, after: float) -> Choice:
         return Choice(run.schedule, after, before - after, interval(after))

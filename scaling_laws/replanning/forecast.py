@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scaling_laws.errors import FitError, LawError
 from scaling_laws.fitted import Exposure, FittedLaw, Range, Uncertainty
 from scaling_laws.fitted.predict import check_needs, facts_for
-from scaling_laws.fitted.uncertainty import interval_around, spread_of
+from scaling_laws.fitted.uncertainty import interval_around, interval_of_end, spread_of
 from scaling_laws.fitted.value import fastest_fall
 from scaling_laws.fitting.data import law_for
 from scaling_laws.laws import Law
@@ -85,8 +85,7 @@ class Outlook:
         """90 % interval of a final loss."""
         last = np.array([len(lr) - 1])
         exposure = Exposure.of(lr, last, spread_of(draws[:, None]))
-        low, high = interval_around(np.array([value]), self.fitted.uncertainty, 0.9, exposure)
-        return float(low[0]), float(high[0])
+        return interval_of_end(value, self.fitted.uncertainty, 0.9, exposure)
 
     def gain_interval(self, value: float, one: Array, other: Array, shared: float) -> float:
         """Half width of the 90 % interval of a gain.

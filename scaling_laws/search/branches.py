@@ -21,8 +21,9 @@ from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitted.predict import check_needs, facts_for
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
+from scaling_laws.schedules.wsd import DECAYS
 from scaling_laws.search.free_form import descend
-from scaling_laws.search.gradient import cuts_of, free_form
+from scaling_laws.search.gradient import cuts_of, free_form, task_of
 from scaling_laws.search.limits import Limits, read_limits
 from scaling_laws.search.measure import Measure
 from scaling_laws.search.objective import Reading, cells_for, objective_of, params_of
@@ -32,11 +33,7 @@ __all__ = ["Branch", "Branches", "optimize_branches"]
 
 Array = NDArray[np.float64]
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # of a horizon that its cooldown takes
-SHAPES: Mapping[str, Callable[[Array], Array]] = {
-    "linear": lambda x: 1.0 - x,
-    "1-sqrt": lambda x: 1.0 - np.sqrt(x),
-    "power 1.5": lambda x: (1.0 - x) ** 1.5,
-}
+SHAPES = {"linear": ("linear", 1.0), "1-sqrt": ("1-sqrt", 1.0), "power 1.5": ("power", 1.5)}
 FLAT = 1e-4  # nats that the main run's LR must gain by falling, or it stays at its peak
 
 
@@ -174,7 +171,7 @@ def optimize_branches(
         start = end - round(share * end)
         plan = Schedule("free form", _branch(trunk, start, end, shape, end_min))
         measure = Measure(fitted, known, (end,))
-        alone = free_form(measure, replace(whole, steps=end), [], None)[1]
+        alone = free_form(task_of(measure, replace(whole, steps=end)), [], None)[1]
         loss = measure.final_loss(plan.lr)
         interval = measure.interval(plan.lr)
         branches.append(Branch(plan, start, loss, interval, measure.final_loss(alone.lr)))
@@ -201,7 +198,8 @@ def _half(spline: Spline) -> Array:
 
 def _cooldown(start: int, end: int, shape: str) -> Array:
     """Multipliers of the steps of a cooldown: (end - start,)."""
-    return SHAPES[shape](np.arange(end - start) / (end - start))
+    decay, power = SHAPES[shape]
+    return DECAYS[decay](np.arange(end - start) / (end - start), 1.0, 0.0, power)
 
 
 def _branch(trunk: Array, start: int, end: int, shape: str, end_min: float) -> Array:

@@ -15,12 +15,11 @@ from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitted.predict import check_needs, exposure_of, facts_for
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
-from scaling_laws.search.baselines import baselines_of
 from scaling_laws.search.decay import read_decay_range
 from scaling_laws.search.extrapolation import lowest_cost, range_distance
 from scaling_laws.search.families import tune_families
 from scaling_laws.search.gains import gains_on
-from scaling_laws.search.gradient import cuts_of, free_form, inputs_of
+from scaling_laws.search.gradient import Task, cuts_of, free_form, task_of
 from scaling_laws.search.limits import Limits, read_limits
 from scaling_laws.search.measure import Measure, Scored, roughness
 from scaling_laws.search.objective import cells_for, compiled_rows
@@ -135,22 +134,27 @@ def optimize(
         low, high = check_peaks(fitted, peak)
         low = min(max(low, *(fixed or {0: low}).values()), 0.99 * high)
         peak, words = golden_section(
-            lambda rate: free_form(measure, limits_at(rate), [], decays)[0].value, low, high, tell
+            lambda rate: free_form(task_of(measure, limits_at(rate)), [], decays)[0].value,
+            low,
+            high,
+            tell,
         )
         notes.append(words)
     limits = limits_at(float(peak))
     if ends[0] <= limits.begin + 1:
         raise UsageError(f"horizon {ends[0]} must be after step {limits.begin + 1}")
+    task = task_of(measure, limits)
     scored = functools.cache(lambda plan: _scored(measure, plan))
-    baselines = [scored(plan) for plan in baselines_of(limits)]
+    rough_of = functools.cache(lambda plan: roughness(measure, plan.lr, limits.begin))
+    baselines = [scored(plan) for plan in task.baselines]
     tell(f"{len(baselines)} baselines done")
 
     def is_smooth(plan: Schedule) -> bool:
-        return roughness(measure, plan.lr, limits.begin) <= MAX_ROUGHNESS
+        return bool(rough_of(plan) <= MAX_ROUGHNESS)
 
     smooth: list[Scored] = []
     rough: list[Scored] = []
-    for place, plan in enumerate(_members(measure, limits, seed)):
+    for place, plan in enumerate(_members(task, seed)):
         if place >= SHOWN and smooth:
             break
         (smooth if is_smooth(plan) else rough).append(scored(plan))
@@ -160,7 +164,7 @@ def optimize(
         tell(f"families done, best {candidates[0].schedule.spec}")
     starts = [each.schedule for each in candidates[:2]]
     for intervals in INTERVALS:
-        descent, free, free_decay = free_form(measure, limits, starts, decays, intervals)
+        descent, free, free_decay = free_form(task, starts, decays, intervals)
         if calm := is_smooth(free):
             break
     found = _scored(measure, free, free_decay)
@@ -188,7 +192,7 @@ def optimize(
         rough=tuple(each for each in rough if each.value < best.value),
         horizons={end: measure.final_loss(lr[:end], _cut(decay, end)) for end in ends},
         weight_decay=decay,
-        roughness=roughness(measure, lr, limits.begin),
+        roughness=rough_of(best.schedule),
         starts=descent.ends,
         steepest_gain=descent.steepest_gain,
         distance=range_distance(fitted, lr, known, decay),
@@ -223,16 +227,16 @@ def _cut(row: Array | None, end: int) -> Array | None:
     return None if row is None else row[:end]
 
 
-def _members(measure: Measure, limits: Limits, seed: int) -> list[Schedule]:
+def _members(task: Task, seed: int) -> list[Schedule]:
     """The best members of the families, whole runs, the best first."""
+    measure, limits = task.measure, task.limits
     fitted, law = measure.fitted, measure.fitted.schedule_law
     cells = [cells_for(law, end, cuts_of(limits)) for end in measure.horizons]
-    given = inputs_of(measure, limits)
     function = compiled_rows(law)
 
     def objective(tables: list[Array]) -> Array:
         losses = [
-            np.asarray(function(given.params, jnp.asarray(table), each, given.facts, given.robust))
+            np.asarray(function(task.params, jnp.asarray(table), each, task.facts, task.robust))
             for table, each in zip(tables, cells, strict=True)
         ]
         found = np.mean(losses, axis=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +28,7 @@ from scaling_laws.search.objective import (
 )
 from scaling_laws.search.spline import INTERVALS, spline_of
 
-__all__ = ["Inputs", "cuts_of", "free_form", "inputs_of"]
+__all__ = ["Task", "cuts_of", "free_form", "task_of"]
 
 Array = NDArray[np.float64]
 
@@ -37,43 +38,48 @@ def cuts_of(limits: Limits) -> tuple[int, ...]:
     return (limits.begin,) if limits.begin else ()
 
 
-class Inputs(NamedTuple):
-    """What the compiled objectives take beside rates.
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A search in one frame, and what it asks of the law again and again.
 
     Attributes:
+        measure: what is minimised.
+        limits: the frame.
+        baselines: common schedules in it, whole runs.
         params: parameters, with the draws after them for a robust objective.
         facts: numbers known of the run.
         robust: what the width of an interval is made of, or None.
     """
 
+    measure: Measure
+    limits: Limits
+    baselines: Sequence[Schedule]
     params: dict[str, Any]
     facts: dict[str, Any]
     robust: tuple[float, float, float] | None
 
 
-def inputs_of(measure: Measure, limits: Limits) -> Inputs:
-    """They, of a search."""
-    fitted = measure.fitted
+def task_of(measure: Measure, limits: Limits) -> Task:
+    """The search of a measure in a frame."""
+    fitted, plans = measure.fitted, baselines_of(limits)
     facts = {name: jnp.float64(value) for name, value in measure.facts.items()}
     if not measure.robust or fitted.uncertainty is None:
-        return Inputs(params_of(fitted), facts, None)
-    plan = baselines_of(limits)[-1]
-    last = np.array([plan.steps - 1])
-    ends = drawn_log_losses(fitted.schedule_law, fitted.draws, plan.lr, last, measure.facts)
-    return Inputs(
-        params_of(fitted, tame_draws(ends[:, 0])), facts, robust_numbers(fitted.uncertainty)
-    )
+        return Task(measure, limits, plans, params_of(fitted), facts, None)
+    last = np.array([limits.steps - 1])
+    ends = drawn_log_losses(fitted.schedule_law, fitted.draws, plans[-1].lr, last, measure.facts)
+    params = params_of(fitted, tame_draws(ends[:, 0]))
+    return Task(measure, limits, plans, params, facts, robust_numbers(fitted.uncertainty))
 
 
 def free_form(
-    measure: Measure,
-    limits: Limits,
+    task: Task,
     starts: Sequence[Schedule],
     decays: DecayRange | None,
     intervals: int = INTERVALS[0],
 ) -> tuple[Descent, Schedule, Array | None]:
     """The gradient search: what it found, as a schedule and a weight decay of every step."""
-    fitted, law = measure.fitted, measure.fitted.schedule_law
+    measure, limits, plain = task.measure, task.limits, task.baselines
+    law = measure.fitted.schedule_law
     spline = spline_of(limits, intervals)
     before = limits.head if len(limits.head) else np.linspace(0.0, limits.peak, limits.warmup)
     further = 0 if decays is None else decays.count
@@ -86,11 +92,9 @@ def free_form(
         if decays is not None:
             line = decay_rows(decays, cells, limits, matrix.shape)
         readings.append(Reading(offset, matrix, *line, cells))
-    given = inputs_of(measure, limits)
-    plain = baselines_of(limits)
     size = measure.final_loss(plain[0].lr)
-    penalty = penalty_of(spline, fitted, size, further)
-    objective = objective_of(law, readings, given.params, given.facts, penalty, given.robust)
+    penalty = penalty_of(spline, measure.fitted, size, further)
+    objective = objective_of(law, readings, task.params, task.facts, penalty, task.robust)
     first = np.zeros(0) if decays is None else decays.start
     begins = [spline.start_from(plan.lr) for plan in (*starts, plain[len(plain) // 2], plain[-1])]
     extra = None if decays is None else (decays.low, decays.high)

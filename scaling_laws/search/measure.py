@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitted.predict import compiled_final_loss, exposure_of
-from scaling_laws.fitted.uncertainty import interval_around
+from scaling_laws.fitted.uncertainty import interval_of_end
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
 
@@ -55,25 +55,22 @@ class Measure:
         )
         return float(compiled_final_loss(self.fitted.schedule_law)(params, lr, facts, traces))
 
-    def interval(
-        self, lr: Array, level: float = 0.9, decay: Array | None = None
-    ) -> tuple[float, float] | None:
-        """Interval of the loss after the last step; None if the law has no uncertainty."""
+    def interval(self, lr: Array, decay: Array | None = None) -> tuple[float, float] | None:
+        """90 % interval of the loss after the last step; None if the law has no uncertainty."""
         if self.fitted.uncertainty is None:
             return None
         traces = {} if decay is None else {"weight_decay": decay}
         last = np.array([len(lr) - 1])
         exposure = exposure_of(self.fitted, lr, last, self.facts, traces)
-        value = np.array([self.final_loss(lr, decay)])
-        low, high = interval_around(value, self.fitted.uncertainty, level, exposure)
-        return float(low[0]), float(high[0])
+        value = self.final_loss(lr, decay)
+        return interval_of_end(value, self.fitted.uncertainty, 0.9, exposure)
 
     def value(self, lr: Array, decay: Array | None = None) -> float:
         """The objective of a schedule: mean over the horizons, in nats."""
         found = []
         for horizon in self.horizons:
             part = None if decay is None else decay[:horizon]
-            ends = self.interval(lr[:horizon], decay=part) if self.robust else None
+            ends = self.interval(lr[:horizon], part) if self.robust else None
             found.append(self.final_loss(lr[:horizon], part) if ends is None else ends[1])
         return float(np.mean(found))
 

@@ -73,10 +73,9 @@ class Penalty:
     cost: float
 
 
-def cells_for(law: Law, steps: int, cuts: tuple[int, ...], size: float = 1.0) -> Cells:
+def cells_for(law: Law, steps: int, cuts: tuple[int, ...]) -> Cells:
     """The cells of a run: single steps for a law that cannot do with fewer."""
-    growth = GROWTH if law.sees_cells else 0.0
-    return cells_of(steps, cuts, growth=growth, size=size)
+    return cells_of(steps, cuts, growth=GROWTH if law.sees_cells else 0.0)
 
 
 def robust_numbers(uncertainty: Uncertainty) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.fitted import Exposure, Uncertainty
-from scaling_laws.fitted.uncertainty import interval_around
+from scaling_laws.fitted.uncertainty import interval_of_end
 from scaling_laws.schedules import Schedule
 from scaling_laws.search.gains import Gain
 from scaling_laws.search.measure import Scored
@@ -74,9 +74,7 @@ class Optimum:
         """Interval for the final loss, or None if the law has no uncertainty."""
         if self.uncertainty is None:
             return None
-        value = np.array([self.final_loss])
-        low, high = interval_around(value, self.uncertainty, level, self.exposure)
-        return float(low[0]), float(high[0])
+        return interval_of_end(self.final_loss, self.uncertainty, level, self.exposure)
 
     @property
     def starts_at_best(self) -> int:

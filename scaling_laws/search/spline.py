@@ -93,10 +93,8 @@ class Spline:
         )
         mean = (gather @ design).toarray() / width[later, None]
         offset[later] += mean.sum(axis=1) * self.limits.first
-        # a drop lowers every coefficient after it
-        tails = np.cumsum(mean[:, ::-1], axis=1)[:, ::-1][:, 1:]
-        matrix = np.zeros((len(width), tails.shape[1]))
-        matrix[later] = -self.limits.peak * tails
+        matrix = np.zeros((len(width), len(self.low)))
+        matrix[later] = -self.limits.peak * _felt(mean)
         return offset, matrix
 
     def start_from(self, lr: Array) -> Array:
@@ -122,6 +120,11 @@ class Spline:
             method="highs",
         )
         return max(0.0, float(gradient @ drops - best.fun)) if best.success else np.nan
+
+
+def _felt(weights: Array) -> Array:
+    """Weights of coefficients -> of drops, each of which lowers all after it: (rows, drops)."""
+    return np.asarray(np.cumsum(weights[:, ::-1], axis=1)[:, ::-1][:, 1:])
 
 
 def spline_of(limits: Limits, intervals: int = INTERVALS[0]) -> Spline:
@@ -154,10 +157,9 @@ def spline_of(limits: Limits, intervals: int = INTERVALS[0]) -> Spline:
         matrix = np.ones((1, count - 1))
     least, most = np.full(len(matrix), risen), np.full(len(matrix), fallen)
     for step, rate in limits.fixed.items():
-        row = design[[step - limits.begin], :].toarray()[0]
-        tails = np.cumsum(row[::-1])[::-1][1:]
+        row = _felt(design[[step - limits.begin], :].toarray())
         wanted = (limits.first - rate) / limits.peak
-        matrix = np.concatenate([matrix, tails[None]])
+        matrix = np.concatenate([matrix, row])
         least, most = np.append(least, wanted), np.append(most, wanted)
     centre = np.array([knots[j + 1 : j + 1 + DEGREE].mean() for j in range(count)])
     found = Spline(limits, design, centre, per_step, low, high, matrix, least, most)

@@ -13,7 +13,7 @@ from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule, schedule
 from scaling_laws.search import optimize, optimize_branches
 from scaling_laws.search.extrapolation import penalty_of
-from scaling_laws.search.gradient import inputs_of
+from scaling_laws.search.gradient import task_of
 from scaling_laws.search.limits import read_limits
 from scaling_laws.search.measure import Measure
 from scaling_laws.search.objective import Reading, cells_for, objective_of
@@ -55,7 +55,7 @@ def test_slopes_of_the_objective_are_right() -> None:
 
     @in_float64
     def check() -> None:
-        given = inputs_of(measure, limits)
+        given = task_of(measure, limits)
         cells = cells_for(law.schedule_law, 3000, (200,))
         offset, matrix = spline.of_cells(np.linspace(0.0, 3e-4, 200), cells)
         readings = [Reading(offset, matrix, None, None, cells)]
