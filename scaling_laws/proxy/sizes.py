@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from scaling_laws.errors import ProxyError, find_by_name
 
-__all__ = ["SIZES", "VOCABULARY", "Size", "get_size"]
+__all__ = ["BASE_WIDTH", "SIZES", "Size", "get_size"]
 
-VOCABULARY = 256  # tokens are bytes
+BASE_WIDTH = 64  # the width at which a schedule's rate is every matrix's rate, see optimizers.py
 
 
 @dataclass(frozen=True)
 class Size:
-    """A decoder-only transformer on bytes, and how much text an update sees.
+    """A decoder-only transformer, and how much text an update sees.
 
     Attributes:
         name: the word after ``--size``.
@@ -24,6 +24,9 @@ class Size:
         context: tokens a sequence predicts.
         batch: sequences in an update.
         validation_windows: held-out sequences of `context` tokens behind every logged loss.
+        vocabulary: number of tokens, 256 for bytes; a configuration takes it from its corpus.
+        tied: whether the head is the embedding.
+        qk_norm: whether queries and keys are normalised.
 
     Raises:
         ProxyError: if the numbers describe no model.
@@ -37,10 +40,13 @@ class Size:
     context: int
     batch: int
     validation_windows: int
+    vocabulary: int = 256
+    tied: bool = False
+    qk_norm: bool = True
 
     def __post_init__(self) -> None:
         for field, value in vars(self).items():
-            if field != "name" and value < 1:
+            if not isinstance(value, str | bool) and value < 1:
                 raise ProxyError(f"size {self.name!r}: {field}={value} must be at least 1")
         if self.width % (2 * self.heads):
             raise ProxyError(
@@ -62,14 +68,30 @@ class Size:
     def parameters(self) -> int:
         """Numbers the model learns: matrices, embedding and head included, and norm gains."""
         block = 4 * self.width**2 + 2 * self.width * self.mlp_width
-        gains = 2 * self.width + 2 * self.head_width
-        return self.layers * (block + gains) + 2 * VOCABULARY * self.width + self.width
+        gains = 2 * self.width + 2 * self.head_width * self.qk_norm
+        tables = (1 if self.tied else 2) * self.vocabulary * self.width
+        return self.layers * (block + gains) + tables + self.width
+
+    @property
+    def forward_flops(self) -> int:
+        """Multiplications and additions of all matrix products for one token, going forward.
+
+        The embedding is a lookup and counts nothing; scores and mixing of attention count in full,
+        masked or not, as they are computed. A step of training takes three times as many.
+        """
+        block = 4 * self.width**2 + 2 * self.width * self.mlp_width
+        attention = 2 * self.context * self.width
+        return 2 * (self.layers * (block + attention) + self.vocabulary * self.width)
 
 
+# heads are 32 wide everywhere, MLPs four times as wide as the stream
 SIZES: tuple[Size, ...] = (
+    Size("pico", 32, 2, 1, 128, context=64, batch=64, validation_windows=1024),
     Size("nano", 64, 2, 2, 256, context=64, batch=64, validation_windows=1024),
     Size("micro", 96, 4, 3, 384, context=128, batch=64, validation_windows=512),
     Size("small", 160, 6, 5, 640, context=256, batch=64, validation_windows=512),
+    Size("medium", 256, 8, 8, 1024, context=256, batch=64, validation_windows=512),
+    Size("large", 448, 8, 14, 1792, context=512, batch=64, validation_windows=256),
 )
 
 

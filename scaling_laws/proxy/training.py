@@ -1,84 +1,45 @@
-"""Train one proxy model under one schedule and log its curve.
+"""Train proxy models, window by window, and log their curves.
 
-Updates run many at a time inside one compiled loop. The learning rates are data to it, so another
-schedule of the same size compiles nothing. Batches are a pure function of (seed, step): two runs
-of a set that share a seed see the same text in the same order, whatever their schedules.
+Batches are a pure function of (seed, step): two runs of a set that share a seed see the same text
+in the same order, whatever their schedules. A `Position` is all there is to know between two
+windows: the same position goes on in the same way, to the last bit.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import NDArray
 
 from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import model
-from scaling_laws.proxy.corpus import Corpus
-from scaling_laws.proxy.sizes import VOCABULARY, Size
-from scaling_laws.schedules import Schedule
+from scaling_laws.proxy import steps
+from scaling_laws.proxy.batches import batch_windows, epoch_of
+from scaling_laws.proxy.config import ProxyConfig, Window
 
-__all__ = ["BETA1", "BETA2", "CLIP", "Curve", "ProxyConfig", "batch_windows", "train"]
+__all__ = ["COLUMNS", "Curve", "Position", "advance", "begin", "curve_of", "divergence", "train"]
 
-BETA1 = 0.95  # a longer mean than the usual 0.9: a third less noise in the validation loss
-BETA2 = 0.99
-CLIP = 1.0  # largest global gradient norm
-EVALUATION_BATCH = 64  # windows at a time, to bound memory
-DIVERGED = 2.0 * math.log(VOCABULARY)  # nats: twice what a uniform guess costs
+COLUMNS = (
+    "step",
+    "lr",
+    "loss",
+    "train_loss",
+    "tokens",
+    "epoch",
+    "grad_norm",
+    "update_norm",
+    "param_norm",
+    *(f"{group}_norm" for group in steps.GROUPS),
+    "tokens_per_second",
+)
+DIVERGED = 2.0  # times what a uniform guess costs
 Progress = Callable[[int, float], None]
-
-
-@dataclass(frozen=True, eq=False)
-class ProxyConfig:
-    """Everything that decides a curve.
-
-    Attributes:
-        size: the model and its batch.
-        schedule: the learning rate of every update.
-        corpus: what to train on and what to measure on.
-        seed: of the initial parameters and the batches, in [0, 2^31).
-        every: updates between two logged losses; the last update is always logged.
-        weight_decay: decoupled, on matrices: each update also takes lr·weight_decay of them away.
-
-    Raises:
-        ProxyError: if a number is out of range or the corpus too small for the size.
-    """
-
-    size: Size
-    schedule: Schedule
-    corpus: Corpus
-    seed: int = 0
-    every: int = 20
-    weight_decay: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**31:
-            raise ProxyError(f"seed={self.seed} must lie in [0, {2**31})")
-        if self.every < 1:
-            raise ProxyError(f"every={self.every}: log every 1 or more steps")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ProxyError(f"weight_decay={self.weight_decay} must be a finite number >= 0")
-        window = self.size.context + 1
-        for part, text in (("train", self.corpus.train), ("held-out", self.corpus.validation)):
-            if text.size < window:
-                raise ProxyError(
-                    f"corpus {self.corpus.name!r} is too small for size {self.size.name!r}: its "
-                    f"{part} part has {text.size} bytes and one sequence takes {window}; "
-                    "give it more text"
-                )
-
-    @property
-    def validation_windows(self) -> NDArray[np.uint8]:
-        """Held-out sequences of shape (chunks, windows, context + 1), see `validation_windows`."""
-        return validation_windows(self.corpus, self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,27 +49,62 @@ class Curve:
     Attributes:
         step: the update a row follows, 0-based, int64.
         lr: learning rate of that update.
-        loss: validation loss after that update, nats per byte.
+        loss: validation loss after that update, nats per token.
         train_loss: mean loss of the batches since the row before, each before its update.
+        tokens: predicted by all updates so far, int64.
+        epoch: the same over the tokens of the train part.
         grad_norm: mean global gradient norm over the same updates, before clipping.
-        param_norm: global L2 norm of the matrices after that update.
-        seconds: wall time of the training, compilation included.
+        update_norm: mean L2 norm of what an update adds to the matrices, over the same updates.
+        param_norm: L2 norm of all matrices together after that update.
+        embedding_norm: of the embedding alone.
+        hidden_norm: of the matrices between embedding and head.
+        head_norm: of the head alone, zero where the embedding is the head.
+        tokens_per_second: tokens predicted since the row before over wall time, measurements and
+            compilation included: the one column that another training does not repeat.
+        averages: validation losses of averaged weights, by column name: ``loss_ema_0.99``,
+            ``loss_merge_8``.
+        seconds: wall time of the training.
     """
 
     step: NDArray[np.int64]
     lr: NDArray[np.float64]
     loss: NDArray[np.float64]
     train_loss: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    epoch: NDArray[np.float64]
     grad_norm: NDArray[np.float64]
+    update_norm: NDArray[np.float64]
     param_norm: NDArray[np.float64]
-    seconds: float = field(default=0.0)
+    embedding_norm: NDArray[np.float64]
+    hidden_norm: NDArray[np.float64]
+    head_norm: NDArray[np.float64]
+    tokens_per_second: NDArray[np.float64]
+    averages: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All columns by name, in the order in which they are written."""
+        named = {name: getattr(self, name) for name in COLUMNS}
+        speed = named.pop("tokens_per_second")
+        return named | self.averages | {"tokens_per_second": speed}
 
 
-class State(NamedTuple):
-    """What an update changes: the parameters and the optimizer's moments."""
+class Position(NamedTuple):
+    """A run, or a fleet of them with a leading axis of members, between two windows.
 
-    parameters: model.Parameters
-    moments: Any
+    Attributes:
+        step: updates done.
+        state: what they led to.
+        snapshots: parameters at the last logged steps, the newest last, for merging.
+        rows: of shape (members, rows, columns), float64: `COLUMNS` and then the averages.
+        seconds: wall time so far.
+    """
+
+    step: int
+    state: steps.State
+    snapshots: tuple[Any, ...]
+    rows: NDArray[np.float64]
+    seconds: float
 
 
 def train(config: ProxyConfig, progress: Progress | None = None) -> Curve:
@@ -124,144 +120,142 @@ def train(config: ProxyConfig, progress: Progress | None = None) -> Curve:
     Raises:
         ProxyError: if the loss stops being a number or leaves all bounds, naming the step.
     """
-    begin = time.perf_counter()
-    size, lr = config.size, config.schedule.lr
-    key = jax.random.key(config.seed)
-    tokens = jnp.asarray(config.corpus.train)
     held_out = jnp.asarray(config.validation_windows)
-    weight_decay = jnp.asarray(config.weight_decay, jnp.float32)
-    state = _start(jax.random.fold_in(key, 0), size)
-    batches = jax.random.fold_in(key, 1)
-    rows: list[tuple[float, ...]] = []
-    for first in range(0, len(lr), config.every):
-        last = min(first + config.every, len(lr)) - 1
-        steps = jnp.arange(first, last + 1, dtype=jnp.uint32)
-        rates = jnp.asarray(lr[first : last + 1], jnp.float32)
-        state, losses, norms = _updates(state, rates, steps, tokens, batches, weight_decay, size)
-        measured, weight_norm = (float(x) for x in _measure(state.parameters, held_out, size))
-        _check(config, first, np.asarray(losses), measured)
-        means = (float(np.asarray(each, np.float64).mean()) for each in (losses, norms))
-        rows.append((last, lr[last], measured, *means, weight_norm))
+    position = begin([config])
+    for window in config.windows():
+        position, losses = advance([config], position, window, held_out)
+        fault = divergence(config, window, losses[0], position.rows[0, -1, 2])
+        if fault is not None:
+            raise ProxyError(fault)
         if progress is not None:
-            progress(last, measured)
-    step, rate, loss, train_loss, grad_norm, param_norm = np.array(rows, dtype=np.float64).T
-    seconds = time.perf_counter() - begin
-    return Curve(
-        step.astype(np.int64), rate, loss, train_loss, grad_norm, param_norm, seconds=seconds
-    )
+            progress(window.end - 1, float(position.rows[0, -1, 2]))
+    return curve_of(config, position.rows[0], position.seconds)
 
 
-def validation_windows(corpus: Corpus, size: Size) -> NDArray[np.uint8]:
-    """Held-out sequences, evenly spread over the held-out bytes.
-
-    Returns:
-        Bytes of shape (chunks, windows, context + 1): `size.validation_windows` of them at most,
-        fewer if the held-out part is short, so that no two overlap by more than one byte.
-    """
-    room = corpus.validation.size - size.context - 1
-    count = min(size.validation_windows, max(1, room // size.context))
-    chunk = min(EVALUATION_BATCH, count)
-    count -= count % chunk
-    starts = np.linspace(0, room, count).astype(np.int64)
-    windows: NDArray[np.uint8] = corpus.validation[
-        starts[:, None] + np.arange(size.context + 1)[None, :]
-    ]
-    return windows.reshape(-1, chunk, size.context + 1)
+def begin(configs: Sequence[ProxyConfig], fleet: bool = False) -> Position:
+    """Before the first update of one run, or of a fleet that shares `steps.shapes_of`."""
+    keys = [jax.random.fold_in(jax.random.key(each.seed), 0) for each in configs]
+    state = steps.initialize(_stack(keys, fleet), steps.shapes_of(configs[0]), fleet=fleet)
+    width = len(COLUMNS) + len(configs[0].ema) + len(configs[0].merge)
+    return Position(0, state, (), np.empty((len(configs), 0, width)), 0.0)
 
 
-def batch_windows(tokens: jax.Array, key: jax.Array, step: jax.Array, size: Size) -> jax.Array:
-    """The batch of one update: windows at random places, a pure function of (key, step).
+def advance(
+    configs: Sequence[ProxyConfig],
+    position: Position,
+    window: Window,
+    held_out: jax.Array,
+    fleet: bool = False,
+) -> tuple[Position, NDArray[np.float32]]:
+    """Train through a window and measure at its end.
 
     Args:
-        tokens: bytes of shape (train bytes,).
-        key: a `jax.random.key`.
-        step: a uint32 scalar.
-        size: gives batch and context.
+        configs: one for each member, one without `fleet`; all share their shapes.
+        position: at the window's first step; its state is used up.
+        window: the next of `ProxyConfig.windows`.
+        held_out: tokens of shape (chunks, windows, context + 1).
+        fleet: whether the position has a leading axis of members.
 
     Returns:
-        Bytes of shape (batch, context + 1).
+        The position after it; and the losses of all batches, of shape (members, updates).
     """
-    starts = jax.random.randint(
-        jax.random.fold_in(key, step), (size.batch,), 0, tokens.size - size.context, jnp.int32
+    clock = time.perf_counter()
+    config, shapes = configs[0], steps.shapes_of(configs[0])
+    numbers = np.arange(window.first, window.end, dtype=np.int64)
+    seen = window.seen + window.batch * np.arange(len(numbers), dtype=np.int64)
+    texts = [
+        batch_windows(
+            each.corpus,
+            numbers,
+            seen,
+            seed=each.seed,
+            batch=window.batch,
+            context=each.size.context,
+            sampling=each.sampling,
+        )
+        for each in configs
+    ]
+    rates = [each.schedule.lr[window.first : window.end].astype(np.float32) for each in configs]
+    decays = [np.float32(each.weight_decay) for each in configs]
+    state, logged = steps.update(
+        position.state,
+        *(jnp.asarray(_stack(part, fleet)) for part in (rates, texts, decays)),
+        shapes=shapes,
+        fleet=fleet,
     )
-    return tokens[starts[:, None] + jnp.arange(size.context + 1, dtype=jnp.int32)[None, :]]
+    snapshots = position.snapshots
+    if config.merge:
+        copy = jax.tree.map(jnp.copy, state.parameters)  # the next update uses the state up
+        snapshots = (*snapshots, copy)[-max(config.merge) :]
+    weights = [state.parameters, *state.averages, *_merged(snapshots, config.merge)]
+    measured = [steps.evaluate(each, held_out, shapes, fleet=fleet) for each in weights]
+    table = np.asarray(logged, np.float64).reshape(len(configs), -1, 3)
+    losses = np.stack([np.asarray(each, np.float64).reshape(-1) for each in measured], axis=1)
+    sizes = np.asarray(steps.norms(state.parameters, fleet=fleet), np.float64).reshape(-1, 4)
+    seconds = time.perf_counter() - clock
+    done = (window.seen + window.batch * len(numbers)) * config.size.context
+    fresh = window.batch * len(numbers) * config.size.context
+    rows = []
+    for each, means, loss, size in zip(configs, table.mean(axis=1), losses, sizes, strict=True):
+        before = (numbers[-1], each.schedule.lr[window.end - 1], loss[0], means[0])
+        place = (done, epoch_of(each.corpus, done, each.size.context))
+        rows.append((*before, *place, *means[1:], *size, fresh / seconds, *loss[1:]))
+    table_of_rows = np.concatenate([position.rows, np.asarray(rows)[:, None, :]], axis=1)
+    after = Position(window.end, state, snapshots, table_of_rows, position.seconds + seconds)
+    return after, np.asarray(logged).reshape(len(configs), -1, 3)[:, :, 0]
 
 
-def _optimizer(weight_decay: jax.Array) -> optax.GradientTransformation:
-    """AdamW up to the learning rate, which the caller multiplies in."""
-    return optax.chain(
-        optax.clip_by_global_norm(CLIP),
-        optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=1e-8),
-        optax.add_decayed_weights(weight_decay, mask=model.is_matrix),
-    )
+def curve_of(config: ProxyConfig, rows: NDArray[np.float64], seconds: float) -> Curve:
+    """The curve of one member's rows, of shape (rows, columns)."""
+    columns = dict(zip(COLUMNS, rows.T, strict=False))
+    names = [*(f"loss_ema_{decay:g}" for decay in config.ema)]
+    names += [f"loss_merge_{count}" for count in config.merge]
+    averages = dict(zip(names, rows.T[len(COLUMNS) :], strict=True))
+    for name in ("step", "tokens"):
+        columns[name] = columns[name].astype(np.int64)
+    return Curve(**columns, averages=averages, seconds=seconds)
 
 
-@partial(jax.jit, static_argnames="size")
-def _start(key: jax.Array, size: Size) -> State:
-    parameters = model.initialize(key, size)
-    return State(parameters, _optimizer(jnp.zeros((), jnp.float32)).init(parameters))
+def divergence(
+    config: ProxyConfig, window: Window, losses: NDArray[np.float32], loss: float
+) -> str | None:
+    """What is wrong with a run that cannot come back, or None.
 
-
-@partial(jax.jit, static_argnames="size")
-def _updates(
-    state: State,
-    rates: jax.Array,
-    steps: jax.Array,
-    tokens: jax.Array,
-    key: jax.Array,
-    weight_decay: jax.Array,
-    size: Size,
-) -> tuple[State, jax.Array, jax.Array]:
-    """Run one update for each of `rates` and `steps`, both of shape (updates,).
-
-    Returns:
-        The new state, and the batch losses and gradient norms, each of shape (updates,).
+    Args:
+        config: of the run.
+        window: the last one.
+        losses: of its batches, of shape (updates,).
+        loss: on held-out text after it.
     """
-    optimizer = _optimizer(weight_decay)
-
-    def update(state: State, now: tuple[jax.Array, jax.Array]) -> tuple[State, Any]:
-        rate, step = now
-        windows = batch_windows(tokens, key, step, size)
-        loss, gradient = jax.value_and_grad(model.loss)(state.parameters, windows, size)
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes floats and counts
-            direction, moments = optimizer.update(gradient, state.moments, state.parameters)
-        parameters = jax.tree.map(lambda p, d: p - rate * d, state.parameters, direction)
-        return State(parameters, moments), (loss, _global_norm(gradient))
-
-    state, (losses, norms) = jax.lax.scan(update, state, (rates, steps))
-    return state, losses, norms
-
-
-@partial(jax.jit, static_argnames="size")
-def _measure(
-    parameters: model.Parameters, held_out: jax.Array, size: Size
-) -> tuple[jax.Array, jax.Array]:
-    """Validation loss (nats per byte) and the global norm of the matrices, both scalars."""
-    losses = jax.lax.map(lambda windows: model.loss(parameters, windows, size), held_out)
-    matrices = [leaf for leaf in jax.tree.leaves(parameters) if leaf.ndim == 2]
-    return jnp.mean(losses), _global_norm(matrices)
-
-
-def _global_norm(tree: Any) -> jax.Array:
-    """L2 norm over all numbers of all leaves; optax names its own differently in each release."""
-    squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))
-
-
-def _check(config: ProxyConfig, first: int, losses: NDArray[np.float32], loss: float) -> None:
-    """Raise for a run that cannot come back; `losses` are those of updates `first` on."""
-    bad = ~(np.isfinite(losses) & (losses < DIVERGED))
+    uniform = math.log(config.size.vocabulary)
+    bad = ~(np.isfinite(losses) & (losses < DIVERGED * uniform))
     if bad.any():
-        step = first + int(np.argmax(bad))
-        value = float(losses[step - first])
+        step = window.first + int(np.argmax(bad))
+        value = float(losses[step - window.first])
         update = max(step - 1, 0)  # a batch's loss is taken before its own update
-    elif not loss < DIVERGED:
-        step = update = first + len(losses) - 1
+    elif not loss < DIVERGED * uniform:
+        step = update = window.end - 1
         value = loss
     else:
-        return
-    raise ProxyError(
+        return None
+    return (
         f"{config.schedule.spec}: the loss is {value:g} nats at step {step} (a uniform guess costs "
-        f"{math.log(VOCABULARY):.2f}): the run diverged at lr {config.schedule.lr[update]:g}; "
+        f"{uniform:.2f}): the run diverged at lr {config.schedule.lr[update]:g}; "
         f"lower the peak ({config.schedule.peak_lr:g}) or lengthen the warm-up. Nothing is written"
     )
+
+
+def _stack(parts: Sequence[Any], fleet: bool) -> Any:
+    """One array for a fleet, the only part without."""
+    if not fleet:
+        (part,) = parts
+        return part
+    return jnp.stack(parts) if isinstance(parts[0], jax.Array) else np.stack(parts)
+
+
+def _merged(snapshots: tuple[Any, ...], counts: tuple[int, ...]) -> list[Any]:
+    """Plain averages of the last snapshots, of as many as there are so far."""
+    return [
+        jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *snapshots[-count:])
+        for count in counts
+    ]

@@ -1,53 +1,48 @@
 """Put a trained run into a set: `RUN.csv` first, then the set's `dataset.toml`.
 
-A set holds runs that differ in schedule and seed alone. Whatever else decides a curve is a fact of
-the set, and a run that disagrees with it is turned away before the training.
+Runs of a set have the same model, text and measurement; what else decides a curve is a fact of the
+set, or of the run where it differs. A run whose loss would mean something else is turned away
+before the training.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+from filelock import FileLock
+from numpy.typing import NDArray
 
-from scaling_laws import __version__
 from scaling_laws.errors import DataError, OutputError, ProxyError, ScalingLawsError
 from scaling_laws.files import check_writable, make_folder, write_bytes, write_text
-from scaling_laws.proxy.training import BETA1, BETA2, CLIP, Curve, ProxyConfig
+from scaling_laws.proxy.config import ProxyConfig
+from scaling_laws.proxy.facts import FIXED, OWN, SOFTWARE, former, set_facts
+from scaling_laws.proxy.training import Curve
 from scaling_laws.schedules import Schedule, reads_files, write_schedule
 from scaling_laws.schedules import schedule as read_spec
 
-__all__ = ["Destination", "check_destination", "default_name", "set_facts", "write_run"]
+__all__ = [
+    "Destination",
+    "check_destination",
+    "default_name",
+    "differences",
+    "finished_settings",
+    "read_curve",
+    "write_run",
+]
 
-COLUMNS = ("step", "lr", "loss", "train_loss", "grad_norm", "param_norm")
-LOSS = "validation cross-entropy of the next byte, in nats per byte, on a fixed held-out slice"
-# facts that a curve depends on: runs of one set share them
-SHARED = (
-    "size",
-    "model_params",
-    "optimizer",
-    "beta1",
-    "beta2",
-    "clip",
-    "weight_decay",
-    "batch",
-    "context",
-    "validation_tokens",
-    "corpus_hash",
-)
-# facts that may move on while a set grows: a run states its own where it differs
-SOFTWARE = ("scaling_laws", "python", "jax", "optax", "numpy")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 PLANS = "schedules"  # folder in a set for the rates of schedules that no spec gives
+LOCK = ".dataset.lock"  # held while a run is entered in its set; several processes may write one
+WHOLE = ("step", "tokens")  # columns of whole numbers
 
 
 @dataclass(frozen=True)
@@ -102,41 +97,11 @@ def default_name(schedule: Schedule, seed: int = 0) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", "_".join(parts))[:200]
 
 
-def set_facts(config: ProxyConfig) -> dict[str, Any]:
-    """What `dataset.toml` says of all runs that share a configuration's size, corpus and decay."""
-    size, corpus = config.size, config.corpus
-    windows = config.validation_windows
-    facts: dict[str, Any] = {
-        "title": f"Proxy runs: a byte transformer of size {size.name} on {corpus.name}",
-        "source": "trained with scaling-laws proxy train; each run has its command",
-        "size": size.name,
-        "model_params": size.parameters,
-        "optimizer": "adamw",
-        "beta1": BETA1,
-        "beta2": BETA2,
-        "clip": CLIP,
-        "weight_decay": float(config.weight_decay),
-        "tokens_per_step": size.tokens_per_step,
-        "batch": size.batch,
-        "context": size.context,
-        "validation_tokens": int(windows.shape[0] * windows.shape[1] * size.context),
-        "loss": LOSS,
-        "corpus": corpus.name,
-        "corpus_hash": corpus.digest,
-        "scaling_laws": __version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("jax", "optax", "numpy")},
-    }
-    if corpus.entropy_rate is not None:
-        facts["entropy_rate"] = corpus.entropy_rate
-    return facts
-
-
 def check_destination(destination: Destination, config: ProxyConfig) -> None:
     """Fail before the training if the run could not be written after it.
 
     Raises:
-        ProxyError: if the name is no file name, the run exists, or the set's facts differ.
+        ProxyError: if the name is no file name, the run exists, or the set's `FIXED` facts differ.
         DataError: if the set's `dataset.toml` cannot be read.
         OutputError: if the folder is no folder or cannot be written.
     """
@@ -162,6 +127,20 @@ def check_destination(destination: Destination, config: ProxyConfig) -> None:
     _check_facts(destination.manifest, tables, set_facts(config))
 
 
+def differences(destination: Destination, config: ProxyConfig) -> dict[str, tuple[Any, Any]]:
+    """Facts of the set that a run does not share: name -> (the set's, the run's).
+
+    They are written as the run's own, and laws that use them see the run's.
+    """
+    tables = _read(destination.manifest)
+    facts = set_facts(config)
+    return {
+        key: (former(tables, key), facts[key])
+        for key in OWN
+        if tables and former(tables, key) != facts[key]
+    }
+
+
 def write_run(
     destination: Destination,
     config: ProxyConfig,
@@ -169,8 +148,11 @@ def write_run(
     *,
     command: str = "",
     license_text: str = "unspecified",
+    extra: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write a run and enter it in its set, the entry last; all of it or nothing.
+
+    Several processes may write runs of one set: a lock in its folder lets one at a time in.
 
     Args:
         destination: where it goes; the folder is made if it does not exist.
@@ -178,6 +160,7 @@ def write_run(
         curve: what came of it.
         command: the command line that trains it again, if there is one.
         license_text: of the curves, for a set that does not exist yet.
+        extra: more to say of the run.
 
     Returns:
         The files written.
@@ -189,39 +172,67 @@ def write_run(
     plan = None if _says_all(config.schedule) else destination.plan
     make_folder(destination.folder if plan is None else plan.parent)
     files = [path for path in (plan, destination.curve, destination.manifest) if path is not None]
-    with _all_or_none(files):
-        _write(destination, config, curve, plan, command, license_text)
-    return files
-
-
-def _write(
-    destination: Destination,
-    config: ProxyConfig,
-    curve: Curve,
-    plan: Path | None,
-    command: str,
-    license_text: str,
-) -> None:
     entry: dict[str, Any] = {
         "schedule": config.schedule.spec,
         "seed": config.seed,
+        **(extra or {}),
         "command": command,
         "seconds": round(curve.seconds, 1),
     }
-    if plan is not None:
-        write_schedule(plan, config.schedule)
-        entry["schedule"] = f"csv:{PLANS}/{destination.name}.csv"
-    write_text(destination.curve, _table(COLUMNS, _rows(curve)))
+    if config.ramp:
+        entry["batch_ramp"] = ",".join(f"{batch}@{step}" for step, batch in config.ramp)
+    with FileLock(destination.folder / LOCK), _all_or_none(files):
+        if plan is not None:
+            write_schedule(plan, config.schedule)
+            entry["schedule"] = f"csv:{PLANS}/{destination.name}.csv"
+        write_text(destination.curve, _table(curve))
+        write_text(
+            destination.manifest,
+            tomli_w.dumps(_with_run(destination, set_facts(config), entry, license_text)),
+        )
+    return files
+
+
+def _with_run(
+    destination: Destination, facts: dict[str, Any], entry: dict[str, Any], license_text: str
+) -> dict[str, Any]:
+    """The tables of a set with a run entered."""
     tables = _read(destination.manifest)
-    facts = set_facts(config)
     runs = dict(tables.pop("runs", {}))
     if tables:
-        entry |= {key: facts[key] for key in SOFTWARE if facts[key] != tables.get(key)}
+        own = (key for key in (*OWN, *SOFTWARE) if facts[key] != former(tables, key))
+        entry = entry | {key: facts[key] for key in own}
     else:
         tables = facts | {"license": license_text}
     runs[destination.name] = entry
-    tables["runs"] = dict(sorted(runs.items()))
-    write_text(destination.manifest, tomli_w.dumps(tables))
+    return tables | {"runs": dict(sorted(runs.items()))}
+
+
+def finished_settings(destination: Destination) -> str | None:
+    """The settings' fingerprint of a run that is there, "" if it states none; None without a run.
+
+    Raises:
+        DataError: if the set's `dataset.toml` cannot be read.
+    """
+    entry = _read(destination.manifest).get("runs", {}).get(destination.name)
+    if entry is None or not destination.curve.exists():
+        return None
+    return str(entry.get("settings", ""))
+
+
+def read_curve(path: Path) -> dict[str, NDArray[Any]]:
+    """The columns of a run's CSV as it was written, each of shape (rows,).
+
+    Raises:
+        DataError: if the file is no such table.
+    """
+    try:
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        table = np.array([[float(value) for value in line.split(",")] for line in lines])
+        named = dict(zip(header.split(","), table.T, strict=True))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no curve of a proxy run ({error}); train it again") from error
+    return {key: each.astype(np.int64) if key in WHOLE else each for key, each in named.items()}
 
 
 @contextlib.contextmanager
@@ -256,15 +267,16 @@ def _check_facts(manifest: Path, tables: Mapping[str, Any], facts: Mapping[str, 
     """Raise for the first fact on which a set and a new run disagree."""
     if not tables:
         return
-    for key in SHARED:
-        if key not in tables:
+    for key in FIXED:
+        found = former(tables, key)
+        if found is None:
             raise ProxyError(
                 f"{manifest} does not state {key}, so it is no set of proxy runs; "
                 "choose another folder with --out"
             )
-        if tables[key] != facts[key]:
+        if found != facts[key]:
             raise ProxyError(
-                f"{manifest} has {key} = {tables[key]!r} and this run has {facts[key]!r}: the "
+                f"{manifest} has {key} = {found!r} and this run has {facts[key]!r}: the "
                 "curves would not compare; train with the same, or choose another folder with --out"
             )
 
@@ -295,14 +307,14 @@ def _says_all(plan: Schedule) -> bool:
         return False
 
 
-def _rows(curve: Curve) -> list[tuple[str, ...]]:
-    return [
-        (str(step), repr(float(lr)), *(f"{float(value):.8g}" for value in values))
-        for step, lr, *values in zip(
-            *(getattr(curve, column).tolist() for column in COLUMNS), strict=True
-        )
+def _table(curve: Curve) -> str:
+    """A curve as CSV: rates exact, so that they can be checked; the rest to eight digits."""
+    columns = curve.columns()
+    written = [
+        [str(value) for value in values.tolist()]
+        if name in WHOLE
+        else [repr(value) if name == "lr" else f"{value:.8g}" for value in values.tolist()]
+        for name, values in columns.items()
     ]
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    return "\n".join(",".join(row) for row in (columns, *rows)) + "\n"
+    rows = [tuple(columns), *zip(*written, strict=True)]
+    return "\n".join(",".join(row) for row in rows) + "\n"

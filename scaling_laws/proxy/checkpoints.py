@@ -1,0 +1,120 @@
+"""Positions on disk: arrays and JSON in one .npz, never a pickle, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling_laws.errors import ProxyError
+from scaling_laws.files import make_folder, write_with
+from scaling_laws.proxy import steps, training
+from scaling_laws.proxy.config import ProxyConfig
+
+__all__ = ["fingerprint", "load_position", "save_position", "settings_of"]
+
+VERSION = 1
+
+
+def settings_of(config: ProxyConfig, steps_seen: int | None = None) -> dict[str, Any]:
+    """Everything that decides a curve, as JSON: of its first `steps_seen` updates, or of all.
+
+    The schedule enters as a digest of its rates, so that two specs with the same rates agree.
+    """
+    lr = config.schedule.lr[:steps_seen]
+    size = {key: value for key, value in vars(config.size).items() if key != "name"}
+    return {
+        **size,
+        "corpus_hash": config.corpus.digest,
+        "seed": config.seed,
+        "every": config.every,
+        "weight_decay": config.weight_decay,
+        "optimizer": config.optimizer,
+        "sampling": config.sampling,
+        "ramp": [list(each) for each in config.ramp if steps_seen is None or each[0] < steps_seen],
+        "precision": config.precision,
+        "width_rule": config.width_rule,
+        "ema": list(config.ema),
+        "merge": list(config.merge),
+        "rates": hashlib.sha256(np.ascontiguousarray(lr, "<f8").tobytes()).hexdigest(),
+    }
+
+
+def fingerprint(*settings: Mapping[str, Any]) -> str:
+    """``sha256:...`` of the settings of one run or of the members of a fleet."""
+    text = json.dumps([dict(sorted(each.items())) for each in settings])
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def save_position(
+    path: Path, position: training.Position, settings: Sequence[Mapping[str, Any]]
+) -> Path:
+    """Write a position with the settings of its members.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    leaves = jax.tree.leaves((position.state, position.snapshots))
+    header = {
+        "version": VERSION,
+        "step": position.step,
+        "seconds": position.seconds,
+        "snapshots": len(position.snapshots),
+        "leaves": len(leaves),
+        "settings": [dict(each) for each in settings],
+    }
+    arrays: dict[str, Any] = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    make_folder(path.parent)
+
+    def write(target: Path) -> None:
+        with target.open("wb") as file:
+            np.savez(file, header=np.array(json.dumps(header)), rows=position.rows, **arrays)
+
+    return write_with(path, write)
+
+
+def load_position(
+    path: Path, configs: Sequence[ProxyConfig], fleet: bool = False
+) -> tuple[training.Position, list[dict[str, Any]]]:
+    """Read a position and the settings it was written with.
+
+    Args:
+        path: as written by `save_position`.
+        configs: of the members, which give the shapes.
+        fleet: whether the arrays have a leading axis of members.
+
+    Raises:
+        ProxyError: if the file is damaged or holds other shapes.
+    """
+    start = training.begin(configs, fleet)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            if header["version"] != VERSION:
+                raise ProxyError(
+                    f"{path} is a checkpoint of version {header['version']}, this program reads "
+                    f"{VERSION}; remove it to train again"
+                )
+            rows = file["rows"]
+            leaves = [file[f"leaf_{index}"] for index in range(header["leaves"])]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ProxyError(
+            f"{path} is no readable checkpoint ({error}); remove it to train again"
+        ) from error
+    template = (start.state, (start.state.parameters,) * header["snapshots"])
+    shapes, tree = jax.tree.flatten(template)
+    wanted = [(leaf.shape, leaf.dtype) for leaf in shapes]
+    if wanted != [(leaf.shape, leaf.dtype) for leaf in leaves]:
+        raise ProxyError(f"{path} holds a model of another shape; remove it to train again")
+    state, snapshots = jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in leaves])
+    position = training.Position(
+        header["step"], steps.State(*state), snapshots, rows, header["seconds"]
+    )
+    return position, header["settings"]

@@ -1,0 +1,366 @@
+"""Runs that survive: fleets of members with checkpoints, branches and finished runs skipped."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling_laws.errors import ProxyError
+from scaling_laws.proxy import training
+from scaling_laws.proxy.checkpoints import fingerprint, load_position, save_position, settings_of
+from scaling_laws.proxy.config import ProxyConfig, Window
+from scaling_laws.proxy.steps import shapes_of
+from scaling_laws.proxy.write import (
+    Destination,
+    check_destination,
+    finished_settings,
+    read_curve,
+    write_run,
+)
+
+__all__ = ["Branch", "Member", "Result", "Update", "fleet_key", "is_finished", "train_fleet"]
+
+CHECKPOINTS = "checkpoints"  # folder in a set for what its branches start from
+Fleet = Literal["auto", "vmap", "loop"]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where a run leaves another's path: ``FOLDER/RUN@STEP``.
+
+    Attributes:
+        folder: the set of the other run.
+        run: its name.
+        step: updates that both share; the next one is update `step`.
+    """
+
+    folder: Path
+    run: str
+    step: int
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint that the other run has kept."""
+        return self.folder / CHECKPOINTS / f"{self.run}@{self.step}.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A run of a fleet.
+
+    Attributes:
+        config: what to train.
+        destination: where the run goes.
+        command: the command line that trains it again, if there is one.
+        license_text: of the curves, for a set that does not exist yet.
+        parent: where it starts, if not at the beginning.
+        keep: steps at which it leaves a checkpoint for branches, multiples of `config.every`.
+    """
+
+    config: ProxyConfig
+    destination: Destination
+    command: str = ""
+    license_text: str = "unspecified"
+    parent: Branch | None = None
+    keep: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        steps, every = self.config.schedule.steps, self.config.every
+        starts = () if self.parent is None else (self.parent.step,)
+        for step in (*self.keep, *starts):
+            if not 0 < step <= steps or (step % every and step != steps):
+                raise ProxyError(
+                    f"{self.destination.name}: a branch at step {step} must lie in [1, {steps}] "
+                    f"and be a multiple of the {every} steps between two logged losses"
+                )
+
+    @property
+    def start(self) -> int:
+        """The first update that it does itself."""
+        return 0 if self.parent is None else self.parent.step
+
+    def kept(self, step: int) -> Path:
+        """Where its own checkpoint after `step` updates lies."""
+        return Branch(self.destination.folder, self.destination.name, step).path
+
+
+@dataclass(frozen=True)
+class Update:
+    """News of a member after a logged step."""
+
+    name: str
+    folder: Path
+    step: int
+    steps: int
+    loss: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What became of a member.
+
+    Attributes:
+        name: of the run.
+        folder: its set.
+        state: ``finished`` now, ``skipped`` because it was there, or ``failed``.
+        final_loss: the last logged one, NaN if it failed.
+        seconds: wall time of its training, of its own steps alone; zero if it was there.
+        files: written.
+        error: why it failed.
+    """
+
+    name: str
+    folder: Path
+    state: Literal["finished", "skipped", "failed"]
+    final_loss: float
+    seconds: float = 0.0
+    files: tuple[Path, ...] = ()
+    error: str = ""
+
+
+def fleet_key(member: Member) -> Hashable:
+    """Members may train side by side if and only if this is equal."""
+    config = member.config
+    return (
+        shapes_of(config),
+        config.every,
+        config.schedule.steps,
+        config.ramp,
+        config.merge,
+        config.corpus.digest,
+        member.start,
+    )
+
+
+def is_finished(member: Member) -> bool:
+    """Whether the run is there already, trained with the same settings.
+
+    Raises:
+        ProxyError: if a run of that name is there with other settings and may not be replaced.
+    """
+    found = finished_settings(member.destination)
+    if found is None:
+        return False
+    if found == fingerprint(settings_of(member.config)):
+        return True
+    if member.destination.overwrite:
+        return False
+    raise ProxyError(
+        f"{member.destination.folder} has a run {member.destination.name!r} already, with other "
+        "settings; choose another name, remove it or pass --overwrite"
+    )
+
+
+def train_fleet(
+    members: Sequence[Member],
+    *,
+    work: Path,
+    checkpoint_every: float = 60.0,
+    progress: Callable[[Update], None] | None = None,
+    fleet: Fleet = "auto",
+) -> list[Result]:
+    """Train members and write each into its set; those that are there already are skipped.
+
+    Killed at any moment and called again, it goes on from the last checkpoint to the same bits: a
+    checkpoint holds all there is to know between two logged steps. A member that diverges fails
+    alone.
+
+    Args:
+        members: any; those that share a `fleet_key` can train side by side.
+        work: folder of the checkpoints of unfinished runs; they go when the runs are written.
+        checkpoint_every: seconds between two of them.
+        progress: called for each member after each logged step.
+        fleet: ``vmap``: members of a key side by side in one compiled step, as one batch of
+            products; ``loop``: one after the other, by the same compiled step, which makes a
+            member's numbers independent of the others. ``auto`` is loop on a CPU, whose cores one
+            member fills, and vmap elsewhere.
+
+    Returns:
+        One result for each member, in order.
+
+    Raises:
+        ProxyError: before any training, if a member's destination is taken or its parent missing.
+    """
+    side_by_side = fleet == "vmap" or (fleet == "auto" and jax.default_backend() != "cpu")
+    waiting: dict[Hashable, list[int]] = {}
+    results: dict[int, Result] = {}
+    for index, member in enumerate(members):
+        key = fleet_key(member) if side_by_side else index
+        waiting.setdefault(key, []).append(index)
+        if is_finished(member):
+            results[index] = _skipped(member)
+        else:
+            check_destination(member.destination, member.config)
+    for indices in waiting.values():
+        if side_by_side and len(indices) > 1:
+            group = [members[index] for index in indices]  # finished ones too: numbers depend on it
+            if any(index not in results for index in indices):
+                found = _train(group, work, checkpoint_every, progress, fleet=True)
+                for index, result in zip(indices, found, strict=True):
+                    results.setdefault(index, result)
+        else:
+            for index in indices:
+                if index not in results:
+                    (result,) = _train([members[index]], work, checkpoint_every, progress, False)
+                    results[index] = result
+    return [results[index] for index in range(len(members))]
+
+
+def _train(
+    group: list[Member],
+    work: Path,
+    checkpoint_every: float,
+    progress: Callable[[Update], None] | None,
+    fleet: bool,
+) -> list[Result]:
+    """Train members that share a key, from where their checkpoint left them."""
+    configs = [member.config for member in group]
+    settings = [settings_of(config) for config in configs]
+    spare = work / f"{_label(group, settings)}.npz"
+    faults: dict[int, str] = {}
+    position = _resume(spare, group, configs, fleet)
+    held_out = jnp.asarray(configs[0].validation_windows)
+    saved = time.monotonic()
+    for window in configs[0].windows(position.step):
+        position, losses = training.advance(configs, position, window, held_out, fleet)
+        for index, member in enumerate(group):
+            _after(index, member, position, window, losses[index], faults, progress)
+        if len(faults) == len(group):
+            break
+        for index, member in enumerate(group):
+            if window.end in member.keep and index not in faults:
+                save_position(
+                    member.kept(window.end),
+                    _one(position, index, fleet),
+                    [settings_of(member.config, window.end)],
+                )
+        if time.monotonic() - saved >= checkpoint_every and window.end < configs[0].schedule.steps:
+            save_position(spare, position, settings)
+            saved = time.monotonic()
+    results = [
+        _finish(member, position.rows[index], position.seconds / len(group), faults.get(index))
+        for index, member in enumerate(group)
+    ]
+    spare.unlink(missing_ok=True)
+    return results
+
+
+def _after(
+    index: int,
+    member: Member,
+    position: training.Position,
+    window: Window,
+    losses: Any,
+    faults: dict[int, str],
+    progress: Callable[[Update], None] | None,
+) -> None:
+    """Look at a member at the end of a window, and tell."""
+    row = dict(zip(training.COLUMNS, position.rows[index, -1], strict=False))
+    if index not in faults:
+        fault = training.divergence(member.config, window, losses, row["loss"])
+        if fault is not None:
+            faults[index] = fault
+    if progress is not None and index not in faults:
+        progress(
+            Update(
+                member.destination.name,
+                member.destination.folder,
+                window.end,
+                member.config.schedule.steps,
+                row["loss"],
+                row["tokens_per_second"],
+            )
+        )
+
+
+def _resume(
+    spare: Path, group: list[Member], configs: list[ProxyConfig], fleet: bool
+) -> training.Position:
+    """The position of the last checkpoint, else that of the parents, else the beginning."""
+    if spare.exists():
+        return load_position(spare, configs, fleet)[0]
+    if group[0].parent is None:
+        return training.begin(configs, fleet)
+    starts = [_branch(member) for member in group]
+    if not fleet:
+        return starts[0]
+    state, snapshots = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *((each.state, each.snapshots) for each in starts)
+    )
+    rows = np.concatenate([each.rows for each in starts])
+    return training.Position(starts[0].step, state, snapshots, rows, 0.0)
+
+
+def _branch(member: Member) -> training.Position:
+    """Where a member leaves its parent's path."""
+    parent = member.parent
+    assert parent is not None
+    if not parent.path.exists():
+        raise ProxyError(
+            f"{member.destination.name}: {parent.run} has kept no checkpoint at step "
+            f"{parent.step} ({parent.path} is not there); train {parent.run} with "
+            f"--keep {parent.step}"
+        )
+    position, (theirs,) = load_position(parent.path, [member.config])
+    ours = settings_of(member.config, parent.step)
+    for key, value in ours.items():
+        if theirs.get(key) != value:
+            what = "rates of the steps before" if key == "rates" else f"{key} = {theirs.get(key)!r}"
+            raise ProxyError(
+                f"{member.destination.name} cannot branch from {parent.run}@{parent.step}, which "
+                f"has other {what}" + ("" if key == "rates" else f", not {value!r}")
+            )
+    return position._replace(seconds=0.0)
+
+
+def _one(position: training.Position, index: int, fleet: bool) -> training.Position:
+    """One member's part of a fleet's position."""
+    if not fleet:
+        return position
+    state, snapshots = jax.tree.map(lambda leaf: leaf[index], (position.state, position.snapshots))
+    return position._replace(
+        state=state, snapshots=snapshots, rows=position.rows[index : index + 1]
+    )
+
+
+def _finish(member: Member, rows: Any, seconds: float, fault: str | None) -> Result:
+    name, folder = member.destination.name, member.destination.folder
+    if fault is not None:
+        return Result(name, folder, "failed", float("nan"), seconds, error=fault)
+    if is_finished(member):  # of a fleet that had to run again for another member's sake
+        return _skipped(member)
+    curve = training.curve_of(member.config, rows, seconds)
+    extra = {"settings": fingerprint(settings_of(member.config))}
+    if member.parent is not None:
+        extra["from"] = f"{member.parent.run}@{member.parent.step}"
+    files = write_run(
+        member.destination,
+        member.config,
+        curve,
+        command=member.command,
+        license_text=member.license_text,
+        extra=extra,
+    )
+    return Result(name, folder, "finished", float(curve.loss[-1]), seconds, tuple(files))
+
+
+def _skipped(member: Member) -> Result:
+    destination = member.destination
+    loss = read_curve(destination.curve)["loss"]
+    return Result(destination.name, destination.folder, "skipped", float(loss[-1]))
+
+
+def _label(group: list[Member], settings: list[dict[str, Any]]) -> str:
+    """A file name for a group that no other group has."""
+    places = [str(member.destination.curve.resolve()) for member in group]
+    digest = hashlib.sha256("\n".join([fingerprint(*settings), *places]).encode()).hexdigest()
+    return f"{group[0].destination.name[:100]}-{digest[:16]}"
