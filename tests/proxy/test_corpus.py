@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import Corpus, corpus, load_corpus
-from scaling_laws.proxy.corpus import markov_entropy, markov_source
+from scaling_laws.proxy.corpus import (
+    Corpus,
+    base,
+    load,
+    load_corpus,
+    markov_entropy,
+    markov_source,
+    store,
+    text,
+)
 
 
 def write(folder: Path, files: dict[str, bytes]) -> str:
@@ -134,6 +146,7 @@ def test_patterns_folders_and_hidden_files(tmp_path: Path, monkeypatch: pytest.M
         ("synthetic:-1", "'-1' is not a seed"),
         ("synthetic:²", "is not a seed"),
         ("synthetic:" + "9" * 9999, "is not a seed"),
+        ("stream:", "'' is not a seed; write stream:7"),
     ],
 )
 def test_bad_names(
@@ -147,18 +160,116 @@ def test_bad_names(
 
 def test_too_large_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(tmp_path, texts(3))
-    monkeypatch.setattr(corpus, "MAX_BYTES", 100)
-    with pytest.raises(ProxyError, match=r"larger than 100 bytes \(reached at .*002.txt"):
+    monkeypatch.setattr(load, "MAX_BYTES", 100)
+    with pytest.raises(ProxyError, match=r"larger than 100 bytes \(reached at .*002.txt\).*cache"):
         load_corpus(folder)
-    monkeypatch.setattr(Path, "read_bytes", lambda path: path.joinpath("x").open("rb").read())
+    assert load_corpus(folder, cache=tmp_path / "cache").train.size == 40 * 3 - 6
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: opened(path / "x", mode))
     with pytest.raises(ProxyError, match=r"cannot read .*000.txt: Not a directory"):
         load_corpus(folder)
+    with pytest.raises(ProxyError, match=r"cannot read .*000.txt: Not a directory"):
+        list(text.read_blocks("some", [text.Piece(Path(folder) / "000.txt", 0, 40)]))
+
+
+def test_no_part_has_more_tokens_than_can_be_indexed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "text", texts(3))
+    for module in (base, load, store):
+        monkeypatch.setattr(module, "MAX_TOKENS", 99)
+    with pytest.raises(ProxyError, match="has a part of 114 tokens; 99 is the most"):
+        load_corpus(folder)
+    with pytest.raises(ProxyError, match=r"larger than 99 bytes \(.*, the most that can be index"):
+        load_corpus(folder, cache=tmp_path / "cache")
+    monkeypatch.setattr(load, "MAX_TOKENS", 1000)
+    with pytest.raises(ProxyError, match="has more than 99 tokens"):
+        load_corpus(folder, cache=tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("size", [0, 1, 9])
+def test_a_text_too_short_to_hold_some_out(tmp_path: Path, size: int) -> None:
+    folder = write(tmp_path, {"one": b"x" * size})
+    with pytest.raises(ProxyError, match=f"has only {size} bytes, too few to hold some out"):
+        load_corpus(folder)
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"one": b"x" * 40})
+    with pytest.raises(ProxyError, match="one became shorter than 41 bytes"):
+        list(text.read_blocks("some", [text.Piece(Path(folder) / "one", 3, 41)]))
+
+
+def plain_split(contents: list[bytes]) -> tuple[bytes, bytes]:
+    """What to train on and what is held out, by joining everything in memory."""
+    contents = list(dict.fromkeys(contents))
+    total = sum(map(len, contents))
+    held_out: set[int] = set()
+    size = 0
+    for i in sorted(range(len(contents)), key=lambda i: hashlib.sha256(contents[i]).digest()):
+        if size < 0.05 * total and size + len(contents[i]) <= 0.25 * total:
+            held_out.add(i)
+            size += len(contents[i])
+    if size < 0.05 * total:
+        everything = b"".join(contents)
+        cut = total - round(0.05 * total)
+        return everything[:cut], everything[cut:]
+    parts = [b"", b""]
+    for i, content in enumerate(contents):
+        parts[i in held_out] += content
+    return parts[0], parts[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 400), min_size=1, max_size=25),
+    repeats=st.lists(st.integers(0, 24), max_size=10),
+    block=st.sampled_from([1, 7, 64, 1 << 18]),
+    cached=st.booleans(),
+)
+def test_train_and_validation_never_overlap(
+    sizes: list[int], repeats: list[int], block: int, cached: bool
+) -> None:
+    generator = np.random.default_rng(len(sizes))
+    contents = [generator.bytes(size) for size in sizes]
+    contents += [contents[i % len(sizes)] for i in repeats]
+    train, held_out = plain_split(contents)
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "BLOCK", block)
+        name = write(Path(place) / "text", {f"{i:03d}": each for i, each in enumerate(contents)})
+        if not train or not held_out:
+            with pytest.raises(ProxyError, match="too few to hold some out"):
+                load_corpus(name)
+            return
+        found = load_corpus(name, cache=Path(place) / "cache" if cached else None)
+        assert found.train.tobytes() == train and found.validation.tobytes() == held_out
+        assert isinstance(found.train, np.memmap) == cached
+        parts = text.split_files(name, text.inspect_files(name, text.find_files(name), None, ""))
+        bytes_of: list[tuple[Path, int]] = []
+        for piece in parts.train + parts.validation:
+            bytes_of += [(piece.path, place) for place in range(piece.start, piece.stop)]
+    assert len(bytes_of) == len(set(bytes_of)) == sum(map(len, set(contents)))
 
 
 @pytest.mark.parametrize("part", [np.zeros(9), np.zeros((3, 3), np.uint8), np.zeros(9, np.int64)])
 def test_a_part_is_a_row_of_bytes(part: np.ndarray) -> None:
     with pytest.raises(ProxyError, match="a part is a row of uint8"):
         Corpus("odd", part, np.zeros(9, np.uint8))
+
+
+def test_the_parts_of_a_corpus_fit_together() -> None:
+    byte, wide = np.arange(9, dtype=np.uint8), np.arange(9, dtype=np.uint16)
+    with pytest.raises(ProxyError, match="both of one type, not uint16"):
+        Corpus("odd", byte, wide)
+    with pytest.raises(ProxyError, match="has a token 8, and its vocabulary has only 8"):
+        Corpus("odd", wide, wide, vocabulary=8)
+    plain = Corpus("even", wide, wide, vocabulary=9)
+    trained = Corpus("even", wide, wide, vocabulary=9, tokenizer_digest="sha256:0")
+    assert plain.digest != trained.digest
+    assert Corpus("bytes", byte, byte).digest == (
+        "sha256:" + hashlib.sha256(((9).to_bytes(8, "little") + bytes(range(9))) * 2).hexdigest()
+    )
 
 
 def test_entropy_of_two_states_is_the_textbook_one() -> None:
@@ -196,7 +307,27 @@ def test_synthetic_text_has_that_entropy(synthetic: Corpus) -> None:
 
 def test_synthetic_seeds(synthetic: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_corpus("synthetic:0").digest == synthetic.digest
-    monkeypatch.setattr(corpus, "SYNTHETIC_LENGTH", 32)
+    monkeypatch.setattr(load, "CHAIN_LENGTH", 32)
     first, again, other = (load_corpus(f"synthetic:{seed}") for seed in (1, 1, 2))
     assert first.digest == again.digest != other.digest
     assert first.entropy_rate != other.entropy_rate
+
+
+def test_a_stream_shares_source_and_held_out_part_with_the_synthetic_text(
+    synthetic: Corpus,
+) -> None:
+    found, other = load_corpus("stream"), load_corpus("stream:1")
+    assert found.stream is not None and found.train.size == 0
+    assert found.entropy_rate == synthetic.entropy_rate
+    np.testing.assert_array_equal(found.validation, synthetic.validation)
+    assert len({found.digest, other.digest, synthetic.digest}) == 3
+    edges = np.pad(found.stream.thresholds / 2.0**32, ((0, 0), (1, 1)), constant_values=(0, 1))
+    transition = markov_source(0)
+    expected = np.vstack([transition, markov_entropy(transition)[1]])
+    np.testing.assert_allclose(np.diff(edges), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["synthetic", "stream:3"])
+def test_a_synthetic_text_has_no_words(name: str) -> None:
+    with pytest.raises(ProxyError, match="tokenizer 'bpe:300' must be 'bytes'"):
+        load_corpus(name, tokenizer="bpe:300")

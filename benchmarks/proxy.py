@@ -1,0 +1,204 @@
+"""Proxy training against plain matrix products, fleets and what logging costs; writes `proxy.md`.
+
+python -m benchmarks.proxy
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.machine import describe
+from scaling_laws.files import write_text
+from scaling_laws.proxy import Destination, Member, ProxyConfig, load_corpus, train_fleet
+from scaling_laws.proxy import steps as compiled
+from scaling_laws.proxy.config import BACKWARD
+from scaling_laws.proxy.sizes import SIZES, Size, get_size
+from scaling_laws.schedules import schedule
+
+HERE = Path(__file__).resolve().parent
+NAMES = ("pico", "nano", "micro", "small")
+ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
+UPDATES = 20
+
+
+def best(work: Callable[[], Any], repeats: int) -> float:
+    """Seconds of the fastest of some calls after a first one."""
+    jax.block_until_ready(work())
+    found = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(work())
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def plain_products(size: Size) -> tuple[float, float]:
+    """Operations and seconds of all matrix products of one update, each alone.
+
+    Forward and both products of the derivative, in the layouts in which a model has them.
+    """
+    tokens, width, wide = size.tokens_per_step, size.width, size.mlp_width
+    dense = [
+        (width, width, 4 * size.layers),
+        (width, wide, size.layers),
+        (wide, width, size.layers),
+        (width, size.vocabulary, 1),
+    ]
+    key = jax.random.key(0)
+    operations = seconds = 0.0
+    for inputs, outputs, count in dense:
+        x = jax.random.normal(key, (tokens, inputs), jnp.float32)
+        w = jax.random.normal(key, (inputs, outputs), jnp.float32)
+        d = jax.random.normal(key, (tokens, outputs), jnp.float32)
+        for product in (lambda: x @ w, lambda: d @ w.T, lambda: x.T @ d):  # noqa: B023
+            call = jax.jit(product)
+            seconds += count * best(call, 30)
+            operations += count * 2.0 * tokens * inputs * outputs
+    shape = (size.batch, size.heads, size.context)
+    q = jax.random.normal(key, (*shape, size.head_width), jnp.float32)
+    s = jax.random.normal(key, (*shape, size.context), jnp.float32)
+    for form in ("bhqd,bhkd->bhqk", "bhqk,bhkd->bhqd", "bhqk,bhqd->bhkd"):
+        first = q if form.startswith("bhqd") else s
+        call = jax.jit(lambda form=form, first=first: jnp.einsum(form, first, q))
+        seconds += 2 * size.layers * best(call, 30)  # scores and mixing, three products each
+        operations += 2 * size.layers * 2.0 * q.size * size.context
+    return operations, seconds
+
+
+def updates(size: Size, members: int = 1) -> float:
+    """Seconds of one update of all members, side by side if there are several."""
+    corpus = load_corpus("synthetic")
+    config = ProxyConfig(size, schedule(f"constant:peak=1e-3,steps={UPDATES}"), corpus)
+    shapes, fleet = compiled.shapes_of(config), members > 1
+    keys = jax.random.split(jax.random.key(0), members)
+    lead = (members,) if fleet else ()
+    state = compiled.initialize(keys if fleet else keys[0], shapes, fleet=fleet)
+    rates = jnp.full((*lead, UPDATES), 1e-3, jnp.float32)
+    windows = jnp.asarray(
+        np.random.default_rng(0)
+        .integers(64, size=(*lead, UPDATES, size.batch, size.context + 1))
+        .astype(np.uint8)
+    )
+    decay = jnp.full(lead, 0.1, jnp.float32)
+    found = []
+    for _ in range(4):
+        began = time.perf_counter()
+        state, logged = compiled.update(state, rates, windows, decay, shapes=shapes, fleet=fleet)
+        logged.block_until_ready()
+        found.append((time.perf_counter() - began) / UPDATES)
+    return min(found[1:])
+
+
+def two_processes(name: str, batch: int) -> float:
+    """Seconds of one update of each of two processes that run at once with one thread each."""
+    code = (
+        "from dataclasses import replace; from benchmarks.proxy import *; "
+        f"print(updates(replace(get_size({name!r}), batch={batch})))"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ | ONE_THREAD,
+            stdout=subprocess.PIPE,
+            cwd=HERE.parent,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    return max(float(each.communicate()[0]) for each in running)
+
+
+def overhead(steps: int = 1200, checkpoint_every: float = 5.0) -> dict[str, float]:
+    """Seconds of a nano run: bare updates, with logs and checkpoints, and with held-out text."""
+    corpus, size = load_corpus("stdlib"), get_size("nano")
+    plan = schedule(f"constant:peak=1e-3,steps={steps},warmup=100")
+    found = {"bare": updates(size) * steps}
+    for label, windows, seconds in (
+        ("logged", 1, 1e9),
+        ("checkpoints", 1, checkpoint_every),
+        ("held-out", size.validation_windows, checkpoint_every),
+    ):
+        config = ProxyConfig(replace(size, validation_windows=windows), plan, corpus)
+        with tempfile.TemporaryDirectory() as folder:
+            short = replace(config, schedule=schedule("constant:peak=1e-3,steps=20,warmup=10"))
+            place = Path(folder)
+            for name, each in (("short", short), ("long", config)):  # the first one compiles
+                (result,) = train_fleet(
+                    [Member(each, Destination(place, name))],
+                    work=place / "work",
+                    checkpoint_every=seconds,
+                )
+            found[label] = result.seconds
+    return found
+
+
+def main() -> None:
+    """Measure and write the page."""
+    lines = [
+        "# Training proxy models",
+        "",
+        describe() + f", jax on {jax.default_backend()}.",
+        "",
+        "One update against the plain matrix products it is made of, each of them timed alone in "
+        "the same process, forward and back, in the same layouts. Operations are those of the "
+        "products: 3 x forward, the embedding counts as a lookup.",
+        "",
+        "| size | parameters | tokens an update | ms | GFLOP/s | plain products, GFLOP/s | share |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for size in SIZES:
+        if size.name in NAMES:
+            operations, seconds = plain_products(size)
+            counted = BACKWARD * size.forward_flops * size.tokens_per_step
+            assert operations == counted, (operations, counted)
+            took = updates(size)
+            lines.append(
+                f"| {size.name} | {size.parameters:,} | {size.tokens_per_step:,} | "
+                f"{1e3 * took:.1f} | {counted / took / 1e9:.0f} | "
+                f"{operations / seconds / 1e9:.0f} | {seconds / took:.0%} |"
+            )
+    lines += [
+        "",
+        "Thousands of tokens a second, all runs together. On a CPU `auto` trains one run after "
+        "another (no gain from vmap, numbers that do not depend on the company) and a sweep "
+        "starts a process a core; on an accelerator it is vmap.",
+        "",
+        "| pico, sequences an update | one run | 4 runs, vmap | 16 runs, vmap | 2 processes |",
+        "|---|---|---|---|---|",
+    ]
+    for batch in (4, 16, 64):
+        size = replace(get_size("pico"), batch=batch)
+        tokens = size.tokens_per_step / 1e3
+        cells = [tokens / updates(size)]
+        cells += [members * tokens / updates(size, members) for members in (4, 16)]
+        cells.append(2 * tokens / two_processes("pico", batch))
+        lines.append(f"| {batch} | " + " | ".join(f"{each:.0f}" for each in cells) + " |")
+    found = overhead()
+    base = found["bare"]
+    lines += [
+        "",
+        "What is added to 1,200 bare updates of nano, a row every 20: "
+        f"batches, norms and rows {found['logged'] / base - 1:+.1%}; checkpoints every 5 s (12 "
+        f"times as often as by default) {found['checkpoints'] / base - 1:+.1%} in all; the loss "
+        f"on 65,536 held-out bytes at every row {found['held-out'] / base - 1:+.1%} in all "
+        "(fewer with `--validation-windows`, more rarely with `--every`).",
+        "",
+    ]
+    write_text(HERE / "proxy.md", "\n".join(lines))
+    sys.stdout.write("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
