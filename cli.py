@@ -2,4 +2,5 @@
 
 from scaling_laws.cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # worker processes of a sweep import this file again
+    raise SystemExit(main())

@@ -17,7 +17,7 @@ LAYERS = (
     {"schedules", "laws"},
     {"runs", "fitted"},
     {"fitting", "evaluation", "proxy", "logs"},
-    {"search", "planning", "comparison", "export"},
+    {"search", "planning", "comparison", "export", "sweep", "importing"},
     {"replanning"},
     {"report"},
     {"cli"},

@@ -1,13 +1,14 @@
-"""`scaling-laws proxy train`: train a small model under a schedule and add it to a set of runs."""
+"""`scaling-laws proxy train|sweep`: train small models and add their curves to sets of runs."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from scaling_laws.cli import common
+from scaling_laws.cli import common, sweep
 from scaling_laws.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     train.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="time that a kill may cost (default 60)",
@@ -69,6 +70,7 @@ def add_parser(verbs: common.Verbs) -> None:
     train.add_argument("--overwrite", action="store_true", help="replace a run of the same name")
     common.add_common(train)
     train.set_defaults(run=run, render=render)
+    sweep.add_parser(inner)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +88,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _steps(text: str) -> tuple[int, ...]:
     return tuple(common.whole(part) for part in common.names_in(text))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds >= 0")
+    return value
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 LIGHT = """
 import contextlib, io, sys
 from scaling_laws.cli import main
-for words in [[], *([name] for name in sys.argv[1:]), ["proxy", "train"]]:
+for words in [[], *([name] for name in sys.argv[1:]), ["proxy", "train"], ["proxy", "sweep"]]:
     text = io.StringIO()
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(text):
         main([*words, "--help"])
