@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.machine import describe
+from benchmarks.pages import fill
 from scaling_laws import load_runs
 from scaling_laws.comparison import PRESETS, LawScore, Preset, compare
 from scaling_laws.files import write_text
@@ -94,14 +95,6 @@ def _summary(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     return lines
 
 
-def _fill(path: Path, marker: str, table: Sequence[str]) -> None:
-    """Put a table into a page, between its two markers."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(f"<!-- {marker} -->\n")
-    _, _, after = rest.partition(f"<!-- /{marker} -->")
-    text = "\n".join(table)
-    write_text(path, f"{before}<!-- {marker} -->\n{text}\n<!-- /{marker} -->{after}")
-
-
 def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     """The table of laws in README.md."""
     sets = ["25M", "100M", "124M 1e-3", "higher peak", "proxy_nano"]
@@ -171,8 +164,8 @@ def main() -> None:
     ]
     write_text(HERE / "accuracy.md", "\n".join(lines) + "\n")
     if len(scores) == len(PROTOCOLS):
-        _fill(HERE.parent / "README.md", "laws", _laws(scores))
-        _fill(HERE.parent / "docs" / "norm_clock.md", "accuracy", _summary(scores))
+        fill(HERE.parent / "README.md", "laws", _laws(scores))
+        fill(HERE.parent / "docs" / "norm_clock.md", "accuracy", _summary(scores))
 
 
 if __name__ == "__main__":

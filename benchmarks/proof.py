@@ -4,50 +4,246 @@
     scaling-laws proxy sweep data/proof/plan.toml
     python -m benchmarks.proof            # docs/proof.md with its figures
 
-The cheap runs are those of data/ladder/nano with at most 2,000 steps, half of the horizon.
+The cheap runs are those of data/ladder with at most 2,000 steps, half of the horizon.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
 
 import scaling_laws as sl
+from benchmarks.machine import describe
+from benchmarks.pages import fill
 from scaling_laws.fitted import FittedLaw
+from scaling_laws.report.figures import bare, new_figure, save_figure
 from scaling_laws.runs import Run, read_run
 from scaling_laws.schedules import write_schedule
 
 ROOT = Path(__file__).resolve().parents[1]
-LADDER, PROOF = ROOT / "data" / "ladder", ROOT / "data" / "proof"
+LADDER, PROOF, DOCS = ROOT / "data" / "ladder", ROOT / "data" / "proof", ROOT / "docs"
 CHEAP_STEPS, STEPS, PEAK, WARMUP = 2000, 4000, 4e-3, 100
 FROM_STEP = 400
-LAWS = ("norm_clock", "multi_power")
+LAWS = ("norm_clock", "multi_power", "lr_annealing")
+SEARCHED = ("norm_clock", "multi_power")
+SEEDS = (0, 1, 2, 3)
+ARMS = {  # names of data/proof/plan.toml -> what a reader calls them
+    "found_norm_clock": "found by norm_clock",
+    "found_multi_power": "found by multi_power",
+    "wsd_1sqrt_0.2": "WSD, last 20 %, 1-sqrt",
+    "wsd_1sqrt_0.1": "WSD, last 10 %, 1-sqrt",
+    "wsd_linear_0.2": "WSD, last 20 %, linear",
+    "wsd_linear_0.1": "WSD, last 10 %, linear",
+    "linear": "linear to zero",
+    "cosine": "cosine to zero",
+    "constant": "constant",
+}
 
 
-def cheap_runs(folder: Path = LADDER / "nano") -> dict[str, Run]:
-    """Every run of at most `CHEAP_STEPS`, and the constant run up to there."""
-    runs = {name: run for name, run in sl.load_runs(folder).items() if name.endswith("_2000")}
-    constant = read_run(folder / "constant_4000.csv", before=CHEAP_STEPS)
-    return {"constant_2000": constant} | runs
+def cheap_runs(folder: str = "nano", peak: str = "") -> list[Run]:
+    """Every run of at most `CHEAP_STEPS` of a set, and its constant run up to there."""
+    ending = f"_peak_{peak}" if peak else ""
+    constant = f"constant_{STEPS}{ending}"
+    short = [
+        run
+        for name, run in sl.load_runs(LADDER / folder).items()
+        if name.endswith(f"_{CHEAP_STEPS}{ending}")
+    ]
+    head = read_run(LADDER / folder / f"{constant}.csv", before=CHEAP_STEPS)
+    return [replace(run, name=f"{folder}/{run.name}") for run in (*short, head)]
 
 
-def fit_cheap(law: str, runs: Mapping[str, Run] | None = None) -> FittedLaw:
-    """A law fitted to the cheap runs."""
-    return sl.fit(law, runs or cheap_runs(), from_step=FROM_STEP, seed=0)
+def runs_of(folder: str, ending: str = "") -> list[Run]:
+    """The whole runs of a set whose names end so, under names that differ between sets."""
+    found = sl.load_runs(LADDER / folder).items()
+    return [replace(run, name=f"{folder}/{name}") for name, run in found if name.endswith(ending)]
+
+
+def fitted_to(law: str, runs: Iterable[Run]) -> FittedLaw:
+    """A law fitted to runs, as everywhere here."""
+    return sl.fit(law, list(runs), from_step=FROM_STEP, seed=0)
 
 
 def search() -> None:
     """Fit each law to the cheap runs and write the schedule it finds for twice the horizon."""
-    for name in LAWS:
-        fitted = fit_cheap(name)
-        found = sl.optimize(fitted, steps=STEPS, peak=PEAK, warmup=WARMUP)
+    for name in SEARCHED:
+        found = sl.optimize(fitted_to(name, cheap_runs()), steps=STEPS, peak=PEAK, warmup=WARMUP)
         path = write_schedule(PROOF / f"found_{name}.csv", found.schedule)
         sys.stdout.write(f"{name}: {found.final_loss:.4f} -> {path}\n")
         for spec, loss in sorted(found.baselines.items(), key=lambda item: item[1]):
             sys.stdout.write(f"  {loss:.4f} {spec}\n")
-        sys.stdout.write(f"  {found.family}\n" + "\n".join(found.notes) + "\n")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is fitted, what is predicted, and by which variant of a law."""
+
+    title: str
+    fit: tuple[Run, ...]
+    test: tuple[Run, ...]
+    suffix: str = ""
+    laws: tuple[str, ...] = LAWS
+
+
+def questions() -> list[Question]:
+    """The predictions that are checked; a question whose runs are not trained yet is left out."""
+    long = f"_{STEPS}"
+    found = [Question("twice the horizon", tuple(cheap_runs()), tuple(runs_of("nano", long)))]
+    if (LADDER / "nano_peaks" / "dataset.toml").exists():
+        for known, asked in (("0.002", "0.008"), ("0.008", "0.002")):
+            fit = (*cheap_runs(), *cheap_runs("nano_peaks", known))
+            test = tuple(runs_of("nano_peaks", f"{long}_peak_{asked}"))
+            title = f"twice the horizon, peak {float(asked):g} from {float(known):g} and {PEAK:g}"
+            found.append(Question(title, fit, test))
+    if (LADDER / "nano_decays" / "dataset.toml").exists():
+        found.append(
+            Question(
+                "weight decay 0, 0.4, 1.6 from 0.1",
+                tuple(runs_of("nano")),
+                tuple(runs_of("nano_decays")),
+            )
+        )
+    if (LADDER / "micro" / "dataset.toml").exists():
+        fit = (*runs_of("pico"), *runs_of("nano"))
+        found.append(Question("next size up", fit, tuple(runs_of("micro")), suffix="_across_sizes"))
+    return found
+
+
+def prediction_table() -> list[str]:
+    """Lines of the table of predictions."""
+    lines = [
+        "| asked | law | fitted, held out | PredE | mean abs. final error | mean final error | "
+        "finals inside 90 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for question in questions():
+        for law in question.laws:
+            fitted = fitted_to(law + question.suffix, question.fit)
+            mean = sl.evaluate(fitted, question.test, from_step=FROM_STEP).mean
+            signed = np.mean(
+                [
+                    fitted.predict(run.schedule, steps=[int(run.steps[-1])], facts=run.facts).loss[
+                        0
+                    ]
+                    - run.loss[-1]
+                    for run in question.test
+                ]
+            )
+            inside = mean.get("final_covered_90", float("nan"))
+            lines.append(
+                f"| {question.title} | `{fitted.law.name}` | {len(question.fit)}, "
+                f"{len(question.test)} | {mean['pred_e']:.5f} | {mean['abs_final_error']:.4f} | "
+                f"{signed:+.4f} | {inside:.0%} |"
+            )
+            sys.stdout.write(lines[-1] + "\n")
+    return lines
+
+
+def finals() -> dict[str, np.ndarray]:
+    """Measured final losses of the proof: arm -> (seeds,)."""
+    runs = sl.load_runs(PROOF / "nano")
+    return {arm: np.array([runs[f"{arm}_seed_{seed}"].loss[-1] for seed in SEEDS]) for arm in ARMS}
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval by Student's t."""
+    reach = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(reach)
+
+
+def proof_table(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> list[str]:
+    """Lines of the table of the proof."""
+    runs = sl.load_runs(PROOF / "nano")
+    reference = measured["found_norm_clock"]
+    predicted: dict[str, dict[str, Any]] = {}
+    for law, fitted in laws.items():
+        predicted[law] = {
+            arm: fitted.predict(runs[f"{arm}_seed_0"].schedule, steps=[STEPS - 1]) for arm in ARMS
+        }
+    lines = [
+        "| schedule | final loss, mean of 4 seeds | above the first, paired, 95 % | seeds worse | "
+        + " | ".join(f"{law}: predicted, 90 % | above the first" for law in laws)
+        + " |",
+        "|---|---|---|---|" + "---|---|" * len(laws),
+    ]
+    for arm, label in sorted(ARMS.items(), key=lambda item: measured[item[0]].mean()):
+        difference, reach = mean_and_error(measured[arm] - reference)
+        cells = [label, f"{measured[arm].mean():.4f}"]
+        if arm == "found_norm_clock":
+            cells += ["-", "-"]
+        else:
+            cells += [
+                f"{difference:+.4f} ± {reach:.4f}",
+                f"{int((measured[arm] > reference).sum())} of {len(SEEDS)}",
+            ]
+        for law in laws:
+            guess = predicted[law][arm]
+            low, high = guess.interval(0.9)
+            gap = guess.loss[0] - predicted[law]["found_norm_clock"].loss[0]
+            cells += [f"{guess.loss[0]:.4f} [{low[0]:.3f}, {high[0]:.3f}]", f"{gap:+.4f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def draw(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> None:
+    """The figures of the page: schedules and curves; paired differences."""
+    runs = sl.load_runs(PROOF / "nano")
+    shown = ("found_norm_clock", "found_multi_power", "wsd_1sqrt_0.2", "linear", "cosine")
+    figure = new_figure(8.0, 6.0)
+    rates, losses = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1, 2]})
+    colours = ("#d1495b", "#8d3b72", "#edae49", "#00798c", "#30638e")
+    for arm, colour in zip(shown, colours, strict=True):
+        each = [runs[f"{arm}_seed_{seed}"] for seed in SEEDS]
+        mean = np.mean([run.loss for run in each], axis=0)
+        rates.plot(each[0].schedule.lr, color=colour, label=ARMS[arm])
+        losses.plot(each[0].steps, mean, color=colour, marker=".", label=ARMS[arm])
+    losses.set_ylim(min(each.min() for each in measured.values()) - 0.01, 1.62)
+    losses.set_ylabel("held-out loss, mean of 4 seeds\n(nats per byte)")
+    losses.set_xlabel("step")
+    rates.set_ylabel("learning rate")
+    losses.legend(frameon=False, fontsize=9)
+    bare((rates, losses))
+    save_figure(figure, DOCS / "proof_curves.png")
+    figure = new_figure(8.0, 4.2)
+    axes = figure.subplots()
+    reference = measured["found_norm_clock"]
+    order = sorted((arm for arm in ARMS if arm != "constant"), key=lambda a: -measured[a].mean())
+    for place, arm in enumerate(order):
+        gaps = 1e3 * (measured[arm] - reference)
+        axes.plot(gaps, np.full(len(gaps), place), "o", color="#00798c", alpha=0.6, markersize=5)
+        mean, reach = mean_and_error(gaps)
+        axes.errorbar(mean, place, xerr=reach, color="black", capsize=3, marker="|", linewidth=1)
+        schedule = runs[f"{arm}_seed_0"].schedule
+        first = runs["found_norm_clock_seed_0"].schedule
+        for law, mark in zip(laws, ("x", "+"), strict=True):
+            gap = [laws[law].predict(s, steps=[STEPS - 1]).loss[0] for s in (schedule, first)]
+            axes.plot(1e3 * (gap[0] - gap[1]), place + 0.25, mark, color="#d1495b", markersize=7)
+    axes.axvline(0.0, color="black", linewidth=0.6)
+    axes.set_yticks(range(len(order)), [ARMS[arm] for arm in order])
+    axes.set_xlabel(
+        "final loss above that of the schedule found by norm_clock (1e-3 nats)\n"
+        "dots: seeds, bars: mean and 95 %; x, +: predicted by norm_clock, multi_power"
+    )
+    bare((axes,))
+    save_figure(figure, DOCS / "proof_finals.png")
+
+
+def report() -> None:
+    """Refresh the page."""
+    laws = {law: fitted_to(law, cheap_runs()) for law in SEARCHED}
+    measured = finals()
+    draw(measured, laws)
+    page = DOCS / "proof.md"
+    fill(page, "machine", [describe() + "."])
+    fill(page, "proof", proof_table(measured, laws))
+    fill(page, "predictions", prediction_table())
 
 
 if __name__ == "__main__":
-    search()
+    search() if sys.argv[1:] == ["search"] else report()

@@ -16,6 +16,8 @@ from scaling_laws.cli import (
     evaluate,
     export,
     fit,
+    import_,
+    inspect,
     laws,
     optimize,
     plan,
@@ -32,6 +34,8 @@ __all__ = ["VERBS", "build_parser", "main"]
 
 VERBS: tuple[ModuleType, ...] = (
     quickstart,
+    inspect,
+    import_,
     fit,
     evaluate,
     compare,

@@ -1,6 +1,17 @@
 """Logs of training runs, as trainers and trackers write them. One file a format.
 
-To add a format: write one file that ends in a `Reader`, and add it to `READERS`.
+To add a format, write one file that ends in a `Reader`, and add it to `READERS`:
+
+1. `sniff(head)` says how surely a file is of the format: `Match.SPECIFIC` where its name or text
+   shows marks of it, `Match.GENERIC` where only the kind fits, else `Match.NO`. It must not raise.
+2. `read(path)` returns a `Table` for each run in the file, rows in the order of the file, nothing
+   resolved: repeated steps, restarts and NaN are the importer's business. `table_of` makes one
+   from records ``{key: value}``; `text.lines_of` gives the lines of a text log.
+3. What the format fixes goes into the table: `step`, `first_step`, `lr_offset`, `averaged`,
+   `total_steps`, `config`. What a file leaves out or breaks goes into `notes`; what cannot be
+   used is a `DataError` with the line. A row is never dropped without a note.
+4. Keys that the format names and `keys.py` does not know yet are added there.
+5. Optional libraries are imported inside `read`; `parquet.pyarrow_parquet` is the pattern.
 """
 
 from __future__ import annotations
@@ -8,34 +19,98 @@ from __future__ import annotations
 from pathlib import Path
 
 from scaling_laws.errors import DataError
-from scaling_laws.logs.base import REPEATS, Log, Reader
+from scaling_laws.logs.base import Column, Head, Log, Match, Reader, Table, table_of
+from scaling_laws.logs.delimited import CSV_TABLE, TSV_TABLE
+from scaling_laws.logs.detect import find_reader, read_with
+from scaling_laws.logs.jsonl import JSONL
+from scaling_laws.logs.keys import find_step
+from scaling_laws.logs.megatron import MEGATRON
+from scaling_laws.logs.parquet import PARQUET
+from scaling_laws.logs.repeated import REPEATS, log_of
 from scaling_laws.logs.runs import Imported, run_of
+from scaling_laws.logs.text import head_of
 from scaling_laws.logs.wandb_history import WANDB_HISTORY
 
-__all__ = ["READERS", "REPEATS", "Imported", "Log", "Reader", "is_log", "read_log", "run_of"]
+__all__ = [
+    "READERS",
+    "REPEATS",
+    "Column",
+    "Head",
+    "Imported",
+    "Log",
+    "Match",
+    "Reader",
+    "Table",
+    "find_reader",
+    "is_log",
+    "log_of",
+    "read_log",
+    "read_tables",
+    "run_of",
+    "table_of",
+]
 
-READERS: tuple[Reader, ...] = (WANDB_HISTORY,)
+READERS: tuple[Reader, ...] = (
+    CSV_TABLE,
+    TSV_TABLE,
+    JSONL,
+    PARQUET,
+    WANDB_HISTORY,
+    MEGATRON,
+)
 
 
 def is_log(path: Path | str) -> bool:
-    """Whether some reader takes the file."""
-    return any(reader.recognises(Path(path)) for reader in READERS)
+    """Whether a file is a log of some trainer or tracker, rather than a table `step,lr,loss`."""
+    file = Path(path)
+    if file.suffix.lower() == ".json":
+        return True
+    if file.suffix.lower() == ".csv" or not file.is_file():
+        return False
+    head = head_of(file)
+    return any(reader.sniff(head) for reader in READERS)
 
 
-def read_log(path: Path | str, *, repeats: str = "last") -> Log:
-    """Read a log.
+def read_tables(path: Path | str, *, format: str | None = None) -> tuple[Reader, tuple[Table, ...]]:
+    """Read every run of a file, nothing resolved.
+
+    Args:
+        path: the file, or a folder that a reader takes.
+        format: name of the reader; default the one that recognises the file.
+
+    Returns:
+        The reader, and a table for each run.
+
+    Raises:
+        DataError: if no reader takes the file, several do, or it cannot be used.
+        UsageError: if there is no such format.
+    """
+    reader = find_reader(Path(path), READERS, format)
+    return reader, read_with(reader, Path(path))
+
+
+def read_log(path: Path | str, *, repeats: str = "last", format: str | None = None) -> Log:
+    """Read the log of one run.
 
     Args:
         path: the file.
-        repeats: ``last`` or ``first``: which row of a step that was logged again counts.
+        repeats: ``last``, ``first`` or ``mean``: which row of a step that was logged again counts.
+        format: name of the reader; default the one that recognises the file.
 
     Raises:
-        DataError: if no reader takes the file, or it cannot be used.
+        DataError: if no reader takes the file, it cannot be used, or it holds several runs.
         UsageError: if `repeats` is another word.
     """
-    file = Path(path)
-    for reader in READERS:
-        if reader.recognises(file):
-            return reader.read(file, repeats)
-    known = "; ".join(f"{reader.name} ({reader.meaning})" for reader in READERS)
-    raise DataError(f"{file}: no reader takes it; known formats: {known}")
+    _, tables = read_tables(path, format=format)
+    if len(tables) > 1:
+        raise DataError(
+            f"{path}: it holds {len(tables)} runs ({', '.join(table.name for table in tables)}); "
+            "import the one that is meant with scaling-laws import --run NAME"
+        )
+    (table,) = tables
+    step = table.step or find_step(table.columns)
+    if step is None:
+        raise DataError(
+            f"{path}: no key is known as the step; the keys are {', '.join(table.columns)}"
+        )
+    return log_of(table, step, repeats)

@@ -1,11 +1,12 @@
-"""What a reader makes of a log: one table over steps, and what was odd about it."""
+"""What a reader makes of a file: tables of runs, and the log over increasing steps made of one."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,18 +14,224 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.errors import DataError, UsageError, unknown_name
+from scaling_laws.errors import DataError, unknown_name
 
-__all__ = ["REPEATS", "Log", "Reader", "assemble"]
+__all__ = ["FURTHEST", "Column", "Head", "Log", "Match", "Reader", "Table", "table_of"]
 
 Array = NDArray[np.float64]
-REPEATS = ("last", "first")  # which row of a step that was logged more than once counts
+Whole = NDArray[np.int64]
 FURTHEST = 2**53  # whole numbers beyond are not exact in float64
 
 
 @dataclass(frozen=True, eq=False)
+class Column:
+    """What was logged under a key, in the order of the file.
+
+    Attributes:
+        rows: the row of the table that each value stands in, increasing, int64: (values,). A key
+            that is not logged in every row has fewer values than the table has rows.
+        values: as logged, float64; NaN and infinity are what the trainer wrote: (values,).
+        fault: where and what, if a cell of the column holds no number; raised on use only, since a
+            column of words is nobody's loss.
+    """
+
+    rows: Whole
+    values: Array
+    fault: str = ""
+
+    def __post_init__(self) -> None:
+        rows = np.asarray(self.rows, dtype=np.int64)
+        values = np.asarray(self.values, dtype=np.float64)
+        if rows.shape != values.shape or rows.ndim != 1:
+            raise DataError(f"a column of {values.shape} values at {rows.shape} rows")
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What one run logged, row by row in the order of the file; nothing is resolved yet.
+
+    Attributes:
+        name: of the run.
+        source: the file it was read from.
+        columns: by key, as the trainer or tracker calls it.
+        lines: the line (or row, or record) of the file that each row was read from: (rows,).
+        unit: what `lines` counts, for messages.
+        step: the key of the step, where the format fixes it.
+        first_step: the step number of the first update: 1 where a trainer counts updates done.
+        lr_offset: a row's learning rate belongs to the update this many after the row's own.
+        averaged: keys whose values are means since the row before.
+        total_steps: how many updates the trainer planned, if the file says.
+        notes: in words, what was odd about the file and what was done about it.
+        config: settings of the run, as logged.
+    """
+
+    name: str
+    source: str
+    columns: Mapping[str, Column] = field(repr=False)
+    lines: Whole = field(repr=False)
+    unit: str = "row"
+    step: str | None = None
+    first_step: int = 0
+    lr_offset: int = 0
+    averaged: frozenset[str] = frozenset()
+    total_steps: int | None = None
+    notes: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
+        object.__setattr__(self, "lines", np.asarray(self.lines, dtype=np.int64))
+        object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
+
+    def column(self, key: str) -> Column:
+        """A column whose every cell is a number.
+
+        Raises:
+            DataError: if there is no such key, or a cell holds something else.
+        """
+        if key not in self.columns:
+            raise DataError(f"{self.source}: {unknown_name('key', key, self.columns)}")
+        column = self.columns[key]
+        if column.fault:
+            raise DataError(f"{self.source} {column.fault}; mend the cell or drop the row")
+        return column
+
+    def dense(self, key: str) -> Array:
+        """A key's value in every row, NaN where it was not logged: (rows,)."""
+        column = self.column(key)
+        full = np.full(self.lines.size, math.nan)
+        full[column.rows] = column.values
+        return full
+
+    def where(self, row: int) -> str:
+        """A row's place in the file, for messages."""
+        return f"{self.source} {self.unit} {self.lines[row]}"
+
+
+def table_of(
+    name: str,
+    source: str,
+    records: Iterable[Mapping[str, Any]],
+    *,
+    lines: Sequence[int] | Whole | None = None,
+    unit: str = "row",
+    **hints: Any,
+) -> Table:
+    """A table from records, one a row; nested keys are joined by ``/``.
+
+    Numbers are kept (also those written as NaN or infinity), null counts as not logged, and words
+    make a column that cannot be used as a number. Booleans count as words.
+
+    Args:
+        name: of the run.
+        source: the file.
+        records: what was logged, a mapping a row.
+        lines: each row's line in the file; default counts the records from 1.
+        unit: what `lines` counts.
+        hints: further fields of `Table`.
+    """
+    # plain lists would take four times the memory
+    rows: dict[str, array[int]] = {}
+    values: dict[str, array[float]] = {}
+    faults: dict[str, tuple[int, str]] = {}
+    count = 0
+    for count, record in enumerate(records, start=1):
+        for key, value in _flat(record):
+            if type(value) is float or type(value) is int:
+                if key not in rows:
+                    rows[key], values[key] = array("q"), array("d")
+                rows[key].append(count - 1)
+                values[key].append(_double(value))
+            elif value is not None:
+                faults.setdefault(key, (count - 1, repr(value)[:60]))
+    numbered = np.arange(1, count + 1) if lines is None else np.asarray(lines, dtype=np.int64)
+    columns = {
+        key: Column(
+            np.array(rows.get(key, []), dtype=np.int64),
+            np.array(values.get(key, []), dtype=np.float64),
+            _fault(unit, int(numbered[faults[key][0]]), key, faults[key][1])
+            if key in faults
+            else "",
+        )
+        for key in {**rows, **faults}
+    }
+    return Table(name, source, columns, numbered, unit, **hints)
+
+
+def _double(value: float) -> float:
+    """A number as a double; whole numbers beyond its range become infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _fault(unit: str, line: int, key: str, text: str) -> str:
+    return f"{unit} {line}, column {key!r}: {text} is not a number"
+
+
+def _flat(record: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in record.items():
+        if type(value) is dict:
+            yield from _flat(value, f"{start}{key}/")
+        else:
+            yield f"{start}{key}" if start else key, value
+
+
+class Match(IntEnum):
+    """How surely a reader takes a file; the surest reader reads it."""
+
+    NO = 0
+    GENERIC = 1  # the general kind fits: any CSV, any JSON
+    SPECIFIC = 2  # the file shows marks of this very format
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a reader sees of a file to say whether it takes it.
+
+    Attributes:
+        path: the file, or a folder.
+        text: the first 256 KiB and the last 64 KiB of a file, what is no text replaced; empty for
+            a folder.
+        data: the first bytes as they are.
+        names: names of the files in a folder; empty for a file.
+    """
+
+    path: Path
+    text: str = field(default="", repr=False)
+    data: bytes = field(default=b"", repr=False)
+    names: tuple[str, ...] = ()
+
+    @property
+    def ending(self) -> str:
+        """Of the file's name, in lower case, with its dot."""
+        return self.path.suffix.lower()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format of logs.
+
+    Attributes:
+        name: of the format, as `--format` takes it.
+        meaning: where such files come from, for messages.
+        sniff: a file's head -> how surely this reader takes it. It must not raise.
+        read: the file -> a table for each run in it. It raises a `DataError` that names the file
+            and the line of what cannot be used, and never leaves a row out without a note.
+    """
+
+    name: str
+    meaning: str
+    sniff: Callable[[Head], Match]
+    read: Callable[[Path], Sequence[Table]]
+
+
+@dataclass(frozen=True, eq=False)
 class Log:
-    """What a run logged.
+    """What a run logged, one row a step.
 
     Attributes:
         name: of the run.
@@ -37,7 +244,7 @@ class Log:
 
     name: str
     source: str
-    steps: NDArray[np.int64] = field(repr=False)
+    steps: Whole = field(repr=False)
     columns: Mapping[str, Array] = field(repr=False)
     oddities: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -56,7 +263,7 @@ class Log:
         object.__setattr__(self, "columns", MappingProxyType(columns))
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
 
-    def series(self, key: str) -> tuple[NDArray[np.int64], Array]:
+    def series(self, key: str) -> tuple[Whole, Array]:
         """The steps at which a key was logged, and its values: (points,) each.
 
         Raises:
@@ -67,121 +274,3 @@ class Log:
         row = self.columns[key]
         logged = ~np.isnan(row)
         return self.steps[logged], row[logged]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A format of logs.
-
-    Attributes:
-        name: of the format.
-        meaning: where such files come from.
-        recognises: whether a file is one, by its name and its beginning.
-        read: (file, which of repeated rows counts) -> the log.
-    """
-
-    name: str
-    meaning: str
-    recognises: Callable[[Path], bool]
-    read: Callable[[Path, str], Log]
-
-
-def assemble(
-    name: str,
-    source: str,
-    tables: Mapping[str, tuple[Sequence[Any], Sequence[Any]]],
-    *,
-    repeats: str = "last",
-    oddities: Sequence[str] = (),
-    config: Mapping[str, Any] | None = None,
-) -> Log:
-    """A log from what was logged, key by key, in the order of the file.
-
-    A run that was restarted logs some steps again. One row of such a step counts, by default the
-    last in the file; that the file repeats steps, where, and how far its rows disagree is said.
-
-    Args:
-        name: of the run.
-        source: the file.
-        tables: steps and values by key; rows without a number are left out.
-        repeats: ``last`` or ``first``: which row of a repeated step counts.
-        oddities: what the reader has to say.
-        config: settings of the run.
-
-    Raises:
-        UsageError: if `repeats` is another word.
-        DataError: if a step is no whole number >= 0, or nothing was logged.
-    """
-    if repeats not in REPEATS:
-        raise UsageError(f"repeats={repeats!r}: known are {', '.join(map(repr, REPEATS))}")
-    found: list[str] = list(oddities)
-    kept: dict[str, dict[int, float]] = {}
-    for key, (steps, values) in tables.items():
-        rows = _rows(source, key, steps, values, found)
-        if not rows:
-            continue
-        kept[key] = dict(rows if repeats == "last" else reversed(rows))
-        words = _repeated(key, rows, kept[key], repeats)
-        if words:
-            found.append(words)
-    every = sorted({step for column in kept.values() for step in column})
-    if not every:
-        raise DataError(f"{source}: no number is logged at any step")
-    columns = {
-        key: np.array([column.get(step, math.nan) for step in every])
-        for key, column in kept.items()
-    }
-    return Log(name, source, np.array(every), columns, tuple(found), config or {})
-
-
-def _rows(
-    source: str, key: str, steps: Sequence[Any], values: Sequence[Any], found: list[str]
-) -> list[tuple[int, float]]:
-    """Rows of a key that hold a number, in the order of the file."""
-    if len(steps) != len(values):
-        found.append(f"{key}: {len(values)} values for {len(steps)} steps; left out")
-        return []
-    rows, left_out = [], 0
-    for place, (step, value) in enumerate(zip(steps, values, strict=True)):
-        number = _number(value)
-        if number is None:
-            left_out += 1
-            continue
-        at = _number(step)
-        if at is None or at != math.floor(at) or not 0 <= at < FURTHEST:
-            raise DataError(
-                f"{source}, key {key!r}, row {place}: step {step!r} is no whole number >= 0"
-            )
-        rows.append((int(at), number))
-    if rows and left_out:
-        found.append(f"{key}: {left_out} of {len(values)} rows hold no finite number; left out")
-    return rows
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _repeated(
-    key: str, rows: Sequence[tuple[int, float]], kept: Mapping[int, float], repeats: str
-) -> str:
-    """In words, which steps a key repeats, where the file goes back, and how far rows disagree."""
-    steps = [step for step, _ in rows]
-    back = [(one, other) for one, other in itertools.pairwise(steps) if other <= one]
-    again = len(rows) - len(kept)
-    if not back:
-        return ""
-    jumps = ", ".join(f"{one} -> {other}" for one, other in back[:4])
-    more = f" and {len(back) - 4} more" if len(back) > 4 else ""
-    words = f"{key}: the file goes back {len(back)}x ({jumps}{more})"
-    if not again:
-        return f"{words}, repeating no step; sorted"
-    apart = [abs(value - kept[step]) for step, value in rows if value != kept[step]]
-    words += f"; {again} repeated rows resolved: the {repeats} of a step in the file counts"
-    if apart:
-        words += f" ({len(apart)} differ from it, by up to {max(apart):.3g})"
-    if steps[0] > min(steps[1:]) and apart and repeats == "last":
-        words += "; newest stretch first, it seems: --repeats first would take the newest rows"
-    return words

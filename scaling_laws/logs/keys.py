@@ -1,40 +1,83 @@
-"""Which key of a log is the step, the learning rate, the loss."""
+"""Which key of a log is the step, the learning rate, the loss, the tokens or samples seen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from scaling_laws.errors import DataError, UsageError, unknown_name
 from scaling_laws.logs.base import Log
 
-__all__ = ["LOSSES", "RATES", "STEPS", "find_step", "loss_key", "rate_key"]
+__all__ = [
+    "LOSSES",
+    "RATES",
+    "ROLES",
+    "SAMPLES",
+    "STEPS",
+    "TOKENS",
+    "find_step",
+    "known_keys",
+    "loss_key",
+    "rate_key",
+]
 
 # names that trainers use, in the order of preference; compared without regard to case
-STEPS = ("iter", "iteration", "step", "global_step", "trainer/global_step", "train/global_step")
-COUNTERS = ("_step",)  # counts calls of the logger, which may be optimizer steps
+STEPS = (
+    "iter",
+    "iteration",
+    "step",
+    "global_step",
+    "trainer/global_step",
+    "train/global_step",
+    "current_steps",
+    "train_step",
+    "train/step",
+    "update",
+    "num_updates",
+)
+COUNTERS = ("_step", "s")  # counts calls of the logger, which may be optimizer steps
 RATES = (
     "lr",
     "learning_rate",
     "learning-rate",
+    "learning rate",
     "train/lr",
     "train/learning_rate",
+    "train_lr",
     "optim/lr",
     "optim/learning_rate",
     "optim/LR (group 0)",
     "lr/AdamW",
     "lr-AdamW",
+    "lr-Adam",
+    "lr-SGD",
     "learning/current_learning_rate",
+    "Train/Samples/lr",
 )
 # losses on held-out text first: they carry less noise
-LOSSES = (
+HELD_OUT = (
     "val/loss",
     "val_loss",
     "eval_loss",
     "eval/loss",
+    "valid_loss",
+    "valid/loss",
+    "validation/loss",
+    "validation_loss",
     "validation_metrics/loss",
+    "validation lm loss",
+    "lm loss validation",
+    "val loss",
+    "tel",
+)
+TRAINING = (
     "loss",
     "train/loss",
     "train_loss",
+    "train loss",
+    "train_loss_step",
+    "training_loss",
     "lm loss",
     "lm_loss",
     "train/lm_loss",
@@ -44,7 +87,48 @@ LOSSES = (
     "loss/out",
     "loss_metrics/global_avg_loss",
     "learning/loss",
+    "loss/train/total",
+    "Metrics/loss",
+    "Train/Samples/train_loss",
+    "trl",
 )
+LOSSES = HELD_OUT + TRAINING
+TOKENS = (
+    "tokens",
+    "total_tokens",
+    "consumed_tokens",
+    "consumed tokens",
+    "n_tokens_seen",
+    "tokens_seen",
+    "num_input_tokens_seen",
+    "train/num_input_tokens_seen",
+    "tokens/total",
+    "throughput/total tokens",
+    "throughput/total_tokens",
+    "optim/total_tokens",
+)
+SAMPLES = ("consumed_samples", "consumed samples", "samples_seen", "global_samples", "samples")
+ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"step": STEPS, "lr": RATES, "loss": LOSSES, "tokens": TOKENS, "samples": SAMPLES}
+)
+# further parameter groups and optimizers: lr-AdamW/pg1, lr/Muon/0, optim/LR (group 3)
+GROUPS = re.compile(
+    r"(lr[-/]\w+(/(pg)?\d+)?|optim/lr \(group \d+\)|lr[-_ /](group|pg)?_?\d+)", re.I
+)
+
+
+def known_keys(role: str, keys: Iterable[str]) -> list[str]:
+    """The keys that are known under a role, in the order of preference.
+
+    A mere counter of rows is a step only where nothing else is.
+    """
+    every = list(keys)
+    found = _known(ROLES[role], every)
+    if role == "step":
+        return found or _known(COUNTERS, every)
+    if role == "lr":
+        found += [key for key in every if key not in found and GROUPS.fullmatch(key)]
+    return found
 
 
 def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
@@ -55,8 +139,7 @@ def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
 
 def find_step(keys: Iterable[str]) -> str | None:
     """The key that holds the optimizer step; a mere counter of rows only where nothing else is."""
-    every = list(keys)
-    found = _known(STEPS, every) or _known(COUNTERS, every)
+    found = known_keys("step", keys)
     return found[0] if found else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling_laws.errors import ProxyError
 from scaling_laws.files import make_folder, write_with
 from scaling_laws.proxy import steps, training
 from scaling_laws.proxy.config import ProxyConfig
 
-__all__ = ["fingerprint", "load_position", "save_position", "settings_of"]
+__all__ = [
+    "check_origin",
+    "fingerprint",
+    "load_position",
+    "save_position",
+    "settings_of",
+    "stored_settings",
+]
 
 VERSION = 1
 
@@ -93,28 +100,76 @@ def load_position(
     Raises:
         ProxyError: if the file is damaged or holds other shapes.
     """
+    header, (rows, *leaves) = _read(path)
     start = training.begin(configs, fleet)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            if header["version"] != VERSION:
-                raise ProxyError(
-                    f"{path} is a checkpoint of version {header['version']}, this program reads "
-                    f"{VERSION}; remove it to train again"
-                )
-            rows = file["rows"]
-            leaves = [file[f"leaf_{index}"] for index in range(header["leaves"])]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ProxyError(
-            f"{path} is no readable checkpoint ({error}); remove it to train again"
-        ) from error
     template = (start.state, (start.state.parameters,) * header["snapshots"])
     shapes, tree = jax.tree.flatten(template)
     wanted = [(leaf.shape, leaf.dtype) for leaf in shapes]
-    if wanted != [(leaf.shape, leaf.dtype) for leaf in leaves]:
+    members, _, columns = start.rows.shape
+    of_rows = rows.ndim == 3 and (rows.shape[0], rows.shape[2]) == (members, columns)
+    if not of_rows or wanted != [(leaf.shape, leaf.dtype) for leaf in leaves]:
         raise ProxyError(f"{path} holds a model of another shape; remove it to train again")
     state, snapshots = jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in leaves])
     position = training.Position(
         header["step"], steps.State(*state), snapshots, rows, header["seconds"]
     )
     return position, header["settings"]
+
+
+def stored_settings(path: Path) -> list[dict[str, Any]]:
+    """The settings that a position was written with, whatever its shapes.
+
+    Raises:
+        ProxyError: if the file is damaged.
+    """
+    found: list[dict[str, Any]] = _read(path, arrays=False)[0]["settings"]
+    return found
+
+
+def check_origin(path: Path, settings: Mapping[str, Any], run: str, parent: str, step: int) -> None:
+    """Raise unless a run's position is there and was written with these settings.
+
+    Args:
+        path: of the position.
+        settings: of the run that is to start there, see `settings_of`.
+        run: its name.
+        parent: the name of the run that has kept the position.
+        step: after how many updates.
+
+    Raises:
+        ProxyError: if it is not there, is damaged, or differs; naming the first setting that does.
+    """
+    if not path.exists():
+        raise ProxyError(
+            f"{run}: {parent} has kept no checkpoint at step {step} ({path} is not there); "
+            f"train {parent} with --keep {step}"
+        )
+    (theirs,) = stored_settings(path)
+    for key, value in settings.items():
+        if theirs.get(key) != value:
+            what = "rates of the steps before" if key == "rates" else f"{key} = {theirs.get(key)!r}"
+            raise ProxyError(
+                f"{run} cannot branch from {parent}@{step}, which has other {what}"
+                + ("" if key == "rates" else f", not {value!r}")
+            )
+
+
+def _read(path: Path, arrays: bool = True) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    """The header, and the rows and leaves if they are wanted."""
+    try:
+        # numpy leaves a damaged file open that it has opened itself
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            version = header["version"]
+            names = ["rows", *(f"leaf_{index}" for index in range(header["leaves"]))]
+            found = [file[name] for name in names] if arrays and version == VERSION else []
+    except Exception as error:  # a damaged archive fails in a dozen ways, by where it is damaged
+        raise ProxyError(
+            f"{path} is no readable checkpoint ({error}); remove it to train again"
+        ) from error
+    if version != VERSION:
+        raise ProxyError(
+            f"{path} is a checkpoint of version {version}, this program reads {VERSION}; "
+            "remove it to train again"
+        )
+    return header, found

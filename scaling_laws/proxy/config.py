@@ -93,10 +93,24 @@ class ProxyConfig:
         for count in self.merge:
             if count < 1:
                 raise ProxyError(f"merge={count}: an average takes 1 or more logged steps")
+        for key in ("ema", "merge"):
+            # columns are named by six digits of it
+            names = [f"{each:g}" for each in getattr(self, key)]
+            if len(set(names)) < len(names):
+                raise ProxyError(
+                    f"{key}={','.join(names)}: two columns would have the same name; "
+                    "give each average once"
+                )
         self._check_ramp()
+        if self.corpus.stream is not None and self.sampling != "random":
+            raise ProxyError(
+                f"sampling={self.sampling!r}: corpus {self.corpus.name!r} never comes to the end "
+                "of an epoch; it must be random"
+            )
         window = self.size.context + 1
         for part, tokens in (("train", self.corpus.train), ("held-out", self.corpus.validation)):
-            if tokens.size < window:
+            endless = part == "train" and self.corpus.stream is not None
+            if tokens.size < window and not endless:
                 raise ProxyError(
                     f"corpus {self.corpus.name!r} is too small for size {self.size.name!r}: its "
                     f"{part} part has {tokens.size} tokens and one sequence takes {window}; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,14 @@ import numpy as np
 
 from scaling_laws.errors import ProxyError
 from scaling_laws.proxy import training
-from scaling_laws.proxy.checkpoints import fingerprint, load_position, save_position, settings_of
+from scaling_laws.proxy.checkpoints import (
+    check_origin,
+    fingerprint,
+    load_position,
+    save_position,
+    settings_of,
+    stored_settings,
+)
 from scaling_laws.proxy.config import ProxyConfig, Window
 from scaling_laws.proxy.steps import shapes_of
 from scaling_laws.proxy.write import (
@@ -74,12 +81,13 @@ class Member:
 
     def __post_init__(self) -> None:
         steps, every = self.config.schedule.steps, self.config.every
-        starts = () if self.parent is None else (self.parent.step,)
-        for step in (*self.keep, *starts):
-            if not 0 < step <= steps or (step % every and step != steps):
+        kept = [(step, self.start + 1, steps) for step in self.keep]
+        starts = [] if self.parent is None else [(self.start, 1, steps - 1)]
+        for step, least, most in (*starts, *kept):
+            if not least <= step <= most or (step % every and step != steps):
                 raise ProxyError(
-                    f"{self.destination.name}: a branch at step {step} must lie in [1, {steps}] "
-                    f"and be a multiple of the {every} steps between two logged losses"
+                    f"{self.destination.name}: a branch at step {step} must lie in [{least}, "
+                    f"{most}] and be a multiple of the {every} steps between two logged losses"
                 )
 
     @property
@@ -154,9 +162,10 @@ def is_finished(member: Member) -> bool:
         return True
     if member.destination.overwrite:
         return False
+    what = "with other settings" if found else "which does not state its settings"
     raise ProxyError(
-        f"{member.destination.folder} has a run {member.destination.name!r} already, with other "
-        "settings; choose another name, remove it or pass --overwrite"
+        f"{member.destination.folder} has a run {member.destination.name!r} already, {what}; "
+        "choose another name, remove it or pass --overwrite"
     )
 
 
@@ -170,9 +179,10 @@ def train_fleet(
 ) -> list[Result]:
     """Train members and write each into its set; those that are there already are skipped.
 
-    Killed at any moment and called again, it goes on from the last checkpoint to the same bits: a
-    checkpoint holds all there is to know between two logged steps. A member that diverges fails
-    alone.
+    A branch may be in one call with its parent. A run that is there without a checkpoint that it
+    is to keep is trained again for its sake, and its curve left as it is. Killed at any moment
+    and called again, it goes on from the last checkpoint to the same bits: a checkpoint holds all
+    there is to know between two logged steps. A member that diverges fails alone.
 
     Args:
         members: any; those that share a `fleet_key` can train side by side.
@@ -188,30 +198,35 @@ def train_fleet(
         One result for each member, in order.
 
     Raises:
-        ProxyError: before any training, if a member's destination is taken or its parent missing.
+        ProxyError: before any training, if a member's destination is taken, its parent's
+            checkpoint missing or of another path, or two members have one destination.
     """
     side_by_side = fleet == "vmap" or (fleet == "auto" and jax.default_backend() != "cpu")
-    waiting: dict[Hashable, list[int]] = {}
+    places = [member.destination.curve.resolve() for member in members]
+    groups: dict[Hashable, list[int]] = {}
     results: dict[int, Result] = {}
     for index, member in enumerate(members):
-        key = fleet_key(member) if side_by_side else index
-        waiting.setdefault(key, []).append(index)
-        if is_finished(member):
-            results[index] = _skipped(member)
-        else:
+        if places[index] in places[:index]:
+            raise ProxyError(f"two members would write {places[index]}; name them apart")
+        groups.setdefault(fleet_key(member) if side_by_side else index, []).append(index)
+        if not is_finished(member):
             check_destination(member.destination, member.config)
-    for indices in waiting.values():
-        if side_by_side and len(indices) > 1:
-            group = [members[index] for index in indices]  # finished ones too: numbers depend on it
-            if any(index not in results for index in indices):
-                found = _train(group, work, checkpoint_every, progress, fleet=True)
-                for index, result in zip(indices, found, strict=True):
-                    results.setdefault(index, result)
-        else:
-            for index in indices:
-                if index not in results:
-                    (result,) = _train([members[index]], work, checkpoint_every, progress, False)
-                    results[index] = result
+        elif all(_has_kept(member, step) for step in member.keep):
+            results[index] = _skipped(member)
+    # finished ones train again beside the others, whose numbers depend on them
+    waiting = [each for each in groups.values() if any(index not in results for index in each)]
+    again = [members[index] for indices in waiting for index in indices]
+    coming = {member.kept(step).resolve(): member for member in again for step in member.keep}
+    for member in again:
+        if member.parent is not None and member.parent.path.resolve() not in coming:
+            _check_parent(member, member.parent)
+    # a branch starts later than its parent, so parents go first
+    for indices in sorted(waiting, key=lambda each: members[each[0]].start):
+        lost = {i: result for i in indices if (result := _lost(members[i], coming)) is not None}
+        left = [index for index in indices if index not in lost]
+        group = [members[index] for index in left]
+        trained = _train(group, work, checkpoint_every, progress, len(group) > 1) if group else []
+        results = lost | dict(zip(left, trained, strict=True)) | results
     return [results[index] for index in range(len(members))]
 
 
@@ -226,8 +241,7 @@ def _train(
     configs = [member.config for member in group]
     settings = [settings_of(config) for config in configs]
     spare = work / f"{_label(group, settings)}.npz"
-    faults: dict[int, str] = {}
-    position = _resume(spare, group, configs, fleet)
+    position, faults = _resume(spare, group, configs, fleet)
     held_out = jnp.asarray(configs[0].validation_windows)
     saved = time.monotonic()
     for window in configs[0].windows(position.step):
@@ -244,13 +258,15 @@ def _train(
                     [settings_of(member.config, window.end)],
                 )
         if time.monotonic() - saved >= checkpoint_every and window.end < configs[0].schedule.steps:
-            save_position(spare, position, settings)
+            told = [{**each, "fault": faults.get(i)} for i, each in enumerate(settings)]
+            save_position(spare, position, told)
             saved = time.monotonic()
     results = [
         _finish(member, position.rows[index], position.seconds / len(group), faults.get(index))
         for index, member in enumerate(group)
     ]
-    spare.unlink(missing_ok=True)
+    for file in (spare, *work.glob(f".{spare.stem}.*")):  # and what a kill left half-written
+        file.unlink(missing_ok=True)
     return results
 
 
@@ -284,42 +300,56 @@ def _after(
 
 def _resume(
     spare: Path, group: list[Member], configs: list[ProxyConfig], fleet: bool
-) -> training.Position:
-    """The position of the last checkpoint, else that of the parents, else the beginning."""
+) -> tuple[training.Position, dict[int, str]]:
+    """The last checkpoint, else that of the parents, else the beginning; and who has failed."""
     if spare.exists():
-        return load_position(spare, configs, fleet)[0]
+        position, told = load_position(spare, configs, fleet)
+        faults = {i: str(each["fault"]) for i, each in enumerate(told) if each.get("fault")}
+        if all(  # else a checkpoint was asked for after the training had passed it
+            _has_kept(member, step)
+            for i, member in enumerate(group)
+            for step in member.keep
+            if i not in faults and step <= position.step
+        ):
+            return position, faults
     if group[0].parent is None:
-        return training.begin(configs, fleet)
-    starts = [_branch(member) for member in group]
+        return training.begin(configs, fleet), {}
+    starts = [_branch(member, member.parent) for member in group if member.parent is not None]
     if not fleet:
-        return starts[0]
+        return starts[0], {}
     state, snapshots = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), *((each.state, each.snapshots) for each in starts)
     )
     rows = np.concatenate([each.rows for each in starts])
-    return training.Position(starts[0].step, state, snapshots, rows, 0.0)
+    return training.Position(starts[0].step, state, snapshots, rows, 0.0), {}
 
 
-def _branch(member: Member) -> training.Position:
+def _lost(member: Member, coming: Mapping[Path, Member]) -> Result | None:
+    """What becomes of a branch whose parent was to train in the same call and failed."""
+    place, parent = member.destination, member.parent
+    origin = None if parent is None else coming.get(parent.path.resolve())
+    if parent is None or origin is None or _has_kept(origin, parent.step):
+        return None
+    error = f"{place.name}: {parent.run} failed before step {parent.step}"
+    return Result(place.name, place.folder, "failed", float("nan"), error=error)
+
+
+def _has_kept(member: Member, step: int) -> bool:
+    """Whether a member's own checkpoint is there, and not that of a run it has replaced."""
+    path = member.kept(step)
+    return path.exists() and stored_settings(path) == [settings_of(member.config, step)]
+
+
+def _branch(member: Member, parent: Branch) -> training.Position:
     """Where a member leaves its parent's path."""
-    parent = member.parent
-    assert parent is not None
-    if not parent.path.exists():
-        raise ProxyError(
-            f"{member.destination.name}: {parent.run} has kept no checkpoint at step "
-            f"{parent.step} ({parent.path} is not there); train {parent.run} with "
-            f"--keep {parent.step}"
-        )
-    position, (theirs,) = load_position(parent.path, [member.config])
-    ours = settings_of(member.config, parent.step)
-    for key, value in ours.items():
-        if theirs.get(key) != value:
-            what = "rates of the steps before" if key == "rates" else f"{key} = {theirs.get(key)!r}"
-            raise ProxyError(
-                f"{member.destination.name} cannot branch from {parent.run}@{parent.step}, which "
-                f"has other {what}" + ("" if key == "rates" else f", not {value!r}")
-            )
-    return position._replace(seconds=0.0)
+    _check_parent(member, parent)
+    return load_position(parent.path, [member.config])[0]._replace(seconds=0.0)
+
+
+def _check_parent(member: Member, parent: Branch) -> None:
+    """Raise unless the parent has kept what the member's own first updates lead to."""
+    settings = settings_of(member.config, parent.step)
+    check_origin(parent.path, settings, member.destination.name, parent.run, parent.step)
 
 
 def _one(position: training.Position, index: int, fleet: bool) -> training.Position:

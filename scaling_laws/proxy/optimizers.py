@@ -7,7 +7,9 @@ An update is ``p <- p - lr·(width_factor·direction + weight_decay·p)``, the d
 with the number of inputs), the embedding and the gains keep one. This is the table of rates of µP
 for Adam (Yang et al. 2022, arXiv 2203.03466, table 3) with the initial values left as they are
 (the "standard parameterization with per-layer rates" of Everett et al. 2024, arXiv 2407.05872).
-The decay is not scaled, so that lr·weight_decay, the rate at which weights are forgotten, is the
+A matrix optimizer moves all directions of a hidden matrix alike, so there the power is a half: the
+spectral norm of its moves grows with the square root of the width, not with the width (the spectral
+condition of Yang, Simon & Bernstein 2023, arXiv 2310.17813). The decay is not scaled, so that lr·weight_decay, the rate at which weights are forgotten, is the
 same at every width (Wang & Aitchison 2024, arXiv 2405.13698).
 """
 
@@ -55,11 +57,13 @@ class Optimizer:
         description: one line, with the source.
         transform: from a model's parameters (or their shapes) to the transformation of gradients
             that are clipped already; the caller multiplies in the rate and adds the decay.
+        hidden_power: of BASE_WIDTH/width in the factor of hidden matrices, see above.
     """
 
     name: str
     description: str
     transform: Callable[[model.Parameters], optax.GradientTransformation]
+    hidden_power: float = 1.0
 
 
 def _adam(parameters: model.Parameters | None = None) -> optax.GradientTransformation:
@@ -75,8 +79,11 @@ def _muon(parameters: model.Parameters) -> optax.GradientTransformation:
 
         return jax.tree.map(scale, updates), state
 
+    def dimensions(updates: Any) -> Any:  # optax takes a tree with none for a single matrix
+        return jax.tree.map(lambda leaf: contrib.MuonDimensionNumbers(), updates)
+
     matrices = optax.chain(
-        contrib.scale_by_muon(beta=MUON_BETA),
+        contrib.scale_by_muon(beta=MUON_BETA, weight_dimension_numbers=dimensions),
         optax.GradientTransformation(lambda parameters: optax.EmptyState(), scaled),
     )
 
@@ -90,7 +97,10 @@ def _muon(parameters: model.Parameters) -> optax.GradientTransformation:
 OPTIMIZERS: tuple[Optimizer, ...] = (
     Optimizer("adamw", "Adam with decoupled decay (Loshchilov & Hutter 2019)", _adam),
     Optimizer(
-        "muon", "orthogonalised momentum on hidden matrices (Jordan 2024), Adam elsewhere", _muon
+        "muon",
+        "orthogonalised momentum on hidden matrices (Jordan 2024), Adam elsewhere",
+        _muon,
+        hidden_power=0.5,
     ),
 )
 
@@ -104,18 +114,24 @@ def get_optimizer(name: str) -> Optimizer:
     return find_by_name("optimizer", name, OPTIMIZERS, ProxyError)
 
 
-def width_factors(parameters: model.Parameters, size: Size, rule: str) -> model.Parameters:
+def width_factors(
+    parameters: model.Parameters, size: Size, rule: str, optimizer: str = "adamw"
+) -> model.Parameters:
     """What the direction of each leaf is multiplied by, same nesting, Python floats.
 
     Args:
         parameters: of that size.
         size: gives the width.
         rule: one of `WIDTH_RULES`.
+        optimizer: a name of `OPTIMIZERS`.
     """
     narrow = BASE_WIDTH / size.width if rule == "per-layer" else 1.0
+    power = get_optimizer(optimizer).hidden_power
 
     def factor(path: tuple[Any, ...], leaf: jax.Array) -> float:
-        return narrow if leaf.ndim == 2 and path[0].key != "embedding" else 1.0
+        if leaf.ndim != 2 or path[0].key == "embedding":
+            return 1.0
+        return narrow if path[0].key == "head" else float(narrow**power)
 
     factors: model.Parameters = jax.tree_util.tree_map_with_path(factor, parameters)
     return factors

@@ -47,7 +47,7 @@ def _whole(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a number is wanted")
     return float(value)
 
@@ -76,7 +76,9 @@ def _items(item: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
 
 def _ramp(value: Any) -> tuple[tuple[int, int], ...]:
     """``128@400,256@800``: 128 sequences an update from step 400 on, then 256."""
-    pairs = (each.split("@") for each in _items(_text, value))
+    pairs = [each.split("@") for each in _items(_text, value)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("BATCH@STEP is wanted")
     return tuple((_whole(step), _whole(batch)) for batch, step in pairs)
 
 
@@ -203,7 +205,7 @@ def _size(values: Mapping[str, Any]) -> Size:
     base = get_size("nano")
     name = values["size"]
     if name in {size.name for size in SIZES}:
-        name = f"{given['width']}x{given['layers']}"
+        name = "x".join(str(given[key]) for key in ("width", "layers", "heads"))
     own = {"mlp_width": 4 * given["width"], "context": base.context, "batch": base.batch}
     windows = {"validation_windows": base.validation_windows}
     return Size(**({"name": name} | own | windows | given))

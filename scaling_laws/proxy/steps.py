@@ -108,7 +108,7 @@ def _update(
     )
     with jax.numpy_dtype_promotion("standard"):  # optax mixes floats and counts
         direction, moments = _direction(before, shapes).update(gradient, state.moments, before)
-    factors = width_factors(before, shapes.size, shapes.width_rule)
+    factors = width_factors(before, shapes.size, shapes.width_rule, shapes.optimizer)
 
     def move(leaf: jax.Array, direction: jax.Array, factor: float) -> jax.Array:
         kept = weight_decay * leaf if leaf.ndim == 2 else jnp.zeros_like(leaf)

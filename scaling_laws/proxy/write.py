@@ -1,4 +1,4 @@
-"""Put a trained run into a set: `RUN.csv` first, then the set's `dataset.toml`.
+"""Put a trained run into a set: an entry in `dataset.toml`, then `RUN.csv`.
 
 Runs of a set have the same model, text and measurement; what else decides a curve is a fact of the
 set, or of the run where it differs. A run whose loss would mean something else is turned away
@@ -119,8 +119,8 @@ def check_destination(destination: Destination, config: ProxyConfig) -> None:
     for path in paths:
         check_writable(path)
     tables = _read(destination.manifest)
-    exists = destination.curve.exists() or name in tables.get("runs", {})
-    if exists and not destination.overwrite:
+    # an entry without a curve is a write that was killed
+    if destination.curve.exists() and not destination.overwrite:
         raise ProxyError(
             f"{folder} has a run {name!r} already; choose another with --name or pass --overwrite"
         )
@@ -150,9 +150,10 @@ def write_run(
     license_text: str = "unspecified",
     extra: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a run and enter it in its set, the entry last; all of it or nothing.
+    """Write a run and enter it in its set, the curve last; all of it or nothing.
 
-    Several processes may write runs of one set: a lock in its folder lets one at a time in.
+    Several processes may write runs of one set: a lock in its folder lets one at a time in. A
+    process that is killed here leaves an entry without a curve, which counts as no run.
 
     Args:
         destination: where it goes; the folder is made if it does not exist.
@@ -181,15 +182,18 @@ def write_run(
     }
     if config.ramp:
         entry["batch_ramp"] = ",".join(f"{batch}@{step}" for step, batch in config.ramp)
-    with FileLock(destination.folder / LOCK), _all_or_none(files):
-        if plan is not None:
-            write_schedule(plan, config.schedule)
-            entry["schedule"] = f"csv:{PLANS}/{destination.name}.csv"
-        write_text(destination.curve, _table(curve))
-        write_text(
-            destination.manifest,
-            tomli_w.dumps(_with_run(destination, set_facts(config), entry, license_text)),
-        )
+    with FileLock(destination.folder / LOCK):
+        check_destination(destination, config)  # another process may have begun the set
+        with _all_or_none(files):
+            destination.curve.unlink(missing_ok=True)
+            if plan is not None:
+                write_schedule(plan, config.schedule)
+                entry["schedule"] = f"csv:{PLANS}/{destination.name}.csv"
+            write_text(
+                destination.manifest,
+                tomli_w.dumps(_with_run(destination, set_facts(config), entry, license_text)),
+            )
+            write_text(destination.curve, _table(curve))
     return files
 
 
@@ -252,13 +256,14 @@ def _all_or_none(files: list[Path]) -> Iterator[None]:
 
 
 def _read(manifest: Path) -> dict[str, Any]:
-    if not manifest.exists():
+    if not os.path.exists(manifest):  # unlike Path.exists, never an OSError
         return {}
     try:
         tables = tomllib.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{manifest}: cannot be read as TOML: {error}; mend or move it") from error
-    if not isinstance(tables.get("runs", {}), dict):
+    runs = tables.get("runs", {})
+    if not isinstance(runs, dict) or not all(isinstance(each, dict) for each in runs.values()):
         raise DataError(f'{manifest}: runs must be tables, [runs."NAME"]')
     return tables
 

@@ -188,10 +188,15 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
+def _visible(folder: Path) -> list[Path]:
+    """CSV files of a folder, without the temporary ones that a killed writer leaves."""
+    return sorted(file for file in folder.glob("*.csv") if not file.name.startswith("."))
+
+
 def _select(selection: str) -> list[Path]:
     path = Path(selection)
     if os.path.isdir(path):  # unlike Path.is_dir, never an OSError
-        files = sorted(path.glob("*.csv"))
+        files = _visible(path)
         listed = _tables(path / "dataset.toml").get("runs", {})
         absent = sorted(set(listed) - {file.stem for file in files})
         if absent:
@@ -206,7 +211,7 @@ def _select(selection: str) -> list[Path]:
         return [path]
     folder, colon, names = selection.rpartition(":")
     if colon and os.path.isdir(folder):
-        known = sorted(file.stem for file in Path(folder).glob("*.csv"))
+        known = sorted(file.stem for file in _visible(Path(folder)))
         chosen = [name.strip() for name in names.split(",") if name.strip()]
         if not chosen:
             raise UsageError(f"{selection}: no run named after the colon; known: {known}")

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
 from scaling_laws.errors import DataError, ScalingLawsError, UsageError
-from scaling_laws.logs import READERS, Log, is_log, read_log, run_of
-from scaling_laws.logs.base import assemble
+from scaling_laws.logs import READERS, Log, is_log, log_of, read_log, run_of, table_of
 from scaling_laws.logs.configs import facts_of, spec_of
 
 CONFIG = {
@@ -54,6 +53,12 @@ def write(folder: Path, document: Any) -> Path:
     return file
 
 
+def assemble(rows: list[tuple[int, Any]], repeats: str = "last") -> Log:
+    """A log of one key from steps and values in the order of a file."""
+    records = [{"step": step, "loss": value} for step, value in rows]
+    return log_of(table_of("run", "file", records), "step", repeats)
+
+
 def read(folder: Path, document: Any, **options: Any) -> Log:
     return read_log(write(folder, document), **options)
 
@@ -88,6 +93,7 @@ def test_which_of_repeated_rows_counts(shared_data: Path) -> None:
     assert differ == [200, 400, 600, 8200, 8400]  # where two attempts of a restart disagree
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 10**6), st.floats(0.1, 9.0)),
@@ -100,19 +106,15 @@ def test_which_of_repeated_rows_counts(shared_data: Path) -> None:
 def test_shuffled_rows_give_the_same_log(rows: list[tuple[int, float]], generator: Any) -> None:
     shuffled = list(rows)
     generator.shuffle(shuffled)
-    one, other = (
-        assemble("run", "file", {"loss": ([row[0] for row in each], [row[1] for row in each])})
-        for each in (rows, shuffled)
-    )
+    one, other = assemble(rows), assemble(shuffled)
     assert one.steps.tolist() == other.steps.tolist() == sorted(row[0] for row in rows)
     assert one.columns["loss"].tolist() == other.columns["loss"].tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0.1, 9.0)), min_size=1, max_size=60))
 def test_every_step_once_with_its_last_or_first_value(rows: list[tuple[int, float]]) -> None:
-    table = {"loss": ([row[0] for row in rows], [row[1] for row in rows])}
-    last = assemble("run", "file", table)
-    first = assemble("run", "file", table, repeats="first")
+    last, first = assemble(rows), assemble(rows, "first")
     assert dict(zip(last.steps.tolist(), last.columns["loss"].tolist(), strict=True)) == dict(rows)
     assert dict(zip(first.steps.tolist(), first.columns["loss"].tolist(), strict=True)) == dict(
         reversed(rows)
@@ -122,8 +124,8 @@ def test_every_step_once_with_its_last_or_first_value(rows: list[tuple[int, floa
 
 
 def test_restart_is_said() -> None:
-    steps, values = [0, 10, 20, 10, 20, 30], [4.0, 3.0, 2.5, 3.25, 2.5, 2.0]
-    log = assemble("run", "file", {"loss": (steps, values)})
+    rows = [(0, 4.0), (10, 3.0), (20, 2.5), (10, 3.25), (20, 2.5), (30, 2.0)]
+    log = assemble(rows)
     assert log.columns["loss"].tolist() == [4.0, 3.25, 2.5, 2.0]
     (words,) = log.oddities
     assert words == (
@@ -133,8 +135,13 @@ def test_restart_is_said() -> None:
 
 
 def test_rows_without_a_number_are_left_out_and_said() -> None:
-    log = assemble("run", "file", {"loss": ([0, 1, 2], [1.0, None, float("nan")])})
-    assert log.steps.tolist() == [0] and log.oddities[0].startswith("loss: 2 of 3 rows hold no")
+    log = assemble([(0, 1.0), (1, None), (2, float("nan"))])
+    assert log.steps.tolist() == [0] and log.oddities[0].startswith("loss: 1 of 2 rows hold no")
+
+
+def test_mean_of_repeated_rows() -> None:
+    log = assemble([(0, 4.0), (1, 3.0), (1, 2.0)], "mean")
+    assert log.columns["loss"].tolist() == [4.0, 2.5] and "their mean counts" in log.oddities[0]
 
 
 def test_keys_of_other_rows(tmp_path: Path) -> None:
@@ -226,10 +233,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     broken.write_text('{"history": \n oops')
     with pytest.raises(DataError, match=r"broken\.json line 2: not JSON"):
         read_log(broken)
-    with pytest.raises(DataError, match="no reader takes it; known formats: wandb_history"):
+    (tmp_path / "run.log").write_text("hello\n")
+    with pytest.raises(DataError, match=r"no reader takes it; .* Known: csv \(a table"):
         read_log(tmp_path / "run.log")
-    with pytest.raises(UsageError, match="repeats='mean'"):
-        read_log(write(tmp_path, history([1])), repeats="mean")
+    with pytest.raises(UsageError, match="repeats='median'"):
+        read_log(write(tmp_path, history([1, 1])), repeats="median")
     assert is_log("a.json") and not is_log("a.csv")
     assert len({reader.name for reader in READERS}) == len(READERS)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from scaling_laws.proxy import Size, model
+from tests.reference import proxy_model as reference
 
 DEEP = Size("deep", 16, 2, 2, 24, context=8, batch=4, validation_windows=8)
-Array = NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
@@ -41,46 +44,8 @@ def loss() -> Any:
     return jax.jit(lambda parameters, windows: model.loss(parameters, windows, DEEP))
 
 
-def norm(x: Array, gain: Array) -> Array:
-    return x / np.sqrt(np.mean(x**2) + 1e-6) * gain
-
-
-def rotate(x: Array, position: int) -> Array:
-    """Pairs (i, i + half) as complex numbers, turned by position / 10000^(i/half)."""
-    half = len(x) // 2
-    turned = (x[:half] + 1j * x[half:]) * np.exp(
-        1j * position * 10_000.0 ** (-np.arange(half) / half)
-    )
-    return np.concatenate([turned.real, turned.imag])
-
-
-def reference(p: Any, sequence: NDArray[np.uint8], size: Size) -> Array:
-    """Logits of one sequence, position by position and head by head, in float64."""
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), p)
-    stream = [p["embedding"][token] for token in sequence]
-    for layer in range(size.layers):
-        b = p[f"block_{layer}"]
-        inner = [norm(x, b["attention_gain"]) for x in stream]
-        out = [np.zeros(size.width) for _ in stream]
-        for head in range(size.heads):
-            part = slice(head * size.head_width, (head + 1) * size.head_width)
-            key = [
-                rotate(norm((x @ b["key"])[part], b["key_gain"]), i) for i, x in enumerate(inner)
-            ]
-            for i, x in enumerate(inner):
-                query = rotate(norm((x @ b["query"])[part], b["query_gain"]), i)
-                score = np.array([query @ k for k in key[: i + 1]]) / math.sqrt(size.head_width)
-                weight = np.exp(score - score.max())
-                weight /= weight.sum()
-                out[i][part] = sum(
-                    w * (x @ b["value"])[part] for w, x in zip(weight, inner, strict=False)
-                )
-        stream = [x + o @ b["attention_out"] for x, o in zip(stream, out, strict=True)]
-        for i, x in enumerate(stream):
-            h = norm(x, b["mlp_gain"]) @ b["mlp_in"]
-            h = 0.5 * h * (1 + np.tanh(math.sqrt(2 / math.pi) * (h + 0.044715 * h**3)))
-            stream[i] = x + h @ b["mlp_out"]
-    return np.array([norm(x, p["final_gain"]) @ p["head"] for x in stream])
+def double(parameters: model.Parameters) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), parameters)
 
 
 def test_logits_are_those_of_the_reference(
@@ -89,18 +54,115 @@ def test_logits_are_those_of_the_reference(
     found = logits(tokens)
     assert found.shape == (4, 8, 256) and found.dtype == jnp.float32
     for sequence, row in zip(tokens, found, strict=True):
-        np.testing.assert_allclose(row, reference(parameters, sequence, DEEP), atol=2e-5)
+        np.testing.assert_allclose(
+            row, reference.logits(double(parameters), sequence, DEEP), atol=2e-5
+        )
 
 
 def test_loss_is_the_mean_surprise_of_the_next_byte(
     parameters: model.Parameters, tokens: NDArray[np.uint8], loss: Any
 ) -> None:
-    surprise = []
-    for sequence in tokens:
-        row = reference(parameters, sequence[:-1], DEEP)
-        log_probability = row - np.log(np.exp(row).sum(axis=1, keepdims=True))
-        surprise += [-log_probability[i, token] for i, token in enumerate(sequence[1:])]
-    assert float(loss(parameters, tokens)) == pytest.approx(np.mean(surprise), rel=1e-5)
+    expected = np.mean([reference.surprise(double(parameters), each, DEEP) for each in tokens])
+    assert float(loss(parameters, tokens)) == pytest.approx(expected, rel=1e-5)
+
+
+VARIANTS = {
+    "tied": replace(DEEP, tied=True),
+    "raw queries": replace(DEEP, qk_norm=False),
+    "odd vocabulary": replace(DEEP, vocabulary=300),
+    "lookup": replace(DEEP, vocabulary=1500),
+    "lookup, tied": replace(DEEP, vocabulary=1500, tied=True, qk_norm=False),
+}
+
+
+def gained(size: Size) -> model.Parameters:
+    """Fresh parameters with gains that differ from one."""
+    fresh = model.initialize(jax.random.key(5), size)
+    return jax.tree.map(
+        lambda leaf: leaf * jnp.linspace(0.5, 1.5, leaf.size) if leaf.ndim == 1 else leaf, fresh
+    )
+
+
+def windows_of(size: Size) -> NDArray[np.uint16]:
+    drawn = np.random.default_rng(1).integers(size.vocabulary, size=(2, 9), dtype=np.uint16)
+    drawn[0, -1] = size.vocabulary - 1
+    return drawn
+
+
+@pytest.mark.parametrize("size", VARIANTS.values(), ids=VARIANTS.keys())
+def test_variants_are_those_of_the_reference(size: Size) -> None:
+    own, windows = gained(size), windows_of(size)
+    found = jax.jit(lambda p, w: (model.apply(p, w[:, :-1], size), model.loss(p, w, size)))
+    logits, loss = found(own, windows)
+    for window, row in zip(windows, logits, strict=True):
+        expected = reference.logits(double(own), window[:-1], size)
+        np.testing.assert_allclose(row, expected, atol=3e-5)
+    expected = np.mean([reference.surprise(double(own), window, size) for window in windows])
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tied", "lookup"])
+def test_gradients_are_those_of_plain_products(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = VARIANTS[name]
+    own, windows = gained(size), windows_of(size)
+
+    def gradient() -> Any:
+        return jax.jit(jax.grad(lambda p: model.loss(p, windows, size)))(own)
+
+    ours = gradient()
+    monkeypatch.setattr(model, "_dense", lambda x, matrix: x @ matrix)
+    monkeypatch.setattr(model, "_rows", lambda table, tokens: table[tokens])
+    for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(gradient()), strict=True):
+        np.testing.assert_allclose(left, right, atol=2e-6)
+        assert float(jnp.max(jnp.abs(right))) > 1e-5
+
+
+def test_gradients_are_slopes() -> None:
+    """Along a random direction, against the reference's difference in float64."""
+    size = DEEP
+    own, windows = gained(size), windows_of(size)[:1]
+    gradient = jax.jit(jax.grad(lambda p: model.loss(p, windows, size)))(own)
+    generator = np.random.default_rng(3)
+    way = jax.tree.map(lambda leaf: generator.normal(size=leaf.shape), own)
+    pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True)
+    slope = sum(float(np.sum(np.asarray(g, np.float64) * w)) for g, w in pairs)
+
+    def at(distance: float) -> float:
+        moved = jax.tree.map(lambda p, w: p + distance * w, double(own), way)
+        return float(reference.surprise(moved, windows[0], size))
+
+    assert slope == pytest.approx((at(1e-5) - at(-1e-5)) / 2e-5, rel=1e-4)
+
+
+@given(
+    rows=st.integers(1, 5), inputs=st.integers(1, 5), outputs=st.integers(1, 5), seed=st.integers(0)
+)
+@settings(max_examples=20, deadline=None)
+def test_the_products_own_derivative(rows: int, inputs: int, outputs: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x, matrix, back = (
+        jnp.asarray(generator.normal(size=shape), jnp.float32)
+        for shape in ((rows, inputs), (inputs, outputs), (rows, outputs))
+    )
+    plain, pull_plain = jax.vjp(jnp.matmul, x, matrix)
+    found, pull = jax.vjp(model._dense, x, matrix)
+    np.testing.assert_array_equal(found, plain)
+    for left, right in zip(pull(back), pull_plain(back), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
+
+
+def test_bfloat16_is_close(parameters: model.Parameters, tokens: NDArray[np.uint8]) -> None:
+    both = [
+        jax.jit(jax.value_and_grad(lambda p, d=dtype: model.loss(p, tokens, DEEP, d)))(parameters)
+        for dtype in (jnp.float32, jnp.bfloat16)
+    ]
+    (wide, slope), (narrow, other) = both
+    assert narrow.dtype == jnp.float32
+    assert float(narrow) == pytest.approx(float(wide), rel=2e-2)
+    assert float(narrow) != float(wide)  # it was another type
+    assert {leaf.dtype for leaf in jax.tree.leaves(other)} == {jnp.dtype("float32")}
+    a, b = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(s)]) for s in (slope, other))
+    assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
 
 
 @pytest.mark.parametrize("place", [0, 3, 7])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,18 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import Corpus, Curve, ProxyConfig, model
+from scaling_laws.proxy import Corpus, Curve, ProxyConfig, load_corpus, model, steps, training
 from scaling_laws.proxy import train as train_function
-from scaling_laws.proxy.training import (
-    BETA1,
-    BETA2,
-    CLIP,
-    _optimizer,
-    batch_windows,
-    validation_windows,
-)
+from scaling_laws.proxy.batches import batch_windows, windows_per_epoch
+from scaling_laws.proxy.config import validation_windows
+from scaling_laws.proxy.optimizers import BETA1, BETA2, CLIP, width_factors
 from scaling_laws.schedules import Schedule, schedule
-from tests.proxy.conftest import TINY, make_corpus
+from tests.proxy.conftest import TINY, make_corpus, numbers
 
 COSINE = "cosine:peak=2e-2,end=2e-3,steps=12,warmup=3"
 TEXT = make_corpus()
@@ -42,8 +38,8 @@ def run(spec: str | Schedule = COSINE, **changes: Any) -> Curve:
 
 
 def columns(curve: Curve, rows: slice = slice(None)) -> NDArray[np.float64]:
-    """All logged numbers but the LR, of shape (rows, 4)."""
-    names = ("loss", "train_loss", "grad_norm", "param_norm")
+    """All logged numbers but the LR, of shape (rows, 6)."""
+    names = ("loss", "train_loss", "grad_norm", "update_norm", "param_norm", "hidden_norm")
     return np.stack([getattr(curve, name)[rows] for name in names], axis=1)
 
 
@@ -54,12 +50,13 @@ def cosine() -> Curve:
 
 def test_a_seed_gives_a_curve_bit_for_bit(cosine: Curve) -> None:
     np.testing.assert_array_equal(columns(run()), columns(cosine))
-    assert (columns(run(seed=1)) != columns(cosine)).all()
+    other = columns(run(seed=1)) != columns(cosine)
+    assert other[1:].all() and other[0, :3].all()  # Adam's first step has the same size everywhere
 
 
 def test_it_learns() -> None:
-    curve = run("constant:peak=2e-2,steps=96,warmup=5", every=6)
-    assert math.log(8) - 0.05 < curve.loss[-1] < 2.5 < 3.5 < curve.loss[0]
+    curve = run("constant:peak=2e-2,steps=96,warmup=5", every=6, width_rule="none")
+    assert math.log(8) - 0.05 < curve.loss[-1] < 2.15 < 3.5 < curve.train_loss[0]
     assert curve.train_loss[-1] == pytest.approx(curve.loss[-1], abs=0.2)
 
 
@@ -84,7 +81,7 @@ def test_rows_are_the_same_however_many_are_logged(cosine: Curve) -> None:
     np.testing.assert_allclose(sparse.loss, cosine.loss[sparse.step], rtol=1e-5)
     np.testing.assert_allclose(sparse.param_norm, cosine.param_norm[sparse.step], rtol=1e-5)
     for first, row, last in ((0, 0, 5), (6, 1, 11)):
-        for name in ("train_loss", "grad_norm"):
+        for name in ("train_loss", "grad_norm", "update_norm"):
             mean = getattr(cosine, name)[first : last + 1].mean()
             assert getattr(sparse, name)[row] == pytest.approx(mean, rel=1e-5)
     assert seen == list(zip(sparse.step.tolist(), sparse.loss.tolist(), strict=True))
@@ -129,70 +126,174 @@ def test_double_precision_elsewhere_moves_no_digit_that_counts(cosine: Curve) ->
 
 
 def adamw(
-    gradients: Any, parameters: Any, moments: Any, count: int, lr: float, decay: float
+    gradients: Any,
+    parameters: Any,
+    moments: Any,
+    factors: Any,
+    count: int,
+    lr: float,
+    decay: float,
 ) -> Any:
     """One update of AdamW as its paper has it, in float64, after clipping by the global norm."""
     leaves = jax.tree.leaves(gradients)
     norm = math.sqrt(sum(float(np.sum(leaf**2)) for leaf in leaves))
 
-    def update(g: NDArray[Any], p: NDArray[Any], m: Any, v: Any) -> tuple[Any, Any, Any]:
+    def update(
+        g: NDArray[Any], p: NDArray[Any], m: Any, v: Any, factor: float
+    ) -> tuple[Any, Any, Any]:
         g = g / max(1.0, norm / CLIP)
         m = BETA1 * m + (1 - BETA1) * g
         v = BETA2 * v + (1 - BETA2) * g**2
         step = (m / (1 - BETA1**count)) / (np.sqrt(v / (1 - BETA2**count)) + 1e-8)
-        return p - lr * (step + (decay * p if p.ndim == 2 else 0.0)), m, v
+        return p - lr * (factor * step + (decay * p if p.ndim == 2 else 0.0)), m, v
 
     flat, tree = jax.tree.flatten(parameters)
-    moved = [update(*each) for each in zip(leaves, flat, *moments, strict=True)]
+    scales = jax.tree.leaves(factors)
+    moved = [update(*each) for each in zip(leaves, flat, *moments, scales, strict=True)]
     found, *moments = (list(each) for each in zip(*moved, strict=True))
     return jax.tree.unflatten(tree, found), moments
 
 
-@pytest.mark.parametrize("decay", [0.0, 5.0])
-def test_updates_are_clipped_and_decayed_apart(decay: float) -> None:
+def windows_at(step: int, batch: int = TINY.batch) -> NDArray[np.uint8]:
+    """Those of one update of seed 0, of shape (batch, context + 1)."""
+    counts = np.array([step]), np.array([step * batch])
+    (found,) = batch_windows(TEXT, *counts, seed=0, batch=batch, context=TINY.context)
+    return found
+
+
+@pytest.mark.parametrize(("decay", "rule"), [(0.0, "none"), (5.0, "none"), (5.0, "per-layer")])
+def test_updates_are_clipped_and_decayed_apart(decay: float, rule: str) -> None:
     lr = np.array([1e-3, 3e-2, 1e-2])
-    curve = run(Schedule("three", lr), weight_decay=decay)
+    curve = run(Schedule("three", lr), weight_decay=decay, width_rule=rule)
     key = jax.random.key(0)
     double: Any = jax.tree.map(
         lambda leaf: np.asarray(leaf, np.float64),
         model.initialize(jax.random.fold_in(key, 0), TINY),
     )
+    factors = width_factors(double, TINY, rule)
     moments: Any = [[0.0] * len(jax.tree.leaves(double))] * 2
     slope = jax.jit(jax.value_and_grad(lambda p, windows: model.loss(p, windows, TINY)))
     for step, rate in enumerate(lr):
-        windows = batch_windows(
-            jnp.asarray(TEXT.train), jax.random.fold_in(key, 1), jnp.uint32(step), TINY
-        )
         single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), double)
-        loss, gradient = slope(single, windows)
+        loss, gradient = slope(single, windows_at(step))
         norm = math.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(gradient)))
         assert norm > CLIP  # so that clipping does something here
         assert curve.train_loss[step] == pytest.approx(float(loss), rel=1e-4)
         assert curve.grad_norm[step] == pytest.approx(norm, rel=1e-3)
         gradient = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), gradient)
-        double, moments = adamw(gradient, double, moments, step + 1, rate, decay)
-        matrices = [leaf for leaf in jax.tree.leaves(double) if leaf.ndim == 2]
-        expected = math.sqrt(sum(float(np.sum(leaf**2)) for leaf in matrices))
-        assert curve.param_norm[step] == pytest.approx(expected, rel=1e-4)
+        before = double
+        double, moments = adamw(gradient, double, moments, factors, step + 1, rate, decay)
+        assert curve.param_norm[step] == pytest.approx(norm_of(double), rel=1e-4)
+        change = jax.tree.map(np.subtract, double, before)
+        assert curve.update_norm[step] == pytest.approx(norm_of(change), rel=1e-3)
 
 
-def test_decay_leaves_gains_alone_and_gradients_are_clipped() -> None:
-    parameters = {"matrix": jnp.full((3, 2), 2.0), "gain": jnp.ones(4)}
-    nothing = jax.tree.map(jnp.zeros_like, parameters)
-    optimizer = _optimizer(jnp.float32(0.25))
-    with jax.numpy_dtype_promotion("standard"):
-        direction, _ = optimizer.update(nothing, optimizer.init(parameters), parameters)
-    np.testing.assert_array_equal(direction["matrix"], np.full((3, 2), 0.5))
-    np.testing.assert_array_equal(direction["gain"], np.zeros(4))
-    moments = []
-    for scale in (0.01, 10.0, 1000.0):
-        gradient = jax.tree.map(lambda leaf, scale=scale: jnp.full_like(leaf, scale), parameters)
-        with jax.numpy_dtype_promotion("standard"):
-            _, state = optimizer.update(gradient, optimizer.init(parameters), parameters)
-        moments.append(float(state[1].mu["gain"][0]))
-    small, *large = moments
-    assert small == pytest.approx((1 - BETA1) * 0.01, rel=1e-4)
-    assert large == pytest.approx([(1 - BETA1) * CLIP / math.sqrt(10)] * 2, rel=1e-4)
+def norm_of(tree: Any) -> float:
+    """L2 norm of all matrices, in float64."""
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
+    return math.sqrt(sum(float(np.sum(leaf**2)) for leaf in leaves if leaf.ndim == 2))
+
+
+def test_decay_leaves_gains_alone() -> None:
+    """The same update with and without: what differs is the decay."""
+    shapes = steps.shapes_of(config())
+    states = []
+    for decay in (0.0, 0.5):
+        state = steps.initialize(jax.random.key(1), shapes)
+        before = jax.tree.map(np.array, state.parameters)
+        rates, windows = jnp.full(1, 0.25, jnp.float32), jnp.asarray(windows_at(0)[None])
+        state, _ = steps.update(state, rates, windows, jnp.float32(decay), shapes=shapes)
+        states.append(jax.tree.map(np.array, state.parameters))
+    plain, decayed = states
+    for start, left, right in zip(*map(jax.tree.leaves, (before, plain, decayed)), strict=True):
+        lost = 0.25 * 0.5 * start if start.ndim == 2 else np.zeros_like(start)
+        np.testing.assert_allclose(left - right, lost, atol=1e-6)
+
+
+RICH = {
+    "ema": (0.0, 0.5, 0.9),
+    "merge": (1, 3),
+    "ramp": ((4, 8), (6, 2)),
+    "sampling": "epochs",
+}
+
+
+@pytest.fixture(scope="module")
+def rich() -> Curve:
+    return run("constant:peak=2e-2,steps=8,warmup=3", **RICH)
+
+
+def test_averages_and_norms_are_those_of_the_states(rich: Curve) -> None:
+    plan = config("constant:peak=2e-2,steps=8,warmup=3", **RICH)
+    held_out = jnp.asarray(plan.validation_windows)
+    position = training.begin([plan])
+    states = [jax.tree.map(np.array, position.state.parameters)]
+    for window in plan.windows():
+        position, _ = training.advance([plan], position, window, held_out)
+        states.append(jax.tree.map(np.array, position.state.parameters))
+
+    def measure(parameters: Any) -> float:
+        single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), parameters)
+        return float(steps.evaluate(single, held_out, steps.shapes_of(plan)))
+
+    start, *after = [jax.tree.map(lambda leaf: leaf.astype(np.float64), each) for each in states]
+    assert list(rich.averages) == [
+        *(f"loss_ema_{decay}" for decay in ("0", "0.5", "0.9")),
+        *(f"loss_merge_{count}" for count in (1, 3)),
+    ]
+    for decay in RICH["ema"]:
+        average = start
+        for row, state in enumerate(after):
+            average = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, average, state)
+            found = rich.averages[f"loss_ema_{decay:g}"][row]
+            assert found == pytest.approx(measure(average), rel=1e-5)
+    for row in range(len(after)):
+        last = after[max(0, row - 2) : row + 1]
+        mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *last)
+        assert rich.averages["loss_merge_3"][row] == pytest.approx(measure(mean), rel=1e-5)
+    np.testing.assert_array_equal(rich.averages["loss_merge_1"], rich.loss)
+    np.testing.assert_array_equal(rich.averages["loss_ema_0"], rich.loss)
+    assert (rich.averages["loss_merge_3"][2:] != rich.loss[2:]).all()
+    for row, (before, state) in enumerate(zip([start, *after], after, strict=False)):
+        change = norm_of(jax.tree.map(np.subtract, state, before))
+        assert rich.update_norm[row] == pytest.approx(change, rel=1e-4)
+        assert rich.param_norm[row] == pytest.approx(norm_of(state), rel=1e-6)
+        hidden = {key: part for key, part in state.items() if key.startswith("block")}
+        assert rich.hidden_norm[row] == pytest.approx(norm_of(hidden), rel=1e-6)
+        assert rich.embedding_norm[row] == pytest.approx(norm_of(state["embedding"]), rel=1e-6)
+        assert rich.head_norm[row] == pytest.approx(norm_of(state["head"]), rel=1e-6)
+
+
+def test_a_ramp_changes_the_batch_at_its_step(rich: Curve) -> None:
+    fresh = np.array([4, 4, 4, 4, 8, 8, 2, 2]) * TINY.context
+    np.testing.assert_array_equal(rich.tokens, np.cumsum(fresh))
+    assert rich.tokens.dtype == np.int64
+    epoch = windows_per_epoch(TEXT, TINY.context) * TINY.context
+    np.testing.assert_allclose(rich.epoch, rich.tokens / epoch, rtol=1e-12)
+    plain = run("constant:peak=2e-2,steps=8,warmup=3", sampling="epochs")
+    np.testing.assert_array_equal(columns(rich, slice(4)), columns(plain, slice(4)))
+    assert (rich.loss[4:] != plain.loss[4:]).all()
+
+
+def test_a_tied_head_has_no_norm_of_its_own() -> None:
+    curve = run("constant:peak=1e-2,steps=2", size=replace(TINY, tied=True))
+    assert (curve.head_norm == 0).all()
+    whole = np.sqrt(curve.embedding_norm**2 + curve.hidden_norm**2)
+    np.testing.assert_allclose(whole, curve.param_norm, rtol=1e-6)
+
+
+def test_averages_do_not_move_the_run(cosine: Curve) -> None:
+    both = numbers(run(ema=(0.9,), merge=(2,)))
+    for name, column in numbers(cosine).items():
+        np.testing.assert_array_equal(both[name], column, err_msg=name)
+
+
+def test_an_endless_corpus_can_be_trained_on() -> None:
+    corpus = load_corpus("stream:3")
+    curve = run("constant:peak=1e-2,steps=4", corpus=corpus, every=2)
+    assert np.isfinite(curve.loss).all() and (curve.epoch == 0).all()
+    with pytest.raises(ProxyError, match="sampling='epochs': corpus 'stream:3' never comes"):
+        config(corpus=corpus, sampling="epochs")
 
 
 @pytest.mark.parametrize("every", [1, 6])
@@ -207,35 +308,16 @@ def test_divergence_names_the_step(every: int) -> None:
     assert "diverged at lr 30; lower the peak (30)" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"seed": -1}, r"seed=-1 must lie in"),
-        ({"seed": 2**31}, r"seed=2147483648 must lie in"),
-        ({"every": 0}, r"every=0: log every 1 or more"),
-        ({"weight_decay": -0.1}, r"weight_decay=-0.1 must be a finite number >= 0"),
-        ({"weight_decay": math.nan}, r"weight_decay=nan must be"),
-        (
-            {"corpus": Corpus("few", np.zeros(16, np.uint8), np.zeros(99, np.uint8))},
-            r"corpus 'few' is too small for size 'tiny': its train part has 16 bytes.*takes 17",
-        ),
-        (
-            {"corpus": Corpus("few", np.zeros(99, np.uint8), np.zeros(16, np.uint8))},
-            r"its held-out part has 16 bytes",
-        ),
-    ],
-)
-def test_bad_configurations(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ProxyError, match=message):
-        config(**changes)
-
-
 def test_the_smallest_text_will_do() -> None:
     one = np.arange(WINDOW, dtype=np.uint8)
     small = ProxyConfig(TINY, schedule(COSINE), Corpus("one window", one, one[::-1].copy()))
     np.testing.assert_array_equal(small.validation_windows, [[one[::-1]]])
-    windows = batch_windows(jnp.asarray(one), jax.random.key(0), jnp.uint32(0), TINY)
-    np.testing.assert_array_equal(windows, np.tile(one, (4, 1)))
+    zero = np.zeros(1, np.int64)
+    for sampling in ("random", "epochs"):
+        (windows,) = batch_windows(
+            small.corpus, zero, zero, seed=0, batch=4, context=TINY.context, sampling=sampling
+        )
+        np.testing.assert_array_equal(windows, np.tile(one, (4, 1)))
 
 
 @pytest.mark.parametrize("size", [17, 32, 33, 34, 80, 143, 144, 145, 146, 5000])
@@ -252,9 +334,10 @@ def test_validation_windows_do_not_overlap(size: int) -> None:
 
 
 def test_batches_come_from_everywhere_in_the_train_part_and_from_nowhere_else() -> None:
-    tokens = jnp.arange(40, dtype=jnp.uint8)
-    draw = jax.vmap(lambda step: batch_windows(tokens, jax.random.key(3), step, TINY))
-    windows = np.asarray(draw(jnp.arange(200, dtype=jnp.uint32)))
-    assert set(windows[:, :, 0].ravel()) == set(range(24))
+    corpus = Corpus("forty", np.arange(40, dtype=np.uint8), np.zeros(17, np.uint8))
+    steps_seen = np.arange(200, dtype=np.int64)
+    windows = batch_windows(corpus, steps_seen, 4 * steps_seen, seed=3, batch=4, context=16)
+    assert windows.shape == (200, 4, 17)
+    assert set(windows[:, :, 0].ravel().tolist()) == set(range(24))
     assert (np.diff(windows.astype(int)) == 1).all()
     assert len({batch.tobytes() for batch in windows}) == 200

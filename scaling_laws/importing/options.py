@@ -1,0 +1,133 @@
+"""What a person says of a log, and the report of what an import found and did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Finding", "Options", "RunReport"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the files do not say, or what is to be read otherwise. None leaves it to the log.
+
+    Attributes:
+        format: name of the reader.
+        step_key, lr_key, loss_key, tokens_key, samples_key: keys by role.
+        lr_group: which parameter group's learning rate, where several are logged.
+        first_step: step number of the first update, 0 or 1.
+        lr_offset: a row's learning rate belongs to the update this many after the row's own.
+        steps_per_update: logged steps (micro-batches) that make one update.
+        tokens_per_step: tokens of one update.
+        samples_per_step: samples of one update.
+        sequence_length: tokens of one sample.
+        repeats: ``last``, ``first`` or ``mean`` of rows that log a step again.
+        window: steps that each logged loss averages.
+        drop_spikes: whether points that stand far above their neighbours are left out.
+        drop_skipped: whether points whose window has skipped updates are left out.
+        from_step: leave out points before this step, or ``warmup``.
+        schedule: spec of the run's schedule.
+        steps: how many updates were planned.
+        warmup: steps of the warm-up, where the log does not show it.
+        between: ``hold`` or ``linear``, for a schedule that no family explains.
+        parent: ``RUN@STEP``: the run that this one branched off, and its first own step.
+        facts: numbers that laws use, by name.
+    """
+
+    format: str | None = None
+    step_key: str | None = None
+    lr_key: str | None = None
+    loss_key: str | None = None
+    tokens_key: str | None = None
+    samples_key: str | None = None
+    lr_group: int | None = None
+    first_step: int | None = None
+    lr_offset: int | None = None
+    steps_per_update: int = 1
+    tokens_per_step: int | None = None
+    samples_per_step: int | None = None
+    sequence_length: int | None = None
+    repeats: str = "last"
+    window: int | None = None
+    drop_spikes: bool = False
+    drop_skipped: bool = False
+    from_step: int | str = 0
+    schedule: str | None = None
+    steps: int | None = None
+    warmup: int | None = None
+    between: str | None = None
+    parent: str | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd about a log, or something done about it.
+
+    Attributes:
+        kind: one word: repeats, gaps, spikes, schedule, ...
+        words: one sentence.
+        changed: whether data were changed or left out because of it.
+    """
+
+    kind: str
+    words: str
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What an import made of one run.
+
+    Attributes:
+        name: of the run.
+        reader: the format's name.
+        sources: names of the files.
+        keys: the log's key by role.
+        rows: rows that were read.
+        points: losses that were kept.
+        first_step: of the first kept loss.
+        last_step: of the last one.
+        schedule: spec of the schedule that was written.
+        schedule_from: where it comes from, in words.
+        window: steps that each loss averages.
+        facts: numbers that laws use.
+        findings: what was odd and what was done.
+    """
+
+    name: str
+    reader: str
+    sources: tuple[str, ...]
+    keys: Mapping[str, str]
+    rows: int
+    points: int
+    first_step: int
+    last_step: int
+    schedule: str
+    schedule_from: str
+    window: int
+    facts: Mapping[str, float]
+    findings: tuple[Finding, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "reader": self.reader,
+            "sources": list(self.sources),
+            "keys": dict(self.keys),
+            "rows": self.rows,
+            "points": self.points,
+            "first_step": self.first_step,
+            "last_step": self.last_step,
+            "schedule": self.schedule,
+            "schedule_from": self.schedule_from,
+            "window": self.window,
+            "facts": dict(self.facts),
+            "findings": [
+                {"kind": each.kind, "words": each.words, "changed": each.changed}
+                for each in self.findings
+            ],
+        }

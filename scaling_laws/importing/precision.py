@@ -1,0 +1,82 @@
+"""To which precision a column of numbers was printed, from the numbers themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Precision", "precision_of"]
+
+Array = NDArray[np.float64]
+SAMPLE = 4000  # values looked at
+FULL = 12  # significant digits from which on a number was not rounded for printing
+# what a trainer's own arithmetic may be off by, as a share of the largest value
+DOUBLE, SINGLE = 1e-9, 5e-7
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a column was written.
+
+    Attributes:
+        kind: ``full`` (every digit), ``single`` (every digit of float32), ``significant`` or
+            ``decimals`` (rounded to that many).
+        digits: how many; 0 for the first two kinds.
+    """
+
+    kind: str
+    digits: int = 0
+
+    def half_width(self, values: Array) -> Array:
+        """How far each value may be from what was printed as it: like `values`."""
+        top = float(np.abs(values).max(initial=0.0))
+        slack = np.full(values.shape, (SINGLE if self.kind == "single" else DOUBLE) * top)
+        if self.kind == "decimals":
+            return np.asarray(slack + 0.5 * 10.0**-self.digits)
+        if self.kind == "significant":
+            size = np.abs(values)
+            exponent = np.floor(np.log10(np.where(size > 0, size, 1.0)) + 1e-12)
+            rounding = 0.5 * 10.0 ** (exponent - self.digits + 1)
+            return np.asarray(slack + np.where(size > 0, rounding, 0.0))
+        return slack
+
+    @property
+    def words(self) -> str:
+        """In words."""
+        return {
+            "full": "all digits",
+            "single": "single precision",
+            "significant": f"{self.digits} significant digits",
+            "decimals": f"{self.digits} decimals",
+        }[self.kind]
+
+
+def precision_of(values: Array) -> Precision:
+    """The precision that most of the values show.
+
+    Trailing zeros are not seen, so the longest value counts; whether digits after the point or
+    significant ones were fixed is told by which of the two most values reach in full.
+
+    >>> precision_of(np.array([2.99e-4, 1.5e-4, 1.23e-5])).words
+    '3 significant digits'
+    >>> precision_of(np.array([0.000299, 0.00015, 0.000012, 0.000003])).words
+    '6 decimals'
+    """
+    finite = np.unique(values[np.isfinite(values) & (values != 0)])
+    if not finite.size:
+        return Precision("full")
+    if finite.size > SAMPLE:
+        finite = finite[np.linspace(0, finite.size - 1, SAMPLE).astype(int)]
+    parts = [Decimal(repr(value)).normalize().as_tuple() for value in finite.tolist()]
+    significant = np.array([len(part.digits) for part in parts])
+    decimals = np.array([max(-int(part.exponent), 0) for part in parts])
+    if significant.max() >= FULL:
+        single = np.array_equal(finite.astype(np.float32).astype(np.float64), finite)
+        return Precision("single" if single else "full")
+    reach = (significant == significant.max()).mean() - (decimals == decimals.max()).mean()
+    if reach >= 0:
+        return Precision("significant", int(significant.max()))
+    return Precision("decimals", int(decimals.max()))

@@ -1,0 +1,57 @@
+"""Sampled learning rates, and numbers with few digits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Samples", "digits_of", "rounded", "roundest"]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Logged learning rates.
+
+    Attributes:
+        steps: increasing steps of updates: (rows,).
+        lr: their rates: (rows,).
+        slack: how far each may be from the rate that was run, by its printed digits: (rows,).
+        last: last step that the schedule must cover.
+        total: how many updates were planned, if known.
+        warmup: steps of the warm-up, if told.
+    """
+
+    steps: NDArray[np.int64] = field(repr=False)
+    lr: NDArray[np.float64] = field(repr=False)
+    slack: NDArray[np.float64] = field(repr=False)
+    last: int
+    total: int | None = None
+    warmup: int | None = None
+
+    @property
+    def peak(self) -> float:
+        """The highest logged rate."""
+        return float(self.lr.max())
+
+
+def rounded(value: float, digits: int) -> float:
+    """A number with so many significant digits."""
+    return float(f"{value:.{digits - 1}e}")
+
+
+def digits_of(value: float) -> int:
+    """Significant digits of the shortest text that reads back as the number; 0 for zero."""
+    if value == 0:
+        return 0
+    return len(Decimal(repr(float(value))).normalize().as_tuple().digits)
+
+
+def roundest(low: int, high: int) -> int:
+    """The whole number from low to high with the most trailing zeros."""
+    size = 1
+    while -(-low // (size * 10)) * size * 10 <= high:
+        size *= 10
+    return -(-low // size) * size

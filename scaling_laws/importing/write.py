@@ -1,0 +1,198 @@
+"""A set of loss curves on disk: a CSV a run, schedules where no spec says them, `dataset.toml`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scaling_laws.errors import DataError, OutputError
+from scaling_laws.files import check_folder, make_folder, write_bytes, write_text, write_with
+from scaling_laws.importing.curve import Curve
+from scaling_laws.importing.options import RunReport
+from scaling_laws.importing.plans import Planned
+from scaling_laws.logs.parquet import pyarrow_parquet
+
+__all__ = ["ABOUT", "Entry", "run_name", "write_set"]
+
+ABOUT = ("title", "source", "license", "optimizer")  # what a set says of itself
+PLANS = "schedules"
+LONGEST = 150
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A run to be written.
+
+    Attributes:
+        report: what was found and done.
+        curve: its losses.
+        planned: its schedule.
+    """
+
+    report: RunReport
+    curve: Curve = field(repr=False)
+    planned: Planned = field(repr=False)
+
+
+def run_name(name: str) -> str:
+    """A name that a file may have: letters, digits, ``_``, ``.``, ``-``; others become ``_``."""
+    return re.sub(r"[^\w.\-]|^[.\-]", "_", name, flags=re.ASCII)[:LONGEST] or "run"
+
+
+def write_set(
+    folder: Path,
+    entries: Sequence[Entry],
+    about: Mapping[str, str],
+    *,
+    parquet: bool = False,
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Write runs into a set, the manifest last; all of it or nothing.
+
+    Args:
+        folder: the set; made if it does not exist.
+        entries: the runs.
+        about: of `ABOUT`, what the set says of itself.
+        parquet: whether to write each run as Parquet beside its CSV.
+        overwrite: whether runs of the same name, and what the set says, may be replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: if a run exists and may not be replaced, or a file cannot be written.
+        DataError: if the set's `dataset.toml` cannot be read.
+    """
+    if parquet:
+        pyarrow_parquet()  # before anything is written
+    check_folder(folder)
+    manifest = folder / "dataset.toml"
+    tables = _read(manifest)
+    runs = dict(tables.pop("runs", {}))
+    for entry in entries:
+        name = entry.report.name
+        if not overwrite and (name in runs or (folder / f"{name}.csv").exists()):
+            raise OutputError(
+                f"{folder} has a run {name!r} already; choose another with --name or pass "
+                "--overwrite"
+            )
+        runs[name] = _manifest_entry(entry)
+    for key, value in about.items():
+        if key in tables and tables[key] != value and not overwrite:
+            raise OutputError(
+                f"{manifest}: {key} is {tables[key]!r}, not {value!r}; leave it out or pass "
+                "--overwrite"
+            )
+        tables[key] = value
+    ordered = {
+        key: tables[key] for key in (*ABOUT, *sorted(set(tables) - set(ABOUT))) if key in tables
+    }
+    ordered["runs"] = dict(sorted(runs.items()))
+    files = [path for entry in entries for path in _paths(folder, entry, parquet)]
+    with _all_or_none([*files, manifest]):
+        make_folder(folder)
+        for entry in entries:
+            _write_run(folder, entry, parquet)
+        write_text(manifest, _toml(ordered))
+    return (*files, manifest)
+
+
+def _paths(folder: Path, entry: Entry, parquet: bool) -> list[Path]:
+    name = entry.report.name
+    files = [folder / f"{name}.csv"]
+    if entry.planned.spec is None:
+        files.append(folder / PLANS / f"{name}.csv")
+    return [*files, folder / f"{name}.parquet"] if parquet else files
+
+
+def _columns(entry: Entry) -> dict[str, Any]:
+    curve = entry.curve
+    columns: dict[str, Any] = {
+        "step": curve.steps,
+        "lr": entry.planned.lr[curve.steps],
+        "loss": curve.loss,
+    }
+    if curve.tokens is not None:
+        columns["tokens"] = curve.tokens
+    return columns
+
+
+def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
+    name = entry.report.name
+    columns = _columns(entry)
+    rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
+    text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
+    write_text(folder / f"{name}.csv", text)
+    if entry.planned.spec is None:
+        make_folder(folder / PLANS)
+        lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
+        write_text(folder / PLANS / f"{name}.csv", "step,lr\n" + "".join(lines))
+    if parquet:
+        table = importlib.import_module("pyarrow").table(columns)
+        library = pyarrow_parquet()
+        write_with(folder / f"{name}.parquet", lambda path: library.write_table(table, path))
+
+
+def _manifest_entry(entry: Entry) -> dict[str, Any]:
+    report = entry.report
+    said: dict[str, Any] = {"schedule": report.schedule}
+    if report.window > 1:
+        said["window"] = report.window
+    said |= {key: _plain(value) for key, value in report.facts.items()}
+    said["import"] = {
+        "reader": report.reader,
+        "sources": list(report.sources),
+        "keys": dict(report.keys),
+        "rows": report.rows,
+        "points": report.points,
+        "schedule_from": report.schedule_from,
+        "changed": [f"{each.kind}: {each.words}" for each in report.findings if each.changed],
+        "found": [f"{each.kind}: {each.words}" for each in report.findings if not each.changed],
+    }
+    return said
+
+
+def _plain(value: float) -> float | int:
+    whole = math.isfinite(value) and value == int(value) and abs(value) >= 1
+    return int(value) if whole else value
+
+
+def _toml(tables: Mapping[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(tables)
+
+
+def _read(manifest: Path) -> dict[str, Any]:
+    if not manifest.exists():
+        return {}
+    try:
+        tables = tomllib.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{manifest}: cannot be read as TOML: {error}; mend or move it") from error
+    if not isinstance(tables.get("runs", {}), dict):
+        raise DataError(f'{manifest}: runs must be tables, [runs."NAME"]')
+    return tables
+
+
+@contextlib.contextmanager
+def _all_or_none(files: Sequence[Path]) -> Iterator[None]:
+    """Put files back as they were if not all of them come to be written."""
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    try:
+        yield
+    except BaseException:  # a full disk, or Ctrl-C between two files
+        for path, content in before.items():
+            with contextlib.suppress(OutputError, OSError):
+                if content is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    write_bytes(path, content)
+        raise

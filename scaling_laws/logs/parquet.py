@@ -1,0 +1,76 @@
+"""Parquet files with a column a key, as data frames and trackers write them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling_laws.errors import DataError
+from scaling_laws.logs.base import Column, Head, Match, Reader, Table
+from scaling_laws.logs.text import open_error
+
+__all__ = ["PARQUET", "pyarrow_parquet"]
+
+
+def pyarrow_parquet() -> Any:
+    """The library that reads and writes Parquet.
+
+    Raises:
+        DataError: naming the extra, if it is not installed.
+    """
+    try:
+        return importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise DataError(
+            "Parquet needs pyarrow, which is not installed: pip install 'scaling-laws[logs]'"
+        ) from None
+
+
+def read(path: Path) -> tuple[Table, ...]:
+    """Read one run: every column of numbers; null is not logged, NaN is.
+
+    Raises:
+        DataError: if the file is no Parquet file, or holds no column of numbers.
+    """
+    library = pyarrow_parquet()
+    arrow = importlib.import_module("pyarrow")
+    try:
+        file = library.ParquetFile(path)
+        numeric = [
+            field.name
+            for field in file.schema_arrow
+            if arrow.types.is_integer(field.type) or arrow.types.is_floating(field.type)
+        ]
+        content = file.read(columns=numeric)
+    except arrow.ArrowException as error:
+        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from None
+    except OSError as error:
+        raise open_error(path, error) from None
+    if not numeric or not content.num_rows:
+        raise DataError(f"{path}: no column of numbers, or no row; nothing was logged")
+    full = np.arange(content.num_rows)
+    columns = {}
+    for name in numeric:
+        values = content.column(name)
+        rows = full
+        if values.null_count:
+            rows = np.flatnonzero(values.is_valid().to_numpy())
+            values = values.drop_null()
+        columns[name] = Column(rows, values.to_numpy().astype(np.float64))
+    return (Table(path.stem, str(path), columns, full + 1, "row"),)
+
+
+def sniff(head: Head) -> Match:
+    """By the mark at its start."""
+    return Match.GENERIC if head.data.startswith(b"PAR1") else Match.NO
+
+
+PARQUET = Reader(
+    name="parquet",
+    meaning="a Parquet file with a column a key",
+    sniff=sniff,
+    read=read,
+)
