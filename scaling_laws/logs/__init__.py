@@ -20,15 +20,29 @@ from pathlib import Path
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Column, Head, Log, Match, Reader, Table, table_of
+from scaling_laws.logs.deepspeed import DEEPSPEED
 from scaling_laws.logs.delimited import CSV_TABLE, TSV_TABLE
 from scaling_laws.logs.detect import find_reader, read_with
 from scaling_laws.logs.jsonl import JSONL
 from scaling_laws.logs.keys import find_step
+from scaling_laws.logs.lightning import LIGHTNING, LITGPT
+from scaling_laws.logs.llmc import LLMC, LLMC_PRINTED
+from scaling_laws.logs.maxtext import MAXTEXT
 from scaling_laws.logs.megatron import MEGATRON
+from scaling_laws.logs.mlflow import MLFLOW, MLFLOW_DATABASE
+from scaling_laws.logs.modded_nanogpt import MODDED_NANOGPT
+from scaling_laws.logs.nanogpt import NANOGPT
+from scaling_laws.logs.nemo import NEMO
+from scaling_laws.logs.olmo_core import OLMO_CORE
 from scaling_laws.logs.parquet import PARQUET
 from scaling_laws.logs.repeated import REPEATS, log_of
 from scaling_laws.logs.runs import Imported, run_of
+from scaling_laws.logs.tensorboard import TENSORBOARD
 from scaling_laws.logs.text import head_of
+from scaling_laws.logs.torchtitan import TORCHTITAN
+from scaling_laws.logs.trackio import TRACKIO
+from scaling_laws.logs.trainer_state import LLAMA_FACTORY, TRAINER_STATE
+from scaling_laws.logs.wandb_export import WANDB_EXPORT
 from scaling_laws.logs.wandb_history import WANDB_HISTORY
 
 __all__ = [
@@ -57,6 +71,24 @@ READERS: tuple[Reader, ...] = (
     PARQUET,
     WANDB_HISTORY,
     MEGATRON,
+    NANOGPT,
+    LLMC,
+    LLMC_PRINTED,
+    MODDED_NANOGPT,
+    NEMO,
+    TORCHTITAN,
+    OLMO_CORE,
+    MAXTEXT,
+    DEEPSPEED,
+    TRAINER_STATE,
+    LLAMA_FACTORY,
+    WANDB_EXPORT,
+    LIGHTNING,
+    LITGPT,
+    TENSORBOARD,
+    MLFLOW,
+    MLFLOW_DATABASE,
+    TRACKIO,
 )
 
 
@@ -65,10 +97,12 @@ def is_log(path: Path | str) -> bool:
     file = Path(path)
     if file.suffix.lower() == ".json":
         return True
-    if file.suffix.lower() == ".csv" or not file.is_file():
+    if not file.exists():
         return False
     head = head_of(file)
-    return any(reader.sniff(head) for reader in READERS)
+    # a table of ours is a CSV too: only a tracker that is sure of its own may have it
+    least = Match.SPECIFIC if file.suffix.lower() == ".csv" else Match.GENERIC
+    return any(reader.sniff(head) >= least for reader in READERS)
 
 
 def read_tables(path: Path | str, *, format: str | None = None) -> tuple[Reader, tuple[Table, ...]]:

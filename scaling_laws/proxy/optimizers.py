@@ -9,8 +9,9 @@ for Adam (Yang et al. 2022, arXiv 2203.03466, table 3) with the initial values l
 (the "standard parameterization with per-layer rates" of Everett et al. 2024, arXiv 2407.05872).
 A matrix optimizer moves all directions of a hidden matrix alike, so there the power is a half: the
 spectral norm of its moves grows with the square root of the width, not with the width (the spectral
-condition of Yang, Simon & Bernstein 2023, arXiv 2310.17813). The decay is not scaled, so that lr·weight_decay, the rate at which weights are forgotten, is the
-same at every width (Wang & Aitchison 2024, arXiv 2405.13698).
+condition of Yang, Simon & Bernstein 2023, arXiv 2310.17813). The decay is not scaled, so that
+lr·weight_decay, the rate at which weights are forgotten, is the same at every width (Wang &
+Aitchison 2024, arXiv 2405.13698).
 """
 
 from __future__ import annotations

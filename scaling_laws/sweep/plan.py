@@ -15,8 +15,8 @@ from = "constant_{peak}@3200"   # a branch: the first 3200 updates are the paren
 schedule = "wsd:peak={peak},steps=4000,warmup=100,decay_fraction=0.2"
 ```
 
-Keys are the settings of ``proxy train``, the reserved `name`, `from`, `out`, `schedule` and `license`, and any
-other word that a template uses.
+Keys are the settings of ``proxy train``, the reserved `name`, `from`, `out`, `schedule` and
+`license`, and any other word that a template uses.
 """
 
 from __future__ import annotations

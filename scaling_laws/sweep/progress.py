@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from scaling_laws.errors import OutputError
 from scaling_laws.files import make_folder, write_text
+from scaling_laws.proxy.write import read_curve
 from scaling_laws.sweep.plan import Row
 
 __all__ = [
@@ -89,8 +90,12 @@ def _read_one(work: Path, row: Row) -> Progress:
         progress = Progress(**{key: value for key, value in found.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         # no file yet: a set that was trained elsewhere still has its curve
-        done = (row.folder / f"{row.name}.csv").exists()
-        return Progress(row.name, "finished" if done else "waiting")
+        curve = row.folder / f"{row.name}.csv"
+        if not curve.exists():
+            return Progress(row.name)
+        columns = read_curve(curve)
+        step, loss = int(columns["step"][-1]) + 1, float(columns["loss"][-1])
+        return Progress(row.name, "finished", step, step, loss)
     if progress.state == "training" and not _is_claimed(work, row.name):
         return replace(progress, state="interrupted", tokens_per_second=None, seconds_left=None)
     return progress
