@@ -167,7 +167,8 @@ def proof_table(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> 
             arm: fitted.predict(runs[f"{arm}_seed_0"].schedule, steps=[STEPS - 1]) for arm in ARMS
         }
     lines = [
-        "| schedule | final loss, mean of 4 seeds | above that of norm_clock, paired, 95 % | seeds worse | "
+        "| schedule | final loss, mean of 4 seeds | above that of norm_clock, paired, 95 % | "
+        "seeds worse | "
         + " | ".join(f"{law}: predicted, 90 % | above that of norm_clock" for law in laws)
         + " |",
         "|---|---|---|---|" + "---|---|" * len(laws),
