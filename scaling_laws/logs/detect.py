@@ -31,7 +31,7 @@ def find_reader(path: Path, readers: Sequence[Reader], named: str | None = None)
     best = max(match for match, _ in found)
     surest = [reader for match, reader in found if match == best]
     if best is Match.NO:
-        known = "; ".join(f"{reader.name} ({reader.meaning})" for reader in readers)
+        known = ", ".join(reader.name for reader in readers)
         raise DataError(f"{path}: no reader takes it; force one with --format. Known: {known}")
     if len(surest) > 1:
         names = ", ".join(reader.name for reader in surest)

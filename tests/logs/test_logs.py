@@ -234,7 +234,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.json line 2: not JSON"):
         read_log(broken)
     (tmp_path / "run.log").write_text("hello\n")
-    with pytest.raises(DataError, match=r"no reader takes it; .* Known: csv \(a table"):
+    with pytest.raises(DataError, match=r"no reader takes it; .* Known: csv, tsv"):
         read_log(tmp_path / "run.log")
     with pytest.raises(UsageError, match="repeats='median'"):
         read_log(write(tmp_path, history([1, 1])), repeats="median")
