@@ -18,7 +18,6 @@ __all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
 
 CHUNK = 4_000  # rows held as text at a time; many more leave the processor's cache
 ABSENT = frozenset({"", "null", "none", "na", "n/a", "-"})  # cells that hold nothing
-LIMIT = 2**27  # characters of a cell; csv refuses longer ones with a message
 
 
 def read_delimited(path: Path, separator: str | None = None) -> Table:
@@ -148,7 +147,6 @@ def _numbers(
 
 def _rows(path: Path, stream: Iterator[str], mark: str) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, with the number of the line each ends in."""
-    csv.field_size_limit(LIMIT)
     reader = csv.reader(stream, delimiter=mark, strict=True)
     for row in reader:
         if len(row) > 1 or (row and row[0].strip()):

@@ -16,7 +16,7 @@ from scaling_laws.laws import LAWS
 from scaling_laws.schedules import FAMILIES
 from tests.cli.calls import call, call_json
 
-NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
+NAMES = [module.__name__.rpartition(".")[2].rstrip("_") for module in VERBS]
 LIGHT = """
 import contextlib, io, sys
 from scaling_laws.cli import main

@@ -43,7 +43,7 @@ def refusal(place: Path, words: str) -> str:
 # command -> what its message must say
 USAGE: dict[str, str] = {
     "": "the following arguments are required: VERB; see scaling-laws --help",
-    "predikt": "invalid choice: 'predikt' (choose from 'quickstart', 'fit'",
+    "predikt": "invalid choice: 'predikt' (choose from 'quickstart', 'inspect'",
     "laws --jsn": "unrecognized arguments: --jsn; see scaling-laws --help",
     "laws --seed -1": "--seed: -1 must be >= 0; see scaling-laws laws --help",
     "fit set": "the following arguments are required: --out; see scaling-laws fit --help",

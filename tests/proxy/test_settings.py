@@ -161,7 +161,7 @@ def test_a_registered_size_with_changes() -> None:
 def test_a_size_of_ones_own() -> None:
     own = {"width": 24, "layers": 2, "heads": 3}
     size = config_of(PLAN | own).size
-    assert (size.name, size.width, size.layers, size.heads) == ("24x2", 24, 2, 3)
+    assert (size.name, size.width, size.layers, size.heads) == ("24x2x3", 24, 2, 3)
     assert (size.mlp_width, size.context, size.batch) == (96, 64, 64)
     assert config_of(PLAN | own | {"size": "mine", "mlp_width": 50}).size.name == "mine"
     with pytest.raises(ProxyError, match="needs width, layers and heads, and only heads, width is"):
