@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from scaling_laws.errors import OutputError
 
 __all__ = [
+    "all_or_none",
     "check_folder",
     "check_writable",
     "make_folder",
@@ -118,3 +119,19 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 def write_text(path: Path | str, content: str) -> Path:
     """Write UTF-8 text with Unix line ends, whole or not at all; see `write_with`."""
     return write_bytes(path, content.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def all_or_none(files: Sequence[Path]) -> Iterator[None]:
+    """Put files back as they were if not all of them come to be written."""
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    try:
+        yield
+    except BaseException:  # a full disk, or Ctrl-C between two files
+        for path, content in before.items():
+            with contextlib.suppress(OutputError, OSError):
+                if content is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    write_bytes(path, content)
+        raise

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError
 
-__all__ = ["CHUNK_ROWS", "MAX_STEPS", "cell_error", "check_steps", "read_columns", "read_header"]
+__all__ = [
+    "CHUNK_ROWS",
+    "MAX_STEPS",
+    "cell_error",
+    "check_steps",
+    "read_columns",
+    "read_header",
+    "undecodable_line",
+]
 
 CHUNK_ROWS = 50_000  # rows held as text at a time: about 15 MB, whatever the file's size
 MAX_STEPS = 100_000_000  # of a schedule: 0.8 GB of learning rates, far beyond any training run
@@ -109,7 +117,7 @@ def _records(file: Path) -> Iterator[Record]:
         raise DataError(f"{file} is a folder, not a CSV file") from None
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{file} line {_undecodable_line(file)}: byte 0x{error.object[error.start]:02x} is not "
+            f"{file} line {undecodable_line(file)}: byte 0x{error.object[error.start]:02x} is not "
             "UTF-8 text; save the file as UTF-8 CSV"
         ) from None
     except csv.Error as error:
@@ -120,7 +128,7 @@ def _records(file: Path) -> Iterator[Record]:
         raise DataError(f"{file}: cannot be read: {error}") from error
 
 
-def _undecodable_line(file: Path) -> int:
+def undecodable_line(file: Path) -> int:
     """The first line that is not UTF-8: decoding runs ahead of the rows, so look again."""
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):

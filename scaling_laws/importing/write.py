@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import math
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.errors import DataError, OutputError
-from scaling_laws.files import check_folder, make_folder, write_bytes, write_text, write_with
+from scaling_laws.errors import OutputError
+from scaling_laws.files import all_or_none, check_folder, make_folder, write_text, write_with
 from scaling_laws.importing.curve import Curve
 from scaling_laws.importing.options import RunReport
 from scaling_laws.importing.plans import Planned
 from scaling_laws.logs.parquet import pyarrow_parquet
+from scaling_laws.runs.manifest import PLANS, tables_to_extend
 
 __all__ = ["ABOUT", "Entry", "run_name", "write_set"]
 
 ABOUT = ("title", "source", "license", "optimizer")  # what a set says of itself
-PLANS = "schedules"
 LONGEST = 150
 
 
@@ -74,7 +72,7 @@ def write_set(
         pyarrow_parquet()  # before anything is written
     check_folder(folder)
     manifest = folder / "dataset.toml"
-    tables = _read(manifest)
+    tables = tables_to_extend(manifest)
     runs = dict(tables.pop("runs", {}))
     for entry in entries:
         name = entry.report.name
@@ -96,7 +94,7 @@ def write_set(
     }
     ordered["runs"] = dict(sorted(runs.items()))
     files = [path for entry in entries for path in _paths(folder, entry, parquet)]
-    with _all_or_none([*files, manifest]):
+    with all_or_none([*files, manifest]):
         make_folder(folder)
         for entry in entries:
             _write_run(folder, entry, parquet)
@@ -168,31 +166,3 @@ def _toml(tables: Mapping[str, Any]) -> str:
     import tomli_w
 
     return tomli_w.dumps(tables)
-
-
-def _read(manifest: Path) -> dict[str, Any]:
-    if not manifest.exists():
-        return {}
-    try:
-        tables = tomllib.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{manifest}: cannot be read as TOML: {error}; mend or move it") from error
-    if not isinstance(tables.get("runs", {}), dict):
-        raise DataError(f'{manifest}: runs must be tables, [runs."NAME"]')
-    return tables
-
-
-@contextlib.contextmanager
-def _all_or_none(files: Sequence[Path]) -> Iterator[None]:
-    """Put files back as they were if not all of them come to be written."""
-    before = {path: path.read_bytes() if path.exists() else None for path in files}
-    try:
-        yield
-    except BaseException:  # a full disk, or Ctrl-C between two files
-        for path, content in before.items():
-            with contextlib.suppress(OutputError, OSError):
-                if content is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    write_bytes(path, content)
-        raise

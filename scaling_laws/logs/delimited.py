@@ -12,7 +12,8 @@ import numpy as np
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Column, Head, Match, Reader, Table
-from scaling_laws.logs.text import encoding_of, open_error
+from scaling_laws.logs.text import encoding_of, has_last_end, open_error
+from scaling_laws.tables import undecodable_line
 
 __all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
 
@@ -42,9 +43,7 @@ def read_delimited(path: Path, separator: str | None = None) -> Table:
     try:
         with path.open("rb") as stream:
             encoding = encoding_of(stream.read(4))
-            size = stream.seek(0, 2)
-            stream.seek(max(size - 2, 0))
-            cut = not stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
+            cut = not has_last_end(stream)
         with path.open(encoding=encoding, newline="") as stream:
             first = stream.readline()
             mark = separator or max(",;\t|", key=first.count)
@@ -73,8 +72,8 @@ def read_delimited(path: Path, separator: str | None = None) -> Table:
                     )
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} line {_undecodable(path)}: {error.reason}: not UTF-8 text; save the file as "
-            "UTF-8"
+            f"{path} line {undecodable_line(path)}: {error.reason}: not UTF-8 text; save the file "
+            "as UTF-8"
         ) from None
     except csv.Error as error:
         raise DataError(
@@ -181,17 +180,6 @@ def _ragged(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -
         f"{path} line {line}: {len(cells)} cells under a header of {len(names)} "
         f"({','.join(cells)[:60]}); mend or drop the line"
     )
-
-
-def _undecodable(path: Path) -> int:
-    """The first line that is not text: decoding runs ahead of the rows, so look again."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 1
 
 
 CSV_TABLE = Reader(

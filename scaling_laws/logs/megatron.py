@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Column, Head, Match, Reader, Table
+from scaling_laws.logs.patterns import left_out
 from scaling_laws.logs.text import lines_of
 
 __all__ = ["MEGATRON"]
@@ -31,7 +32,6 @@ KEY = r"[A-Za-z][\w ().,/%^-]*?"
 PAIR = re.compile(rf"\s*({KEY})\s*:\s*({NUMBER})\s*(?:\|)")
 VALIDATION = re.compile(r"validation loss at (?:iteration )?(\d+)[^|]*\|(.*)")
 VALUE = re.compile(rf"({KEY}) value\s*:\s*({NUMBER})\s*\|")
-SHOWN = 3  # line numbers in a note
 BATCH = 20_000
 STEP = "iteration"
 
@@ -153,10 +153,7 @@ def _validation(line: str, number: int, rows: _Rows) -> bool:
 
 
 def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> Table:
-    notes = []
-    if broken:
-        shown = ", ".join(map(str, broken[:SHOWN])) + (", ..." if len(broken) > SHOWN else "")
-        notes.append(f"{len(broken)} lines of training are not whole and left out: {shown}")
+    notes = left_out(broken, "lines of training are not whole and left out")
     if len(planned) > 1:
         notes.append(f"planned iterations change within the file: {sorted(planned)}")
     columns = rows.columns()

@@ -12,7 +12,7 @@ import numpy as np
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Head, Match, Table, table_of
-from scaling_laws.logs.text import COLOURS, lines_of, open_error
+from scaling_laws.logs.text import COLOURS, has_last_end, lines_of, open_error
 
 __all__ = [
     "BROKEN",
@@ -95,9 +95,7 @@ def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
     """
     try:
         with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(size - 2, 0))
-            ended = stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
+            ended = has_last_end(stream)
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
     lines = lines_of(path)

@@ -6,11 +6,12 @@ import codecs
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Head
 
-__all__ = ["encoding_of", "head_of", "lines_of", "open_error"]
+__all__ = ["encoding_of", "has_last_end", "head_of", "lines_of", "open_error"]
 
 FIRST, LAST = 2**18, 2**16  # bytes of a file that are looked at to tell its format
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -25,6 +26,13 @@ MARKS = (
 def encoding_of(data: bytes) -> str:
     """The encoding that a file's first bytes name; UTF-8 where they name none."""
     return next((name for mark, name in MARKS if data.startswith(mark)), "utf-8-sig")
+
+
+def has_last_end(stream: BinaryIO) -> bool:
+    """Whether a file's last line has an end, in whatever encoding; moves the stream."""
+    size = stream.seek(0, 2)
+    stream.seek(max(size - 2, 0))
+    return stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
 
 
 def open_error(path: Path, error: OSError | ValueError) -> DataError:

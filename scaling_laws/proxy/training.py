@@ -189,20 +189,21 @@ def advance(
         snapshots = (*snapshots, copy)[-max(config.merge) :]
     weights = [state.parameters, *state.averages, *_merged(snapshots, config.merge)]
     measured = [steps.evaluate(each, held_out, shapes, fleet=fleet) for each in weights]
-    table = np.asarray(logged, np.float64).reshape(len(configs), -1, 3)
+    table = np.asarray(logged).reshape(len(configs), -1, 3)
+    means_of = table.astype(np.float64).mean(axis=1)
     losses = np.stack([np.asarray(each, np.float64).reshape(-1) for each in measured], axis=1)
     sizes = np.asarray(steps.norms(state.parameters, fleet=fleet), np.float64).reshape(-1, 4)
     seconds = time.perf_counter() - clock
-    done = (window.seen + window.batch * len(numbers)) * config.size.context
     fresh = window.batch * len(numbers) * config.size.context
+    done = window.seen * config.size.context + fresh
     rows = []
-    for each, means, loss, size in zip(configs, table.mean(axis=1), losses, sizes, strict=True):
+    for each, means, loss, size in zip(configs, means_of, losses, sizes, strict=True):
         before = (numbers[-1], each.schedule.lr[window.end - 1], loss[0], means[0])
         place = (done, epoch_of(each.corpus, done, each.size.context))
         rows.append((*before, *place, *means[1:], *size, fresh / seconds, *loss[1:]))
     table_of_rows = np.concatenate([position.rows, np.asarray(rows)[:, None, :]], axis=1)
     after = Position(window.end, state, snapshots, table_of_rows, position.seconds + seconds)
-    return after, np.asarray(logged).reshape(len(configs), -1, 3)[:, :, 0]
+    return after, table[:, :, 0]
 
 
 def curve_of(config: ProxyConfig, rows: NDArray[np.float64], seconds: float) -> Curve:

@@ -7,11 +7,9 @@ before the training.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,11 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, OutputError, ProxyError, ScalingLawsError
-from scaling_laws.files import check_writable, make_folder, write_bytes, write_text
+from scaling_laws.files import all_or_none, check_writable, make_folder, write_text
 from scaling_laws.proxy.config import ProxyConfig
 from scaling_laws.proxy.facts import FIXED, OWN, SOFTWARE, former, set_facts
 from scaling_laws.proxy.training import Curve
+from scaling_laws.runs.manifest import PLANS, tables_to_extend
 from scaling_laws.schedules import Schedule, reads_files, write_schedule
 from scaling_laws.schedules import schedule as read_spec
 
@@ -40,7 +39,6 @@ __all__ = [
 ]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-PLANS = "schedules"  # folder in a set for the rates of schedules that no spec gives
 LOCK = ".dataset.lock"  # held while a run is entered in its set; several processes may write one
 WHOLE = ("step", "tokens")  # columns of whole numbers
 
@@ -118,7 +116,7 @@ def check_destination(destination: Destination, config: ProxyConfig) -> None:
         paths.append(destination.plan)
     for path in paths:
         check_writable(path)
-    tables = _read(destination.manifest)
+    tables = tables_to_extend(destination.manifest)
     # an entry without a curve is a write that was killed
     if destination.curve.exists() and not destination.overwrite:
         raise ProxyError(
@@ -132,7 +130,7 @@ def differences(destination: Destination, config: ProxyConfig) -> dict[str, tupl
 
     They are written as the run's own, and laws that use them see the run's.
     """
-    tables = _read(destination.manifest)
+    tables = tables_to_extend(destination.manifest)
     facts = set_facts(config)
     return {
         key: (former(tables, key), facts[key])
@@ -184,7 +182,7 @@ def write_run(
         entry["batch_ramp"] = ",".join(f"{batch}@{step}" for step, batch in config.ramp)
     with FileLock(destination.folder / LOCK):
         check_destination(destination, config)  # another process may have begun the set
-        with _all_or_none(files):
+        with all_or_none(files):
             destination.curve.unlink(missing_ok=True)
             if plan is not None:
                 write_schedule(plan, config.schedule)
@@ -201,7 +199,7 @@ def _with_run(
     destination: Destination, facts: dict[str, Any], entry: dict[str, Any], license_text: str
 ) -> dict[str, Any]:
     """The tables of a set with a run entered."""
-    tables = _read(destination.manifest)
+    tables = tables_to_extend(destination.manifest)
     runs = dict(tables.pop("runs", {}))
     if tables:
         own = (key for key in (*OWN, *SOFTWARE) if facts[key] != former(tables, key))
@@ -218,7 +216,7 @@ def finished_settings(destination: Destination) -> str | None:
     Raises:
         DataError: if the set's `dataset.toml` cannot be read.
     """
-    entry = _read(destination.manifest).get("runs", {}).get(destination.name)
+    entry = tables_to_extend(destination.manifest).get("runs", {}).get(destination.name)
     if entry is None or not destination.curve.exists():
         return None
     return str(entry.get("settings", ""))
@@ -237,35 +235,6 @@ def read_curve(path: Path) -> dict[str, NDArray[Any]]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no curve of a proxy run ({error}); train it again") from error
     return {key: each.astype(np.int64) if key in WHOLE else each for key, each in named.items()}
-
-
-@contextlib.contextmanager
-def _all_or_none(files: list[Path]) -> Iterator[None]:
-    """Put files back as they were if not all of them come to be written."""
-    before = {path: path.read_bytes() if path.exists() else None for path in files}
-    try:
-        yield
-    except BaseException:  # a full disk, or Ctrl-C between two files
-        for path, content in before.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                with contextlib.suppress(OutputError):
-                    write_bytes(path, content)
-        raise
-
-
-def _read(manifest: Path) -> dict[str, Any]:
-    if not os.path.exists(manifest):  # unlike Path.exists, never an OSError
-        return {}
-    try:
-        tables = tomllib.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{manifest}: cannot be read as TOML: {error}; mend or move it") from error
-    runs = tables.get("runs", {})
-    if not isinstance(runs, dict) or not all(isinstance(each, dict) for each in runs.values()):
-        raise DataError(f'{manifest}: runs must be tables, [runs."NAME"]')
-    return tables
 
 
 def _check_facts(manifest: Path, tables: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

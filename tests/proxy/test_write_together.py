@@ -51,7 +51,7 @@ def test_a_write_that_is_killed_can_be_done_again(
     config = configure(weight_decay=0.4)
     with monkeypatch.context() as patch:
         patch.setattr(write, "write_text", killed)
-        patch.setattr(write, "_all_or_none", lambda files: contextlib.nullcontext())
+        patch.setattr(write, "all_or_none", lambda files: contextlib.nullcontext())
         with pytest.raises(Killed):
             write_run(
                 Destination(tmp_path, "a", overwrite), config, logged, extra={"settings": "new"}
