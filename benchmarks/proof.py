@@ -1,7 +1,8 @@
 """Do predictions hold and do found schedules win, in training that the laws have not seen?
 
-    python -m benchmarks.proof search     # laws from cheap runs, schedules for data/proof/plan.toml
+    python -m benchmarks.proof search     # laws from cheap runs, schedules for the plans
     scaling-laws proxy sweep data/proof/plan.toml
+    scaling-laws proxy sweep data/proof/peaks.toml
     python -m benchmarks.proof            # docs/proof.md with its figures
 
 The cheap runs are those of data/ladder with at most 2,000 steps, half of the horizon.
@@ -33,7 +34,7 @@ FROM_STEP = 400
 LAWS = ("norm_clock", "multi_power", "lr_annealing")
 SEARCHED = ("norm_clock", "multi_power")
 SEEDS = (0, 1, 2, 3)
-ARMS = {  # names of data/proof/plan.toml -> what a reader calls them
+ARMS = {  # names of data/proof/*.toml -> what a reader calls them
     "found_norm_clock": "found by norm_clock",
     "found_multi_power": "found by multi_power",
     "wsd_1sqrt_0.2": "WSD, last 20 %, 1-sqrt",
@@ -44,6 +45,42 @@ ARMS = {  # names of data/proof/plan.toml -> what a reader calls them
     "cosine": "cosine to zero",
     "constant": "constant",
 }
+
+
+@dataclass(frozen=True)
+class Round:
+    """One search and the training of what it found.
+
+    Attributes:
+        folder: of the trained set below data/proof.
+        marker: of its table in the page.
+        prefix: of the files of the found schedules.
+        peak: what the search was given, or the ends of what it searched.
+        peaks: further sets of peaks that its laws were fitted to.
+        top: upper end of the losses in its figure.
+    """
+
+    folder: str
+    marker: str
+    prefix: str
+    peak: float | tuple[float, float]
+    peaks: tuple[str, ...] = ()
+    top: float = 1.62
+
+    def runs(self) -> list[Run]:
+        """What its laws are fitted to."""
+        further = [run for peak in self.peaks for run in cheap_runs("nano_peaks", peak)]
+        return [*cheap_runs(), *further]
+
+    def figure(self, name: str) -> Path:
+        """Where a figure of it goes."""
+        return DOCS / f"proof_{name}{self.prefix.removeprefix('found')}.png"
+
+
+ROUNDS = (
+    Round("nano", "proof", "found", PEAK),
+    Round("peaks", "peaks", "found_peak", (2e-3, 8e-3), ("0.002", "0.008"), 1.55),
+)
 
 
 def cheap_runs(folder: str = "nano", peak: str = "") -> list[Run]:
@@ -71,13 +108,15 @@ def fitted_to(law: str, runs: Iterable[Run]) -> FittedLaw:
 
 
 def search() -> None:
-    """Fit each law to the cheap runs and write the schedule it finds for twice the horizon."""
-    for name in SEARCHED:
-        found = sl.optimize(fitted_to(name, cheap_runs()), steps=STEPS, peak=PEAK, warmup=WARMUP)
-        path = write_schedule(PROOF / f"found_{name}.csv", found.schedule)
-        sys.stdout.write(f"{name}: {found.final_loss:.4f} -> {path}\n")
-        for spec, loss in sorted(found.baselines.items(), key=lambda item: item[1]):
-            sys.stdout.write(f"  {loss:.4f} {spec}\n")
+    """Fit each law to the cheap runs and write the schedules it finds for twice the horizon."""
+    for each in ROUNDS:
+        for name in SEARCHED:
+            law = fitted_to(name, each.runs())
+            found = sl.optimize(law, steps=STEPS, peak=each.peak, warmup=WARMUP)
+            path = write_schedule(PROOF / f"{each.prefix}_{name}.csv", found.schedule)
+            sys.stdout.write(f"{name}: {found.final_loss:.4f} -> {path}\n")
+            for spec, loss in sorted(found.baselines.items(), key=lambda item: item[1]):
+                sys.stdout.write(f"  {loss:.4f} {spec}\n")
 
 
 @dataclass(frozen=True)
@@ -145,10 +184,11 @@ def prediction_table() -> list[str]:
     return lines
 
 
-def finals() -> dict[str, np.ndarray]:
-    """Measured final losses of the proof: arm -> (seeds,)."""
-    runs = sl.load_runs(PROOF / "nano")
-    return {arm: np.array([runs[f"{arm}_seed_{seed}"].loss[-1] for seed in SEEDS]) for arm in ARMS}
+def finals(folder: str) -> dict[str, np.ndarray]:
+    """Measured final losses of a round: arm -> (seeds,)."""
+    runs = sl.load_runs(PROOF / folder)
+    arms = [arm for arm in ARMS if f"{arm}_seed_0" in runs]
+    return {arm: np.array([runs[f"{arm}_seed_{seed}"].loss[-1] for seed in SEEDS]) for arm in arms}
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
@@ -157,14 +197,17 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(reach)
 
 
-def proof_table(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> list[str]:
-    """Lines of the table of the proof."""
-    runs = sl.load_runs(PROOF / "nano")
+def proof_table(
+    folder: str, measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]
+) -> list[str]:
+    """Lines of the table of a round."""
+    runs = sl.load_runs(PROOF / folder)
     reference = measured["found_norm_clock"]
     predicted: dict[str, dict[str, Any]] = {}
     for law, fitted in laws.items():
         predicted[law] = {
-            arm: fitted.predict(runs[f"{arm}_seed_0"].schedule, steps=[STEPS - 1]) for arm in ARMS
+            arm: fitted.predict(runs[f"{arm}_seed_0"].schedule, steps=[STEPS - 1])
+            for arm in measured
         }
     lines = [
         "| schedule | final loss, mean of 4 seeds | above that of norm_clock, paired, 95 % | "
@@ -173,9 +216,9 @@ def proof_table(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> 
         + " |",
         "|---|---|---|---|" + "---|---|" * len(laws),
     ]
-    for arm, label in sorted(ARMS.items(), key=lambda item: measured[item[0]].mean()):
+    for arm in sorted(measured, key=lambda arm: float(measured[arm].mean())):
         difference, reach = mean_and_error(measured[arm] - reference)
-        cells = [label, f"{measured[arm].mean():.4f}"]
+        cells = [ARMS[arm], f"{measured[arm].mean():.4f}"]
         if arm == "found_norm_clock":
             cells += ["-", "-"]
         else:
@@ -192,29 +235,29 @@ def proof_table(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> 
     return lines
 
 
-def draw(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> None:
-    """The figures of the page: schedules and curves; paired differences."""
-    runs = sl.load_runs(PROOF / "nano")
+def draw(each: Round, measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> None:
+    """The figures of a round: schedules and curves; paired differences."""
+    runs = sl.load_runs(PROOF / each.folder)
     shown = ("found_norm_clock", "found_multi_power", "wsd_1sqrt_0.2", "linear", "cosine")
     figure = new_figure(8.0, 6.0)
     rates, losses = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1, 2]})
     colours = ("#d1495b", "#8d3b72", "#edae49", "#00798c", "#30638e")
     for arm, colour in zip(shown, colours, strict=True):
-        each = [runs[f"{arm}_seed_{seed}"] for seed in SEEDS]
-        mean = np.mean([run.loss for run in each], axis=0)
-        rates.plot(each[0].schedule.lr, color=colour, label=ARMS[arm])
-        losses.plot(each[0].steps, mean, color=colour, marker=".", label=ARMS[arm])
-    losses.set_ylim(min(each.min() for each in measured.values()) - 0.01, 1.62)
+        seeds = [runs[f"{arm}_seed_{seed}"] for seed in SEEDS]
+        mean = np.mean([run.loss for run in seeds], axis=0)
+        rates.plot(seeds[0].schedule.lr, color=colour, label=ARMS[arm])
+        losses.plot(seeds[0].steps, mean, color=colour, marker=".", label=ARMS[arm])
+    losses.set_ylim(min(row.min() for row in measured.values()) - 0.01, each.top)
     losses.set_ylabel("held-out loss, mean of 4 seeds\n(nats per byte)")
     losses.set_xlabel("step")
     rates.set_ylabel("learning rate")
     losses.legend(frameon=False, fontsize=9)
     bare((rates, losses))
-    save_figure(figure, DOCS / "proof_curves.png")
+    save_figure(figure, each.figure("curves"))
     figure = new_figure(8.0, 4.2)
     axes = figure.subplots()
     reference = measured["found_norm_clock"]
-    order = sorted((arm for arm in ARMS if arm != "constant"), key=lambda a: -measured[a].mean())
+    order = sorted((a for a in measured if a != "constant"), key=lambda a: -measured[a].mean())
     for place, arm in enumerate(order):
         gaps = 1e3 * (measured[arm] - reference)
         axes.plot(gaps, np.full(len(gaps), place), "o", color="#00798c", alpha=0.6, markersize=5)
@@ -232,17 +275,18 @@ def draw(measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> None:
         "dots: seeds, bars: mean and 95 %; x, +: predicted by norm_clock, multi_power"
     )
     bare((axes,))
-    save_figure(figure, DOCS / "proof_finals.png")
+    save_figure(figure, each.figure("finals"))
 
 
 def report() -> None:
     """Refresh the page."""
-    laws = {law: fitted_to(law, cheap_runs()) for law in SEARCHED}
-    measured = finals()
-    draw(measured, laws)
     page = DOCS / "proof.md"
     fill(page, "machine", [describe() + "."])
-    fill(page, "proof", proof_table(measured, laws))
+    for each in ROUNDS:
+        laws = {law: fitted_to(law, each.runs()) for law in SEARCHED}
+        measured = finals(each.folder)
+        draw(each, measured, laws)
+        fill(page, each.marker, proof_table(each.folder, measured, laws))
     fill(page, "predictions", prediction_table())
 
 
