@@ -15,6 +15,7 @@ from scaling_laws.errors import LawError
 from scaling_laws.numerics import history as histories
 from scaling_laws.numerics.cells import Cells, last_of_cells, stretches_of_cells
 from scaling_laws.numerics.history import History
+from scaling_laws.numerics.pieces import Walk, as_cells, last_of_pieces
 from scaling_laws.numerics.stretches import padded, single_steps, stretches_of
 from scaling_laws.params import Parameter
 
@@ -221,7 +222,7 @@ class Law(AnyLaw):
 
     @property
     def sees_cells(self) -> bool:
-        """Whether `last_of_cells` can stand in for `last_step`."""
+        """Whether `last_of_cells` and `last_of_pieces` can stand in for `last_step`."""
         return not self.features and not self.needs_traces and self.rate is None
 
     def last_of_cells(
@@ -247,6 +248,26 @@ class Law(AnyLaw):
         traces = None if weight_decay is None else {"weight_decay": weight_decay}
         decay, _ = self._decay_and_norm(lr, used, traces)
         return replace(history, stretches=stretches_of_cells(lr, decay, cells))
+
+    def last_of_pieces(
+        self,
+        run: Walk,
+        cells: Sequence[int],
+        *,
+        facts: Mapping[str, Array] | None = None,
+        most_pieces: int = 0,
+    ) -> History:
+        """The last step of a run of smooth pieces, traceable; see `numerics.pieces`.
+
+        Args:
+            run: cell by cell.
+            cells: how many each piece has.
+            facts: numbers known of the run.
+            most_pieces: make room for so many pieces.
+        """
+        if self.own_clock:  # its norms are followed from cell to cell
+            return self.last_of_cells(run.mean, as_cells(run), facts=facts)
+        return last_of_pieces(run, cells, self._used(facts), most_pieces)
 
 
 @dataclass(frozen=True)

@@ -177,12 +177,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Frame:
-    """What a search holds fixed while it shapes a schedule."""
+    """What a search holds fixed while it shapes a schedule; numbers, or arrays while traced."""
 
-    peak: float
-    steps: int
-    warmup: int
-    end_min: float
+    peak: Any
+    steps: Any
+    warmup: Any
+    end_min: Any
 
 
 @dataclass(frozen=True)
@@ -193,13 +193,14 @@ class Shape:
         label: a name for messages.
         low: lower ends of the box, of shape (free numbers,).
         high: upper ends.
-        values: (free numbers, frame) -> values for the family's keys beside peak, steps, warmup.
+        values: (free numbers, frame, numpy or jax.numpy) -> values for the family's keys beside
+            peak, steps, warmup; traceable.
     """
 
     label: str
     low: tuple[float, ...]
     high: tuple[float, ...]
-    values: Callable[[Sequence[float], Frame], dict[str, Any]]
+    values: Callable[[Sequence[Any], Frame, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,10 @@ class Family:
         keys: every key a spec may have.
         build: values by key name -> learning rates of shape (steps,).
         shapes: what a schedule search may vary; empty when there is nothing to search.
+        after: (values, steps from the warm-up on, numpy or jax.numpy) -> their rates, traceable;
+            every family with shapes has it, and `build` is made of it.
+        kinks: values -> the steps, in increasing order, at which a new smooth piece of `after`
+            begins.
     """
 
     name: str
@@ -221,6 +226,8 @@ class Family:
     keys: tuple[Key, ...]
     build: Callable[[Values], NDArray[np.float64]]
     shapes: tuple[Shape, ...] = ()
+    after: Callable[[Values, Any, Any], Any] | None = None
+    kinks: Callable[[Values], tuple[Any, ...]] = lambda values: ()
 
 
 PEAK = Key("peak", positive, "highest learning rate", required=True)
@@ -286,10 +293,10 @@ def decay_start(values: Values) -> int:
     return first
 
 
-def end_between(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+def end_between(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
     """Search the end LR: the first free number in [0, 1] runs from the lowest end to the peak."""
     end = frame.end_min + free[0] * (frame.peak - frame.end_min)
-    return {"end": min(end, frame.peak)}  # the sum may round to just above the peak
+    return {"end": xp.minimum(end, frame.peak)}  # the sum may round to just above the peak
 
 
 def format_number(value: float) -> str:

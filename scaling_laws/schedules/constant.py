@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,9 +12,14 @@ from scaling_laws.schedules.base import COMMON, Family, Shape, Values, warm_up
 __all__ = ["CONSTANT"]
 
 
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    return values["peak"] * xp.ones_like(step)
+
+
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: values["peak"])
+    return warm_up(values, lambda step: after(values, step, np))
 
 
 CONSTANT = Family(
@@ -21,5 +28,6 @@ CONSTANT = Family(
     citation="standard",
     keys=COMMON,
     build=build,
-    shapes=(Shape("constant", (), (), lambda free, frame: {}),),
+    shapes=(Shape("constant", (), (), lambda free, frame, xp: {}),),
+    after=after,
 )

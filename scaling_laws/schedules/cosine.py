@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,15 +12,15 @@ from scaling_laws.schedules.base import COMMON, END, Family, Shape, Values, end_
 __all__ = ["COSINE"]
 
 
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    return end + 0.5 * (peak - end) * (1.0 + xp.cos(xp.pi * (step - warmup) / (steps - warmup)))
+
+
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
-    return warm_up(
-        values,
-        lambda step: (
-            end + 0.5 * (peak - end) * (1.0 + np.cos(np.pi * (step - warmup) / (steps - warmup)))
-        ),
-    )
+    return warm_up(values, lambda step: after(values, step, np))
 
 
 COSINE = Family(
@@ -28,4 +30,5 @@ COSINE = Family(
     keys=(*COMMON, END),
     build=build,
     shapes=(Shape("cosine", (0.0,), (1.0,), end_between),),
+    after=after,
 )

@@ -22,15 +22,20 @@ from scaling_laws.schedules.base import (
 __all__ = ["EXPONENTIAL"]
 
 
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    return peak * (end / peak) ** ((step - warmup) / (steps - warmup))
+
+
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
-    return warm_up(values, lambda step: peak * (end / peak) ** ((step - warmup) / (steps - warmup)))
+    return warm_up(values, lambda step: after(values, step, np))
 
 
-def _values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
-    lowest = max(frame.end_min, 1e-4 * frame.peak)
-    return {"end": min(lowest * (frame.peak / lowest) ** free[0], frame.peak)}
+def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+    lowest = xp.maximum(frame.end_min, 1e-4 * frame.peak)
+    return {"end": xp.minimum(lowest * (frame.peak / lowest) ** free[0], frame.peak)}
 
 
 EXPONENTIAL = Family(
@@ -40,4 +45,5 @@ EXPONENTIAL = Family(
     keys=(*COMMON, Key("end", positive, "learning rate at step `steps`, > 0", required=True)),
     build=build,
     shapes=(Shape("exponential", (0.0,), (1.0,), _values),),
+    after=after,
 )

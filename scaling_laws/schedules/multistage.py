@@ -26,6 +26,14 @@ from scaling_laws.schedules.base import (
 __all__ = ["MULTISTAGE"]
 
 
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    rate = values["peak"] * xp.ones_like(step)
+    for start, level in zip(values["at"], values["to"], strict=True):
+        rate = xp.where(step >= start, level, rate)
+    return rate
+
+
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
     at, to = values["at"], values["to"]
@@ -38,15 +46,15 @@ def build(values: Values) -> NDArray[np.float64]:
             f"at={'/'.join(map(str, at))} must lie from warmup={values['warmup']} "
             f"to below steps={values['steps']}"
         )
-    rates = np.array([values["peak"], *to])
-    return warm_up(values, lambda step: rates[np.searchsorted(np.array(at), step, side="right")])
+    return warm_up(values, lambda step: after(values, step, np))
 
 
-def _two_drops(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+def _two_drops(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
     """Two drops: the first at a share of the run, the second at a share of the rest."""
     span = frame.steps - frame.warmup
-    first = min(frame.warmup + max(1, round(free[0] * span)), frame.steps - 2)
-    second = min(max(first + 1, first + round(free[1] * (frame.steps - first))), frame.steps - 1)
+    first = xp.minimum(frame.warmup + xp.maximum(1.0, xp.round(free[0] * span)), frame.steps - 2.0)
+    rest = xp.maximum(1.0, xp.round(free[1] * (frame.steps - first)))
+    second = xp.minimum(first + rest, frame.steps - 1.0)
     middle = frame.end_min + free[2] * (frame.peak - frame.end_min)
     last = frame.end_min + free[3] * (middle - frame.end_min)
     return {"at": (first, second), "to": (middle, last)}
@@ -65,4 +73,6 @@ MULTISTAGE = Family(
     shapes=(
         Shape("multistage, two drops", (0.1, 0.05, 0.0, 0.0), (0.98, 0.95, 1.0, 1.0), _two_drops),
     ),
+    after=after,
+    kinks=lambda values: tuple(values["at"]),
 )

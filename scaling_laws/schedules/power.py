@@ -23,18 +23,18 @@ from scaling_laws.schedules.base import (
 __all__ = ["POWER_DECAY"]
 
 
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    return end + (peak - end) * ((steps - step) / (steps - warmup)) ** values["power"]
+
+
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
-
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        left = (steps - step) / (steps - warmup)
-        return np.asarray(end + (peak - end) * left ** values["power"])
-
-    return warm_up(values, after)
+    return warm_up(values, lambda step: after(values, step, np))
 
 
-def _values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
     return {"end": frame.end_min, "power": free[0]}
 
 
@@ -45,4 +45,5 @@ POWER_DECAY = Family(
     keys=(*COMMON, END, Key("power", positive, "exponent; 1 is linear", required=True)),
     build=build,
     shapes=(Shape("power", (0.05,), (4.0,), _values),),
+    after=after,
 )

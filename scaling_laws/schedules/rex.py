@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,15 +20,16 @@ from scaling_laws.schedules.base import (
 __all__ = ["REX"]
 
 
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    left = (steps - step) / (steps - warmup)
+    return end + (peak - end) * (left / (0.5 + 0.5 * left))
+
+
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
-
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        left = (steps - step) / (steps - warmup)
-        return np.asarray(end + (peak - end) * (left / (0.5 + 0.5 * left)))
-
-    return warm_up(values, after)
+    return warm_up(values, lambda step: after(values, step, np))
 
 
 REX = Family(
@@ -36,4 +39,5 @@ REX = Family(
     keys=(*COMMON, END),
     build=build,
     shapes=(Shape("rex", (0.0,), (1.0,), end_between),),
+    after=after,
 )

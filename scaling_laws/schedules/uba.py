@@ -27,20 +27,21 @@ from scaling_laws.schedules.base import (
 __all__ = ["UBA"]
 
 
-def build(values: Values) -> NDArray[np.float64]:
-    """Learning rates of shape (steps,)."""
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
     peak, end, steps, warmup, phi = (
         values[key] for key in ("peak", "end", "steps", "warmup", "phi")
     )
-
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        bow = 1.0 + np.cos(np.pi * (step - warmup) / (steps - warmup))
-        return np.asarray(end + (peak - end) * (2.0 * bow / (2.0 * phi + (2.0 - phi) * bow)))
-
-    return warm_up(values, after)
+    bow = 1.0 + xp.cos(xp.pi * (step - warmup) / (steps - warmup))
+    return end + (peak - end) * (2.0 * bow / (2.0 * phi + (2.0 - phi) * bow))
 
 
-def _values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    return warm_up(values, lambda step: after(values, step, np))
+
+
+def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
     return {"end": frame.end_min, "phi": 10.0 ** free[0]}
 
 
@@ -51,4 +52,5 @@ UBA = Family(
     keys=(*COMMON, END, Key("phi", positive, "2 is cosine; lower is flatter", required=True)),
     build=build,
     shapes=(Shape("uba", (-3.0,), (1.0,), _values),),
+    after=after,
 )

@@ -30,24 +30,28 @@ __all__ = ["WSD"]
 Array = NDArray[np.float64]
 
 
-def _exponential(x: Array, peak: float, end: float, power: float) -> Array:
-    return np.asarray(peak * (end / peak) ** x)  # this form never rounds to above the peak
-
-
-# x in [0, 1) is the share of the cooldown done; each entry returns the learning rate.
-DECAYS: dict[str, Callable[[Array, float, float, float], Array]] = {
-    "linear": lambda x, peak, end, power: end + (peak - end) * (1.0 - x),
-    "exponential": _exponential,
-    "1-sqrt": lambda x, peak, end, power: end + (peak - end) * (1.0 - np.sqrt(x)),
-    "cosine": lambda x, peak, end, power: end + 0.5 * (peak - end) * (1.0 + np.cos(np.pi * x)),
-    "power": lambda x, peak, end, power: end + (peak - end) * (1.0 - x) ** power,
+# x in [0, 1) is the share of the cooldown done; each entry returns the learning rate, with numpy
+# or jax.numpy last. Exponential: this form never rounds to above the peak.
+DECAYS: dict[str, Callable[[Any, Any, Any, Any, Any], Any]] = {
+    "linear": lambda x, peak, end, power, xp: end + (peak - end) * (1.0 - x),
+    "exponential": lambda x, peak, end, power, xp: peak * (end / peak) ** x,
+    "1-sqrt": lambda x, peak, end, power, xp: end + (peak - end) * (1.0 - xp.sqrt(x)),
+    "cosine": lambda x, peak, end, power, xp: end + 0.5 * (peak - end) * (1.0 + xp.cos(xp.pi * x)),
+    "power": lambda x, peak, end, power, xp: end + (peak - end) * (1.0 - x) ** power,
 }
+
+
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on; needs `decay_start`."""
+    peak, end, steps, start = (values[key] for key in ("peak", "end", "steps", "decay_start"))
+    power = 1.0 if values["power"] is None else values["power"]
+    x = xp.clip((step - start) / (steps - start), 0.0, 1.0)
+    return xp.where(step < start, peak, DECAYS[values["decay"]](x, peak, end, power, xp))
 
 
 def build(values: Values) -> Array:
     """Learning rates of shape (steps,)."""
-    peak, end, steps = (values[key] for key in ("peak", "end", "steps"))
-    decay, power = values["decay"], values["power"]
+    end, decay, power = (values[key] for key in ("end", "decay", "power"))
     start = decay_start(values)
     if (power is None) == (decay == "power"):
         raise ScheduleError(
@@ -57,23 +61,19 @@ def build(values: Values) -> Array:
         )
     if decay == "exponential" and end == 0:
         raise ScheduleError("decay=exponential never reaches end=0; give an end above 0")
-
-    def after(step: Array) -> Array:
-        x = np.clip((step - start) / (steps - start), 0.0, 1.0)
-        cooldown = DECAYS[decay](x, peak, end, 1.0 if power is None else power)
-        return np.where(step < start, peak, cooldown)
-
-    return warm_up(values, after)
+    return warm_up(values, lambda step: after({**values, "decay_start": start}, step, np))
 
 
-def _cooldown(decay: str) -> Callable[[Sequence[float], Frame], dict[str, Any]]:
-    def values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
-        lowest = max(frame.end_min, 1e-4 * frame.peak) if decay == "exponential" else frame.end_min
+def _cooldown(decay: str) -> Callable[[Sequence[Any], Frame, Any], dict[str, Any]]:
+    def values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+        lowest = frame.end_min
+        if decay == "exponential":
+            lowest = xp.maximum(lowest, 1e-4 * frame.peak)
         span = frame.steps - frame.warmup
-        start = frame.steps - max(1, round(free[0] * span))
+        start = frame.steps - xp.maximum(1.0, xp.round(free[0] * span))
         # the square spends half of the box below a quarter of the peak, where optima lie
         found = {
-            "end": min(lowest + free[1] ** 2 * (frame.peak - lowest), frame.peak),
+            "end": xp.minimum(lowest + free[1] ** 2 * (frame.peak - lowest), frame.peak),
             "decay": decay,
             "decay_start": start,
         }
@@ -109,4 +109,6 @@ WSD = Family(
         )
         for decay in DECAYS
     ),
+    after=after,
+    kinks=lambda values: (values["decay_start"],),
 )

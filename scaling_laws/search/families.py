@@ -14,12 +14,12 @@ from scipy.stats import qmc
 from scaling_laws.errors import ScheduleError
 from scaling_laws.numerics.cells import Cells
 from scaling_laws.schedules import FAMILIES, Family, Frame, Schedule, Shape, format_spec, schedule
+from scaling_laws.schedules.members import member_values, with_defaults
 from scaling_laws.search.limits import Limits
 
 __all__ = ["tune_families"]
 
 Array = NDArray[np.float64]
-RATES = frozenset({"end", "to"})  # keys of specs that hold learning rates
 SAMPLES = 5  # as a power of two: points of a shape's box tried before the local search
 POLISHED = 6  # shapes that get a local search, from their best two points
 COARSE = 24_576  # steps: a longer member is tuned on a grid of so many
@@ -63,7 +63,7 @@ def tune_families(
     def rows(family: Family, shape: Shape, free: Array) -> list[Array] | None:
         """Mean rates of a member; None if it is no schedule or breaks the limits."""
         try:
-            lr = family.build(_all_values(family, _values(shape, coarse, free)))
+            lr = family.build(with_defaults(family, member_values(family, shape, coarse, free)))
         except ScheduleError:
             return None
         if limits.max_change is not None and (
@@ -110,7 +110,7 @@ def tune_families(
     best.sort(key=lambda each: each.value)
     plans = []
     for each in best:
-        spec = format_spec(each.family, _values(each.shape, frame, each.free))
+        spec = format_spec(each.family, member_values(each.family, each.shape, frame, each.free))
         plan = limits.whole(schedule(spec))
         if limits.broken_by(plan.lr) is None:
             plans.append(plan)
@@ -141,28 +141,3 @@ def _polish(member: _Member, value: Callable[[Family, Shape, Array], float]) -> 
     if not found.fun < member.value:
         return member
     return _Member(member.family, member.shape, np.clip(found.x, low, high), float(found.fun))
-
-
-def _values(shape: Shape, frame: Frame, free: Array) -> dict[str, Any]:
-    found = {key: _short(value) for key, value in shape.values(free.tolist(), frame).items()}
-    for key in RATES & set(found):  # rounding must not leave the frame
-        found[key] = _within(found[key], frame)
-    return {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **found}
-
-
-def _all_values(family: Family, values: dict[str, Any]) -> dict[str, Any]:
-    """With the defaults of the keys that are not named."""
-    return {**{key.name: key.default for key in family.keys}, **values}
-
-
-def _short(value: Any) -> Any:
-    """Four digits: what the spec says is what is evaluated."""
-    if isinstance(value, tuple):
-        return tuple(_short(item) for item in value)
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _within(rate: Any, frame: Frame) -> Any:
-    if isinstance(rate, tuple):
-        return tuple(_within(item, frame) for item in rate)
-    return min(max(rate, frame.end_min), frame.peak)

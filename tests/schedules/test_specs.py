@@ -188,7 +188,7 @@ def test_every_corner_of_every_shape(
         for low, high in zip(shape.low, shape.high, strict=True)
     ]
     common = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup}
-    values = {**common, **shape.values(free, frame)}
+    values = {**common, **shape.values(free, frame, np)}
     spec = format_spec(family, values)
     plan = schedule(spec)
 

@@ -1,0 +1,230 @@
+"""A run as a few smooth pieces, each seen through a few cells: its final loss without its steps.
+
+A million candidate schedules cannot be written out step by step. A family's member is smooth but
+for a few kinks (the end of the warm-up, the start of the cooldown, drops), so that it is known by
+its pieces and a function for its rates. Each piece is cut into cells that are graded towards both
+ends, from about one step there to the widest in the middle:
+
+    edge(u) = start + length·(σ(2gu) - σ(-2g))/(σ(2g) - σ(-2g)),   u from -1 to 1
+
+with σ the logistic function and g such that the outermost cells hold about a step. Inside a cell
+the rate is looked at in the two nodes of Gauss: their mean gives the sum of the rates, the change
+over the cell falls on them in proportion to the slope of the cubic through the nodes and the ends.
+The fall from one piece to the next is an event of its own. Everything is traceable, in the edges of
+the pieces too, so that one compilation serves all members of a family.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling_laws.numerics.cells import Cells
+from scaling_laws.numerics.history import Events, History
+
+__all__ = ["Pieces", "Walk", "as_cells", "cell_counts", "last_of_pieces", "pieces_of", "walk"]
+
+Array = Any
+NODE = 1.0 / np.sqrt(3.0)  # of Gauss, on [-1, 1]
+ITERATIONS = 5  # for the grading: its error falls by 2/cells a time
+EVENEST = 0.05  # smallest grading: all cells alike
+
+
+def _slopes() -> Any:
+    """Slopes at -NODE and NODE of the cubic through values at -1, -NODE, NODE, 1: (2, 4)."""
+    places = np.array([-1.0, -NODE, NODE, 1.0])
+    rows = np.array([[0.0, 1.0, 2.0 * x, 3.0 * x * x] for x in (-NODE, NODE)])
+    return rows @ np.linalg.inv(np.vander(places, increasing=True))
+
+
+SLOPES = _slopes()
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Pieces:
+    """Where the smooth pieces of a run begin and end, in order; the last one ends the run.
+
+    Attributes:
+        starts: first step of each piece: (P,).
+        stops: the step after its last: (P,).
+    """
+
+    starts: Array
+    stops: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Walk:
+    """A run of pieces, cell by cell.
+
+    Attributes:
+        edge: first step of each cell: (K,).
+        count: steps in each cell, a fraction where a piece is short: (K,).
+        mean: mean rate of each cell: (K,).
+        node: where the rate was looked at: (2, K).
+        rate: what it was there: (2, K).
+        fall: by how much the rate falls, as two events a cell: (2, K).
+        slope: change of the rate by a step at the nodes: (2, K).
+        first: first rate of each piece: (P,).
+        last: last rate of each piece: (P,).
+    """
+
+    edge: Array
+    count: Array
+    mean: Array
+    node: Array
+    rate: Array
+    fall: Array
+    slope: Array
+    first: Array
+    last: Array
+
+
+def cell_counts(pieces: int, cells: int, *, warmup: bool) -> tuple[int, ...]:
+    """How many cells each piece gets: an eighth to the warm-up, of the rest most to the last.
+
+    Args:
+        pieces: of the run.
+        cells: in all.
+        warmup: whether the first piece is a warm-up.
+    """
+    head = (max(4, cells // 8),) if warmup else ()
+    rest, after = cells - sum(head), pieces - len(head)
+    if after == 1:
+        return (*head, rest)
+    between = max(2, (rest - rest * 6 // 10) // (after - 1))
+    return (*head, *[between] * (after - 1), rest - between * (after - 1))
+
+
+def _edges(start: Array, stop: Array, cells: int) -> Array:
+    """Edges of a piece's cells: (cells + 1,)."""
+    length = stop - start
+    grade = jnp.full_like(length, 2.0)
+    for _ in range(ITERATIONS):  # the outermost cell holds a step where 2g = log(n(e^(4g/m) - 1))
+        step = length * jnp.expm1(4.0 * grade / cells)
+        grade = jnp.maximum(0.5 * jnp.log(jnp.maximum(step, 1.0)), EVENEST)
+    place = jax.nn.sigmoid(2.0 * grade * jnp.linspace(-1.0, 1.0, cells + 1, dtype=length.dtype))
+    return start + length * (place - place[0]) / (place[-1] - place[0])
+
+
+def walk(rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int]) -> Walk:
+    """Look at a run cell by cell.
+
+    Args:
+        rate: steps, of any shape, as floats -> learning rates; smooth within each piece.
+        pieces: of the run.
+        cells: how many each piece gets.
+    """
+    parts = []
+    for place, size in enumerate(cells):
+        start, stop = pieces.starts[place], pieces.stops[place]
+        last = jnp.maximum(stop - 1.0, start)
+        edge = _edges(start, stop, size)
+        count = edge[1:] - edge[:-1]
+        # a step counts for the interval around it: sums over steps are integrals half a step off
+        centre = edge[:-1] + 0.5 * count - 0.5
+        ends = rate(jnp.clip(edge - 0.5, start, last))
+        reach = 0.5 * NODE * count
+        node = jnp.clip(jnp.stack([centre - reach, centre + reach]), start, last)
+        found = rate(node)
+        four = jnp.stack([ends[:-1], found[0], found[1], ends[1:]])
+        slope = jnp.asarray(SLOPES, four.dtype) @ four
+        size_of = jnp.abs(slope)
+        both = size_of[0] + size_of[1]
+        share = jnp.where(both > 0, size_of / jnp.where(both > 0, both, 1.0), 0.5)
+        parts.append(
+            Walk(
+                edge=edge[:-1],
+                count=count,
+                mean=0.5 * (found[0] + found[1]),
+                node=node,
+                rate=found,
+                fall=share * (ends[:-1] - ends[1:]),
+                # a piece may be empty: a cooldown that starts where the warm-up ends
+                slope=2.0 * slope / jnp.where(count > 0, count, 1.0),
+                first=ends[:1],
+                last=ends[-1:],
+            )
+        )
+    joined: Walk = jax.tree.map(lambda *rows: jnp.concatenate(rows, axis=-1), *parts)
+    return joined
+
+
+def last_of_pieces(
+    run: Walk, cells: Sequence[int], facts: dict[str, Array], most_pieces: int = 0
+) -> History:
+    """The last step of a run of pieces: one point, two changes a cell; traceable.
+
+    Args:
+        run: cell by cell.
+        cells: how many each piece has.
+        facts: numbers known of the run.
+        most_pieces: as many events as a run of so many pieces has, empty ones at the end: runs of
+            as many cells then have histories of one shape.
+    """
+    total = jnp.cumsum(run.count * run.mean)
+    begin = total - run.count * run.mean
+    apart = run.node[1] - run.node[0]
+    bend = jnp.where(
+        apart > 0, (run.rate[1] - run.rate[0]) / jnp.where(apart > 0, apart, 1.0), 0.0
+    )
+    step = run.node + 0.5  # a change between two steps belongs to the later one
+    off = step - run.edge - 0.5 * run.count
+    before = (
+        begin
+        + run.mean * (step - run.edge)
+        + 0.5 * bend * (off * off - 0.25 * run.count * run.count)
+    )
+    level = run.rate + 0.5 * run.slope
+    jump = [sum(cells[:place]) for place in range(1, len(cells))]
+    first = run.first[1:]
+
+    empty = jnp.zeros(max(0, most_pieces - len(cells)), first.dtype)
+
+    def row(inside: Array, *between: Array, fill: Array = empty) -> Array:
+        return jnp.concatenate([inside.reshape(-1), *between, fill])[None]
+
+    here = np.array(jump, dtype=np.int64)
+    return History(
+        step=(run.edge[-1:] + run.count[-1:] - 1.0)[None],
+        clock=total[None, -1:],
+        lr=run.last[None, -1:],
+        peak_lr=jnp.max(run.rate),
+        changes=Events(
+            step=row(step, run.edge[here]),
+            clock=row(before + level, begin[here] + first),
+            lr=row(level, first, fill=empty + jnp.max(run.rate)),
+            weight=row(run.fall, run.last[:-1] - first),
+            shortest=total[-1],
+        ),
+        noise=Events(
+            step=run.node.reshape(1, -1),
+            clock=(before + 0.5 * run.rate).reshape(1, -1),
+            lr=run.rate.reshape(1, -1),
+            weight=(0.5 * run.count * run.rate * run.rate).reshape(1, -1),
+            shortest=total[-1],
+        ),
+        facts=facts,
+    )
+
+
+def as_cells(run: Walk) -> Cells:
+    """The same cells with one node each, for laws with a clock of their own; traceable."""
+    edges = jnp.append(run.edge, run.edge[-1] + run.count[-1])
+    return Cells(edges, run.count, run.edge + 0.5 * (run.count - 1.0))
+
+
+def pieces_of(kinks: Sequence[Array], steps: Array, warmup: Array | None) -> Pieces:
+    """Pieces from the steps between them; without a warm-up the first begins at step 0."""
+    inner = [] if warmup is None else [warmup]
+    places = [jnp.zeros_like(steps), *inner, *kinks, steps]
+    pairs = list(itertools.pairwise(places))
+    return Pieces(jnp.stack([a for a, _ in pairs]), jnp.stack([b for _, b in pairs]))
