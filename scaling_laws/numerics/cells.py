@@ -41,9 +41,9 @@ class Cells:
         node: middle of each cell, as a step: (K,).
     """
 
-    edges: Index
-    count: NDArray[np.float64]
-    node: NDArray[np.float64]
+    edges: Array
+    count: Array
+    node: Array
 
 
 def cells_of(steps: int, cuts: tuple[int, ...] = (), *, growth: float = GROWTH) -> Cells:

@@ -104,15 +104,13 @@ def cell_counts(pieces: int, cells: int, *, warmup: bool) -> tuple[int, ...]:
     return (*head, *[between] * (after - 1), rest - between * (after - 1))
 
 
-def _edges(start: Array, stop: Array, cells: int) -> Array:
-    """Edges of a piece's cells: (cells + 1,)."""
-    length = stop - start
+def _grades(length: Array, cells: Array) -> Array:
+    """Of pieces of some steps and cells: the outermost cell holds about a step."""
     grade = jnp.full_like(length, 2.0)
-    for _ in range(ITERATIONS):  # the outermost cell holds a step where 2g = log(n(e^(4g/m) - 1))
+    for _ in range(ITERATIONS):  # it does where 2g = log(n(e^(4g/m) - 1))
         step = length * jnp.expm1(4.0 * grade / cells)
         grade = jnp.maximum(0.5 * jnp.log(jnp.maximum(step, 1.0)), EVENEST)
-    place = jax.nn.sigmoid(2.0 * grade * jnp.linspace(-1.0, 1.0, cells + 1, dtype=length.dtype))
-    return start + length * (place - place[0]) / (place[-1] - place[0])
+    return grade
 
 
 def walk(rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int]) -> Walk:
@@ -123,39 +121,55 @@ def walk(rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int]) -
         pieces: of the run.
         cells: how many each piece gets.
     """
-    parts = []
-    for place, size in enumerate(cells):
-        start, stop = pieces.starts[place], pieces.stops[place]
-        last = jnp.maximum(stop - 1.0, start)
-        edge = _edges(start, stop, size)
-        count = edge[1:] - edge[:-1]
-        # a step counts for the interval around it: sums over steps are integrals half a step off
-        centre = edge[:-1] + 0.5 * count - 0.5
-        ends = rate(jnp.clip(edge - 0.5, start, last))
-        reach = 0.5 * NODE * count
-        node = jnp.clip(jnp.stack([centre - reach, centre + reach]), start, last)
-        found = rate(node)
-        four = jnp.stack([ends[:-1], found[0], found[1], ends[1:]])
-        slope = jnp.asarray(SLOPES, four.dtype) @ four
-        size_of = jnp.abs(slope)
-        both = size_of[0] + size_of[1]
-        share = jnp.where(both > 0, size_of / jnp.where(both > 0, both, 1.0), 0.5)
-        parts.append(
-            Walk(
-                edge=edge[:-1],
-                count=count,
-                mean=0.5 * (found[0] + found[1]),
-                node=node,
-                rate=found,
-                fall=share * (ends[:-1] - ends[1:]),
-                # a piece may be empty: a cooldown that starts where the warm-up ends
-                slope=2.0 * slope / jnp.where(count > 0, count, 1.0),
-                first=ends[:1],
-                last=ends[-1:],
-            )
-        )
-    joined: Walk = jax.tree.map(lambda *rows: jnp.concatenate(rows, axis=-1), *parts)
-    return joined
+    kind = pieces.starts.dtype
+
+    def along(row: Array, further: int) -> Array:
+        """A number a piece, repeated for its cells, or its edges: one more."""
+        parts = [jnp.broadcast_to(row[p], (m + further,)) for p, m in enumerate(cells)]
+        return jnp.concatenate(parts)
+
+    def cut(row: Array, first: int, last: int) -> Array:
+        """Of a row of the edges of all pieces those that begin cells, or that end them."""
+        parts, place = [], 0
+        for m in cells:
+            parts.append(row[place + first : place + m + 1 - last])
+            place += m + 1
+        return jnp.concatenate(parts)
+
+    length = pieces.stops - pieces.starts
+    grade = _grades(length, jnp.asarray(cells, kind))
+    unit = np.concatenate([np.linspace(-1.0, 1.0, m + 1) for m in cells])
+    lowest = jax.nn.sigmoid(-2.0 * grade)
+    place = jax.nn.sigmoid(2.0 * along(grade, 1) * jnp.asarray(unit, kind)) - along(lowest, 1)
+    edge = along(pieces.starts, 1) + along(length / (1.0 - 2.0 * lowest), 1) * place
+    end = jnp.maximum(pieces.stops - 1.0, pieces.starts)
+    # a step counts for the interval around it: sums over steps are integrals half a step off
+    ends = rate(jnp.clip(edge - 0.5, along(pieces.starts, 1), along(end, 1)))
+    low, high = cut(edge, 0, 1), cut(edge, 1, 0)
+    count = high - low
+    reach = 0.5 * NODE * count
+    centre = 0.5 * (low + high) - 0.5
+    inside = along(pieces.starts, 0)[None], along(end, 0)[None]
+    node = jnp.clip(jnp.stack([centre - reach, centre + reach]), *inside)
+    found = rate(node)
+    before, after = cut(ends, 0, 1), cut(ends, 1, 0)
+    slope = jnp.asarray(SLOPES, kind) @ jnp.stack([before, found[0], found[1], after])
+    size = jnp.abs(slope)
+    both = size[0] + size[1]
+    share = jnp.where(both > 0, size / jnp.where(both > 0, both, 1.0), 0.5)
+    last = np.cumsum(np.array(cells) + 1) - 1  # place of each piece's last edge
+    return Walk(
+        edge=low,
+        count=count,
+        mean=0.5 * (found[0] + found[1]),
+        node=node,
+        rate=found,
+        fall=share * (before - after),
+        # a piece may be empty: a cooldown that starts where the warm-up ends
+        slope=2.0 * slope / jnp.where(count > 0, count, 1.0),
+        first=ends[last - np.array(cells)],
+        last=ends[last],
+    )
 
 
 def last_of_pieces(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ RATES = frozenset({"end", "to"})  # keys of specs that hold learning rates
 
 
 def member_values(
-    family: Family, shape: Shape, frame: Frame, free: Sequence[float]
+    family: Family, shape: Shape, frame: Frame, free: Iterable[float]
 ) -> dict[str, Any]:
     """The values of a spec: those of the frame and those that the free numbers stand for.
 

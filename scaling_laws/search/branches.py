@@ -199,7 +199,8 @@ def _half(spline: Spline) -> Array:
 def _cooldown(start: int, end: int, shape: str) -> Array:
     """Multipliers of the steps of a cooldown: (end - start,)."""
     decay, power = SHAPES[shape]
-    return DECAYS[decay](np.arange(end - start) / (end - start), 1.0, 0.0, power)
+    done = np.arange(end - start) / (end - start)
+    return np.asarray(DECAYS[decay](done, 1.0, 0.0, power, np))
 
 
 def _branch(trunk: Array, start: int, end: int, shape: str, end_min: float) -> Array:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw
+from scaling_laws.fitted.peaks import check_peaks
 from scaling_laws.fitted.predict import check_needs, exposure_of, facts_for
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
@@ -24,7 +25,7 @@ from scaling_laws.search.limits import Limits, read_limits
 from scaling_laws.search.measure import Measure, Scored, roughness
 from scaling_laws.search.objective import cells_for, compiled_rows
 from scaling_laws.search.optimum import Optimum
-from scaling_laws.search.peak import check_peaks, golden_section
+from scaling_laws.search.peak import golden_section
 from scaling_laws.search.spline import INTERVALS
 
 __all__ = ["MAX_ROUGHNESS", "OBJECTIVES", "optimize"]

@@ -1,0 +1,142 @@
+"""The second look: the lowest of a screen at full length, and how sure their order is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.fitted import FittedLaw, predict
+from scaling_laws.numerics.precision import in_float64
+from scaling_laws.schedules import schedule
+from scaling_laws.screening.agreement import exact_losses
+from scaling_laws.screening.engine import histories_of, losses_of
+from scaling_laws.screening.space import Space
+from scaling_laws.screening.tally import Tally
+from scaling_laws.screening.value import Ranked
+
+__all__ = ["finalists_of"]
+
+Array = NDArray[np.float64]
+
+
+def finalists_of(
+    fitted: FittedLaw,
+    space: Space,
+    tally: Tally,
+    facts: Mapping[str, float],
+    *,
+    cells: int,
+    top: int,
+    draws: int,
+) -> dict[str, Any]:
+    """What a `Screening` says of its best, by name of its fields."""
+    some = np.isfinite(tally.value)
+    screened = {
+        int(slot): float(value)
+        for slot, value in [
+            *zip(tally.slot[some], tally.value[some], strict=True),
+            *(
+                (slot, value)
+                for slot, value in zip(tally.arm_slot, tally.arm_value, strict=True)
+                if np.isfinite(value)
+            ),
+        ]
+    }
+    # the best under a single draw may be far from the best on average; it is a finalist too
+    others = {int(slot) for slot in tally.draw_slot} - set(screened)
+    slots = [*screened, *sorted(others)]
+    specs = {slot: space.spec(slot) for slot in slots}
+    exact = exact_losses(fitted, [schedule(specs[slot]).lr for slot in slots], facts)
+    losses = _under_draws(fitted, space, slots, facts, cells, draws) if draws else None
+    expected = exact if losses is None else losses.mean(axis=0)
+    best_share, regret = (None, None) if losses is None else _standing(losses)
+    gaps = [
+        abs(screened[slot] - (exact if losses is None else expected)[place])
+        for place, slot in enumerate(slots)
+        if slot in screened
+    ]
+
+    def ranked(place: int, interval: tuple[float, float] | None = None) -> Ranked:
+        slot = slots[place]
+        return Ranked(
+            spec=specs[slot],
+            shape=space.place(slot)[0].shape.label,
+            final_loss=float(exact[place]),
+            screened=screened.get(slot, float("nan")),
+            interval_90=interval,
+            expected=None if losses is None else float(expected[place]),
+            best_share=None if best_share is None else float(best_share[place]),
+            regret=None if regret is None else float(regret[place]),
+        )
+
+    order = [int(place) for place in np.argsort(expected, kind="stable")]
+    chosen = order[:top]
+    arms = {
+        int(slot)
+        for slot, value in zip(tally.arm_slot, tally.arm_value, strict=True)
+        if np.isfinite(value)
+    }
+    worst = float(tally.value[some].max()) if some.all() else float("inf")
+    looked = [
+        predict(fitted, specs[slots[place]], [space.steps - 1], facts=facts) for place in chosen
+    ]
+    return {
+        "ranked": tuple(
+            ranked(place, _interval(found)) for place, found in zip(chosen, looked, strict=True)
+        ),
+        "best_by_shape": tuple(ranked(place) for place in order if slots[place] in arms),
+        "rescored_disagreement": float(max(gaps)),
+        "margin": worst - float(expected[chosen[-1]]),
+        "notes": looked[0].notes,
+    }
+
+
+def _interval(found: Any) -> tuple[float, float] | None:
+    if found.uncertainty is None:
+        return None
+    low, high = found.interval(0.9)
+    return float(low[-1]), float(high[-1])
+
+
+def _standing(losses: Array) -> tuple[Array, Array]:
+    """Share of draws won, and mean distance to the winner: losses (draws, finalists)."""
+    best = losses.min(axis=1, keepdims=True)
+    wins = losses <= best
+    share = (wins / wins.sum(axis=1, keepdims=True)).mean(axis=0)
+    return share, (losses - best).mean(axis=0)
+
+
+@in_float64
+def _under_draws(
+    fitted: FittedLaw,
+    space: Space,
+    slots: list[int],
+    facts: Mapping[str, float],
+    cells: int,
+    draws: int,
+) -> Array:
+    """Losses of some candidates under the draws, in float64: (draws, slots)."""
+    law = fitted.schedule_law
+    params = {name: jnp.asarray(fitted.draws[name][:draws]) for name in fitted.params}
+    known = {name: jnp.asarray(float(value)) for name, value in facts.items()}
+    places = [space.place(slot) for slot in slots]
+    mine = [[n for n, (own, _) in enumerate(places) if own is arm] for arm in space.arms]
+    groups = [(arm, rows) for arm, rows in zip(space.arms, mine, strict=True) if rows]
+
+    def losses(params: Any, facts: Any, indices: Any) -> Any:
+        parts = [
+            histories_of(law, space, arm, 2 * cells)(facts, index)
+            for (arm, _), index in zip(groups, indices, strict=True)
+        ]
+        every = jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
+        return losses_of(law, params, every)
+
+    indices = [jnp.asarray([places[n][1] for n in rows], jnp.uint32) for _, rows in groups]
+    found = np.asarray(jax.jit(losses)(params, known, indices))
+    order = np.argsort(np.concatenate([rows for _, rows in groups]))
+    return np.asarray(found[:, order])

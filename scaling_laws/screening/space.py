@@ -1,0 +1,230 @@
+"""What is screened: every searchable shape, and the numbered points of its box.
+
+A candidate is a number. Point i of a box of d free numbers is a term of the additive recurrence
+with the powers of the generalised golden ratio φ_d (φ^(d+1) = φ + 1), which covers a box more
+evenly than random points do (Roberts 2018, "The unreasonable effectiveness of quasirandom
+sequences"), shifted by the seed (Cranley and Patterson 1976). It is worked out in 32-bit integers
+and cut to 24 bits, so that every device, and the host in float64, get the same point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.errors import UsageError, unknown_name
+from scaling_laws.numerics.pieces import Walk, cell_counts, pieces_of, walk
+from scaling_laws.schedules import FAMILIES, Family, Frame, Shape, format_spec, schedule
+from scaling_laws.schedules.members import member_values, with_defaults
+
+__all__ = ["MOST", "TILE", "Arm", "Space", "space_of"]
+
+Array = Any
+TILE = 1024  # candidates that are evaluated together, all of one arm
+MOST = 2**32 - 2**22  # candidates: their numbers are 32-bit, whole tiles included
+BITS = 24  # of a coordinate: exact in float32
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One shape of a family and its share of the candidates.
+
+    Attributes:
+        family: of schedules.
+        shape: whose box is filled.
+        count: candidates.
+        first_tile: number of its first tile.
+        step: what a coordinate gains from one candidate to the next, of 2^32: (dimensions,).
+        shift: of its coordinates, by the seed, of 2^32: (dimensions,).
+    """
+
+    family: Family
+    shape: Shape
+    count: int
+    first_tile: int
+    step: NDArray[np.uint32]
+    shift: NDArray[np.uint32]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles that hold its candidates; the last may be part empty."""
+        return -(-self.count // TILE)
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """All candidates.
+
+    Attributes:
+        arms: the shapes.
+        steps: of every schedule, warm-up included.
+        warmup: steps.
+        end_min: lowest rate after the warm-up.
+        peak: lowest and highest peak; the same twice where it is given.
+    """
+
+    arms: tuple[Arm, ...]
+    steps: int
+    warmup: int
+    end_min: float
+    peak: tuple[float, float]
+
+    @property
+    def candidates(self) -> int:
+        """How many there are."""
+        return sum(arm.count for arm in self.arms)
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles hold them."""
+        return sum(arm.tiles for arm in self.arms)
+
+    @property
+    def searches_peak(self) -> bool:
+        """Whether the last coordinate of every box is the peak."""
+        return self.peak[1] > self.peak[0]
+
+    def arm_of_tiles(self, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The arm of each tile."""
+        first = np.array([arm.first_tile for arm in self.arms])
+        return np.searchsorted(first, tiles, side="right") - 1
+
+    def place(self, slot: int) -> tuple[Arm, int]:
+        """The arm of a slot (tile times `TILE` plus lane), and the candidate's index in it."""
+        arm = self.arms[int(self.arm_of_tiles(np.array([slot // TILE]))[0])]
+        return arm, slot - arm.first_tile * TILE
+
+    def free(self, arm: Arm, index: Any, xp: Any) -> tuple[list[Any], Any]:
+        """Free numbers and peak of candidates by their index (uint32): traceable with jax.numpy."""
+        low, high = [*arm.shape.low], [*arm.shape.high]
+        rows = []
+        for place in range(len(arm.step)):
+            bits = index * xp.uint32(arm.step[place]) + xp.uint32(arm.shift[place])
+            unit = (bits >> xp.uint32(32 - BITS)).astype(xp.zeros(()).dtype) * 2.0**-BITS
+            rows.append(unit)
+        peak: Any = self.peak[0]
+        if self.searches_peak:
+            peak = self.peak[0] * (self.peak[1] / self.peak[0]) ** rows.pop()
+        return [a + (b - a) * u for a, b, u in zip(low, high, rows, strict=True)], peak
+
+    def _on_host(self, slot: int) -> tuple[Arm, list[float], Frame]:
+        arm, index = self.place(slot)
+        with np.errstate(over="ignore"):  # the numbers are meant to wrap
+            free, peak = self.free(arm, np.uint32(index), np)
+        frame = Frame(float(peak), self.steps, self.warmup, self.end_min)
+        return arm, [float(each) for each in free], frame
+
+    def spec(self, slot: int) -> str:
+        """The spec of a candidate, its numbers rounded to four digits."""
+        arm, free, frame = self._on_host(slot)
+        if self.searches_peak:
+            frame = replace(frame, peak=float(f"{frame.peak:.4g}"))
+        return format_spec(arm.family, member_values(arm.family, arm.shape, frame, free))
+
+    def rates(self, slot: int) -> NDArray[np.float64]:
+        """Every step of a candidate as it is screened, without the rounding of a spec."""
+        arm, free, frame = self._on_host(slot)
+        found = arm.shape.values(free, frame, np)
+        values = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **found}
+        return arm.family.build(with_defaults(arm.family, values))
+
+    def walk(self, arm: Arm, index: Array, cells: int) -> tuple[Walk, tuple[int, ...]]:
+        """A candidate as cells, with how many each of its pieces has; traceable.
+
+        Args:
+            arm: of the candidate.
+            index: of the candidate in it, uint32: ().
+            cells: in all.
+        """
+        free, peak = self.free(arm, index, jnp)
+        one = jnp.ones(())
+        steps, warmup = self.steps * one, self.warmup * one
+        frame = Frame(peak * one, steps, warmup, self.end_min * one)
+        found = arm.shape.values(free, frame, jnp)
+        values = with_defaults(
+            arm.family, {"peak": frame.peak, "steps": steps, "warmup": warmup, **found}
+        )
+        assert arm.family.after is not None
+        after = arm.family.after
+
+        def rate(step: Array) -> Array:
+            later = after(values, jnp.maximum(step, warmup), jnp)
+            if not self.warmup:
+                return later
+            # as `warm_up`: from 0 to the peak, which its last step has
+            rise = frame.peak * step / max(self.warmup - 1, 1)
+            return jnp.where(step < warmup, rise, later)
+
+        kinks = arm.family.kinks(values)
+        counts = cell_counts(len(kinks) + 1 + (self.warmup > 0), cells, warmup=self.warmup > 0)
+        pieces = pieces_of(kinks, steps, warmup if self.warmup else None)
+        return walk(rate, pieces, counts), counts
+
+
+def space_of(
+    *,
+    candidates: int,
+    steps: int,
+    warmup: int,
+    end_min: float,
+    peak: tuple[float, float],
+    families: Sequence[str] | None,
+    seed: int,
+) -> Space:
+    """Candidates shared out over the shapes of families, in proportion to their free numbers.
+
+    Raises:
+        UsageError: if a family is unknown or has no shape to search, or the numbers do not fit.
+    """
+    if not 1 <= candidates <= MOST:
+        raise UsageError(f"candidates={candidates:,} must be from 1 to {MOST:,}")
+    known = {family.name: family for family in FAMILIES if family.shapes}
+    for name in families or ():
+        if name not in known:
+            raise UsageError(unknown_name("family with a shape to search", name, known))
+    chosen = [known[name] for name in dict.fromkeys(families)] if families else known.values()
+    shapes = [(family, shape) for family in chosen for shape in family.shapes]
+    searched = int(peak[1] > peak[0])
+    weight = np.array([len(shape.low) + searched for _, shape in shapes])
+    share = np.maximum(1, candidates * weight // max(int(weight.sum()), 1))
+    share[weight == 0] = 1  # nothing to vary: one schedule
+    share[int(np.argmax(weight))] += candidates - int(share.sum())
+    if share.min() < 1:
+        raise UsageError(
+            f"candidates={candidates} are too few for {len(shapes)} shapes; give more, or fewer "
+            "families"
+        )
+    generator = np.random.default_rng(seed)
+    arms, tile = [], 0
+    for (family, shape), count in zip(shapes, share.tolist(), strict=True):
+        size = len(shape.low) + searched
+        shift = generator.integers(0, 2**32, size=size, dtype=np.uint64).astype(np.uint32)
+        arms.append(Arm(family, shape, count, tile, _steps_of(size), shift))
+        tile += arms[-1].tiles
+    return Space(tuple(arms), steps, warmup, end_min, peak)
+
+
+def _steps_of(size: int) -> NDArray[np.uint32]:
+    """Powers of 1/φ_d in 32 bits, made odd so that a coordinate passes every value once."""
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1.0 + ratio) ** (1.0 / (size + 1.0))
+    powers = ratio ** -np.arange(1.0, size + 1.0)
+    return (np.floor(powers * 2.0**32).astype(np.uint64) | np.uint64(1)).astype(np.uint32)
+
+
+def check_frame(steps: int, warmup: int, end_min: float, peak: tuple[float, float]) -> None:
+    """Raise what a schedule of this frame would raise, and a UsageError for its limits."""
+    low, high = peak
+    if not 0 < low <= high < float("inf"):
+        raise UsageError(f"peak={low:g}:{high:g} must be one learning rate or LOW:HIGH, above 0")
+    if not 0 <= end_min < low:
+        raise UsageError(f"end_min={end_min:g} must be from 0 to below peak={low:g}")
+    if steps - warmup < 4:
+        raise UsageError(f"steps={steps} and warmup={warmup} leave fewer than 4 steps to shape")
+    schedule(f"constant:peak={high!r},steps={steps},warmup={warmup}")
