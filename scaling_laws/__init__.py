@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scaling_laws.replanning import Replan, replan
     from scaling_laws.runs import Run, load_runs, read_points, read_run
     from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
+    from scaling_laws.screening import Cluster, Screening, screen
     from scaling_laws.search import Branches, Optimum, optimize, optimize_branches
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 # name -> module; imported on first use, so that `--help` does not wait for JAX
 _WHERE = {
     "Branches": "search",
+    "Cluster": "screening",
     "Comparison": "comparison",
     "Evaluation": "evaluation",
     "Export": "export",
@@ -50,6 +52,7 @@ _WHERE = {
     "Run": "runs",
     "ScalingLawsError": "errors",
     "Schedule": "schedules",
+    "Screening": "screening",
     "Verification": "export",
     "compare": "comparison",
     "evaluate": "evaluation",
@@ -70,6 +73,7 @@ _WHERE = {
     "replan": "replanning",
     "save_law": "fitted",
     "schedule": "schedules",
+    "screen": "screening",
     "verify_schedule": "export",
 }
 
@@ -77,6 +81,7 @@ __all__ = [
     "FAMILIES",
     "LAWS",
     "Branches",
+    "Cluster",
     "Comparison",
     "Evaluation",
     "Export",
@@ -91,6 +96,7 @@ __all__ = [
     "Run",
     "ScalingLawsError",
     "Schedule",
+    "Screening",
     "Verification",
     "__version__",
     "compare",
@@ -112,6 +118,7 @@ __all__ = [
     "replan",
     "save_law",
     "schedule",
+    "screen",
     "verify_schedule",
 ]
 

@@ -26,6 +26,7 @@ from scaling_laws.cli import (
     quickstart,
     replan,
     schedules,
+    screen,
     verify,
 )
 from scaling_laws.errors import ScalingLawsError
@@ -41,6 +42,7 @@ VERBS: tuple[ModuleType, ...] = (
     compare,
     predict,
     optimize,
+    screen,
     export,
     verify,
     plan,

@@ -28,6 +28,8 @@ __all__ = [
     "given_facts",
     "interval_text",
     "names_in",
+    "number",
+    "number_or_range",
     "read_law",
     "read_runs",
     "read_table",
@@ -62,6 +64,20 @@ def whole(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} must be >= 0")
     return value
+
+
+def number(text: str) -> float:
+    """Any number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def number_or_range(text: str) -> float | tuple[float, float]:
+    """A number, or two with a colon between them."""
+    low, colon, high = text.partition(":")
+    return (number(low), number(high)) if colon else number(text)
 
 
 def step_or_warmup(text: str) -> int | str:

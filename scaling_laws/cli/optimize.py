@@ -31,7 +31,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     parser.add_argument(
         "--peak",
-        type=_range,
+        type=common.number_or_range,
         required=True,
         metavar="X",
         help="peak learning rate; LOW:HIGH searches it, with a law fitted to several peaks",
@@ -86,7 +86,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     aims.add_argument(
         "--search-weight-decay",
-        type=_range,
+        type=common.number_or_range,
         metavar="LOW:HIGH",
         help="search the weight decay of every step too, with a law that knows it",
     )
@@ -95,24 +95,11 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.set_defaults(run=run, render=render)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-
-
-def _range(text: str) -> float | tuple[float, float]:
-    """A number, or two with a colon between them."""
-    low, colon, high = text.partition(":")
-    return (_number(low), _number(high)) if colon else _number(text)
-
-
 def _pin(text: str) -> tuple[int, float]:
     step, equals, rate = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not STEP=LR, e.g. 20000=1e-4")
-    return common.whole(step), _number(rate)
+    return common.whole(step), common.number(rate)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.errors import LawError
 from scaling_laws.fitted import FittedLaw, final_losses
-from scaling_laws.screening.engine import histories_of, losses_of
+from scaling_laws.screening.engine import losses_at
 from scaling_laws.screening.space import TILE, Space
 
 __all__ = ["CELLS", "choose_cells", "exact_losses"]
@@ -44,23 +42,16 @@ def choose_cells(
         LawError: if none does.
     """
     law = fitted.schedule_law
-    groups = [(arm, np.arange(min(SAMPLE, arm.count), dtype=np.uint32)) for arm in space.arms]
-    slots = [arm.first_tile * TILE + int(each) for arm, index in groups for each in index]
+    slots = [
+        arm.first_tile * TILE + index
+        for arm in space.arms
+        for index in range(min(SAMPLE, arm.count))
+    ]
     exact = exact_losses(fitted, [space.rates(slot) for slot in slots], facts)
-    params, known = as_arrays(fitted, 0), as_floats(facts)
     worst = np.inf
     for cells in CELLS:
-
-        def losses(params: Any, facts: Any, rows: Any, cells: int = cells) -> Any:
-            parts = [
-                histories_of(law, space, arm, cells)(facts, index)
-                for (arm, _), index in zip(groups, rows, strict=True)
-            ]
-            every = jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
-            return losses_of(law, params, every)[0]
-
-        rows = [jnp.asarray(index) for _, index in groups]
-        seen = np.asarray(jax.jit(losses)(params, known, rows), dtype=float)
+        found = losses_at(law, space, slots, as_arrays(fitted, 0), facts, cells)
+        seen = found[0].astype(np.float64)
         both = np.isfinite(seen) & np.isfinite(exact)
         worst = float(np.abs(seen - exact)[both].max()) if both.any() else np.inf
         if worst <= tolerance:

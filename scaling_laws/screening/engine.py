@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import jax
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 
 from scaling_laws.laws import Law
 from scaling_laws.numerics.history import History
-from scaling_laws.screening.space import TILE, Arm, Space
+from scaling_laws.schedules import Family, Shape
+from scaling_laws.screening.space import TILE, Numbers, Space, candidate_walk
 from scaling_laws.screening.tally import Tally, add, empty, merge
 
-__all__ = ["Screen", "histories_of", "losses_of", "mesh_of"]
+__all__ = ["Screen", "losses_at", "mesh_of"]
 
 Array = Any
 AXIS = "devices"
@@ -36,18 +38,18 @@ def mesh_of(devices: Sequence[Any]) -> Mesh:
 
 
 def histories_of(
-    law: Law, space: Space, arm: Arm, cells: int
-) -> Callable[[Params, Array], History]:
-    """(facts, indices (candidates,)) -> the histories of an arm's candidates; traceable.
+    law: Law, family: Family, shape: Shape, cells: int, warm: bool
+) -> Callable[[Numbers, Array, Params, Array], History]:
+    """(numbers, shift, facts, indices (candidates,)) -> histories of an arm's candidates.
 
-    They have one shape for all arms, so that the law itself is compiled once.
+    Traceable. They have one shape for all arms, so that the law itself is compiled once.
     """
 
-    def one(facts: Params, index: Array) -> History:
-        run, counts = space.walk(arm, index, cells)
+    def one(numbers: Numbers, shift: Array, facts: Params, index: Array) -> History:
+        run, counts = candidate_walk(family, shape, numbers, shift, index, cells, warm)
         return law.last_of_pieces(run, counts, facts=facts, most_pieces=MOST_PIECES)
 
-    return jax.vmap(one, in_axes=(None, 0))
+    return jax.vmap(one, in_axes=(None, None, None, 0))
 
 
 def losses_of(law: Law, params: Params, histories: History) -> Array:
@@ -57,8 +59,96 @@ def losses_of(law: Law, params: Params, histories: History) -> Array:
     )(histories)
 
 
+@cache
+def _compiled_rows(
+    law: Law, shapes: tuple[tuple[Family, Shape], ...], cells: int, warm: bool
+) -> Any:
+    """(params, facts, numbers, indices (arms, several)) -> losses (draws, arms·several)."""
+    arms = [histories_of(law, family, shape, cells, warm) for family, shape in shapes]
+
+    def rows(params: Params, facts: Params, numbers: Numbers, indices: Array) -> Array:
+        parts = [
+            each(numbers, shift, facts, index)
+            for each, shift, index in zip(arms, numbers.shifts, indices, strict=True)
+        ]
+        every = jax.tree.map(lambda *part: jnp.concatenate(part), *parts)
+        return losses_of(law, params, every)
+
+    return jax.jit(rows)
+
+
+def losses_at(
+    law: Law, space: Space, slots: Sequence[int], params: Params, facts: Params, cells: int
+) -> NDArray[Any]:
+    """Losses of some candidates: params (draws,) -> (draws, slots), in the type of the params."""
+    dtype = next(iter(params.values())).dtype.type
+    known = {name: dtype(value) for name, value in facts.items()}
+    number = {id(arm): place for place, arm in enumerate(space.arms)}
+    places = [(number[id(arm)], index) for arm, index in map(space.place, slots)]
+    used = np.zeros(len(space.arms), np.int64)
+    lanes = []
+    for arm, _ in places:
+        lanes.append(int(used[arm]))
+        used[arm] += 1
+    size = 1 << (int(used.max()) - 1).bit_length()  # few sizes, few compilations
+    table = np.zeros((len(space.arms), size), np.uint32)
+    for (arm, index), lane in zip(places, lanes, strict=True):
+        table[arm, lane] = index
+    compiled = _compiled_rows(law, _shapes(space), cells, space.warmup > 0)
+    found = np.asarray(compiled(params, known, space.numbers(dtype), table))
+    return found[:, [arm * size + lane for (arm, _), lane in zip(places, lanes, strict=True)]]
+
+
+def _shapes(space: Space) -> tuple[tuple[Family, Shape], ...]:
+    return tuple((arm.family, arm.shape) for arm in space.arms)
+
+
+@cache
+def _compiled_block(
+    law: Law, shapes: tuple[tuple[Family, Shape], ...], cells: int, warm: bool, mesh: Mesh
+) -> Any:
+    """Compiled once for a law, a set of shapes and sizes of arrays: seeds, lengths, peaks differ.
+
+    (tally, tiles, params, facts, numbers, sizes (arms,), number of tiles, edges) -> tally
+    """
+    arms = [histories_of(law, family, shape, cells, warm) for family, shape in shapes]
+
+    def fold(tally: Tally, tile: Array, params: Params, facts: Params, of: Any) -> Tally:
+        numbers, sizes, tiles, edges = of
+        arm, first, number = tile
+        index = first + jnp.arange(TILE, dtype=jnp.uint32)
+        branches = [
+            lambda index, each=each, shift=shift: each(numbers, shift, facts, index)
+            for each, shift in zip(arms, numbers.shifts, strict=True)
+        ]
+        losses = losses_of(law, params, jax.lax.switch(arm, branches, index))
+        slots = number * np.uint32(TILE) + jnp.arange(TILE, dtype=jnp.uint32)
+        real = (index < sizes[arm]) & (number < tiles)  # the others only fill up
+        return add(tally, losses, slots, arm, real, edges)
+
+    def block(tally: Tally, tiles: Array, params: Params, facts: Params, of: Any) -> Tally:
+        mine = jax.tree.map(lambda row: row[0], tally)
+        rows = [row[0] for row in tiles]
+        found, _ = jax.lax.scan(
+            lambda before, tile: (fold(before, tile, params, facts, of), None), mine, rows
+        )
+        stacked: Tally = jax.tree.map(lambda row: row[None], found)
+        return stacked
+
+    row: Any = PartitionSpec  # untyped
+    split, whole = row(AXIS), row()
+    over_devices = jax.shard_map(
+        block,
+        mesh=mesh,
+        in_specs=(split, split, whole, whole, whole),
+        out_specs=split,
+        check_vma=False,
+    )
+    return jax.jit(over_devices, donate_argnums=0)
+
+
 class Screen:
-    """A law's candidates on some devices; holds compiled code, no results.
+    """A law's candidates on some devices.
 
     Args:
         law: the law.
@@ -84,45 +174,19 @@ class Screen:
         edges: NDArray[np.float32],
         draws: int,
     ) -> None:
-        self.space, self.mesh, self.tiles = space, mesh, tiles
+        self.space, self.mesh, self.tiles, self.kept = space, mesh, tiles, kept
         self.draws = draws if draws > 1 else 0
-        self.kept = kept
         self.bins = len(edges) + 1
-        branches = [histories_of(law, space, arm, cells) for arm in space.arms]
-        sizes = np.array([arm.count for arm in space.arms], np.uint32)
-
-        def fold(tally: Tally, tile: Array, params: Params, facts: Params) -> Tally:
-            arm, first, number = tile
-            index = first + jnp.arange(TILE, dtype=jnp.uint32)
-            losses = losses_of(law, params, jax.lax.switch(arm, branches, facts, index))
-            slots = number * np.uint32(TILE) + jnp.arange(TILE, dtype=jnp.uint32)
-            # an arm of -1 is a tile that only fills up a block
-            real = (index < jnp.asarray(sizes)[arm]) & (number < np.uint32(space.tiles))
-            return add(tally, losses, slots, arm, real, jnp.asarray(edges))
-
-        def block(tally: Tally, tiles: Array, params: Params, facts: Params) -> Tally:
-            mine = jax.tree.map(lambda row: row[0], tally)
-            rows = [row[0] for row in tiles]
-            found, _ = jax.lax.scan(
-                lambda before, tile: (fold(before, tile, params, facts), None), mine, rows
-            )
-            stacked: Tally = jax.tree.map(lambda row: row[None], found)
-            return stacked
-
-        row: Any = PartitionSpec  # untyped
-        split, whole = row(AXIS), row()
-        self._split = NamedSharding(mesh, split)
-        self._block = jax.jit(
-            jax.shard_map(
-                block,
-                mesh=mesh,
-                in_specs=(split, split, whole, whole),
-                out_specs=split,
-                check_vma=False,
-            ),
-            donate_argnums=0,
+        row: Any = PartitionSpec
+        self._split = NamedSharding(mesh, row(AXIS))
+        self._of = (
+            space.numbers(np.float32),
+            np.array([arm.count for arm in space.arms], np.uint32),
+            np.uint32(space.tiles),
+            edges,
         )
-        self._gather = jax.jit(lambda tally: tally, out_shardings=NamedSharding(mesh, whole))
+        self._block = _compiled_block(law, _shapes(space), cells, space.warmup > 0, mesh)
+        self._gather = jax.jit(lambda tally: tally, out_shardings=NamedSharding(mesh, row()))
 
     @property
     def block_tiles(self) -> int:
@@ -157,7 +221,7 @@ class Screen:
                 number.astype(np.uint32),
             )
         ]
-        found: Tally = self._block(tally, rows, params, facts)
+        found: Tally = self._block(tally, rows, params, facts, self._of)
         return found
 
     def collect(self, tally: Tally) -> Tally:

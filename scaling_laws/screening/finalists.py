@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.fitted import FittedLaw, predict
+from scaling_laws.fitted.smoothing import roughness
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import schedule
 from scaling_laws.screening.agreement import exact_losses
-from scaling_laws.screening.engine import histories_of, losses_of
+from scaling_laws.screening.engine import losses_at
 from scaling_laws.screening.space import Space
 from scaling_laws.screening.tally import Tally
 from scaling_laws.screening.value import Ranked
@@ -61,14 +61,20 @@ def finalists_of(
         if slot in screened
     ]
 
-    def ranked(place: int, interval: tuple[float, float] | None = None) -> Ranked:
+    def final_loss(lr: Array) -> float:
+        return float(exact_losses(fitted, [lr], facts)[0])
+
+    @cache
+    def ranked(place: int) -> Ranked:
         slot = slots[place]
+        found = predict(fitted, specs[slot], [space.steps - 1], facts=facts)
         return Ranked(
             spec=specs[slot],
             shape=space.place(slot)[0].shape.label,
             final_loss=float(exact[place]),
             screened=screened.get(slot, float("nan")),
-            interval_90=interval,
+            roughness=roughness(final_loss, found.schedule.lr, space.warmup),
+            interval_90=_interval(found),
             expected=None if losses is None else float(expected[place]),
             best_share=None if best_share is None else float(best_share[place]),
             regret=None if regret is None else float(regret[place]),
@@ -76,23 +82,14 @@ def finalists_of(
 
     order = [int(place) for place in np.argsort(expected, kind="stable")]
     chosen = order[:top]
-    arms = {
-        int(slot)
-        for slot, value in zip(tally.arm_slot, tally.arm_value, strict=True)
-        if np.isfinite(value)
-    }
+    arms = set(tally.arm_slot[np.isfinite(tally.arm_value)].tolist())
     worst = float(tally.value[some].max()) if some.all() else float("inf")
-    looked = [
-        predict(fitted, specs[slots[place]], [space.steps - 1], facts=facts) for place in chosen
-    ]
     return {
-        "ranked": tuple(
-            ranked(place, _interval(found)) for place, found in zip(chosen, looked, strict=True)
-        ),
+        "ranked": tuple(ranked(place) for place in chosen),
         "best_by_shape": tuple(ranked(place) for place in order if slots[place] in arms),
         "rescored_disagreement": float(max(gaps)),
         "margin": worst - float(expected[chosen[-1]]),
-        "notes": looked[0].notes,
+        "notes": fitted.range_notes(schedule(specs[slots[chosen[0]]]), facts),
     }
 
 
@@ -120,23 +117,6 @@ def _under_draws(
     cells: int,
     draws: int,
 ) -> Array:
-    """Losses of some candidates under the draws, in float64: (draws, slots)."""
-    law = fitted.schedule_law
-    params = {name: jnp.asarray(fitted.draws[name][:draws]) for name in fitted.params}
-    known = {name: jnp.asarray(float(value)) for name, value in facts.items()}
-    places = [space.place(slot) for slot in slots]
-    mine = [[n for n, (own, _) in enumerate(places) if own is arm] for arm in space.arms]
-    groups = [(arm, rows) for arm, rows in zip(space.arms, mine, strict=True) if rows]
-
-    def losses(params: Any, facts: Any, indices: Any) -> Any:
-        parts = [
-            histories_of(law, space, arm, 2 * cells)(facts, index)
-            for (arm, _), index in zip(groups, indices, strict=True)
-        ]
-        every = jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
-        return losses_of(law, params, every)
-
-    indices = [jnp.asarray([places[n][1] for n in rows], jnp.uint32) for _, rows in groups]
-    found = np.asarray(jax.jit(losses)(params, known, indices))
-    order = np.argsort(np.concatenate([rows for _, rows in groups]))
-    return np.asarray(found[:, order])
+    """Losses of some candidates under the draws, in float64 and finer cells: (draws, slots)."""
+    params = {name: np.asarray(fitted.draws[name][:draws], float) for name in fitted.params}
+    return losses_at(fitted.schedule_law, space, slots, params, facts, 2 * cells)

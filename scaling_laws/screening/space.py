@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,17 @@ from scaling_laws.numerics.pieces import Walk, cell_counts, pieces_of, walk
 from scaling_laws.schedules import FAMILIES, Family, Frame, Shape, format_spec, schedule
 from scaling_laws.schedules.members import member_values, with_defaults
 
-__all__ = ["MOST", "TILE", "Arm", "Space", "space_of"]
+__all__ = [
+    "MOST",
+    "TILE",
+    "Arm",
+    "Numbers",
+    "Space",
+    "candidate_walk",
+    "check_frame",
+    "free_numbers",
+    "space_of",
+]
 
 Array = Any
 TILE = 1024  # candidates that are evaluated together, all of one arm
@@ -39,7 +51,6 @@ class Arm:
         shape: whose box is filled.
         count: candidates.
         first_tile: number of its first tile.
-        step: what a coordinate gains from one candidate to the next, of 2^32: (dimensions,).
         shift: of its coordinates, by the seed, of 2^32: (dimensions,).
     """
 
@@ -47,13 +58,34 @@ class Arm:
     shape: Shape
     count: int
     first_tile: int
-    step: NDArray[np.uint32]
     shift: NDArray[np.uint32]
 
     @property
     def tiles(self) -> int:
         """Tiles that hold its candidates; the last may be part empty."""
         return -(-self.count // TILE)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a space, apart from what code is compiled for.
+
+    Attributes:
+        steps: of every schedule: ().
+        warmup: steps: ().
+        end_min: lowest rate after the warm-up: ().
+        peak: the lowest: ().
+        peak_ratio: highest peak over lowest: ().
+        shifts: of each arm's coordinates, uint32: (dimensions,) each.
+    """
+
+    steps: Array
+    warmup: Array
+    end_min: Array
+    peak: Array
+    peak_ratio: Array
+    shifts: tuple[Array, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,24 +131,13 @@ class Space:
         arm = self.arms[int(self.arm_of_tiles(np.array([slot // TILE]))[0])]
         return arm, slot - arm.first_tile * TILE
 
-    def free(self, arm: Arm, index: Any, xp: Any) -> tuple[list[Any], Any]:
-        """Free numbers and peak of candidates by their index (uint32): traceable with jax.numpy."""
-        low, high = [*arm.shape.low], [*arm.shape.high]
-        rows = []
-        for place in range(len(arm.step)):
-            bits = index * xp.uint32(arm.step[place]) + xp.uint32(arm.shift[place])
-            unit = (bits >> xp.uint32(32 - BITS)).astype(xp.zeros(()).dtype) * 2.0**-BITS
-            rows.append(unit)
-        peak: Any = self.peak[0]
-        if self.searches_peak:
-            peak = self.peak[0] * (self.peak[1] / self.peak[0]) ** rows.pop()
-        return [a + (b - a) * u for a, b, u in zip(low, high, rows, strict=True)], peak
-
     def _on_host(self, slot: int) -> tuple[Arm, list[float], Frame]:
         arm, index = self.place(slot)
         with np.errstate(over="ignore"):  # the numbers are meant to wrap
-            free, peak = self.free(arm, np.uint32(index), np)
-        frame = Frame(float(peak), self.steps, self.warmup, self.end_min)
+            free, unit = free_numbers(arm.shape, arm.shift, np.uint32(index), np)
+        low, high = self.peak
+        peak = low if unit is None else low * (high / low) ** float(unit)
+        frame = Frame(peak, self.steps, self.warmup, self.end_min)
         return arm, [float(each) for each in free], frame
 
     def spec(self, slot: int) -> str:
@@ -133,37 +154,70 @@ class Space:
         values = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **found}
         return arm.family.build(with_defaults(arm.family, values))
 
-    def walk(self, arm: Arm, index: Array, cells: int) -> tuple[Walk, tuple[int, ...]]:
-        """A candidate as cells, with how many each of its pieces has; traceable.
-
-        Args:
-            arm: of the candidate.
-            index: of the candidate in it, uint32: ().
-            cells: in all.
-        """
-        free, peak = self.free(arm, index, jnp)
-        one = jnp.ones(())
-        steps, warmup = self.steps * one, self.warmup * one
-        frame = Frame(peak * one, steps, warmup, self.end_min * one)
-        found = arm.shape.values(free, frame, jnp)
-        values = with_defaults(
-            arm.family, {"peak": frame.peak, "steps": steps, "warmup": warmup, **found}
+    def numbers(self, dtype: Any) -> Numbers:
+        """What devices are told of it."""
+        low, high = self.peak
+        return Numbers(
+            steps=dtype(self.steps),
+            warmup=dtype(self.warmup),
+            end_min=dtype(self.end_min),
+            peak=dtype(low),
+            peak_ratio=dtype(high / low),
+            shifts=tuple(arm.shift for arm in self.arms),
         )
-        assert arm.family.after is not None
-        after = arm.family.after
 
-        def rate(step: Array) -> Array:
-            later = after(values, jnp.maximum(step, warmup), jnp)
-            if not self.warmup:
-                return later
-            # as `warm_up`: from 0 to the peak, which its last step has
-            rise = frame.peak * step / max(self.warmup - 1, 1)
-            return jnp.where(step < warmup, rise, later)
 
-        kinks = arm.family.kinks(values)
-        counts = cell_counts(len(kinks) + 1 + (self.warmup > 0), cells, warmup=self.warmup > 0)
-        pieces = pieces_of(kinks, steps, warmup if self.warmup else None)
-        return walk(rate, pieces, counts), counts
+def free_numbers(shape: Shape, shift: Any, index: Any, xp: Any) -> tuple[list[Any], Any]:
+    """Free numbers of a candidate, and its place between the lowest and the highest peak or None.
+
+    Args:
+        shape: whose box is filled.
+        shift: of its coordinates, uint32: (free numbers,), one more where the peak is searched.
+        index: of the candidate, uint32: ().
+        xp: numpy or jax.numpy.
+    """
+    dimensions = len(shift)
+    kind = xp.zeros(()).dtype
+    units = []
+    for place, step in enumerate(_steps_of(dimensions)):
+        bits = index * xp.uint32(step) + shift[place]
+        units.append((bits >> xp.uint32(32 - BITS)).astype(kind) * 2.0**-BITS)
+    peak = units.pop() if dimensions > len(shape.low) else None
+    return [a + (b - a) * u for a, b, u in zip(shape.low, shape.high, units, strict=True)], peak
+
+
+def candidate_walk(
+    family: Family, shape: Shape, numbers: Numbers, shift: Any, index: Any, cells: int, warm: bool
+) -> tuple[Walk, tuple[int, ...]]:
+    """A candidate as cells, with how many each of its pieces has; traceable.
+
+    Args:
+        family: of its shape.
+        shape: whose box is filled.
+        numbers: of the space.
+        shift: of the arm's coordinates.
+        index: of the candidate in its arm, uint32: ().
+        cells: in all.
+        warm: whether there is a warm-up.
+    """
+    free, unit = free_numbers(shape, shift, index, jnp)
+    peak = numbers.peak if unit is None else numbers.peak * numbers.peak_ratio**unit
+    steps, warmup = numbers.steps, numbers.warmup
+    found = shape.values(free, Frame(peak, steps, warmup, numbers.end_min), jnp)
+    values = with_defaults(family, {"peak": peak, "steps": steps, "warmup": warmup, **found})
+    assert family.after is not None, f"{family.name} has shapes, so it needs `after`"
+    after = family.after
+
+    def rate(step: Array) -> Array:
+        later = after(values, jnp.maximum(step, warmup), jnp)
+        if not warm:
+            return later
+        # as `warm_up`: from 0 to the peak, which its last step has
+        return jnp.where(step < warmup, peak * step / jnp.maximum(warmup - 1.0, 1.0), later)
+
+    kinks = family.kinks(values)
+    counts = cell_counts(len(kinks) + 1 + warm, cells, warmup=warm)
+    return walk(rate, pieces_of(kinks, steps, warmup if warm else None), counts), counts
 
 
 def space_of(
@@ -204,18 +258,19 @@ def space_of(
     for (family, shape), count in zip(shapes, share.tolist(), strict=True):
         size = len(shape.low) + searched
         shift = generator.integers(0, 2**32, size=size, dtype=np.uint64).astype(np.uint32)
-        arms.append(Arm(family, shape, count, tile, _steps_of(size), shift))
+        arms.append(Arm(family, shape, count, tile, shift))
         tile += arms[-1].tiles
     return Space(tuple(arms), steps, warmup, end_min, peak)
 
 
-def _steps_of(size: int) -> NDArray[np.uint32]:
+@cache
+def _steps_of(size: int) -> tuple[int, ...]:
     """Powers of 1/φ_d in 32 bits, made odd so that a coordinate passes every value once."""
     ratio = 2.0
     for _ in range(60):
         ratio = (1.0 + ratio) ** (1.0 / (size + 1.0))
     powers = ratio ** -np.arange(1.0, size + 1.0)
-    return (np.floor(powers * 2.0**32).astype(np.uint64) | np.uint64(1)).astype(np.uint32)
+    return tuple(int(power * 2.0**32) | 1 for power in powers)
 
 
 def check_frame(steps: int, warmup: int, end_min: float, peak: tuple[float, float]) -> None:

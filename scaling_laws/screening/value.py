@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.fitted.smoothing import MAX_ROUGHNESS
+
 __all__ = ["Ranked", "Screening"]
 
 
@@ -20,6 +22,8 @@ class Ranked:
         shape: of its family.
         final_loss: predicted by the fit, in nats.
         screened: what the screen had for it; with draws the mean over them.
+        roughness: change of the final loss under a short moving average of the schedule, in nats:
+            what the law promises beyond it is not in the data; None where it was not worked out.
         interval_90: of the final loss, or None if the law's errors were not measured.
         expected: mean of the final loss over the draws, or None without draws.
         best_share: share of the draws under which no other finalist is lower, or None.
@@ -30,6 +34,7 @@ class Ranked:
     shape: str
     final_loss: float
     screened: float
+    roughness: float | None = None
     interval_90: tuple[float, float] | None = None
     expected: float | None = None
     best_share: float | None = None
@@ -87,8 +92,13 @@ class Screening:
 
     @property
     def best(self) -> Ranked:
-        """The best of all."""
-        return self.ranked[0]
+        """The best that a short moving average does not spoil; the best of all if none is so."""
+        smooth = (
+            each
+            for each in (*self.ranked, *self.best_by_shape)
+            if each.roughness is not None and each.roughness <= MAX_ROUGHNESS
+        )
+        return next(smooth, self.ranked[0])
 
     def as_json(self) -> dict[str, Any]:
         """Everything, in plain values."""

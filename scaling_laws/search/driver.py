@@ -14,6 +14,7 @@ from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitted.peaks import check_peaks
 from scaling_laws.fitted.predict import check_needs, exposure_of, facts_for
+from scaling_laws.fitted.smoothing import MAX_ROUGHNESS, roughness
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
 from scaling_laws.search.decay import read_decay_range
@@ -22,16 +23,15 @@ from scaling_laws.search.families import tune_families
 from scaling_laws.search.gains import gains_on
 from scaling_laws.search.gradient import Task, cuts_of, free_form, task_of
 from scaling_laws.search.limits import Limits, read_limits
-from scaling_laws.search.measure import Measure, Scored, roughness
+from scaling_laws.search.measure import Measure, Scored
 from scaling_laws.search.objective import cells_for, compiled_rows
 from scaling_laws.search.optimum import Optimum
 from scaling_laws.search.peak import golden_section
 from scaling_laws.search.spline import INTERVALS
 
-__all__ = ["MAX_ROUGHNESS", "OBJECTIVES", "optimize"]
+__all__ = ["OBJECTIVES", "optimize"]
 
 Array = NDArray[np.float64]
-MAX_ROUGHNESS = 1e-4  # nats
 OBJECTIVES = ("final", "upper")
 SHOWN = 6  # members of families that are looked at exactly, if one of them is smooth
 
@@ -146,7 +146,7 @@ def optimize(
         raise UsageError(f"horizon {ends[0]} must be after step {limits.begin + 1}")
     task = task_of(measure, limits)
     scored = functools.cache(lambda plan: _scored(measure, plan))
-    rough_of = functools.cache(lambda plan: roughness(measure, plan.lr, limits.begin))
+    rough_of = functools.cache(lambda plan: roughness(measure.final_loss, plan.lr, limits.begin))
     baselines = [scored(plan) for plan in task.baselines]
     tell(f"{len(baselines)} baselines done")
 

@@ -15,7 +15,7 @@ from scaling_laws.fitted.uncertainty import interval_of_end
 from scaling_laws.numerics.precision import in_float64
 from scaling_laws.schedules import Schedule
 
-__all__ = ["Measure", "Scored", "roughness"]
+__all__ = ["Measure", "Scored"]
 
 Array = NDArray[np.float64]
 
@@ -73,18 +73,3 @@ class Measure:
             ends = self.interval(lr[:horizon], part) if self.robust else None
             found.append(self.final_loss(lr[:horizon], part) if ends is None else ends[1])
         return float(np.mean(found))
-
-
-def roughness(measure: Measure, lr: Array, begin: int) -> float:
-    """Change of the predicted final loss under a moving average from step `begin` on, in nats.
-
-    101 steps at 20,000 steps and more, half a percent of shorter runs, 3 steps at least. A law is
-    a smooth approximation: a gain that such a small change of schedule removes is not in the data.
-    """
-    half = max(1, min(50, len(lr) // 400))
-    after = np.pad(lr[begin:], half, mode="edge")
-    sums = np.concatenate([[0.0], np.cumsum(after)])
-    smooth = (sums[2 * half + 1 :] - sums[: -2 * half - 1]) / (2 * half + 1)
-    smooth = np.clip(smooth, 0.0, after.max())  # sums of rates carry rounding
-    averaged = np.concatenate([lr[:begin], smooth])
-    return abs(measure.final_loss(averaged) - measure.final_loss(lr))

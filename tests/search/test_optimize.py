@@ -7,13 +7,13 @@ import pytest
 
 from scaling_laws.errors import LawError, UsageError
 from scaling_laws.fitted import FittedLaw
+from scaling_laws.fitted.smoothing import MAX_ROUGHNESS, roughness
 from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.laws.multi_power import MULTI_POWER
 from scaling_laws.schedules import Frame, Schedule, schedule
 from scaling_laws.search import Optimum, optimize
 from scaling_laws.search.baselines import baseline_specs
-from scaling_laws.search.driver import MAX_ROUGHNESS
-from scaling_laws.search.measure import Measure, roughness
+from scaling_laws.search.measure import Measure
 from tests.helpers import FACTS, draw_values
 
 
@@ -53,7 +53,7 @@ def test_no_staircase_though_the_law_likes_them(published: Optimum) -> None:
     assert published.roughness <= 1e-5
     assert not published.family.schedule.spec.startswith("multistage")
     measure = Measure(law, {}, (24_000,))
-    assert roughness(measure, schedule(stairs).lr, 2160) > MAX_ROUGHNESS
+    assert roughness(measure.final_loss, schedule(stairs).lr, 2160) > MAX_ROUGHNESS
 
 
 def test_the_search_says_that_it_has_ended(published: Optimum) -> None:
