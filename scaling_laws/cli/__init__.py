@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = build_parser().parse_args(arguments)
         result = parsed.run(parsed)
         common.end_progress()
+        if result is None:  # one of several processes, of which another one speaks
+            return 0
         if parsed.json:
             common.write_json(result)
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from scaling_laws.cli import common
@@ -119,8 +121,8 @@ def _devices(text: str) -> int | None:
     return None if text == "all" else common.whole(text)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Screen and return the result."""
+def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """Screen and return the result; None in all but the first of several processes."""
     from scaling_laws.files import check_writable
     from scaling_laws.screening import LostProcess, screen
 
@@ -130,33 +132,49 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     fitted = common.read_law(arguments.law)
     _split_processor(arguments.devices)
     try:
-        found = screen(
-            fitted,
-            steps=arguments.steps,
-            peak=arguments.peak,
-            candidates=arguments.candidates,
-            warmup=arguments.warmup,
-            end_min=arguments.end_min,
-            families=common.names_in(arguments.families) if arguments.families else None,
-            top=arguments.top,
-            draws=arguments.draws,
-            facts=common.given_facts(arguments),
-            tolerance=arguments.tolerance,
-            devices=arguments.devices if cluster is None else None,
-            block=arguments.block,
-            cluster=cluster,
-            state=arguments.state,
-            seed=arguments.seed,
-            report=common.progress(),
-        )
+        with _stdout_to_stderr() if cluster is not None else contextlib.nullcontext():
+            found = screen(
+                fitted,
+                steps=arguments.steps,
+                peak=arguments.peak,
+                candidates=arguments.candidates,
+                warmup=arguments.warmup,
+                end_min=arguments.end_min,
+                families=common.names_in(arguments.families) if arguments.families else None,
+                top=arguments.top,
+                draws=arguments.draws,
+                facts=common.given_facts(arguments),
+                tolerance=arguments.tolerance,
+                devices=arguments.devices if cluster is None else None,
+                block=arguments.block,
+                cluster=cluster,
+                state=arguments.state,
+                seed=arguments.seed,
+                report=common.progress(),
+            )
     except LostProcess as error:
         # the runtime of the lost process would hold this one at its exit, or abort it
         sys.stderr.write(f"scaling-laws: {error}\n")
         sys.stderr.flush()
         os._exit(2)
-    if arguments.out and _speaks():
+    if cluster is not None and not _speaks():
+        return None
+    if arguments.out:
         _write(arguments.out, found)
-    return {**found.as_json(), "best": found.best.spec, "file": arguments.out, "speaks": _speaks()}
+    return {**found.as_json(), "best": found.best.spec, "file": arguments.out}
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """The runtime of several processes writes to the standard output, which is for results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster | None:
@@ -204,8 +222,6 @@ def _write(path: str, found: Screening) -> None:
 
 def render(result: dict[str, Any]) -> str:
     """The best, the best of each shape, and what all of them look like."""
-    if not result["speaks"]:
-        return ""
     devices = f"{result['devices']} device{'s' * (result['devices'] > 1)}"
     if result["processes"] > 1:
         devices += f" of {result['processes']} processes"

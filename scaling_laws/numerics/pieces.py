@@ -7,11 +7,13 @@ ends, from about one step there to the widest in the middle:
 
     edge(u) = start + length·(σ(2gu) - σ(-2g))/(σ(2g) - σ(-2g)),   u from -1 to 1
 
-with σ the logistic function and g such that the outermost cells hold about a step. Inside a cell
-the rate is looked at in the two nodes of Gauss: their mean gives the sum of the rates, the change
-over the cell falls on them in proportion to the slope of the cubic through the nodes and the ends.
-The fall from one piece to the next is an event of its own. Everything is traceable, in the edges of
-the pieces too, so that one compilation serves all members of a family.
+with σ the logistic function and g such that the outermost cells hold about a step; a piece with
+fewer steps than cells has them one by one. Inside a cell the rate is looked at in the two nodes
+that sum any cubic over its steps: their mean gives the sum of the rates, and the fall over the cell
+is shared between them in proportion to the change from the step before. With cells of one step
+every sum is that of `history.last_step`. The fall from one piece to the next is an event of its
+own. Everything is traceable, in the edges of the pieces too, so that one compilation serves all
+members of a family.
 """
 
 from __future__ import annotations
@@ -36,16 +38,6 @@ ITERATIONS = 5  # for the grading: its error falls by 2/cells a time
 EVENEST = 0.05  # smallest grading: all cells alike
 
 
-def _slopes() -> Any:
-    """Slopes at -NODE and NODE of the cubic through values at -1, -NODE, NODE, 1: (2, 4)."""
-    places = np.array([-1.0, -NODE, NODE, 1.0])
-    rows = np.array([[0.0, 1.0, 2.0 * x, 3.0 * x * x] for x in (-NODE, NODE)])
-    return rows @ np.linalg.inv(np.vander(places, increasing=True))
-
-
-SLOPES = _slopes()
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Pieces:
@@ -67,12 +59,11 @@ class Walk:
 
     Attributes:
         edge: first step of each cell: (K,).
-        count: steps in each cell, a fraction where a piece is short: (K,).
+        count: steps in each cell, not always whole; 0 where a piece is short: (K,).
         mean: mean rate of each cell: (K,).
         node: where the rate was looked at: (2, K).
         rate: what it was there: (2, K).
         fall: by how much the rate falls, as two events a cell: (2, K).
-        slope: change of the rate by a step at the nodes: (2, K).
         first: first rate of each piece: (P,).
         last: last rate of each piece: (P,).
     """
@@ -83,7 +74,6 @@ class Walk:
     node: Array
     rate: Array
     fall: Array
-    slope: Array
     first: Array
     last: Array
 
@@ -141,22 +131,24 @@ def walk(rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int]) -
     unit = np.concatenate([np.linspace(-1.0, 1.0, m + 1) for m in cells])
     lowest = jax.nn.sigmoid(-2.0 * grade)
     place = jax.nn.sigmoid(2.0 * along(grade, 1) * jnp.asarray(unit, kind)) - along(lowest, 1)
-    edge = along(pieces.starts, 1) + along(length / (1.0 - 2.0 * lowest), 1) * place
-    end = jnp.maximum(pieces.stops - 1.0, pieces.starts)
-    # a step counts for the interval around it: sums over steps are integrals half a step off
-    ends = rate(jnp.clip(edge - 0.5, along(pieces.starts, 1), along(end, 1)))
+    start, end = pieces.starts, jnp.maximum(pieces.stops - 1.0, pieces.starts)
+    graded = along(length / (1.0 - 2.0 * lowest), 1) * place
+    singly = jnp.minimum(
+        jnp.asarray(np.concatenate([np.arange(m + 1.0) for m in cells]), kind), along(length, 1)
+    )
+    short = along(length <= jnp.asarray(cells, kind), 1)
+    edge = along(start, 1) + jnp.where(short, singly, graded)
+    ends = rate(jnp.clip(edge - 1.0, along(start, 1), along(end, 1)))
     low, high = cut(edge, 0, 1), cut(edge, 1, 0)
     count = high - low
-    reach = 0.5 * NODE * count
-    centre = 0.5 * (low + high) - 0.5
-    inside = along(pieces.starts, 0)[None], along(end, 0)[None]
-    node = jnp.clip(jnp.stack([centre - reach, centre + reach]), *inside)
+    middle = low + 0.5 * (count - 1.0)
+    reach = 0.5 * NODE * jnp.sqrt(jnp.maximum(count * count - 1.0, 0.0))
+    inside = along(start, 0)[None], along(end, 0)[None]
+    node = jnp.clip(jnp.stack([middle - reach, middle + reach]), *inside)
     found = rate(node)
-    before, after = cut(ends, 0, 1), cut(ends, 1, 0)
-    slope = jnp.asarray(SLOPES, kind) @ jnp.stack([before, found[0], found[1], after])
-    size = jnp.abs(slope)
-    both = size[0] + size[1]
-    share = jnp.where(both > 0, size / jnp.where(both > 0, both, 1.0), 0.5)
+    change = jnp.abs(rate(jnp.clip(node - 1.0, *inside)) - found)
+    both = change[0] + change[1]
+    share = jnp.where((both > 0)[None], change / jnp.where(both > 0, both, 1.0)[None], 0.5)
     last = np.cumsum(np.array(cells) + 1) - 1  # place of each piece's last edge
     return Walk(
         edge=low,
@@ -164,9 +156,7 @@ def walk(rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int]) -
         mean=0.5 * (found[0] + found[1]),
         node=node,
         rate=found,
-        fall=share * (before - after),
-        # a piece may be empty: a cooldown that starts where the warm-up ends
-        slope=2.0 * slope / jnp.where(count > 0, count, 1.0),
+        fall=share * (cut(ends, 0, 1) - cut(ends, 1, 0))[None],
         first=ends[last - np.array(cells)],
         last=ends[last],
     )
@@ -187,17 +177,11 @@ def last_of_pieces(
     total = jnp.cumsum(run.count * run.mean)
     begin = total - run.count * run.mean
     apart = run.node[1] - run.node[0]
-    bend = jnp.where(
-        apart > 0, (run.rate[1] - run.rate[0]) / jnp.where(apart > 0, apart, 1.0), 0.0
-    )
-    step = run.node + 0.5  # a change between two steps belongs to the later one
-    off = step - run.edge - 0.5 * run.count
-    before = (
-        begin
-        + run.mean * (step - run.edge)
-        + 0.5 * bend * (off * off - 0.25 * run.count * run.count)
-    )
-    level = run.rate + 0.5 * run.slope
+    bend = jnp.where(apart > 0, (run.rate[1] - run.rate[0]) / jnp.where(apart > 0, apart, 1.0), 0.0)
+    count = run.count[None]
+    since = run.node - run.edge[None]
+    # the rates of the steps before the node, which lie on a straight line within the cell
+    before = begin[None] + run.mean[None] * since + 0.5 * bend[None] * since * (since - count)
     jump = [sum(cells[:place]) for place in range(1, len(cells))]
     first = run.first[1:]
 
@@ -213,17 +197,17 @@ def last_of_pieces(
         lr=run.last[None, -1:],
         peak_lr=jnp.max(run.rate),
         changes=Events(
-            step=row(step, run.edge[here]),
-            clock=row(before + level, begin[here] + first),
-            lr=row(level, first, fill=empty + jnp.max(run.rate)),
+            step=row(run.node, run.edge[here]),
+            clock=row(before + run.rate, begin[here] + first),
+            lr=row(run.rate, first, fill=empty + jnp.max(run.rate)),
             weight=row(run.fall, run.last[:-1] - first),
             shortest=total[-1],
         ),
         noise=Events(
             step=run.node.reshape(1, -1),
-            clock=(before + 0.5 * run.rate).reshape(1, -1),
+            clock=(before + run.rate).reshape(1, -1),
             lr=run.rate.reshape(1, -1),
-            weight=(0.5 * run.count * run.rate * run.rate).reshape(1, -1),
+            weight=(0.5 * count * run.rate * run.rate).reshape(1, -1),
             shortest=total[-1],
         ),
         facts=facts,

@@ -99,12 +99,12 @@ def screen(
     say = report or (lambda line: None)
     law = fitted.schedule_law
     known = facts_for(fitted, facts)
-    check_needs(law, known, {}, "the law file")
     if not law.sees_cells:
         raise LawError(
             f"{law.name} needs every step of a schedule, so it cannot be screened; take "
             "scaling-laws optimize, or another law"
         )
+    check_needs(law, known, {}, "the law file")
     peaks = check_peaks(fitted, peak) if isinstance(peak, tuple) else (float(peak), float(peak))
     check_frame(steps, warmup, end_min, peaks)
     _check_counts(fitted, top=top, draws=draws, tolerance=tolerance, block=block)

@@ -16,6 +16,7 @@ from scaling_laws.screening.tally import Tally
 
 __all__ = ["load_state", "save_state"]
 
+DIGESTS = ("edges", "parameters")  # say less to a reader than the others
 NAMES = tuple(each.name for each in fields(Tally))
 
 
@@ -50,7 +51,10 @@ def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, Tally] | N
             f"{path} is not the state of a screen ({error}); give another --state, or remove it"
         ) from error
     wanted = json.loads(json.dumps(settings, sort_keys=True))
-    other = sorted(name for name in {*stored, *wanted} if stored.get(name) != wanted.get(name))
+    other = sorted(
+        (name for name in {*stored, *wanted} if stored.get(name) != wanted.get(name)),
+        key=lambda name: (name in DIGESTS, name),
+    )
     if other:
         raise UsageError(
             f"{path} belongs to another screen: {other[0]} is {_text(stored.get(other[0]))} there "

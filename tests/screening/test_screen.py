@@ -1,0 +1,175 @@
+"""A screen finds what full evaluation finds, whatever the blocks, kills and processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaling_laws.errors import DataError, LawError, UsageError
+from scaling_laws.fitted import FittedLaw, final_losses
+from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.numerics.precision import in_float64
+from scaling_laws.schedules import schedule
+from scaling_laws.screening import Screening, agreement, driver, screen
+from scaling_laws.screening.engine import losses_at
+from scaling_laws.screening.space import TILE, space_of
+from tests.helpers import FACTS, draw_values
+
+LAW = FittedLaw.published("multi_power", "25M")
+FRAME = {"steps": 600, "peak": 3e-4, "warmup": 50}
+FAMILIES = ["cosine", "multistage"]
+SMALL = {**FRAME, "candidates": 3000, "families": FAMILIES, "top": 8, "block": 1}
+
+
+def with_draws(count: int) -> FittedLaw:
+    """The law with parameters spread around its own."""
+    generator = np.random.default_rng(5)
+    draws = {
+        name: value * np.exp(0.02 * generator.standard_normal(count))
+        for name, value in LAW.params.items()
+    }
+    return replace(LAW, draws=draws)
+
+
+@pytest.fixture(scope="module")
+def found() -> Screening:
+    return screen(LAW, **SMALL)
+
+
+def same(one: Screening, other: Screening) -> None:
+    assert one.ranked == other.ranked
+    assert one.best_by_shape == other.best_by_shape
+    np.testing.assert_array_equal(one.counts, other.counts)
+    assert one.margin == other.margin and one.refused == other.refused
+
+
+def test_it_finds_what_full_evaluation_finds(found: Screening) -> None:
+    space = space_of(
+        candidates=3000, steps=600, warmup=50, end_min=0.0, peak=(3e-4, 3e-4),
+        families=FAMILIES, seed=0,
+    )  # fmt: skip
+    slots = [arm.first_tile * TILE + index for arm in space.arms for index in range(arm.count)]
+    specs = [space.spec(slot) for slot in slots]
+    exact = final_losses(LAW, np.stack([schedule(spec).lr for spec in specs]))
+    order = np.argsort(exact, kind="stable")[:8]
+    assert [each.spec for each in found.ranked] == [specs[place] for place in order]
+    np.testing.assert_allclose(
+        [each.final_loss for each in found.ranked], exact[order], rtol=0, atol=1e-12
+    )
+    assert found.candidates == 3000 and found.counts.sum() == 3000 and found.refused == 0
+    # the histogram counts what full evaluation counts, but for losses at an edge
+    inner = np.searchsorted(np.sort(exact), found.edges)
+    assert np.abs(np.cumsum(found.counts)[:-1] - inner).max() <= 30
+    assert found.disagreement <= 5e-5 and found.rescored_disagreement <= 1e-4
+    assert {each.shape for each in found.best_by_shape} == {arm.shape.label for arm in space.arms}
+    assert found.margin > 0
+
+
+def test_blocks_do_not_matter(found: Screening) -> None:
+    same(screen(LAW, **{**SMALL, "block": 2}), found)
+
+
+def test_another_seed_looks_at_other_candidates(found: Screening) -> None:
+    other = screen(LAW, **SMALL, seed=1)
+    assert not {each.spec for each in other.ranked} & {each.spec for each in found.ranked}
+    # both look evenly at the same boxes
+    assert other.ranked[0].final_loss == pytest.approx(found.ranked[0].final_loss, abs=2e-3)
+
+
+def test_a_killed_screen_goes_on(
+    found: Screening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "MEETINGS", 1)
+    state = tmp_path / "screen.npz"
+
+    class Killed(Exception):
+        pass
+
+    def kill(line: str) -> None:
+        if line.startswith("50%"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        screen(LAW, **SMALL, state=state, report=kill)
+    with np.load(state) as stored:
+        assert int(stored["tiles"]) == 2
+    lines: list[str] = []
+    same(screen(LAW, **SMALL, state=state, report=lines.append), found)
+    assert sum("%" in line for line in lines) == 2  # of four tiles two were done
+    same(screen(LAW, **SMALL, state=state), found)  # all is done: nothing is repeated
+    with pytest.raises(UsageError, match="seed is 0 there and 1 here"):
+        screen(LAW, **SMALL, state=state, seed=1)
+    state.write_text("not a state")
+    with pytest.raises(DataError, match="not the state of a screen"):
+        screen(LAW, **SMALL, state=state)
+
+
+def test_draws_rank_by_the_mean_and_say_how_often_each_is_best() -> None:
+    fitted = with_draws(6)
+    result = screen(fitted, **FRAME, candidates=600, families=["cosine"], top=5, draws=6)
+    assert result.draws == 6
+    for each in result.ranked:
+        lr = schedule(each.spec).lr[None]
+        each_draw = [
+            replace(fitted, params={name: row[draw] for name, row in fitted.draws.items()})
+            for draw in range(6)
+        ]
+        losses = [final_losses(law, lr)[0] for law in each_draw]
+        assert each.expected == pytest.approx(np.mean(losses), abs=5e-5)
+        assert each.regret is not None and each.regret >= 0
+    expected = [each.expected for each in result.ranked]
+    assert expected == sorted(expected)
+    assert 0 < sum(each.best_share or 0 for each in result.ranked) <= 1 + 1e-12
+
+
+def test_a_search_over_peaks_stays_inside() -> None:
+    with pytest.raises(UsageError, match="several peaks"):
+        screen(LAW, steps=600, peak=(3e-4, 6e-4), candidates=500)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"top": 0}, UsageError, "top=0"),
+        ({"tolerance": 0.0}, UsageError, "tolerance=0"),
+        ({"draws": 3}, LawError, "the 0 that the law file has"),
+        ({"peak": -1e-4}, UsageError, "peak=-0.0001"),
+        ({"end_min": 1.0}, UsageError, "end_min=1 must be from 0 to below peak"),
+        ({"warmup": 599}, UsageError, "leave fewer than 4 steps"),
+        ({"devices": 64}, UsageError, "devices=64: this process has"),
+        ({"tolerance": 1e-12}, LawError, "allow more"),
+    ],
+)
+def test_refused(
+    change: dict, error: type[Exception], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "CELLS", (64,))
+    with pytest.raises(error, match=says):
+        screen(LAW, **{**SMALL, **change})
+
+
+def test_a_law_that_needs_every_step_is_refused() -> None:
+    law = get_schedule_law("forward_momentum")
+    with pytest.raises(LawError, match="cannot be screened"):
+        screen(FittedLaw(law, draw_values(law, 0, 3e-4)), **SMALL)
+
+
+@pytest.mark.parametrize(
+    "law", [law for law in SCHEDULE_LAWS if law.sees_cells], ids=lambda law: law.name
+)
+def test_every_law_that_sees_cells_can_be_screened(law: Law) -> None:
+    """Fine enough cells agree with every step for whatever parameters a fit starts from."""
+    fitted = FittedLaw(law, draw_values(law, 1, 3e-4))
+    space = space_of(
+        candidates=40, steps=600, warmup=50, end_min=3e-5, peak=(3e-4, 3e-4),
+        families=["cosine", "multistage"], seed=0,
+    )  # fmt: skip
+    slots = [arm.first_tile * TILE + index for arm in space.arms for index in range(4)]
+    exact = final_losses(fitted, np.stack([space.rates(slot) for slot in slots]), facts=FACTS)
+    facts = {name: value for name, value in FACTS.items() if name in law.needs}
+    params = {name: np.array([value]) for name, value in fitted.params.items()}
+    seen = in_float64(losses_at)(law, space, slots, params, facts, 256)[0]
+    np.testing.assert_allclose(seen, exact, rtol=1e-3)
