@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scaling_laws.fitting import fit, fit_table
     from scaling_laws.laws import LAWS, Law, PointLaw, get_law
     from scaling_laws.planning import Plan, plan
+    from scaling_laws.pools import PoolOptions
     from scaling_laws.replanning import Replan, replan
     from scaling_laws.runs import Run, load_runs, read_points, read_run
     from scaling_laws.schedules import FAMILIES, Family, Schedule, schedule
@@ -47,6 +48,7 @@ _WHERE = {
     "Optimum": "search",
     "Plan": "planning",
     "PointLaw": "laws",
+    "PoolOptions": "pools",
     "Prediction": "fitted",
     "Replan": "replanning",
     "Run": "runs",
@@ -91,6 +93,7 @@ __all__ = [
     "Optimum",
     "Plan",
     "PointLaw",
+    "PoolOptions",
     "Prediction",
     "Replan",
     "Run",

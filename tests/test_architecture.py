@@ -12,12 +12,12 @@ MAX_LINES = 400
 # a unit may import from layers below its own, and from itself
 LAYERS = (
     {"errors"},
-    {"files", "numerics"},
+    {"files", "numerics", "pools"},
     {"tables", "metrics", "params"},
     {"schedules", "laws"},
     {"runs", "fitted"},
     {"fitting", "evaluation", "proxy", "logs"},
-    {"search", "planning", "comparison", "export", "sweep", "importing"},
+    {"search", "screening", "planning", "comparison", "export", "sweep", "importing"},
     {"replanning"},
     {"report"},
     {"cli"},

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scaling_laws.cli import common
+from scaling_laws.cli.pools import add_pool_options, given_pool
 
 __all__ = ["add_parser", "render", "run"]
 
@@ -60,6 +61,8 @@ def add_parser(verbs: common.Verbs) -> None:
         help="on shape parameters (default weak)",
     )
     parser.add_argument("--out", metavar="FILE.csv", help="write metrics, one row a law and run")
+    where = parser.add_argument_group("where laws are fitted; it does not change them")
+    add_pool_options(where, "local, unless --workers or --scheduler is given")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -105,6 +108,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         starts=arguments.starts,
         seed=arguments.seed,
         prior=arguments.prior,
+        backend=given_pool(arguments),
         report=common.progress(),
         **options,
     ).as_json()

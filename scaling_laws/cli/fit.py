@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_laws.cli import common
+from scaling_laws.cli.pools import POOL_FLAGS, add_pool_options, given_pool
 from scaling_laws.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def add_parser(verbs: common.Verbs) -> None:
         "--draws", type=common.whole, help="refits to reweighted runs (default 100)"
     )
     options.add_argument("--solver", choices=("lanes", "scipy"), help="(default lanes)")
+    where = parser.add_argument_group("where refits run; it does not change them")
+    add_pool_options(where, "local, unless --workers or --scheduler is given")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -143,7 +146,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         options["starts"] = arguments.starts
     figures: dict[str, Any] = {}
     if isinstance(law, PointLaw):
-        for name, flag in {"plots": "--plots", **OF_RUNS}.items():
+        for name, flag in {"plots": "--plots", **OF_RUNS, **POOL_FLAGS}.items():
             if getattr(arguments, name) is not None:
                 raise UsageError(
                     f"{flag} is about fits to runs; {law.name} takes a table, so leave it out"
@@ -158,7 +161,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         runs = common.read_runs(arguments)
         from scaling_laws.fitting import fit
 
-        fitted = fit(law, runs, from_step=arguments.from_step, **options)
+        where = given_pool(arguments)
+        fitted = fit(law, runs, from_step=arguments.from_step, backend=where, **options)
         if arguments.plots is not None:
             figures = _figures(fitted, law, runs, arguments.from_step, options)
     from scaling_laws.fitted import save_law

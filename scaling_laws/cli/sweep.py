@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_laws.cli import common
-from scaling_laws.sweep.backends import BACKENDS
+from scaling_laws.cli.pools import add_pool_options, given_pool
 from scaling_laws.sweep.scripts import SCRIPTS
 
 if TYPE_CHECKING:
@@ -31,20 +31,10 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     parser.add_argument("plan", metavar="PLAN.toml", help="the plan")
     where = parser.add_argument_group("where")
-    where.add_argument(
-        "--backend",
-        choices=("auto", *(each.name for each in BACKENDS)),
-        default="auto",
-        help="; ".join(f"{each.name}: {each.help}" for each in BACKENDS) + "; auto (default): "
+    add_pool_options(
+        where,
         "joblib for several groups on several cores without an accelerator, else local",
-    )
-    where.add_argument(
-        "--workers", type=common.whole, metavar="N", help="processes (default: one a core)"
-    )
-    where.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a dask scheduler, tcp://host:8786, whose workers see the same folders",
+        ", whose workers see the same folders",
     )
     where.add_argument(
         "--fleet",
@@ -159,7 +149,7 @@ def _script(arguments: argparse.Namespace) -> dict[str, Any]:
             options += ["--" + option.replace("_", "-"), str(value)]
     if arguments.work is not None:
         options += ["--work", str(sweep.work)]
-    if arguments.backend != "auto":
+    if arguments.backend not in (None, "auto"):
         options += ["--backend", arguments.backend]
     shards = arguments.shards if arguments.shards is not None else parts
     job = Job(Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim)
@@ -178,16 +168,16 @@ def _script(arguments: argparse.Namespace) -> dict[str, Any]:
 def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     from contextlib import ExitStack
 
-    from scaling_laws.sweep.backends import Options, choose_backend, open_pool
+    from scaling_laws.pools import choose_backend, open_pool
     from scaling_laws.sweep.display import displayed
     from scaling_laws.sweep.driver import on_cpu, predict_budget, prepare, train
 
     sweep = prepare(
         arguments.plan, work=_work(arguments), fleet=arguments.fleet, shard=arguments.shard
     )
-    options = Options(arguments.workers, arguments.scheduler)
+    options = given_pool(arguments)
     groups = len(sweep.groups)
-    backend = choose_backend(arguments.backend, groups, options, on_cpu=on_cpu())
+    backend = choose_backend(options, groups, on_cpu=on_cpu())
     nothing_left = sweep.done >= {row.name for row in sweep.rows}
     measured = not (arguments.no_probe or arguments.rate is not None or nothing_left)
     with ExitStack() as stack:

@@ -18,6 +18,7 @@ how refits differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,9 @@ from scaling_laws.comparison.scores import Comparison, score
 from scaling_laws.errors import FitError, LawError, UsageError
 from scaling_laws.fitted.predict import check_needs
 from scaling_laws.fitting import HeldOutFit, Objective, predict_held_out, read_objective
+from scaling_laws.fitting.travel import name_of
 from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.pools import PoolOptions, collect, start_pool
 from scaling_laws.runs import Run, run_list
 
 __all__ = ["DEFAULT_STARTS", "compare"]
@@ -49,6 +52,7 @@ def compare(
     from_step: int | str = 0,
     prior: str | None = "weak",
     objective: str | Objective = "huber",
+    backend: str | PoolOptions = "local",
     report: Report | None = None,
 ) -> Comparison:
     """Fit laws without some runs or points at a time, and rank them by how they predict those.
@@ -68,6 +72,9 @@ def compare(
         from_step: leave out points before this step, or before ``"warmup"`` ends.
         prior: on shape parameters: ``"weak"`` for the shipped one, ``"none"``.
         objective: what residuals cost, as in `fit`.
+        backend: where laws are fitted: ``"local"``, ``"joblib"``, ``"dask"``, or options of these.
+            A law and all its folds are one piece of work, because what a process needs first is
+            to compile the law. The numbers are the same everywhere.
         report: called with a line of progress now and then.
 
     Returns:
@@ -75,9 +82,11 @@ def compare(
 
     Raises:
         UsageError: if the runs do not allow the hold-out (which ones they allow is said), names
-            repeat, `from_step` leaves a run empty, or an option makes no sense.
+            repeat, `from_step` leaves a run empty, an option makes no sense, or processes cannot
+            be had.
         LawError: if a law is unknown, or a named one needs a fact or trace that the runs lack.
         FitError: if no law could be fitted.
+        PoolError: if processes of the backend keep dying.
     """
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
@@ -85,25 +94,26 @@ def compare(
     kept = _in_order(runs, from_step)
     held = hold_out_of(kept, hold_out, last, fit_runs)
     chosen, skipped = _choose(laws, kept)
+    options = {"starts": starts, "seed": seed, "objective": cost, "prior": prior}
+    with start_pool(backend, len(chosen)) as pool:
+        pieces = [
+            (
+                law if pool.here else name_of(law),
+                kept,
+                held,
+                options,
+                _counted(report, place, len(chosen)) if pool.here else None,
+            )
+            for place, law in enumerate(chosen, 1)
+        ]
+        found = collect(pool, _fit_law, pieces, "laws", None if pool.here else _told(report))
     fits: dict[str, HeldOutFit] = {}
     failed: dict[str, str] = {}
-    for place, law in enumerate(chosen, 1):
-        try:
-            _check_points(law, kept, held)
-            fit = predict_held_out(
-                law,
-                kept,
-                held.folds,
-                starts=starts,
-                seed=seed,
-                objective=cost,
-                prior=prior,
-                report=_counted(report, place, len(chosen)),
-            )
-            _check_refits(law, fit)
-            fits[law.name] = fit
-        except FitError as error:
-            failed[law.name] = str(error)
+    for law, each in zip(chosen, found, strict=True):
+        if isinstance(each, HeldOutFit):
+            fits[law.name] = each
+        else:
+            failed[law.name] = each
     if not fits:
         raise FitError("no law could be fitted: " + "; ".join(failed.values()))
     scores, interval, units = score(fits, held, seed)
@@ -118,6 +128,30 @@ def _in_order(runs: Iterable[Run] | Mapping[str, Run], from_step: int | str) -> 
 
 def _counted(report: Report | None, place: int, count: int) -> Report | None:
     return None if report is None else lambda line: report(f"law {place} of {count}: {line}")
+
+
+def _told(report: Report | None) -> Callable[[int, int], None] | None:
+    if report is None:
+        return None
+    return lambda done, count: report(f"{done} of {count} laws done")
+
+
+def _fit_law(
+    law: str | Law,
+    runs: Sequence[Run],
+    held: HoldOut,
+    options: Mapping[str, Any],
+    report: Report | None,
+) -> HeldOutFit | str:
+    """One piece of work: a law and all its folds; or why it could not be fitted."""
+    chosen = get_schedule_law(law) if isinstance(law, str) else law
+    try:
+        _check_points(chosen, runs, held)
+        fit = predict_held_out(chosen, runs, held.folds, report=report, **options)
+        _check_refits(chosen, fit)
+    except FitError as error:
+        return str(error)
+    return fit
 
 
 def _choose(

@@ -25,11 +25,20 @@ from scaling_laws.fitting.objective import (
     read_objective,
 )
 from scaling_laws.fitting.priors import Prior, prior_of
-from scaling_laws.fitting.resample import resample
-from scaling_laws.fitting.stages import Settings, can_leave_out, refit_without, search_fit, without
+from scaling_laws.fitting.resample import PIECE, Refits, resample
+from scaling_laws.fitting.stages import (
+    FOLDS,
+    Settings,
+    can_leave_out,
+    refit_without,
+    search_fit,
+    without,
+)
+from scaling_laws.fitting.travel import name_of
 from scaling_laws.laws import Law, get_schedule_law
 from scaling_laws.metrics import metrics
 from scaling_laws.numerics.precision import in_float64
+from scaling_laws.pools import Pool, PoolOptions, start_pool
 from scaling_laws.runs import FACTS, Run, run_list
 
 __all__ = ["DEFAULT_DRAWS", "DEFAULT_STARTS", "fit"]
@@ -59,6 +68,7 @@ def fit(
     hold_out: bool = True,
     draws: int = DEFAULT_DRAWS,
     solver: str = "lanes",
+    backend: str | PoolOptions = "local",
     report: Report | None = None,
 ) -> FittedLaw:
     """Fit a law to runs.
@@ -84,16 +94,19 @@ def fit(
         hold_out: measure held-out errors, for intervals, by refitting without some runs.
         draws: refits to reweighted runs, for intervals of parameters and predictions; 0 for none.
         solver: ``"lanes"``, or ``"scipy"`` as a slow cross-check.
+        backend: where refits run: ``"local"``, ``"joblib"``, ``"dask"``, or options of these. It
+            does not change them: they are drawn and solved in the same pieces everywhere.
         report: called with a line of progress now and then.
 
     Returns:
         The law with its parameters, held-out uncertainty, draws, range and record.
 
     Raises:
-        UsageError: if there are no runs, names repeat, `from_step` leaves a run empty, or an
-            option makes no sense.
+        UsageError: if there are no runs, names repeat, `from_step` leaves a run empty, an
+            option makes no sense, or processes cannot be had.
         LawError: if the law is unknown, needs a fact that the runs lack, or has no such parameter.
         FitError: if there are too few points, or no start succeeded.
+        PoolError: if processes of the backend keep dying.
     """
     began = time.perf_counter()
     asked = get_schedule_law(law) if isinstance(law, str) else law
@@ -110,24 +123,24 @@ def fit(
     solve = {"lanes": solve_jobs, "scipy": solve_with_scipy}.get(solver)
     if solve is None:
         raise UsageError(f"solver={solver!r}: known are 'lanes' and 'scipy'")
-    search = search_fit(data, cost, belief, starts, seed, solve, report)
-    best, outcomes, settings = search.best, search.outcomes, search.settings
-    params = data.params(best)
+    with start_pool(backend, _pieces(len(data.runs), draws, hold_out)) as pool:
+        if not pool.here:
+            name_of(chosen)  # before the work, not after it
+        search = search_fit(data, cost, belief, starts, seed, solve, report)
+        best, settings = search.best, search.settings
+        stage = "refits to reweighted runs"
+        (refits,) = resample(
+            data, settings, [Refits(best, draws)], pool, _counted(report, chosen, stage)
+        )
+        uncertainty = _hold_out(data, best, settings, refits, pool, report) if hold_out else None
+    outcomes, params = search.outcomes, data.params(best)
     predicted = data.predict([best])[0]
     errors = {
         run.name: metrics(run.loss, predicted[data.run == place])
         for place, run in enumerate(data.runs)
     }
-    if report is not None and draws:
-        report(f"{chosen.name}: {draws} refits to reweighted runs")
-    refits = resample(data, best, settings, draws)
     drawn = _drawn(data, refits)
     condition, warnings = identifiability(data, best, params, belief, refits)
-    uncertainty = None
-    if hold_out:
-        if report is not None:
-            report(f"{chosen.name}: refits without some runs")
-        uncertainty = _hold_out(data, best, settings, refits)
     return FittedLaw(
         chosen,
         params,
@@ -159,6 +172,20 @@ def fit(
     )
 
 
+def _pieces(runs: int, draws: int, hold_out: bool) -> int:
+    """How many pieces of work a fit has for a pool at a time, at most."""
+    folds = (runs if draws and runs <= FEW_RUNS else -(-min(runs, MAX_FOLDS) // FOLDS)) * hold_out
+    return max(1, -(-draws // PIECE), folds)
+
+
+def _counted(report: Report | None, law: Law, stage: str) -> Callable[[int, int], None] | None:
+    """Progress of a stage whose pieces are done one after the other."""
+    if report is None:
+        return None
+    report(f"{law.name}: {stage}")
+    return lambda done, count: report(f"{law.name}: {stage}, {done} of {count} pieces done")
+
+
 def _drawn(data: Data, refits: Sequence[Outcome]) -> dict[str, NDArray[np.float64]]:
     rows = [data.params(each) for each in refits]
     return {name: np.array([row[name] for row in rows]) for name in data.law.names} if rows else {}
@@ -172,7 +199,12 @@ def _spread(data: Data, refits: Sequence[Outcome]) -> NDArray[np.float64]:
 
 
 def _hold_out(
-    data: Data, best: Outcome, settings: Settings, refits: Sequence[Outcome]
+    data: Data,
+    best: Outcome,
+    settings: Settings,
+    refits: Sequence[Outcome],
+    pool: Pool,
+    report: Report | None,
 ) -> Uncertainty | None:
     """Refit without some runs at a time, or without the tail of a single one."""
     count = len(data.runs)
@@ -186,7 +218,9 @@ def _hold_out(
     folds = [fold for fold in folds if can_leave_out(data, fold)]
     if not folds:
         return None
-    outcomes = refit_without(data, best, settings, folds)
+    if report is not None:
+        report(f"{data.law.name}: refits without some runs")
+    outcomes = refit_without(data, best, settings, folds, pool)
     spread = _spread(data, refits)
     exposures = [
         Exposure.of(run.schedule.lr, run.steps, spread[data.run == place])
@@ -194,19 +228,25 @@ def _hold_out(
     ]
     errors = np.log(data.observed) - np.log(data.predict([best, *outcomes]))
     fitted = [Held(errors[0][data.run == place], each) for place, each in enumerate(exposures)]
+    fine = [number for number, each in enumerate(outcomes) if np.isfinite(each.objective)]
+    own = {number: spread for number in fine}
+    if refits and count <= FEW_RUNS:
+        asked = [
+            Refits(outcomes[number], FOLD_DRAWS, 1 + number, without(data.weight, folds[number]))
+            for number in fine
+        ]
+        stage = "refits of what is left without a run"
+        drawn = resample(data, settings, asked, pool, _counted(report, data.law, stage))
+        own = {number: _spread(data, each) for number, each in zip(fine, drawn, strict=True)}
     held = []
-    for number, (fold, outcome, error) in enumerate(zip(folds, outcomes, errors[1:], strict=True)):
-        if not np.isfinite(outcome.objective):
-            continue
-        own = spread
-        if refits and count <= FEW_RUNS:
-            base = without(data.weight, fold)
-            own = _spread(data, resample(data, outcome, settings, FOLD_DRAWS, 1 + number, base))
+    for number in fine:
+        fold, error = folds[number], errors[1 + number]
         for place in np.unique(data.run[fold]):
             mine = fold[data.run[fold] == place]
             run = data.runs[place]
             steps = run.steps[mine - int(np.argmax(data.run == place))]
-            held.append(Held(error[mine], Exposure.of(run.schedule.lr, steps, own[mine])))
+            exposure = Exposure.of(run.schedule.lr, steps, own[number][mine])
+            held.append(Held(error[mine], exposure))
     if not held:
         return None
     return calibrate(method, held, fitted, len(folds))

@@ -14,10 +14,14 @@ from scaling_laws.fitting.data import Data
 from scaling_laws.fitting.lanes import Outcome, solve_jobs
 from scaling_laws.fitting.objective import Objective
 from scaling_laws.fitting.priors import Prior
+from scaling_laws.fitting.travel import Sent, received, sent
 from scaling_laws.laws import Law
+from scaling_laws.numerics.precision import in_float64
+from scaling_laws.pools import HERE, Pool, collect
 
 __all__ = [
     "BLOCKS",
+    "FOLDS",
     "MISFIT",
     "Search",
     "Settings",
@@ -30,6 +34,7 @@ __all__ = [
 Array = NDArray[np.float64]
 BLOCKS = 10  # of a run: residuals are autocorrelated, so that a run counts as about ten points
 MISFIT = 1.5e-3  # in log loss: held-out runs are off by no less, however well few runs fit
+FOLDS = 16  # that one piece of work refits
 WITH_PRIOR = 8  # starts of the fit with the prior: the best without it, and others
 
 
@@ -139,7 +144,11 @@ def can_leave_out(data: Data, fold: NDArray[np.int64]) -> bool:
 
 
 def refit_without(
-    data: Data, best: Outcome, settings: Settings, folds: Sequence[NDArray[np.int64]]
+    data: Data,
+    best: Outcome,
+    settings: Settings,
+    folds: Sequence[NDArray[np.int64]],
+    pool: Pool = HERE,
 ) -> list[Outcome]:
     """Refits without the losses of each fold, from the fit and from the prior's centre.
 
@@ -148,12 +157,29 @@ def refit_without(
         best: the fit of all of them.
         settings: of that fit.
         folds: places of the losses left out of each.
+        pool: where to refit, `FOLDS` folds at a time.
 
     Returns:
         One outcome a fold; its objective is infinite where a refit failed.
+
+    Raises:
+        PoolError: if processes of the pool keep dying.
     """
-    if not folds:
-        return []
+    given = sent(data, pool)
+    pieces = [
+        (given, best, settings, list(folds[first : first + FOLDS]))
+        for first in range(0, len(folds), FOLDS)
+    ]
+    found = collect(pool, _refit_folds, pieces, f"{data.law.name}: refits without some runs")
+    return [outcome for piece in found for outcome in piece]
+
+
+@in_float64
+def _refit_folds(
+    given: Data | Sent, best: Outcome, settings: Settings, folds: Sequence[NDArray[np.int64]]
+) -> list[Outcome]:
+    """One piece of `refit_without`."""
+    data = received(given)
     prior = settings.prior
     starts = [best.free] if prior is None else [best.free, data.prior_centre(prior)]
     weight = np.repeat([without(data.weight, fold) for fold in folds], len(starts), axis=0)

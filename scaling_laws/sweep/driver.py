@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.errors import UsageError
+from scaling_laws.pools import Pool
 from scaling_laws.proxy.config import ProxyConfig, flops
 from scaling_laws.proxy.fleet import Member, fleet_key
 from scaling_laws.proxy.steps import shapes_of
-from scaling_laws.sweep.backends import Pool
 from scaling_laws.sweep.budget import Budget, budget_of, measure_rates, probe
 from scaling_laws.sweep.checks import check_branches, check_parents, finished_runs
 from scaling_laws.sweep.members import configs_of, known_settings, members_of

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scaling_laws.sweep.backends import BACKENDS, Options, open_pool
+from scaling_laws.pools import BACKENDS, PoolOptions, open_pool
 from scaling_laws.sweep.driver import prepare, train
 from tests.sweep.plans import lasting, steps_done, write_plan
 
@@ -58,7 +58,7 @@ def test_a_worker_killed_and_nothing_lost(
 ) -> None:
     pytest.importorskip("distributed" if name == "dask" else name)
     sweep = prepare(write_plan(tmp_path))
-    with open_pool(BY_NAME[name], Options(workers=2), len(sweep.groups)) as pool:
+    with open_pool(BY_NAME[name], PoolOptions(workers=2), len(sweep.groups)) as pool:
         assert pool.workers == 2
         assassin = Assassin(sweep.work, 1000, lambda: processes(pool))
         assassin.start()

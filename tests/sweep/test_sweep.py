@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.sweep import backends
+from scaling_laws.pools import PoolOptions, backends
 from scaling_laws.sweep.budget import makespan
 from scaling_laws.sweep.driver import prepare
 from scaling_laws.sweep.order import Group
@@ -184,5 +184,4 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_
         result = call(plan, "--backend", name)
         assert result.code == 2
         assert f"needs {library}; pip install 'scaling-laws[sweep]'" in result.err
-    options = backends.Options()
-    assert backends.choose_backend("auto", 5, options, on_cpu=True).name == "local"
+    assert backends.choose_backend(PoolOptions(), 5, on_cpu=True).name == "local"

@@ -1,7 +1,7 @@
-"""Where groups train: in this process, in processes of this machine, or on a dask cluster.
+"""Where pieces of work run: in this process, in processes of this machine, or on a dask cluster.
 
-A backend is a way to call functions and to get futures; what a group leaves behind is files, so
-all backends give the same runs, and one can take over from another.
+A backend is a way to call functions and to get futures. Work is cut into pieces whose results do
+not depend on where they run, so that all backends give the same, and one can stand in for another.
 """
 
 from __future__ import annotations
@@ -9,30 +9,47 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from scaling_laws.errors import UsageError
+from scaling_laws import __version__
+from scaling_laws.errors import UsageError, find_by_name
 
-__all__ = ["BACKENDS", "Backend", "Options", "Pool", "choose_backend", "cores", "open_pool"]
+__all__ = [
+    "BACKENDS",
+    "HERE",
+    "Backend",
+    "Pool",
+    "PoolOptions",
+    "choose_backend",
+    "cores",
+    "open_pool",
+    "start_pool",
+]
 
-IDLE = 300.0  # seconds after which a process without work ends, should its sweep be gone
+AUTO = "auto"
+LARGE = "distributed.admin.large-graph-warning-threshold"  # of a call's arguments, for a warning
+IDLE = 300.0  # seconds after which a process without work ends, should its leader be gone
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a backend is opened with.
+class PoolOptions:
+    """Where work is to run.
 
     Attributes:
-        workers: processes, or None for one a core.
+        backend: the name of one of `BACKENDS`; ``"auto"``: dask if there is a scheduler, joblib if
+            there are several workers, else what `choose_backend` says.
+        workers: processes of this machine, or None for one a core.
         scheduler: address of a running dask scheduler, or None for a cluster of this machine.
     """
 
+    backend: str = AUTO
     workers: int | None = None
     scheduler: str | None = None
 
@@ -42,11 +59,13 @@ class Pool(Protocol):
 
     Attributes:
         workers: calls at the same time.
+        here: whether calls run in this process, so that they may be given what cannot travel.
         leader: id of the process that its processes should not outlive, or 0.
         lost: what a call raises when its process has died.
     """
 
     workers: int
+    here: bool
     leader: int
     lost: tuple[type[BaseException], ...]
 
@@ -56,7 +75,7 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """One way to train groups.
+    """One way to run pieces of work.
 
     Attributes:
         name: the word after ``--backend``.
@@ -67,7 +86,7 @@ class Backend:
 
     name: str
     library: str | None
-    open: Callable[[Options], AbstractContextManager[Pool]]
+    open: Callable[[PoolOptions], AbstractContextManager[Pool]]
     help: str
 
 
@@ -99,6 +118,7 @@ class _Here:
     """Calls at once, in this process."""
 
     workers = 1
+    here = True
     leader = 0
     lost: tuple[type[BaseException], ...] = ()
 
@@ -111,18 +131,23 @@ class _Here:
         return future
 
 
+HERE: Pool = _Here()  # it keeps nothing
+
+
 @contextlib.contextmanager
-def _open_here(options: Options) -> Iterator[Pool]:
+def _open_here(options: PoolOptions) -> Iterator[Pool]:
     if options.workers not in (None, 1):
         raise UsageError(
-            f"--workers {options.workers}: the local backend trains in this process; take "
+            f"--workers {options.workers}: the local backend works in this process; take "
             "--backend joblib"
         )
-    yield _Here()
+    yield HERE
 
 
 class _Processes:
     """Processes of joblib's pool, started again when one of them dies."""
+
+    here = False
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -150,7 +175,7 @@ class _Processes:
 
 
 @contextlib.contextmanager
-def _open_processes(options: Options) -> Iterator[Pool]:
+def _open_processes(options: PoolOptions) -> Iterator[Pool]:
     pool = _Processes(options.workers or cores())
     try:
         yield pool
@@ -161,6 +186,7 @@ def _open_processes(options: Options) -> Iterator[Pool]:
 class _Cluster:
     """Workers of a dask scheduler; it gives a dead worker's call to another one by itself."""
 
+    here = False
     leader = 0  # dask's own processes look after that
 
     def __init__(self, client: Any, workers: int) -> None:
@@ -178,19 +204,41 @@ class _Cluster:
 
 
 @contextlib.contextmanager
-def _open_cluster(options: Options) -> Iterator[Pool]:
+def _quiet(name: str) -> Iterator[None]:
+    """Without the log lines of a library's part."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _open_cluster(options: PoolOptions) -> Iterator[Pool]:
+    dask: Any = importlib.import_module("dask")
     distributed: Any = importlib.import_module("distributed")
     with contextlib.ExitStack() as stack:
+        # what a piece needs travels with it, and is dropped with it: no reason for a warning
+        stack.enter_context(dask.config.set({LARGE: "1TB"}))
+        stack.enter_context(_quiet("distributed.client"))  # a lost scheduler is an error of ours
         if options.scheduler is None:
             count = options.workers or cores()
-            cluster = distributed.LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                memory_limit=0,  # the text is mapped, and a worker killed for it helps nobody
-                env=thread_environment(max(1, cores() // count)),
-            )
+            try:
+                cluster = distributed.LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    memory_limit=0,  # texts are mapped, and a worker killed for it helps nobody
+                    env=thread_environment(max(1, cores() // count)),
+                )
+            except RuntimeError as error:  # a script that starts itself again, among others
+                raise UsageError(
+                    f"--backend dask: its processes do not start ({error}); in a script, call this "
+                    "below if __name__ == '__main__', or take --backend joblib"
+                ) from error
             client = stack.enter_context(distributed.Client(stack.enter_context(cluster)))
         else:
             try:
@@ -206,6 +254,7 @@ def _open_cluster(options: Options) -> Iterator[Pool]:
                     f"--scheduler {options.scheduler} has no worker; start some with: "
                     f"dask worker {options.scheduler} --nthreads 1"
                 )
+            _check_workers(client, options.scheduler)
         pool = _Cluster(client, count)
         try:
             yield pool
@@ -213,42 +262,67 @@ def _open_cluster(options: Options) -> Iterator[Pool]:
             pool.close()
 
 
+def _versions() -> dict[str, str]:
+    """What decides the bits of a result."""
+    from importlib.metadata import version
+
+    found = {"scaling-laws": __version__}
+    return found | {library: version(library) for library in ("jax", "jaxlib", "numpy")}
+
+
+def _check_workers(client: Any, scheduler: str) -> None:
+    """Refuse workers that cannot run a piece, or would give other results."""
+    here = _versions()
+    try:
+        found: dict[str, dict[str, str]] = client.run(_versions)
+    except ImportError as error:
+        raise UsageError(
+            f"--scheduler {scheduler}: a worker cannot import scaling_laws ({error}); install "
+            f"scaling-laws {__version__} where its workers run"
+        ) from error
+    for worker, there in found.items():
+        for library, wanted in here.items():
+            if there[library] != wanted:
+                raise UsageError(
+                    f"--scheduler {scheduler}: worker {worker} has {library} {there[library]} and "
+                    f"this machine {wanted}, so that results may differ; install {wanted} there"
+                )
+
+
 BACKENDS: tuple[Backend, ...] = (
-    Backend("local", None, _open_here, "this process, one group after the other"),
+    Backend("local", None, _open_here, "this process, one piece of work after the other"),
     Backend("joblib", "joblib", _open_processes, "processes of this machine"),
     Backend(
         "dask",
         "distributed",
         _open_cluster,
-        "a dask cluster: --scheduler ADDRESS, whose workers see the same folders, or --workers N "
-        "processes of this machine",
+        "the workers of --scheduler ADDRESS, or --workers N processes of this machine",
     ),
 )
 
 
-def choose_backend(name: str, groups: int, options: Options, *, on_cpu: bool) -> Backend:
-    """The backend of that name; ``auto`` takes processes where they help.
+def choose_backend(options: PoolOptions, pieces: int, *, on_cpu: bool = False) -> Backend:
+    """The backend that options ask for; ``auto`` takes processes where they help.
 
     Args:
-        name: of a backend, or ``auto``: joblib for several groups on several cores without an
-            accelerator, else local.
-        groups: how many there are.
-        options: for the backend.
-        on_cpu: whether this machine has no accelerator.
+        options: where work is to run. ``auto`` without workers or a scheduler is joblib for several
+            pieces on several cores if `on_cpu`, else local.
+        pieces: how many pieces of work there are.
+        on_cpu: whether each piece is long, and this machine has no accelerator.
 
     Raises:
-        UsageError: if its library is missing, or options do not fit it.
+        UsageError: if the name is unknown, its library is missing, or options do not fit it.
     """
-    known = {backend.name: backend for backend in BACKENDS}
-    if name == "auto":
+    name = options.backend
+    if name == AUTO:
         if options.scheduler is not None:
             name = "dask"
         elif options.workers is not None:
             name = "joblib" if options.workers > 1 else "local"
         else:
-            several = on_cpu and groups > 1 and cores() > 1
+            several = on_cpu and pieces > 1 and cores() > 1
             name = "joblib" if several and _installed("joblib") else "local"
-    backend = known[name]
+    backend = find_by_name("backend", name, BACKENDS, UsageError)
     if backend.library is not None and not _installed(backend.library):
         raise UsageError(
             f"--backend {name} needs {backend.library}; pip install 'scaling-laws[sweep]'"
@@ -264,12 +338,23 @@ def choose_backend(name: str, groups: int, options: Options, *, on_cpu: bool) ->
     return backend
 
 
-def open_pool(backend: Backend, options: Options, groups: int) -> AbstractContextManager[Pool]:
-    """Its pool, with no more processes than there are groups."""
+def open_pool(backend: Backend, options: PoolOptions, pieces: int) -> AbstractContextManager[Pool]:
+    """Its pool, with no more processes than there are pieces of work."""
     workers = options.workers
     if backend.name != "local" and options.scheduler is None:
-        workers = max(1, min(workers or cores(), groups))
-    return backend.open(Options(workers, options.scheduler))
+        workers = max(1, min(workers or cores(), pieces))
+    return backend.open(replace(options, workers=workers))
+
+
+def start_pool(where: str | PoolOptions, pieces: int) -> AbstractContextManager[Pool]:
+    """The pool that a name of a backend, or options, ask for.
+
+    Raises:
+        UsageError: as `choose_backend`; and on entering, if no scheduler answers or its workers
+            cannot do the work.
+    """
+    options = PoolOptions(where) if isinstance(where, str) else where
+    return open_pool(choose_backend(options, pieces), options, pieces)
 
 
 def _installed(library: str) -> bool:

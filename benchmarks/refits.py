@@ -1,0 +1,138 @@
+"""A thousand refits, and a comparison of laws, in this process and in several.
+
+Writes `refits.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.machine import describe
+from scaling_laws.files import write_text
+from scaling_laws.fitting.data import Data, prepare
+from scaling_laws.fitting.lanes import Outcome
+from scaling_laws.fitting.objective import Huber
+from scaling_laws.fitting.priors import prior_of
+from scaling_laws.fitting.resample import PIECE, Refits, resample
+from scaling_laws.fitting.stages import Search, search_fit
+from scaling_laws.laws import get_schedule_law
+from scaling_laws.pools import HERE, PoolOptions, cores, start_pool
+from scaling_laws.runs import load_runs
+
+FOLDER = Path(__file__).resolve().parent
+SET = FOLDER.parent / "data" / "proxy_nano"
+FIT = ("constant_4000", "cosine_4000", "drop_to_0.1_4000")
+FROM = 400
+LAWS = ("multi_power", "norm_clock", "functional_noise")
+REFITS = 1000
+WORKERS = 2
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Wall seconds, seconds of this process's threads, and the result."""
+    began, used = time.perf_counter(), time.process_time()
+    result = work()
+    return time.perf_counter() - began, time.process_time() - used, result
+
+
+def prepared(law: str) -> tuple[Data, Search]:
+    """A fit to three runs, ready for refits."""
+    runs = load_runs(SET)
+    with jax.enable_x64(True):
+        data = prepare(get_schedule_law(law), [runs[name] for name in FIT], from_step=FROM)
+        return data, search_fit(data, Huber(), prior_of(data.law, "weak"), 4, 0)
+
+
+def numbers(outcomes: list[Outcome]) -> np.ndarray:
+    """What refits found: (refits, shape)."""
+    return np.array([each.free for each in outcomes])
+
+
+def refits(law: str) -> str:
+    """A row of the first table."""
+    data, search = prepared(law)
+    asked = [Refits(search.best, REFITS)]
+
+    def again(pool: Any) -> list[Outcome]:
+        return resample(data, search.settings, asked, pool)[0]
+
+    resample(data, search.settings, [Refits(search.best, PIECE)])  # compiles
+    wall, used, here = timed(lambda: again(HERE))
+    cells = [law, str(len(data.observed)), f"{wall:.1f}", f"{used / wall:.2f}"]
+    for backend in ("joblib", "dask"):
+        began = time.perf_counter()
+        with start_pool(PoolOptions(backend, WORKERS), REFITS // PIECE) as pool:
+            there = again(pool)
+            cold = time.perf_counter() - began
+            warm, _, once_more = timed(lambda pool=pool: again(pool))
+        same = all(np.array_equal(numbers(each), numbers(here)) for each in (there, once_more))
+        cells += [f"{cold:.1f}", f"{warm:.1f}", f"{wall / warm:.2f}", "yes" if same else "no"]
+    print(" | ".join(cells), flush=True)
+    return f"| {' | '.join(cells)} |"
+
+
+def commands() -> list[str]:
+    """Rows of the second table: whole commands in fresh processes."""
+    rows = []
+    both = {
+        f"fit --draws {REFITS}": [f"{SET}:{','.join(FIT)}"],
+        "compare --laws all": [str(SET)],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for shown, given in both.items():
+            verb, *options = shown.split()
+            words = [verb, *given, "--from-step", str(FROM), *options]
+            words += ["--out", f"{folder}/{verb}.json"]
+            seconds = []
+            for where in ([], ["--backend", "joblib", "--workers", str(WORKERS)]):
+                line = [sys.executable, str(FOLDER.parent / "cli.py"), *words, *where]
+                began = time.perf_counter()
+                subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+                seconds.append(time.perf_counter() - began)
+            here, there = seconds
+            rows.append(f"| `{shown}` | {here:.0f} | {there:.0f} | {here / there:.2f} |")
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure and write the tables."""
+    busy = os.getloadavg()[0]
+    lines = [
+        "# Refits in several processes",
+        "",
+        f"`python -m benchmarks.refits` on {describe()}; {cores()} of them usable, load {busy:.1f} "
+        "before it began.",
+        "",
+        f"{REFITS} refits to reweighted runs, in pieces of {PIECE}, of laws fitted to three runs "
+        f"of `data/proxy_nano` from step {FROM}. Cold: with the start of {WORKERS} processes, "
+        "their imports and compilations. Warm: once more in the same processes.",
+        "",
+        "| law | points | this process, s | cores it kept busy | joblib, cold, s | warm, s | "
+        "this process / warm | same bits | dask, cold, s | warm, s | this process / warm | "
+        "same bits |",
+        "|---" * 12 + "|",
+        *(refits(law) for law in LAWS),
+        "",
+        "Whole commands, each in a fresh process:",
+        "",
+        f"| command | this process, s | {WORKERS} processes of joblib, s | ratio |",
+        "|---" * 4 + "|",
+        *commands(),
+        "",
+    ]
+    write_text(FOLDER / "refits.md", "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

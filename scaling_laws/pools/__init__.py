@@ -1,0 +1,28 @@
+"""Pieces of work in this process, in processes of this machine, or on a dask cluster."""
+
+from scaling_laws.pools.backends import (
+    BACKENDS,
+    HERE,
+    Backend,
+    Pool,
+    PoolOptions,
+    choose_backend,
+    cores,
+    open_pool,
+    start_pool,
+)
+from scaling_laws.pools.pieces import PoolError, collect
+
+__all__ = [
+    "BACKENDS",
+    "HERE",
+    "Backend",
+    "Pool",
+    "PoolError",
+    "PoolOptions",
+    "choose_backend",
+    "collect",
+    "cores",
+    "open_pool",
+    "start_pool",
+]
