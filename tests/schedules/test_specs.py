@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +21,7 @@ from scaling_laws.schedules import (
     schedule,
 )
 from scaling_laws.schedules.base import format_number
+from scaling_laws.schedules.members import member_values, with_defaults
 
 SHAPES = [(family, shape) for family in FAMILIES for shape in family.shapes]
 
@@ -207,3 +210,19 @@ def test_numbers_read_back_exactly(value: float) -> None:
     text = format_number(value)
     assert float(text) == value
     assert len(text) <= max(len(repr(value)), 1)
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.shapes], ids=lambda f: f.name)
+def test_rates_can_be_traced(family: Family) -> None:
+    """NumPy and JAX read the same formula; kinks are where its pieces begin."""
+    frame = Frame(1e-3, 2000, 100, 1e-5)
+    for shape in family.shapes:
+        middle = [0.5 * (low + high) for low, high in zip(shape.low, shape.high, strict=True)]
+        values = with_defaults(family, member_values(family, shape, frame, middle))
+        lr = family.build(values)
+        assert family.after is not None
+        with jax.enable_x64(True):
+            seen = family.after(values, jnp.arange(100.0, 2000.0), jnp)
+        np.testing.assert_allclose(np.asarray(seen), lr[100:], rtol=1e-12, atol=1e-18)
+        kinks = family.kinks(values)
+        assert list(kinks) == sorted(kinks) and all(100 <= kink < 2000 for kink in kinks)
