@@ -21,9 +21,9 @@ def add_parser(verbs: common.Verbs) -> None:
         "import",
         help="read training logs into a set of loss curves",
         description="Read logs of trainers and trackers and write them as runs of a set, a CSV "
-        "each and dataset.toml. Restarts, repeated steps and NaN are resolved and recorded; the "
-        "schedule is recognised from the logged LR and confirmed to its printed digits. See what "
-        "a log holds with scaling-laws inspect.",
+        "or Parquet file each and dataset.toml. Restarts, repeated steps and NaN are resolved and "
+        "recorded; the schedule is recognised from the logged LR and confirmed to its printed "
+        "digits. See what a log holds with scaling-laws inspect.",
     )
     parser.add_argument("logs", nargs="+", metavar="LOG", help="log file, or folder of a tracker")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the set")
@@ -42,7 +42,9 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace runs of the same name")
     parser.add_argument(
-        "--parquet", action="store_true", help="write each run as Parquet too (needs pyarrow)"
+        "--parquet",
+        action="store_true",
+        help="write each run as Parquet in place of a CSV (needs pyarrow, also to read it)",
     )
     for name in ABOUT:
         parser.add_argument(f"--{name}", metavar="TEXT", help=f"{name} of the set")

@@ -8,6 +8,7 @@ from typing import Any
 from scaling_laws.cli import common
 from scaling_laws.cli.import_ import wrapped
 from scaling_laws.cli.log_options import add_log_options, read_options
+from scaling_laws.errors import DataError
 
 __all__ = ["add_parser", "render", "run"]
 
@@ -30,25 +31,43 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     add_log_options(parser)
     common.add_common(parser)
-    parser.set_defaults(run=run, render=render)
+    parser.set_defaults(run=run, render=render, exit_code=exit_code)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Inspect each log."""
+    """Inspect each log; of several, one that cannot be read is named beside the others."""
     from scaling_laws.importing import inspect_log
 
     options = read_options(arguments)
-    found = [
-        inspected.as_json()
-        for log in arguments.logs
-        for inspected in inspect_log(log, out=arguments.out, options=options)
-    ]
-    return {"runs": found}
+    found: list[dict[str, Any]] = []
+    refused: list[dict[str, str]] = []
+    for log in arguments.logs:
+        try:
+            inspected = inspect_log(log, out=arguments.out, options=options)
+        except DataError as error:
+            if len(arguments.logs) == 1:
+                raise
+            # one bad file of many must not hide the others
+            refused.append({"source": str(log), "problem": str(error)})
+        else:
+            found += [each.as_json() for each in inspected]
+    return {"runs": found, "refused": refused}
+
+
+def exit_code(result: dict[str, Any]) -> int:
+    """2 if a log could not be read."""
+    return 2 if result["refused"] else 0
 
 
 def render(result: dict[str, Any]) -> str:
-    """A paragraph a run."""
-    return "\n\n".join("\n".join(_run(each)) for each in result["runs"])
+    """A paragraph a run, then what could not be read."""
+    told = ["\n".join(_run(each)) for each in result["runs"]]
+    if result["refused"]:
+        lines = [f"cannot be read ({len(result['refused'])}):"]
+        for each in result["refused"]:
+            lines += wrapped("problem", each["problem"])
+        told.append("\n".join(lines))
+    return "\n\n".join(told)
 
 
 def _run(each: dict[str, Any]) -> list[str]:
@@ -63,6 +82,9 @@ def _run(each: dict[str, Any]) -> list[str]:
         lines.append(f"  {name:<{width}}  {key['role']:<8} {key['rows']:>9}  {'  '.join(ends)}")
     if len(each["keys"]) > KEYS:
         lines.append(f"  and {len(each['keys']) - KEYS} keys more (--json lists them)")
+    for role in dict.fromkeys(key["role"] for key in each["keys"]):
+        if role.endswith("?"):
+            lines += wrapped("choose", _choice(each["keys"], role.removesuffix("?")))
     if each["schedule"]:
         lines += wrapped("schedule", each["schedule"])
         lines += wrapped("", f"({each['schedule_from']})")
@@ -78,6 +100,16 @@ def _run(each: dict[str, Any]) -> list[str]:
     # one line, however long: it must run as it is printed
     lines.append(f"  {each['command']}")
     return lines
+
+
+def _choice(keys: list[dict[str, Any]], role: str) -> str:
+    """That several keys may have a role, and which one the command takes."""
+    names = [key["name"] for mark in ("", "?") for key in keys if key["role"] == role + mark]
+    word = {"lr": "learning rate"}.get(role, role)
+    return (
+        f"several keys may be the {word}: {', '.join(names)}; the command takes {names[0]}, "
+        f"--{role}-key takes another"
+    )
 
 
 _ENDS = ("first", "last")

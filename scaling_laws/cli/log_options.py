@@ -40,6 +40,12 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="a row's LR belongs to the update N after its own (1: read after the scheduler step)",
     )
+    steps.add_argument(
+        "--step-offset",
+        type=common.whole,
+        metavar="N",
+        help="updates before the log's first, for a branch whose log counts anew (see --parent)",
+    )
     for name, words in (
         ("steps-per-update", "logged steps (micro-batches) that make one update"),
         ("tokens-per-step", "tokens of one update"),
@@ -59,6 +65,12 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         metavar="N",
         help="updates that each logged loss averages (default: what the format says, else 1)",
+    )
+    clean.add_argument(
+        "--average-window",
+        type=_positive,
+        metavar="N",
+        help="average N rows to one point; the set says so and fit predicts the average",
     )
     clean.add_argument("--drop-spikes", action="store_true", help="leave spikes out")
     clean.add_argument(

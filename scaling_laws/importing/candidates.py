@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.importing.decayfit import Fitted, Rows, fit_decay, rows_of, solve_ends
 from scaling_laws.importing.ramps import Ramp
-from scaling_laws.importing.samples import Samples, digits_of, rounded, roundest
+from scaling_laws.importing.samples import (
+    Samples,
+    digits_of,
+    rounded,
+    roundest,
+    simplest_share,
+)
 from scaling_laws.importing.shapes import Decay
+from scaling_laws.importing.warmups import COSINE, LINEAR, Ramped
 from scaling_laws.schedules.base import format_number
 
 __all__ = ["Candidate", "Samples", "decays", "level", "stages"]
@@ -27,14 +35,10 @@ OTHER, POWERED, NO_SPEC = 3.0, 6.0, 1.5
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """A schedule: a linear warm-up, a level stretch, then stages or one decay.
+class Candidate(Ramped):
+    """A schedule: a warm-up, a level stretch, then stages or one decay.
 
     Attributes:
-        warmup: steps of the warm-up, ``linspace(start, peak, warmup)``.
-        start: rate of step 0, where there is a warm-up.
-        peak: highest rate.
-        last: last step that must be covered.
         decay: its shape, if it decays.
         decay_start: step from which the decay counts.
         decay_end: step at which it reaches `end`.
@@ -42,14 +46,8 @@ class Candidate:
         power: exponent of a power decay.
         at: first step of each stage, for stages.
         to: rates of the stages.
-        steps: total steps that the spec says.
     """
 
-    warmup: int
-    start: float
-    peak: float
-    last: int
-    steps: int
     decay: Decay | None = None
     decay_start: int = 0
     decay_end: int = 0
@@ -65,6 +63,29 @@ class Candidate:
             return self.decay.name
         return "stages" if self.at else "constant"
 
+    @property
+    def smooth(self) -> bool:
+        """Whether its rates all differ, so that agreement in full is no chance."""
+        return self.decay is not None
+
+    @property
+    def length(self) -> int:
+        """Steps that it has to have; 0 if any number will do."""
+        return self.decay_end
+
+    def shifted(self, by: int) -> Candidate | None:
+        """The same rates so many steps later; None if it would have to begin in its middle."""
+        moved = self.moved_ramp(by)
+        if moved is None or (self.decay is not None and self.decay_start + by < 0):
+            return None
+        return replace(
+            self,
+            **moved,
+            decay_start=self.decay_start + by if self.decay is not None else 0,
+            decay_end=self.decay_end + by if self.decay is not None else 0,
+            at=tuple(step + by for step in self.at),
+        )
+
     def rates(self, steps: Whole) -> Array:
         """Learning rates at some steps, like `steps`."""
         at = steps.astype(np.float64)
@@ -75,22 +96,13 @@ class Candidate:
         if self.decay is not None:
             x = (at - self.decay_start) / (self.decay_end - self.decay_start)
             lr = np.where(x > 0, self.decay.rates(x, self.peak, self.end, self.power), lr)
-        rising = at < self.warmup
-        if rising.any():
-            share = at / max(self.warmup - 1, 1)
-            lr = np.where(rising, self.start + (self.peak - self.start) * share, lr)
-        return lr
+        return self.ramped(steps, lr)
 
     @property
     def cost(self) -> float:
         """Digits that it takes to say it: of two that explain a log the cheaper one is believed."""
         numbers: list[float] = [self.peak, *self.at, *self.to]
-        cost = COSTS.get(self.shape, OTHER)
-        if self.warmup:
-            numbers.append(self.warmup)
-            per_step = rounded(self.peak / self.warmup, 12)
-            plain = self.start in (0.0, per_step)
-            cost += 0.5 if self.start == per_step else 0.0 if plain else digits_of(self.start)
+        cost = COSTS.get(self.shape, OTHER) + self.ramp_cost
         if self.decay is not None:
             numbers += [self.decay_end, self.end]
             if self.decay_start not in (self.warmup, self.warmup - 1):
@@ -106,9 +118,9 @@ class Candidate:
         """The spec that says it; None if no registered family does."""
         number = format_number
         common = f"peak={number(self.peak)}"
-        ramp = f",warmup={self.warmup}" if self.warmup else ""
-        if self.warmup and self.start:
-            ramp += f",warmup_from={number(self.start)}"
+        if self.ramp is not LINEAR:
+            return self._one_cycle_spec()
+        ramp = self.ramp_text
         if self.at:
             stages = f"at={'/'.join(map(str, self.at))},to={'/'.join(map(number, self.to))}"
             return f"multistage:{common},{stages},steps={self.steps}{ramp}"
@@ -133,22 +145,42 @@ class Candidate:
             near = rounded(scale, 6)
             timescale = "" if near == self.warmup else f",timescale={format_number(near)}"
             return f"inverse_sqrt:{common}{length}{timescale}{tail}"
+        if self.decay.name == "inverse_linear":  # a single decay of that family
+            if self.decay_end > 2 * (self.last + 1):
+                return None  # its rows are a short piece of it, and do not show it
+            share = simplest_share(self.decay_end, self.decay_end - self.decay_start)
+            at = f",decay_ends={self.decay_end},decay_fraction={format_number(share)}"
+            return f"wsd_s:{common}{end}{length}{at}{tail}"
         if self.decay.cooldown is None:
             return None
         start = f",decay={self.decay.cooldown},decay_start={self.decay_start}"
         return f"wsd:{common}{end}{length}{start}{power}{tail}"
+
+    def _one_cycle_spec(self) -> str | None:
+        """The family whose warm-up is half a cosine; it reaches its end at its last step."""
+        cosine = self.decay is not None and self.decay.name == "cosine"
+        steps = self.decay_end + 1
+        if not (self.ramp is COSINE and cosine and self.start > 0 and self.end > 0):
+            return None
+        if self.decay_start != self.warmup - 1 or self.last + 1 > steps:
+            return None
+        number = format_number
+        return (
+            f"one_cycle:peak={number(self.peak)},steps={steps},rise_fraction="
+            f"{number(self.warmup / steps)},start={number(self.start)},end={number(self.end)}"
+        )
 
     @property
     def words(self) -> str:
         """The spec, or a description."""
         if self.spec is not None:
             return self.spec
-        name = self.decay.name if self.decay is not None else self.shape
-        power = f", power {self.power:g}" if self.decay is not None and self.decay.powered else ""
+        if self.decay is None:
+            return f"{self.shape} at {self.peak:g} after {self.ramp_words}"
+        power = f", power {self.power:g}" if self.decay.powered else ""
         return (
-            f"{name} from {self.peak:g} at step {self.decay_start} to {self.end:g} at step "
-            f"{self.decay_end}{power}, after a warm-up that would reach the peak at step "
-            f"{max(self.warmup - 1, 0)}"
+            f"{self.decay.name} from {self.peak:g} at step {self.decay_start} to {self.end:g} at "
+            f"step {self.decay_end}{power}, after {self.ramp_words}"
         )
 
 
@@ -222,7 +254,7 @@ def _whole_numbers(
         if start < max(low, 0) or start > high or end_step <= start:
             continue
         peak, end, over = solve_ends(shape, rows, start, end_step, power)
-        if not 0 < peak < 1e6 or not 0 <= end <= peak:
+        if not 0 < peak < 1e6 or not 0 <= end <= peak or math.isinf(over):
             continue
         keys = {
             "decay": shape,
@@ -272,11 +304,14 @@ def _corners(ramp: Ramp, shape: Decay, fit: Fitted) -> set[int]:
 def _with_ramp(
     samples: Samples, ramp: Ramp, peak: float, keys: dict[str, object]
 ) -> Iterator[Candidate]:
-    for warmup, start in ramp.forms(peak):
+    after = keys.get("decay_start")
+    for warmup, start in ramp.forms(peak, after if isinstance(after, int) else None):
         begins = keys.get("decay_start", warmup)
         stage = keys.get("at", (warmup,))
         assert isinstance(begins, int) and isinstance(stage, tuple)
         if begins < warmup - 1 or stage[0] < warmup:
             continue
-        steps = max(samples.last + 1, samples.total or 0)
-        yield Candidate(warmup, start, peak, samples.last, steps, **keys)  # type: ignore[arg-type]
+        # a log may end on its ramp
+        steps = max(samples.last + 1, samples.total or 0, warmup + 1)
+        found = Candidate(warmup, start, peak, samples.last, steps, ramp=ramp.shape)
+        yield replace(found, **keys)  # type: ignore[arg-type]

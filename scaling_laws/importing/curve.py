@@ -12,6 +12,7 @@ from scaling_laws.errors import DataError, UsageError
 from scaling_laws.importing.counts import tokens_of
 from scaling_laws.importing.options import Finding, Options
 from scaling_laws.importing.precision import precision_of
+from scaling_laws.importing.smoothing import average_rows
 from scaling_laws.logs import Table
 from scaling_laws.logs.repeated import resolve
 from scaling_laws.tables import MAX_STEPS
@@ -35,6 +36,7 @@ class Curve:
         loss: finite and > 0: (points,).
         lr_steps: updates whose rate is known: (rates,).
         lr: their rates: (rates,); empty if none was logged.
+        lr_offset: how many updates after its row's each of them was taken to belong to.
         tokens: seen up to and including each point's update, where they do not follow from the
             step: (points,); else None.
         tokens_per_step: where it is constant and known.
@@ -47,6 +49,7 @@ class Curve:
     loss: Array = field(repr=False)
     lr_steps: Whole = field(repr=False)
     lr: Array = field(repr=False)
+    lr_offset: int
     tokens: Array | None = field(repr=False)
     tokens_per_step: float | None
     window: int
@@ -88,12 +91,20 @@ def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options)
     if options.steps_per_update > 1:
         words = f"{options.steps_per_update} logged steps make one update"
         found.append(Finding("steps_per_update", words, True))
-    lr_steps, lr = _rates(tables, keys, options, first, found)
+    if options.step_offset:
+        words = f"the log counts anew: {options.step_offset} updates come before its first"
+        found.append(Finding("step_offset", words, True))
+    offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
+    lr_steps, lr = _rates(tables, keys, options, first, offset, found)
     _gaps(steps, found)
     _quantised(keys["loss"], loss, found)
     steps, loss = _skipped(tables, keys, options, first, steps, loss, found)
     steps, loss = _spikes(steps, loss, options.drop_spikes, found)
     window = _window(tables, keys, options, steps, found)
+    if options.average_window is not None:
+        means = average_rows(tables[0].source, steps, loss, options.average_window, window)
+        found.append(means.finding)
+        steps, loss, window = means.steps, means.loss, means.window
     counted = tokens_of(
         tables,
         keys,
@@ -102,9 +113,19 @@ def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options)
         lambda role: _series(tables, keys, role, options, first, 0, []),
     )
     found += counted.findings
-    total = options.steps or tables[0].total_steps
+    planned = tables[0].total_steps
+    total = options.steps or (planned and planned + options.step_offset)
     return Curve(
-        steps, loss, lr_steps, lr, counted.tokens, counted.per_step, window, total, tuple(found)
+        steps,
+        loss,
+        lr_steps,
+        lr,
+        offset,
+        counted.tokens,
+        counted.per_step,
+        window,
+        total,
+        tuple(found),
     )
 
 
@@ -154,7 +175,7 @@ def _updates(
     options: Options,
     first: int,
 ) -> Whole:
-    """Updates counted from 0; -1 is before the first."""
+    """Updates counted from 0, after a parent's where one is given; -1 is before the first."""
     key = keys[role]
     if role != "step":
         per_step = options.samples_per_step if role == "samples" else options.tokens_per_step
@@ -180,6 +201,7 @@ def _updates(
                 ">= 0; mend or drop the row, or name another --step-key"
             )
         updates = np.floor((at - first) / options.steps_per_update)
+    updates = updates + options.step_offset
     if (updates >= MAX_STEPS).any():
         place = int(np.argmax(updates >= MAX_STEPS))
         raise DataError(
@@ -197,6 +219,11 @@ def _listed(steps: Whole) -> str:
 def _usable(
     table: Table, key: str, steps: Whole, loss: Array, found: list[Finding]
 ) -> tuple[Whole, Array]:
+    if not loss.size:
+        raise DataError(
+            f"{table.source}, {key!r}: no loss stands in a row with a step; name another "
+            "--step-key or --loss-key"
+        )
     good = np.isfinite(loss) & (loss > 0)
     if not good.all():
         words = (
@@ -214,14 +241,15 @@ def _rates(
     keys: Mapping[str, str],
     options: Options,
     first: int,
+    offset: int,
     found: list[Finding],
 ) -> tuple[Whole, Array]:
     if "lr" not in keys:
         return np.array([], dtype=np.int64), np.array([])
-    offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
     steps, lr = _series(tables, keys, "lr", options, first, offset, found)
     if offset:
-        words = f"each logged learning rate is that of the update {offset} after its row's"
+        where = f"{abs(offset)} {'after' if offset > 0 else 'before'}"
+        words = f"each logged learning rate is that of the update {where} its row's"
         found.append(Finding("lr_offset", words, True))
     good = np.isfinite(lr) & (steps >= 0)
     if (lr[good] < 0).any():
@@ -233,6 +261,14 @@ def _rates(
         words = f"{keys['lr']}: {int((~good).sum())} rates that are no number left out"
         found.append(Finding("not_finite", words, True))
     steps, lr, said = resolve(steps[good], lr[good], options.repeats)
+    if said.differ and said.anew:
+        before, after = said.jumps[0]
+        raise UsageError(
+            f"{tables[0].source}, {keys['lr']!r}: the file begins anew at its first step "
+            f"{said.anew}x ({before} -> {after}), and {said.differ} rates differ from those of the "
+            f"same steps, by up to {said.apart:.3g}, so these are no restarts of one run: split "
+            "the file into its runs, or mend a step column that counts within epochs"
+        )
     if said.differ:
         found.append(Finding("repeats", said.words(keys["lr"]), True))
     return steps, lr

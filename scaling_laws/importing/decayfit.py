@@ -13,7 +13,7 @@ from scaling_laws.importing.ramps import Ramp
 from scaling_laws.importing.samples import Samples, rounded
 from scaling_laws.importing.shapes import Decay
 
-__all__ = ["Fitted", "Rows", "fit_decay", "rows_of", "solve_ends"]
+__all__ = ["Fitted", "Rows", "fit_decay", "rows_of", "solve_ends", "solve_share"]
 
 Array = NDArray[np.float64]
 ROWS = 240  # rows that a fit looks at; every row is checked afterwards
@@ -184,7 +184,21 @@ def solve_ends(
         Peak, end, and the largest difference to a row in units of its slack.
     """
     x = np.clip((rows.steps - start) / (end_step - start), 0.0, 1.0)
-    share = shape.share(x, power)
+    return solve_share(shape, rows, shape.share(x, power))
+
+
+def solve_share(shape: Decay, rows: Rows, share: Array) -> tuple[float, float, float]:
+    """Highest and lowest rate of rows whose place between the two, on a shape's scale, is given.
+
+    Args:
+        shape: the scale.
+        rows: the rows on it.
+        share: 1 at the highest rate, 0 at the lowest, like the rows.
+
+    Returns:
+        Highest and lowest rate with as few digits as the rows allow, and the largest difference to
+        a row in units of its slack.
+    """
 
     def over(peak: float, end: float) -> float:
         if peak <= 0 or end < 0 or (end == 0 and shape.line != 1.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from scaling_laws.logs import Table, read_tables
 from scaling_laws.logs.configs import facts_of
 from scaling_laws.params import check_facts, is_fact
 from scaling_laws.runs import load_runs
+from scaling_laws.runs.columns import PARQUET
 
 FEW = 50  # points that a branch may log again before its first own step
 
@@ -51,7 +53,7 @@ def import_logs(
     parquet: bool = False,
     overwrite: bool = False,
 ) -> ImportedSet:
-    """Read logs and write them as runs of a set: a CSV each, and `dataset.toml`.
+    """Read logs and write them as runs of a set: a CSV or Parquet file each, and `dataset.toml`.
 
     Args:
         logs: files, or folders that a reader takes.
@@ -61,7 +63,7 @@ def import_logs(
         name: of the run, if there is one.
         join: whether all files are parts of one run, in the order given.
         about: ``title``, ``source``, ``license``, ``optimizer`` of the set.
-        parquet: whether to write each run as Parquet too.
+        parquet: whether to write each run as Parquet in place of a CSV.
         overwrite: whether runs of the same name may be replaced.
 
     Returns:
@@ -103,6 +105,14 @@ def _grouped(
                 raise UsageError(f"--run: {unknown_name('run', wanted, known)}")
         read = [(reader, table) for reader, table in read if table.name in runs]
     if join:
+        held = Counter(str(table.source) for _, table in read)
+        several = next((source for source, count in held.items() if count > 1), None)
+        if several is not None:
+            names = ", ".join(table.name for _, table in read if str(table.source) == several)
+            raise UsageError(
+                f"--join: {several} holds {held[several]} runs ({names}), which are no parts of "
+                "one; choose one with --run"
+            )
         readers = ", ".join(dict.fromkeys(reader for reader, _ in read))
         return [(name or read[0][1].name, readers, tuple(table for _, table in read))]
     if name is not None and len(read) > 1:
@@ -146,7 +156,7 @@ def import_run(
     findings = list(curve.findings)
     past = _past(options.parent, out)
     if past is not None:
-        curve = _branched(curve, past, findings)
+        curve = _branched(curve, past, options.step_offset, findings)
     config = {key: value for table in tables for key, value in table.config.items()}
     planned = plan_of(tables[0].source, curve, options, config, past)
     findings += planned.findings
@@ -186,7 +196,9 @@ def _past(parent: str | None, out: Path | None) -> Past | None:
     reference, at, step = parent.rpartition("@")
     if not at or not step.isdecimal() or int(step) < 1:
         raise UsageError(f"--parent {parent}: write RUN@STEP, e.g. runs:main@40000")
-    inside = out is not None and (out / f"{reference}.csv").exists()
+    inside = out is not None and any(
+        (out / f"{reference}{ending}").exists() for ending in (".csv", PARQUET)
+    )
     runs = load_runs(f"{out}:{reference}" if inside else reference)
     if len(runs) != 1:
         raise UsageError(
@@ -200,20 +212,29 @@ def _past(parent: str | None, out: Path | None) -> Past | None:
     return Past(run.name, run.schedule.lr[: int(step)])
 
 
-def _branched(curve: Curve, past: Past, findings: list[Finding]) -> Curve:
+def _branched(curve: Curve, past: Past, offset: int, findings: list[Finding]) -> Curve:
     """A branch's own points, from its first step on."""
     branch = past.lr.size
+    logged = int(curve.steps[0]) - offset
+    if offset and logged >= branch:
+        raise UsageError(
+            f"--step-offset {offset}: the log begins at step {logged}, after the branch at {branch}"
+            " already, so it does not count from there; leave --step-offset out"
+        )
     own = curve.steps >= branch
     if int(curve.steps[0]) < branch - FEW or not own.any():
         raise UsageError(
             f"--parent {past.name}@{branch}: the log begins at step {curve.steps[0]}; if it counts "
-            "from the branch, add the branch's step to its step column"
+            f"from the branch, pass --step-offset {branch}"
         )
     if not own.all():
         words = f"{int((~own).sum())} points before the branch at step {branch} left out"
         findings.append(Finding("parent", words, True))
     words = f"the rates before step {branch} are those of {past.name}"
     findings.append(Finding("parent", words, True))
+    if offset and curve.tokens is not None:
+        words = "the column tokens counts from where the log does; the parent's are not in it"
+        findings.append(Finding("tokens", words))
     return _kept(curve, own)
 
 

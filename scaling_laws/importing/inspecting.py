@@ -10,6 +10,7 @@ from typing import Any
 
 from scaling_laws.errors import ScalingLawsError
 from scaling_laws.importing.driver import import_run
+from scaling_laws.importing.offsets import MovedRatesError
 from scaling_laws.importing.options import Finding, Options
 from scaling_laws.importing.roles import candidates
 from scaling_laws.importing.write import run_name
@@ -19,6 +20,7 @@ __all__ = ["InspectedRun", "Key", "inspect_log"]
 
 ROLES = ("step", "loss", "lr", "tokens", "samples")
 PLACEHOLDER = "SPEC"
+FEW = 10  # values of a loss that is not proposed where another has more
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def _proposed(table: Table, given: Options) -> tuple[Options, dict[str, list[str
             roles[role] = candidates(role, (table,), given)
         except ScalingLawsError:
             roles[role] = []
+    # a handful of evaluations says less than a whole curve of training losses
+    roles["loss"].sort(key=lambda key: int(table.columns[key].rows.size) < FEW)
     changes = {f"{role}_key": roles[role][0] for role in ROLES[:3] if len(roles[role]) > 1}
     return replace(given, **changes), roles  # type: ignore[arg-type]
 
@@ -158,10 +162,14 @@ def _tried(
 ) -> InspectedRun:
     """Import without writing; where the schedule is missing, with rates filled in."""
     problem = ""
-    for extra in _ways(table, proposed):
+    ways = _ways(proposed)
+    while ways:
+        extra = ways.pop(0)
         try:
             entry = import_run(run.name, reader, (table,), extra)
         except ScalingLawsError as error:
+            if not problem and isinstance(error, MovedRatesError) and len(error.offsets) == 1:
+                ways.insert(0, replace(proposed, lr_offset=error.offsets[0]))
             problem = problem or str(error)
             continue
         report = entry.report
@@ -179,12 +187,13 @@ def _tried(
     needs_schedule = "--schedule" in problem
     return replace(
         run,
+        findings=tuple(Finding("file", note) for note in table.notes),
         command=_command(path, out, run.name, trial if needs_schedule else proposed, alone),
         problem=problem,
     )
 
 
-def _ways(table: Table, proposed: Options) -> list[Options]:
+def _ways(proposed: Options) -> list[Options]:
     """The options to try, what is certain first."""
     if proposed.schedule is not None or proposed.between is not None:
         return [proposed]
@@ -203,11 +212,13 @@ FLAGS = {
     "first_step": "--first-step",
     "lr_offset": "--lr-offset",
     "steps_per_update": "--steps-per-update",
+    "step_offset": "--step-offset",
     "tokens_per_step": "--tokens-per-step",
     "samples_per_step": "--samples-per-step",
     "sequence_length": "--sequence-length",
     "repeats": "--repeats",
     "window": "--window",
+    "average_window": "--average-window",
     "drop_spikes": "--drop-spikes",
     "drop_skipped": "--drop-skipped",
     "from_step": "--from-step",

@@ -20,11 +20,13 @@ class Options:
         first_step: step number of the first update, 0 or 1.
         lr_offset: a row's learning rate belongs to the update this many after the row's own.
         steps_per_update: logged steps (micro-batches) that make one update.
+        step_offset: added to every logged update, for a log that counts from a branch.
         tokens_per_step: tokens of one update.
         samples_per_step: samples of one update.
         sequence_length: tokens of one sample.
         repeats: ``last``, ``first`` or ``mean`` of rows that log a step again.
         window: steps that each logged loss averages.
+        average_window: rows whose losses are averaged to one point; the window grows with them.
         drop_spikes: whether points that stand far above their neighbours are left out.
         drop_skipped: whether points whose window has skipped updates are left out.
         from_step: leave out points before this step, or ``warmup``.
@@ -46,11 +48,13 @@ class Options:
     first_step: int | None = None
     lr_offset: int | None = None
     steps_per_update: int = 1
+    step_offset: int = 0
     tokens_per_step: int | None = None
     samples_per_step: int | None = None
     sequence_length: int | None = None
     repeats: str = "last"
     window: int | None = None
+    average_window: int | None = None
     drop_spikes: bool = False
     drop_skipped: bool = False
     from_step: int | str = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 
 from scaling_laws.errors import DataError, ScheduleError, UsageError
 from scaling_laws.importing.curve import Curve
+from scaling_laws.importing.offsets import (
+    MovedRatesError,
+    elsewhere,
+    exact_offsets,
+    moved_evidence,
+)
 from scaling_laws.importing.options import Finding, Options
 from scaling_laws.importing.precision import DOUBLE, precision_of
 from scaling_laws.importing.recognise import Recognised, recognise
@@ -23,6 +29,7 @@ __all__ = ["Planned", "plan_of", "samples_of"]
 
 Array = NDArray[np.float64]
 SHOWN = 4
+COARSEST = 0.02  # rounding of a printed rate, of the peak, up to which rows can be filled between
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,27 +108,36 @@ def plan_of(
     if not (curve.lr > 0).any():
         raise DataError(f"{source}: every logged learning rate is 0; give --schedule SPEC")
     samples = samples_of(curve, options, past)
+    moved: dict[int, str] = {}
     unseen = past is None and options.warmup is None and _begins_late(samples)
     if not unseen:
         found = recognise(samples)
-        planned = _accepted(found, samples, last)
+        planned = _accepted(found, samples, last, curve.lr_offset if past is None else None)
         if planned is not None:
             return planned
-        why = _refused(found, samples)
+        why = _refused(found)
+        if past is None and found.best is None:
+            moved = {curve.lr_offset + by: best.words for by, best in elsewhere(samples)}
     else:
         why = (
             f"the first logged rate, at step {samples.steps[0]}, is the highest, so the log does "
             "not show the warm-up: say --warmup STEPS, 0 if there was none"
         )
     confirmed = _from_settings(curve, config, last)
+    also = tuple(Finding("lr_offset", _with_offsets(moved)) for _ in moved)[:1]
     if confirmed is not None:
-        return confirmed
+        return replace(confirmed, findings=(*also, *confirmed.findings))
     if options.between is not None:
-        return _filled(source, samples, options, last, unseen)
-    raise UsageError(
+        filled = _filled(source, samples, options, last, unseen)
+        return replace(filled, findings=(*also, *filled.findings))
+    words = (
         f"{source}: the learning rate of every step is needed, and the logged ones do not give it: "
-        f"{why}. Pass --schedule SPEC, or --between hold|linear to fill in what was not logged"
+        f"{why}. "
     )
+    mend = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
+    if moved:
+        raise MovedRatesError(f"{words}{_with_offsets(moved)}; else {mend}", tuple(moved))
+    raise UsageError(f"{words}Pass {mend}")
 
 
 def _begins_late(samples: Samples) -> bool:
@@ -140,23 +156,28 @@ def _given(source: str, curve: Curve, spec: str, last: int) -> Planned:
         note = Finding("schedule", "no learning rate is logged that would confirm the schedule")
         return Planned(spec, plan.lr, "as given", (note,))
     away, place = _distance(plan, curve)
+    exact = exact_offsets(plan.lr, curve)
+    hint = ""
+    if 0 not in exact:
+        hint = " or ".join(f"--lr-offset {curve.lr_offset + shift}" for shift in exact)
     if away <= LR_TOLERANCE:
         words = f"the logged rates agree with the schedule to {away:.1g} of its peak"
-        return Planned(spec, plan.lr, "as given", (Finding("schedule", words),))
-    hint = ""
-    for shift in (1, -1):
-        if _distance(plan, curve, shift)[0] < 0.1 * away:
-            hint = f" They agree as rates of the updates {shift:+d}: change --lr-offset by {shift}"
+        findings = [Finding("schedule", words)]
+        if hint:
+            words = f"the logged rates agree with the schedule to every digit with {hint}"
+            findings.append(Finding("lr_offset", words))
+        return Planned(spec, plan.lr, "as given", tuple(findings))
     step = int(curve.lr_steps[place])
+    mend = f"they agree to every digit with {hint}: pass it" if hint else "mend --lr-offset"
     raise DataError(
         f"{source}, step {step}: {curve.lr[place]:g} is logged where the schedule gives "
-        f"{plan.lr[step]:g} ({spec}); mend --schedule or --lr-offset.{hint}"
+        f"{plan.lr[step]:g} ({spec}); mend --schedule, or {mend}"
     )
 
 
-def _distance(plan: Schedule, curve: Curve, shift: int = 0) -> tuple[float, int]:
+def _distance(plan: Schedule, curve: Curve) -> tuple[float, int]:
     """Largest distance of the logged rates, as a share of the peak, and where it is."""
-    steps = curve.lr_steps + shift
+    steps = curve.lr_steps
     inside = (steps >= 0) & (steps < plan.steps)
     if not inside.any() or not plan.peak_lr > 0:
         return 0.0, 0
@@ -165,7 +186,7 @@ def _distance(plan: Schedule, curve: Curve, shift: int = 0) -> tuple[float, int]
     return float(away[place] / plan.peak_lr), place
 
 
-def _accepted(found: Recognised, samples: Samples, last: int) -> Planned | None:
+def _accepted(found: Recognised, samples: Samples, last: int, offset: int | None) -> Planned | None:
     """What was recognised, unless others that explain the log differ too much from it."""
     best = found.best
     if best is None or found.disagreement > LR_TOLERANCE:
@@ -178,9 +199,10 @@ def _accepted(found: Recognised, samples: Samples, last: int) -> Planned | None:
             f"{found.disagreement:.2g} of the peak, at step {found.at_step}: {found.rival}"
         )
         findings.append(Finding("schedule", words))
-    rounder = _one_step_off(best.warmup, best.decay_end)
-    if rounder:
-        findings.append(Finding("schedule", rounder))
+    # a branch shares its parent's rates, which stand where they stand
+    moved = None if offset is None else moved_evidence(best, samples, offset)
+    if moved is not None:
+        findings.append(moved)
     origin = f"recognised: all {samples.lr.size} rates agree to the digits logged"
     spec = best.spec
     if spec is not None:
@@ -189,23 +211,19 @@ def _accepted(found: Recognised, samples: Samples, last: int) -> Planned | None:
         exact = np.allclose(plan.lr, best.rates(every), rtol=0, atol=1e-9 * samples.peak)
         if exact and plan.steps > last:
             return Planned(spec, plan.lr, origin, tuple(findings))
-    every = np.arange(max(samples.last + 1, best.decay_end, samples.total or 0))
+    length = best.length if best.length <= 2 * (samples.last + 1) else 0  # else it only seems long
+    every = np.arange(max(samples.last + 1, length, samples.total or 0))
     origin = f"{origin}: {best.words}; no family has this warm-up, so every rate is written out"
     return Planned(None, best.rates(every), origin, tuple(findings))
 
 
-def _one_step_off(warmup: int, end: int) -> str:
-    """A hint where the numbers would be round if the log were read a step later or earlier."""
-    for shift in (1, -1):
-        if end and warmup and (end + shift) % 100 == 0 and (warmup + shift) % 10 == 0:
-            return (
-                f"a warm-up of {warmup} and a decay to step {end} would be round numbers if the "
-                f"rates belonged to updates {shift:+d}: compare --lr-offset and --first-step"
-            )
-    return ""
+def _with_offsets(moved: Mapping[int, str]) -> str:
+    """What explains the rates as those of the update before or after."""
+    ways = " or ".join(f"--lr-offset {offset} ({words})" for offset, words in moved.items())
+    return f"Every rate agrees to its printed digits with {ways}: pass it if that is the schedule"
 
 
-def _refused(found: Recognised, samples: Samples) -> str:
+def _refused(found: Recognised) -> str:
     if found.best is not None:
         return (
             f"{found.best.words} explains them, but so does {found.rival}, which differs by "
@@ -249,6 +267,13 @@ def _from_settings(curve: Curve, config: Mapping[str, Any], last: int) -> Planne
 def _filled(source: str, samples: Samples, options: Options, last: int, unseen: bool) -> Planned:
     """Logged rates, and between them what was told."""
     assert options.between is not None
+    coarse = float(samples.slack.max()) / float(samples.lr.max())
+    if coarse > COARSEST:
+        raise UsageError(
+            f"{source}: the learning rate is printed so coarsely that it may be off by "
+            f"{coarse:.2g} of the peak, which --between {options.between} cannot mend; pass "
+            "--schedule SPEC"
+        )
     if unseen:
         raise UsageError(
             f"{source}: the first logged rate, at step {samples.steps[0]}, is the highest, so the "

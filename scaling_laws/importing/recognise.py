@@ -1,9 +1,9 @@
 """The schedule family behind a sampled learning rate: fitted, and confirmed to the printed digits.
 
-A candidate is a warm-up ramp, a level stretch, a decay of one of `SHAPES`, or stages. Only one that
-agrees with every logged rate to the precision it was printed with is accepted. Where several are,
-the one with the fewest digits is taken, and how far the others lie from it at steps that were not
-logged is measured and said.
+A candidate is a warm-up, a level stretch, a decay of one of `SHAPES`, or stages; or a member of a
+family that comes back to its peak or decays twice. Only one that agrees with every logged rate to
+the precision it was printed with is accepted. Where several are, the one with the fewest digits is
+taken, and how far the others lie from it at steps that were not logged is measured and said.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from scaling_laws.importing.candidates import Candidate, Samples, decays, level, stages
+from scaling_laws.importing.infinite import infinite
+from scaling_laws.importing.members import Member
 from scaling_laws.importing.precision import DOUBLE
 from scaling_laws.importing.ramps import ramps
+from scaling_laws.importing.repeating import repeating
 from scaling_laws.importing.shapes import SHAPES
 
-__all__ = ["Recognised", "Tried", "recognise"]
+__all__ = ["Explanation", "Recognised", "Tried", "recognise"]
 
+Explanation = Candidate | Member
 Array = NDArray[np.float64]
 EXACT_ROWS = 6  # different rates below the peak that a decay must meet to be called exact
 ENOUGH = 60  # candidates that are compared step by step
@@ -57,7 +61,7 @@ class Recognised:
         tried: what was tried.
     """
 
-    best: Candidate | None
+    best: Explanation | None
     disagreement: float = 0.0
     at_step: int = 0
     rival: str = ""
@@ -71,7 +75,7 @@ def recognise(samples: Samples) -> Recognised:
         samples: logged rates with their precision, and what is known of warm-up and length.
     """
     best_of: dict[str, Tried] = {}
-    accepted: list[tuple[float, Candidate]] = []
+    accepted: list[tuple[float, Explanation]] = []
     # on a busy machine the threads of the linear algebra library wait for each other
     with threadpoolctl.threadpool_limits(limits=1):
         candidates = list(_candidates(samples))
@@ -102,8 +106,8 @@ def recognise(samples: Samples) -> Recognised:
 
 
 def _exact(
-    samples: Samples, accepted: list[tuple[float, Candidate]]
-) -> list[tuple[float, Candidate]]:
+    samples: Samples, accepted: list[tuple[float, Explanation]]
+) -> list[tuple[float, Explanation]]:
     """Decays that meet every logged rate in full, though few digits were seen.
 
     Rates such as 0.00095 look rounded and are not. A decay with a handful of numbers that gives
@@ -115,12 +119,13 @@ def _exact(
     return [
         (cost, each)
         for cost, each in accepted
-        if each.decay is not None
+        if each.smooth
         and np.abs(each.rates(samples.steps) - samples.lr).max() <= 2 * DOUBLE * samples.peak
     ]
 
 
-def _candidates(samples: Samples) -> Iterator[Candidate]:
+def _candidates(samples: Samples) -> Iterator[Explanation]:
+    yield from repeating(samples)
     for ramp in ramps(samples):
         constant = list(level(samples, ramp))
         yield from constant
@@ -129,10 +134,11 @@ def _candidates(samples: Samples) -> Iterator[Candidate]:
         yield from stages(samples, ramp)
         for shape in SHAPES:
             yield from decays(samples, ramp, shape)
+        yield from infinite(samples, ramp)
 
 
 def _disagreement(
-    samples: Samples, best: Candidate, others: list[Candidate]
+    samples: Samples, best: Explanation, others: list[Explanation]
 ) -> tuple[float, int, str]:
     """Largest distance to the best, over all steps up to the last that matters."""
     every = np.arange(samples.last + 1)

@@ -96,6 +96,10 @@ def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
         keys.update({role: found[0]} if found else {})
     useful = useful_keys(tables)
     shown = ", ".join(useful[:SHOWN]) + (", ..." if len(useful) > SHOWN else "")
+    for role in ("loss", "step", *(["lr"] if options.schedule is None else [])):
+        broken = _broken(role, tables) if role not in keys else None
+        if broken is not None:
+            raise DataError(broken)
     if "loss" not in keys:
         raise DataError(
             f"{source}: no key is known as a loss; say which is one with --loss-key. The keys with "
@@ -111,6 +115,15 @@ def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
             f"with numbers are {shown}"
         )
     return keys
+
+
+def _broken(role: str, tables: Sequence[Table]) -> str | None:
+    """Where a key that has the role by its name holds something that is no number."""
+    for table in tables:
+        for key in known_keys(role, table.columns):
+            if table.columns[key].fault:
+                return f"{table.source} {table.columns[key].fault}; mend the cell or drop the row"
+    return None
 
 
 def _tokens_per_step(options: Options) -> int | None:

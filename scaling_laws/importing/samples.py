@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Samples", "digits_of", "rounded", "roundest"]
+__all__ = ["Samples", "digits_of", "rounded", "roundest", "simplest_between", "simplest_share"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +56,17 @@ def roundest(low: int, high: int) -> int:
     while -(-low // (size * 10)) * size * 10 <= high:
         size *= 10
     return -(-low // size) * size
+
+
+def simplest_between(low: float, high: float) -> float:
+    """The number from low to high, both within (0, 1), with the fewest decimals."""
+    for decimals in range(1, 17):
+        first = math.ceil(low * 10**decimals)
+        if first <= high * 10**decimals:
+            return float(Decimal(first).scaleb(-decimals))
+    return 0.5 * (low + high)
+
+
+def simplest_share(whole: int, part: int) -> float:
+    """The share with the fewest decimals that makes ``round(whole·share)`` the part."""
+    return simplest_between((part - 0.49) / whole, (part + 0.49) / whole)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["SHAPES", "Decay"]
 
 Array = NDArray[np.float64]
+SMALLEST = 1e-150  # rate whose every power used here is finite
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Decay:
         """Rates to the scale on which the shape is straight; 0 where it has no finite value."""
         if self.line == 1.0:
             return lr
-        safe = np.where(lr > 0, lr, 1.0)
+        safe = np.maximum(np.where(lr > 0, lr, 1.0), SMALLEST)
         return np.asarray(np.log(safe) if self.line == 0 else safe**self.line)
 
     def slope(self, lr: Array) -> Array:

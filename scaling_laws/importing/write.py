@@ -1,4 +1,4 @@
-"""A set of loss curves on disk: a CSV a run, schedules where no spec says them, `dataset.toml`."""
+"""A set of loss curves on disk: a file a run, schedules where no spec says them, `dataset.toml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scaling_laws.files import all_or_none, check_folder, make_folder, write_tex
 from scaling_laws.importing.curve import Curve
 from scaling_laws.importing.options import RunReport
 from scaling_laws.importing.plans import Planned
-from scaling_laws.logs.parquet import pyarrow_parquet
+from scaling_laws.runs.columns import PARQUET, pyarrow_parquet
 from scaling_laws.runs.manifest import PLANS, tables_to_extend
 
 __all__ = ["ABOUT", "Entry", "run_name", "write_set"]
@@ -58,7 +58,7 @@ def write_set(
         folder: the set; made if it does not exist.
         entries: the runs.
         about: of `ABOUT`, what the set says of itself.
-        parquet: whether to write each run as Parquet beside its CSV.
+        parquet: whether to write each run as Parquet in place of a CSV; its entry names the file.
         overwrite: whether runs of the same name, and what the set says, may be replaced.
 
     Returns:
@@ -74,14 +74,21 @@ def write_set(
     manifest = folder / "dataset.toml"
     tables = tables_to_extend(manifest)
     runs = dict(tables.pop("runs", {}))
+    files = [path for entry in entries for path in _paths(folder, entry, parquet)]
+    old = []  # curves of the same runs in the other format
     for entry in entries:
         name = entry.report.name
-        if not overwrite and (name in runs or (folder / f"{name}.csv").exists()):
+        curves = [folder / f"{name}{ending}" for ending in (".csv", PARQUET)]
+        written = any(path.exists() for path in curves[: 1 + parquet])
+        if not overwrite and (name in runs or written):
             raise OutputError(
                 f"{folder} has a run {name!r} already; choose another with --name or pass "
                 "--overwrite"
             )
-        runs[name] = _manifest_entry(entry)
+        if name in runs:  # else a file of that name may be the log itself
+            before = runs[name].get("file", f"{name}.csv")
+            old += [path for path in curves if path.name == before and path not in files]
+        runs[name] = _manifest_entry(entry, parquet)
     for key, value in about.items():
         if key in tables and tables[key] != value and not overwrite:
             raise OutputError(
@@ -93,21 +100,27 @@ def write_set(
         key: tables[key] for key in (*ABOUT, *sorted(set(tables) - set(ABOUT))) if key in tables
     }
     ordered["runs"] = dict(sorted(runs.items()))
-    files = [path for entry in entries for path in _paths(folder, entry, parquet)]
-    with all_or_none([*files, manifest]):
+    with all_or_none([*files, *old, manifest]):
         make_folder(folder)
         for entry in entries:
             _write_run(folder, entry, parquet)
         write_text(manifest, _toml(ordered))
+        for path in old:
+            _remove(path)
     return (*files, manifest)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot replace {path}: {error.strerror}") from error
 
 
 def _paths(folder: Path, entry: Entry, parquet: bool) -> list[Path]:
     name = entry.report.name
-    files = [folder / f"{name}.csv"]
-    if entry.planned.spec is None:
-        files.append(folder / PLANS / f"{name}.csv")
-    return [*files, folder / f"{name}.parquet"] if parquet else files
+    files = [folder / f"{name}{PARQUET if parquet else '.csv'}"]
+    return files if entry.planned.spec is not None else [*files, folder / PLANS / f"{name}.csv"]
 
 
 def _columns(entry: Entry) -> dict[str, Any]:
@@ -123,24 +136,26 @@ def _columns(entry: Entry) -> dict[str, Any]:
 
 
 def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
-    name = entry.report.name
     columns = _columns(entry)
-    rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
-    text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
-    write_text(folder / f"{name}.csv", text)
-    if entry.planned.spec is None:
-        make_folder(folder / PLANS)
-        lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
-        write_text(folder / PLANS / f"{name}.csv", "step,lr\n" + "".join(lines))
+    (file, *plans) = _paths(folder, entry, parquet)
     if parquet:
         table = importlib.import_module("pyarrow").table(columns)
         library = pyarrow_parquet()
-        write_with(folder / f"{name}.parquet", lambda path: library.write_table(table, path))
+        write_with(file, lambda path: library.write_table(table, path))
+    else:
+        rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
+        text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
+        write_text(file, text)
+    for plan in plans:
+        make_folder(folder / PLANS)
+        lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
+        write_text(plan, "step,lr\n" + "".join(lines))
 
 
-def _manifest_entry(entry: Entry) -> dict[str, Any]:
+def _manifest_entry(entry: Entry, parquet: bool) -> dict[str, Any]:
     report = entry.report
-    said: dict[str, Any] = {"schedule": report.schedule}
+    said: dict[str, Any] = {"file": f"{report.name}{PARQUET}"} if parquet else {}
+    said["schedule"] = report.schedule
     if report.window > 1:
         said["window"] = report.window
     said |= {key: _plain(value) for key, value in report.facts.items()}

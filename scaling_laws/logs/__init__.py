@@ -11,7 +11,7 @@ To add a format, write one file that ends in a `Reader`, and add it to `READERS`
    `total_steps`, `config`. What a file leaves out or breaks goes into `notes`; what cannot be
    used is a `DataError` with the line. A row is never dropped without a note.
 4. Keys that the format names and `keys.py` does not know yet are added there.
-5. Optional libraries are imported inside `read`; `parquet.pyarrow_parquet` is the pattern.
+5. Optional libraries are imported inside `read`; `tensorboard.py` shows the pattern.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from scaling_laws.errors import DataError
+from scaling_laws.logs.aim import AIM
 from scaling_laws.logs.base import Column, Head, Log, Match, Reader, Table, table_of
 from scaling_laws.logs.deepspeed import DEEPSPEED
 from scaling_laws.logs.delimited import CSV_TABLE, TSV_TABLE
 from scaling_laws.logs.detect import find_reader, read_with
+from scaling_laws.logs.json_table import JSON_TABLE
 from scaling_laws.logs.jsonl import JSONL
 from scaling_laws.logs.keys import find_step
 from scaling_laws.logs.lightning import LIGHTNING, LITGPT
@@ -35,6 +37,7 @@ from scaling_laws.logs.nanogpt import NANOGPT
 from scaling_laws.logs.nemo import NEMO
 from scaling_laws.logs.olmo_core import OLMO_CORE
 from scaling_laws.logs.parquet import PARQUET
+from scaling_laws.logs.printed import PRINTED
 from scaling_laws.logs.repeated import REPEATS, log_of
 from scaling_laws.logs.runs import Imported, run_of
 from scaling_laws.logs.tensorboard import TENSORBOARD
@@ -44,6 +47,7 @@ from scaling_laws.logs.trackio import TRACKIO
 from scaling_laws.logs.trainer_state import LLAMA_FACTORY, TRAINER_STATE
 from scaling_laws.logs.wandb_export import WANDB_EXPORT
 from scaling_laws.logs.wandb_history import WANDB_HISTORY
+from scaling_laws.logs.wandb_offline import WANDB_OFFLINE
 
 __all__ = [
     "READERS",
@@ -68,6 +72,8 @@ READERS: tuple[Reader, ...] = (
     CSV_TABLE,
     TSV_TABLE,
     JSONL,
+    JSON_TABLE,
+    PRINTED,
     PARQUET,
     WANDB_HISTORY,
     MEGATRON,
@@ -89,6 +95,8 @@ READERS: tuple[Reader, ...] = (
     MLFLOW,
     MLFLOW_DATABASE,
     TRACKIO,
+    WANDB_OFFLINE,
+    AIM,
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from scaling_laws.errors import DataError, UsageError, find_by_name
 from scaling_laws.logs.base import Match, Reader, Table
 from scaling_laws.logs.text import head_of
+from scaling_laws.logs.unknown import words_on
 
 __all__ = ["find_reader", "read_with"]
 
@@ -31,8 +32,7 @@ def find_reader(path: Path, readers: Sequence[Reader], named: str | None = None)
     best = max(match for match, _ in found)
     surest = [reader for match, reader in found if match == best]
     if best is Match.NO:
-        known = ", ".join(reader.name for reader in readers)
-        raise DataError(f"{path}: no reader takes it; force one with --format. Known: {known}")
+        raise DataError(f"{path}: {words_on(head, [reader.name for reader in readers])}")
     if len(surest) > 1:
         names = ", ".join(reader.name for reader in surest)
         raise DataError(f"{path}: it may be {names}; say which with --format")

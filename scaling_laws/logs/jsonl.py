@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Head, Match, Reader, Table, table_of
+from scaling_laws.logs.splits import is_split_name, split_key, split_label
 from scaling_laws.logs.text import encoding_of, open_error
 
-__all__ = ["JSONL", "records_of"]
+__all__ = ["JSONL", "labelled", "records_of"]
+
+OBJECT = re.compile(r"\{(?!\s*').*\}")  # a dictionary as Python prints it has other quotes
 
 
 def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[str, Any]]:
@@ -49,13 +53,26 @@ def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[
                         f"{path} line {number}: {line.strip()[:60]!r} is no JSON object"
                     )
                 lines.append(number)
-                yield record
+                yield labelled(record)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} after line {number}: {error.reason}: not UTF-8 text; save the file as UTF-8"
         ) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
+
+
+def labelled(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose word for training or evaluation, if it has one, went into its keys."""
+    for name, word in record.items():
+        if type(word) is str and is_split_name(name):
+            label = split_label(word)
+            if label is not None:
+                return {
+                    key if key == name else split_key(label, key): value
+                    for key, value in record.items()
+                }
+    return record
 
 
 def _no_json(path: Path, number: int, line: str, error: Exception) -> DataError:
@@ -72,7 +89,7 @@ def sniff(head: Head) -> Match:
     first = head.text.lstrip().split("\n", 2)[:2]
     if head.ending == ".json" and len(first) < 2:
         return Match.NO
-    whole = all(line.strip().startswith("{") and line.strip().endswith("}") for line in first)
+    whole = all(OBJECT.fullmatch(line.strip()) for line in first)
     return Match.GENERIC if head.text.strip() and whole else Match.NO
 
 

@@ -22,7 +22,7 @@ __all__ = [
     "rate_key",
 ]
 
-# names that trainers use, in the order of preference; compared without regard to case
+# names that trainers use, in the order of preference; `_plain` says how they are compared
 STEPS = (
     "iter",
     "iteration",
@@ -116,6 +116,11 @@ GROUPS = re.compile(
     r"(lr[-/]\w+(/(pg)?\d+)?|optim/lr \(group \d+\)|lr[-_ /](group|pg)?_?\d+)", re.I
 )
 
+PARTS = re.compile(r"[\s_-]+")
+UNITS = re.compile(
+    r"\s*[(\[](nats?|nats?/token|steps?|updates?|iterations?|tokens?|samples?|#)[)\]]$"
+)
+
 
 def known_keys(role: str, keys: Iterable[str]) -> list[str]:
     """The keys that are known under a role, in the order of preference.
@@ -133,8 +138,20 @@ def known_keys(role: str, keys: Iterable[str]) -> list[str]:
 
 def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
     """The keys that are among some names, in the order of the names."""
-    by_name = {key.lower(): key for key in keys}
-    return [by_name[name.lower()] for name in names if name.lower() in by_name]
+    by_name: dict[str, list[str]] = {}
+    for key in keys:
+        by_name.setdefault(_plain(key), []).append(key)
+    wanted = dict.fromkeys(map(_plain, names))
+    return [key for name in wanted for key in by_name.get(name, [])]
+
+
+def _plain(key: str) -> str:
+    """A key without what people change of it: case, what parts its words, a unit that is 1.
+
+    >>> _plain("Global Step"), _plain("loss [nats]"), _plain("tokens (B)"), _plain("_step")
+    ('global_step', 'loss', 'tokens_(b)', '_step')
+    """
+    return PARTS.sub("_", UNITS.sub("", key.strip().lower()))
 
 
 def find_step(keys: Iterable[str]) -> str | None:

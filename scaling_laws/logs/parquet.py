@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Column, Head, Match, Reader, Table
+from scaling_laws.logs.splits import is_split_name, split_columns
 from scaling_laws.logs.text import open_error
+from scaling_laws.runs.columns import pyarrow_parquet
 
-__all__ = ["PARQUET", "pyarrow_parquet"]
-
-
-def pyarrow_parquet() -> Any:
-    """The library that reads and writes Parquet.
-
-    Raises:
-        DataError: naming the extra, if it is not installed.
-    """
-    try:
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise DataError(
-            "Parquet needs pyarrow, which is not installed: pip install 'scaling-laws[logs]'"
-        ) from None
+__all__ = ["PARQUET"]
 
 
 def read(path: Path) -> tuple[Table, ...]:
@@ -44,7 +31,13 @@ def read(path: Path) -> tuple[Table, ...]:
             for field in file.schema_arrow
             if arrow.types.is_integer(field.type) or arrow.types.is_floating(field.type)
         ]
-        content = file.read(columns=numeric)
+        told = [
+            field.name
+            for field in file.schema_arrow
+            if is_split_name(field.name)
+            and (arrow.types.is_string(field.type) or arrow.types.is_large_string(field.type))
+        ][:1]
+        content = file.read(columns=numeric + told)
     except arrow.ArrowException as error:
         raise DataError(f"{path}: not a Parquet file that can be read: {error}") from None
     except OSError as error:
@@ -60,7 +53,10 @@ def read(path: Path) -> tuple[Table, ...]:
             rows = np.flatnonzero(values.is_valid().to_numpy())
             values = values.drop_null()
         columns[name] = Column(rows, values.to_numpy().astype(np.float64))
-    return (Table(path.stem, str(path), columns, full + 1, "row"),)
+    notes: list[str] = []
+    for name in told:
+        columns, notes = split_columns(columns, content.column(name).to_pylist())
+    return (Table(path.stem, str(path), columns, full + 1, "row", notes=tuple(notes)),)
 
 
 def sniff(head: Head) -> Match:

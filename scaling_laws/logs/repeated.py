@@ -16,6 +16,7 @@ __all__ = ["REPEATS", "Repeated", "log_of", "resolve", "whole_steps"]
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 REPEATS = ("last", "first", "mean")  # which row of a step that was logged more than once counts
+ANEW = 1000  # a file that goes back more often is out of order, or logs each step several times
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Repeated:
         differ: rows that hold another value than the one that counts.
         apart: the largest such difference.
         reversed: whether the newest stretch seems to stand first.
+        anew: how often it goes back to its first step and logs other values: another run, a
+            counter that begins anew with each epoch, or a restart from nothing.
     """
 
     repeats: str
@@ -39,6 +42,7 @@ class Repeated:
     differ: int = 0
     apart: float = 0.0
     reversed: bool = False
+    anew: int = 0
 
     def words(self, key: str) -> str:
         """One sentence about it; empty if the steps only increase."""
@@ -57,6 +61,11 @@ class Repeated:
             words += f" ({self.differ} differ from it, by up to {self.apart:.3g})"
         if self.reversed:
             words += "; newest stretch first, it seems: --repeats first would take the newest rows"
+        elif self.anew:
+            words += (
+                f"; it begins anew at its first step {self.anew}x: if these are several runs, or "
+                "steps counted within epochs, split the file or mend the step column"
+            )
         return words
 
 
@@ -97,6 +106,7 @@ def resolve(steps: Whole, values: Array, repeats: str) -> tuple[Whole, Array, Re
         int((away > 0).sum()),
         float(away.max()),
         newest_first,
+        int((steps[back + 1] <= steps[0]).sum()) if len(back) <= ANEW and away.any() else 0,
     )
     return in_order[first], kept, said
 

@@ -24,7 +24,14 @@ MARKS = (
 
 
 def encoding_of(data: bytes) -> str:
-    """The encoding that a file's first bytes name; UTF-8 where they name none."""
+    """The encoding that a file's first bytes name; UTF-8 where they name none.
+
+    Text in UTF-16 without a mark shows itself by every other byte being zero.
+    """
+    if len(data) >= 4 and not data.startswith(codecs.BOM_UTF16):
+        zeros = [not byte for byte in data[:4]]
+        if zeros in ([False, True, False, True], [True, False, True, False]):
+            return "utf-16-be" if zeros[0] else "utf-16-le"
     return next((name for mark, name in MARKS if data.startswith(mark)), "utf-8-sig")
 
 
@@ -60,9 +67,10 @@ def head_of(path: Path) -> Head:
             last = stream.read()
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
-    if encoding_of(first) == "utf-16":
+    encoding = encoding_of(first)
+    if encoding.startswith("utf-16"):
         # the tail may begin in the middle of a pair; the head says enough
-        return Head(path, first.decode("utf-16", "replace"), first)
+        return Head(path, first.decode(encoding, "replace"), first)
     text = first.decode("utf-8-sig", "replace") + "\n" + last.decode("utf-8", "replace")
     return Head(path, text, first)
 

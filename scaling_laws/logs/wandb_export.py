@@ -11,12 +11,14 @@ wandb#5994 and wandb#1783 on the sampling.
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from scaling_laws.errors import DataError
 from scaling_laws.logs.base import Column, Head, Match, Reader, Table
 from scaling_laws.logs.delimited import read_delimited
+from scaling_laws.logs.keys import find_step
 
 __all__ = ["WANDB_EXPORT"]
 
@@ -26,15 +28,17 @@ SAMPLED = (
     "charts are exported sampled (1500 points a run at most) and points may be means of several; "
     "the whole history is run.scan_history() of the wandb package"
 )
+ONE_METRIC = "a chart has one metric; give the charts of loss and learning rate together"
 
 
 def sniff(head: Head) -> Match:
-    """By a header whose columns past the first are all runs' metrics with their ends."""
+    """By a header whose columns past the first are all runs' metrics, with their ends or steps."""
     names = _header(head.text)
     rest = names[1:]
     marked = any(name.endswith(ENDS) for name in rest)
     metrics = bool(rest) and all(BETWEEN in name for name in rest)
-    if metrics and marked and BETWEEN not in names[0]:
+    over_steps = bool(names) and find_step(names[:1]) is not None
+    if metrics and (marked or over_steps) and BETWEEN not in names[0]:
         return Match.SPECIFIC
     return Match.SPECIFIC if _table_of_runs(head) else Match.NO
 
@@ -91,6 +95,8 @@ def _run(
     table: Table, axis: str, run: str, columns: dict[str, Column], notes: Sequence[str]
 ) -> Table:
     own = {axis: table.columns[axis], **columns}
+    if len(columns) == 1:
+        notes = [*notes, f"{ONE_METRIC}: --run {shlex.quote(run)} --join"]
     return Table(run, table.source, own, table.lines, table.unit, notes=tuple(notes))
 
 

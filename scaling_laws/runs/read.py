@@ -1,4 +1,4 @@
-"""Runs from disk: CSV files with columns `step,lr,loss` beside an optional `dataset.toml`."""
+"""Runs from disk: files with columns `step,lr,loss` beside an optional `dataset.toml`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scaling_laws.errors import DataError, ScheduleError, UsageError, unknown_name
 from scaling_laws.params import FACTS, TRACES, check_facts, in_trace, is_fact
 from scaling_laws.runs.base import Run
+from scaling_laws.runs.columns import cell_error, check_steps, read_columns
 from scaling_laws.schedules import Schedule, densify, schedule
-from scaling_laws.tables import cell_error, check_steps, read_columns
 
 __all__ = ["LR_TOLERANCE", "load_runs", "read_run"]
 
@@ -35,7 +35,8 @@ def load_runs(
     """Read runs from disk.
 
     Args:
-        selections: each a folder (all its CSV files), ``FOLDER:name1,name2``, or one CSV file.
+        selections: each a folder (all its CSV files, and the Parquet files that its `dataset.toml`
+            names), ``FOLDER:name1,name2``, or one file.
         warmup: warm-up steps of runs without a spec; see `read_run`.
         between: ``hold`` or ``linear``, for runs without a spec.
         facts: numbers that override what the sets say, e.g. ``{"weight_decay": 0.1}``.
@@ -79,8 +80,9 @@ def read_run(
     both move a prediction by up to 0.4 nats.
 
     Args:
-        file: a CSV with columns step, loss and, unless a spec is known, lr; a column weight (how
-            much a point counts in a fit) and columns named in `TRACES` are read too.
+        file: a CSV, or Parquet by the ending ``.parquet``, with columns step, loss and, unless a
+            spec is known, lr; a column weight (how much a point counts in a fit) and columns named
+            in `TRACES` are read too.
         spec: the run's schedule.
         warmup: warm-up steps, linear from 0 to the first logged rate; 0 if there was none.
         between: ``hold`` or ``linear``: the rate between logged steps.
@@ -188,37 +190,61 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _visible(folder: Path) -> list[Path]:
-    """CSV files of a folder, without the temporary ones that a killed writer leaves."""
-    return sorted(file for file in folder.glob("*.csv") if not file.name.startswith("."))
+def _curves(folder: Path) -> list[Path]:
+    """The file of each run of a folder: its CSV files, or what `dataset.toml` names instead.
+
+    A CSV beside a Parquet file of the same run does not count where the entry names the latter.
+    """
+    manifest = folder / "dataset.toml"
+    # without the temporary files that a killed writer leaves
+    found = {file.stem: file for file in folder.glob("*.csv") if not file.name.startswith(".")}
+    for name, entry in _tables(manifest).get("runs", {}).items():
+        file = entry.get("file", f"{name}.csv")
+        if file not in (f"{name}.csv", f"{name}.parquet"):
+            raise DataError(
+                f"{manifest}, run {name!r}: file = {file!r} must be '{name}.csv' or "
+                f"'{name}.parquet', a file beside {manifest.name}"
+            )
+        if file == f"{name}.parquet":
+            found[name] = folder / file
+    return sorted(found.values())
+
+
+def _check_listed(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse a set that lists a run without its file."""
+    manifest = folder / "dataset.toml"
+    listed = _tables(manifest).get("runs", {})
+    here = {file.stem: file.name for file in files if file.is_file()}
+    for name in sorted(set(listed) - set(here)):
+        file = listed[name].get("file", f"{name}.csv")
+        raise DataError(
+            f"{manifest}: run {name!r} is listed but {file} is missing; add the file or remove the "
+            "entry"
+        )
 
 
 def _select(selection: str) -> list[Path]:
     path = Path(selection)
     if os.path.isdir(path):  # unlike Path.is_dir, never an OSError
-        files = _visible(path)
-        listed = _tables(path / "dataset.toml").get("runs", {})
-        absent = sorted(set(listed) - {file.stem for file in files})
-        if absent:
-            raise DataError(
-                f"{path / 'dataset.toml'}: run {absent[0]!r} is listed but {absent[0]}.csv is "
-                "missing; add the file or remove the entry"
-            )
+        files = _curves(path)
+        _check_listed(path, files)
         if not files:
-            raise DataError(f"{path}: no CSV file in this folder")
+            raise DataError(
+                f"{path}: no CSV file in this folder, and no Parquet file named in its dataset.toml"
+            )
         return files
     if os.path.exists(path):
         return [path]
     folder, colon, names = selection.rpartition(":")
     if colon and os.path.isdir(folder):
-        known = sorted(file.stem for file in _visible(Path(folder)))
+        known = {file.stem: file for file in _curves(Path(folder))}
         chosen = [name.strip() for name in names.split(",") if name.strip()]
         if not chosen:
-            raise UsageError(f"{selection}: no run named after the colon; known: {known}")
+            raise UsageError(f"{selection}: no run named after the colon; known: {sorted(known)}")
         for name in chosen:
             if name not in known:
                 raise UsageError(f"{folder}: {unknown_name('run', name, known)}")
-        return [Path(folder) / f"{name}.csv" for name in chosen]
+        return [known[name] for name in chosen]
     raise DataError(f"{selection}: no such folder or CSV file")
 
 

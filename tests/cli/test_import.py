@@ -76,12 +76,52 @@ def test_refused_and_nothing_written(logs: list[Path], tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_parquet_beside_the_table(logs: list[Path], tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    call_json("import", logs[0], "--out", tmp_path / "set", "--parquet")
-    table = parquet.read_table(tmp_path / "set" / "constant.parquet")
-    run = sl.load_runs(tmp_path / "set")["constant"]
-    assert table.column("loss").to_pylist() == run.loss.tolist()
+def test_parquet_in_place_of_the_table(logs: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    call_json("import", *logs, "--out", tmp_path / "tables")
+    found = call_json("import", *logs, "--out", tmp_path / "set", "--parquet")
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
+        "constant.parquet",
+        "cosine.parquet",
+        "dataset.toml",
+    ]
+    assert found["files"][0] == str(tmp_path / "set" / "constant.parquet")
+    runs, tables = sl.load_runs(tmp_path / "set"), sl.load_runs(tmp_path / "tables")
+    assert list(runs) == list(tables) == ["constant", "cosine"]
+    for name, run in runs.items():
+        assert run.schedule == tables[name].schedule and run.facts == tables[name].facts
+        assert run.steps.tolist() == tables[name].steps.tolist()
+        assert run.loss.tolist() == tables[name].loss.tolist()
+    words = ("--law", "linear_drop", "--starts", 2, "--from-step", 40, "--draws", 0)
+    both = [
+        call_json("fit", f"{tmp_path / kind}:cosine,constant", *words, "--out", tmp_path / "x.json")
+        for kind in ("set", "tables")
+    ]
+    assert both[0]["params"] == both[1]["params"]
+    # the same run as a CSV again: its Parquet file goes, or the set would have two curves of it
+    call_json("import", logs[0], "--out", tmp_path / "set", "--overwrite")
+    assert not (tmp_path / "set" / "constant.parquet").exists()
+    assert (
+        sl.load_runs(tmp_path / "set")["constant"].loss.tolist() == runs["constant"].loss.tolist()
+    )
+
+
+def test_averages_and_branches(logs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    found = call_json("import", logs[1], "--out", out, "--average-window", 4)
+    assert found["runs"]["cosine"]["window"] == 16 and found["runs"]["cosine"]["points"] == 20
+    rows = logs[1].read_text().splitlines()
+    branch = tmp_path / "branch.tsv"  # its last 100 steps, counted from 0
+    anew = [f"{int(row.split()[0]) - 300}\t{row.split(None, 1)[1]}" for row in rows[61:]]
+    branch.write_text("\n".join([rows[0], *anew]) + "\n")
+    shown = call("import", branch, "--out", out, "--parent", "cosine@300")
+    assert shown.code == 2 and "pass --step-offset 300" in shown.err
+    words = ("--parent", "cosine@300", "--step-offset", 300)
+    found = call_json("import", branch, "--out", out, *words)
+    assert found["runs"]["branch"]["schedule"] == SPECS["cosine"]
+    assert found["runs"]["branch"]["first_step"] == 300
+    runs = sl.load_runs(out)
+    assert runs["branch"].schedule == runs["cosine"].schedule
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -64,3 +64,19 @@ def test_a_missing_schedule_is_said(tmp_path: Path) -> None:
     assert "no learning rate was logged" in " ".join(shown.out.split())
     refused = call("inspect", tmp_path / "none")
     assert refused.code == 2 and "no such file" in refused.err
+
+
+def test_several_keys_for_a_role_are_said(log: Path) -> None:
+    shown = " ".join(call("inspect", log).out.split())
+    assert "several keys may be the loss: val_loss, train_loss; the command takes val_loss" in shown
+
+
+def test_one_bad_file_does_not_hide_the_others(log: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.log"
+    empty.write_text("")
+    shown = call("inspect", empty, log)
+    assert shown.code == 2 and "scaling-laws import" in shown.out
+    assert "empty.log: the file is empty" in " ".join(shown.out.split())
+    assert call("inspect", log, log).code == 0
+    alone = call("inspect", empty)
+    assert alone.code == 2 and alone.out == "" and "the file is empty" in alone.err

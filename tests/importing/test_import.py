@@ -169,6 +169,35 @@ def test_branches_have_their_parents_history(tmp_path: Path) -> None:
         import_logs([tmp_path / "branch.csv"], tmp_path / "other")
 
 
+def test_branches_whose_log_counts_anew(tmp_path: Path) -> None:
+    main = "constant:peak=0.001,steps=1000,warmup=50"
+    whole = "wsd:peak=0.001,steps=1000,warmup=50,decay=linear,decay_start=800"
+    lr = sl.schedule(whole).lr
+    for name, first, last, start in (("main", 0, 800, 0), ("anew", 800, 1000, 800)):
+        rows = "".join(f"{s - start},{lr[s]:.8g},{4 - s / 999}\n" for s in range(first, last, 10))
+        (tmp_path / f"{name}.csv").write_text("step,lr,loss\n" + rows)
+    rows = "".join(f"{s},{lr[s]:.8g},{4 - s / 999}\n" for s in range(800, 1000, 10))
+    (tmp_path / "whole.csv").write_text("step,lr,loss\n" + rows)
+    plain = Options(schedule=main)
+    import_logs([tmp_path / "main.csv"], tmp_path / "set", options=plain)
+    anew, parent = tmp_path / "anew.csv", Options(parent="main@800")
+    with pytest.raises(UsageError, match=r"begins at step 0; .* pass --step-offset 800"):
+        import_logs([anew], tmp_path / "set", options=parent)
+    offset = Options(parent="main@800", step_offset=800)
+    with pytest.raises(UsageError, match="--step-offset 800: the log begins at step 800, after"):
+        import_logs([tmp_path / "whole.csv"], tmp_path / "set", options=offset)
+    found = import_logs([anew], tmp_path / "set", options=offset)
+    import_logs([tmp_path / "whole.csv"], tmp_path / "set", options=parent)
+    runs = sl.load_runs(tmp_path / "set")
+    assert runs["anew"].schedule == runs["whole"].schedule == sl.schedule(whole)
+    assert runs["anew"].steps.tolist() == runs["whole"].steps.tolist()
+    assert runs["anew"].loss.tolist() == runs["whole"].loss.tolist()
+    assert {"step_offset", "parent"} <= kinds(found.reports[0])
+    # inspect prints what it was told
+    (seen,) = inspect_log(anew, options=Options(step_offset=800, schedule=whole))
+    assert seen.ready and "--step-offset 800" in seen.command
+
+
 def test_rates_that_no_family_explains(tmp_path: Path) -> None:
     log = tmp_path / "run.csv"
     lr = [3e-4, 1e-4, 2.5e-4, 1.7e-4, 2.9e-4, 0.4e-4]

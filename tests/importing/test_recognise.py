@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
@@ -47,8 +49,19 @@ def error(found: Recognised, samples: Samples, lr: np.ndarray) -> float:
 
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
-@given(st.sampled_from(SPECS), st.sampled_from(PRINTED), st.sampled_from((1, 5, 10, 37, 50)))
-def test_right_to_the_printed_digits_or_doubted(spec: str, form: str, every: int) -> None:
+@given(
+    st.sampled_from(SPECS),
+    st.sampled_from(PRINTED),
+    st.sampled_from((1, 5, 10, 37, 50)),
+    st.none() | st.integers(1, 300),
+)
+# a warm-up that no row shows: its shortest and longest must be among what is compared
+@example("cosine:peak=6e-4,end=3e-5,steps=2587,warmup=18", "{:.2e}", 50, None)
+def test_right_to_the_printed_digits_or_doubted(
+    spec: str, form: str, every: int, warmup: int | None
+) -> None:
+    if warmup is not None:
+        spec = re.sub(r"warmup=\d+", f"warmup={warmup}", spec)
     lr = sl.schedule(spec).lr
     samples = sampled(lr, every, form)
     found = recognise(samples)
@@ -56,7 +69,7 @@ def test_right_to_the_printed_digits_or_doubted(spec: str, form: str, every: int
         return
     printed = 2.0 * float((samples.slack / samples.peak).max())
     # what is off by more than the digits must be doubted by as much as the import refuses or says
-    assert error(found, samples, lr) <= max(printed, 1.5 * found.disagreement) + 1e-8
+    assert error(found, samples, lr) <= max(printed, found.disagreement) + 1e-8
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import scaling_laws as sl
 from scaling_laws.errors import DataError, ScalingLawsError, UsageError
 from scaling_laws.logs import READERS, Log, is_log, log_of, read_log, run_of, table_of
 from scaling_laws.logs.configs import facts_of, spec_of
+from scaling_laws.logs.repeated import resolve
 
 CONFIG = {
     "scheduler": "cos",
@@ -234,7 +235,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.json line 2: not JSON"):
         read_log(broken)
     (tmp_path / "run.log").write_text("hello\n")
-    with pytest.raises(DataError, match=r"no reader takes it; .* Known: csv, tsv"):
+    with pytest.raises(
+        DataError, match=r"no reader takes it; the first line is 'hello'\. .* --format: csv, tsv"
+    ):
         read_log(tmp_path / "run.log")
     with pytest.raises(UsageError, match="repeats='median'"):
         read_log(write(tmp_path, history([1, 1])), repeats="median")
@@ -261,3 +264,18 @@ def test_a_log_is_a_table_over_increasing_steps() -> None:
         Log("run", "file", np.array([1, 2]), {"loss": np.array([1.0])})
     with pytest.raises(DataError, match="unknown key 'los'; did you mean 'loss'"):
         Log("run", "file", np.array([1]), {"loss": np.array([1.0])}).series("los")
+
+
+@pytest.mark.parametrize(
+    ("steps", "losses", "anew"),
+    [
+        ([0, 10, 20, 0, 10, 20], [3.5, 3.4, 3.3, 4.5, 4.4, 4.3], 1),  # two runs
+        ([0, 10, 0, 10, 0, 10], [3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 2),  # counted within epochs
+        ([0, 10, 0, 10], [3.5, 3.4, 3.5, 3.4], 0),  # the same rows twice
+        ([0, 10, 20, 10, 20], [3.5, 3.4, 3.3, 3.4, 3.2], 0),  # a restart
+    ],
+)
+def test_files_that_begin_anew(steps: list[int], losses: list[float], anew: int) -> None:
+    _, _, said = resolve(np.array(steps), np.array(losses), "last")
+    assert said.anew == anew
+    assert (f"begins anew at its first step {anew}x" in said.words("loss")) == bool(anew)

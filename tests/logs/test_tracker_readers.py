@@ -23,7 +23,7 @@ from scaling_laws.logs.text import head_of
 from tests.logs.fixtures import TEXTS, TRAINER_STATE
 from tests.logs.text_fixtures import TEXTS as TRAINER_TEXTS
 
-OWN = {*TEXTS, "tensorboard", "mlflow", "mlflow_database", "trackio"}
+OWN = {*TEXTS, "tensorboard", "mlflow", "mlflow_database", "trackio", "wandb_offline", "aim"}
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -79,6 +79,18 @@ def test_trainer_state(tmp_path: Path) -> None:
     assert table.averaged == {"loss"} and table.config["train_batch_size"] == 8
     said = " ".join(table.notes)
     assert "row 5 sums up the whole run" in said and "--lr-offset 1" in said
+
+
+def test_axolotl(tmp_path: Path) -> None:
+    row = {"epoch": 0.1, "loss": 3.5, "learning_rate": 1e-3, "ppl": 33.1, "step": 1}
+    counted = {"memory/max_active (GiB)": 9.5, "tokens/total": 8192, "tokens/trainable": 4096}
+    history = [row | counted, {**row, "step": 2, "tokens/total": 16384, "tokens/trainable": 8192}]
+    folder = tmp_path / "outputs" / "checkpoint-2"
+    file = write(folder, "trainer_state.json", json.dumps(state(log_history=history)))
+    table = one(file, "trainer_state")
+    assert points(table, "loss") == [(1, 3.5), (2, 3.5)]
+    keys = find_roles((table,), Options())
+    assert keys["tokens"] == "tokens/total" and keys["lr"] == "learning_rate"
 
 
 def test_trainer_state_written_by_transformers(tmp_path: Path) -> None:
