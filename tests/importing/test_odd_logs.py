@@ -26,7 +26,7 @@ def write(folder: Path, text: str, header: str = "step,lr,loss\n") -> Path:
 
 @pytest.mark.parametrize("text", [rows() + rows(factor=0.5), rows(0, 200) + rows(200, start=200)])
 def test_two_runs_or_epochs_in_one_file(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match="begins anew at its first step 1x .* split the file"):
+    with pytest.raises(UsageError, match=r"begins anew at its first step 1x .* split the file"):
         import_logs([write(tmp_path, text)], tmp_path / "set")
     assert not (tmp_path / "set").exists()
 
@@ -58,7 +58,7 @@ def test_rates_printed_too_coarsely(tmp_path: Path) -> None:
     fine = write(tmp_path, text)
     import_logs([fine], tmp_path / "fine", options=Options(between="linear"))
     few = "".join(f"{s},{PLAN.lr[s]:.3f},{4 - s / 400:.4f}\n" for s in range(0, 400, 10))
-    with pytest.raises(UsageError, match="may be off by 0.5 of the peak, .* --schedule SPEC"):
+    with pytest.raises(UsageError, match=r"may be off by 0.5 of the peak, .* --schedule SPEC"):
         import_logs([write(tmp_path, few)], tmp_path / "set", options=Options(between="linear"))
 
 
