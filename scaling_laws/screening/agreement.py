@@ -18,7 +18,7 @@ __all__ = ["CELLS", "choose_cells", "exact_losses"]
 Array = NDArray[np.float64]
 CELLS = (64, 128, 256, 512)
 SAMPLE = 12  # candidates of each shape
-AT_ONCE = 2**24  # rates that are held at a time
+AT_ONCE = 2**22  # rates that are held at a time
 
 
 def exact_losses(fitted: FittedLaw, rows: list[Array], facts: Mapping[str, float]) -> Array:
