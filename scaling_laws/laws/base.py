@@ -249,25 +249,16 @@ class Law(AnyLaw):
         decay, _ = self._decay_and_norm(lr, used, traces)
         return replace(history, stretches=stretches_of_cells(lr, decay, cells))
 
-    def last_of_pieces(
-        self,
-        run: Walk,
-        cells: Sequence[int],
-        *,
-        facts: Mapping[str, Array] | None = None,
-        most_pieces: int = 0,
-    ) -> History:
+    def last_of_pieces(self, run: Walk, *, facts: Mapping[str, Array] | None = None) -> History:
         """The last step of a run of smooth pieces, traceable; see `numerics.pieces`.
 
         Args:
             run: cell by cell.
-            cells: how many each piece has.
             facts: numbers known of the run.
-            most_pieces: make room for so many pieces.
         """
         if self.own_clock:  # its norms are followed from cell to cell
             return self.last_of_cells(run.mean, as_cells(run), facts=facts)
-        return last_of_pieces(run, cells, self._used(facts), most_pieces)
+        return last_of_pieces(run, self._used(facts), noise=self.noise)
 
 
 @dataclass(frozen=True)

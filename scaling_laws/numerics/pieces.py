@@ -64,8 +64,10 @@ class Walk:
         node: where the rate was looked at: (2, K).
         rate: what it was there: (2, K).
         fall: by how much the rate falls, as two events a cell: (2, K).
-        first: first rate of each piece: (P,).
-        last: last rate of each piece: (P,).
+        jump_cell: first cell of each piece but the first: (J,); padded with 0.
+        jump_rate: its first rate: (J,); padded with the highest rate.
+        jump_fall: by how much that is below the last rate before it: (J,); padded with 0.
+        last: the last rate: ().
     """
 
     edge: Array
@@ -74,7 +76,9 @@ class Walk:
     node: Array
     rate: Array
     fall: Array
-    first: Array
+    jump_cell: Array
+    jump_rate: Array
+    jump_fall: Array
     last: Array
 
 
@@ -103,76 +107,79 @@ def _grades(length: Array, cells: Array) -> Array:
     return grade
 
 
-def walk(rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int]) -> Walk:
+def walk(
+    rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int], most_pieces: int = 0
+) -> Walk:
     """Look at a run cell by cell.
 
     Args:
         rate: steps, of any shape, as floats -> learning rates; smooth within each piece.
         pieces: of the run.
         cells: how many each piece gets.
+        most_pieces: make room for the jumps between so many: runs of as many cells then have walks
+            of one shape.
     """
     kind = pieces.starts.dtype
+    piece = np.repeat(np.arange(len(cells)), cells)
 
-    def along(row: Array, further: int) -> Array:
-        """A number a piece, repeated for its cells, or its edges: one more."""
-        parts = [jnp.broadcast_to(row[p], (m + further,)) for p, m in enumerate(cells)]
-        return jnp.concatenate(parts)
+    def of_cells(row: Array) -> Array:
+        """A number a piece, for each of its cells; selected, not joined: then all is one loop."""
+        found = jnp.broadcast_to(row[0], piece.shape)
+        for number in range(1, len(cells)):
+            found = jnp.where(piece == number, row[number], found)
+        return found
 
-    def cut(row: Array, first: int, last: int) -> Array:
-        """Of a row of the edges of all pieces those that begin cells, or that end them."""
-        parts, place = [], 0
-        for m in cells:
-            parts.append(row[place + first : place + m + 1 - last])
-            place += m + 1
-        return jnp.concatenate(parts)
-
-    length = pieces.stops - pieces.starts
-    grade = _grades(length, jnp.asarray(cells, kind))
-    unit = np.concatenate([np.linspace(-1.0, 1.0, m + 1) for m in cells])
+    length = of_cells(pieces.stops - pieces.starts)
+    start = of_cells(pieces.starts)
+    end = of_cells(jnp.maximum(pieces.stops - 1.0, pieces.starts))
+    size = np.repeat(np.array(cells, float), cells)
+    grade = of_cells(_grades(pieces.stops - pieces.starts, jnp.asarray(cells, kind)))
     lowest = jax.nn.sigmoid(-2.0 * grade)
-    place = jax.nn.sigmoid(2.0 * along(grade, 1) * jnp.asarray(unit, kind)) - along(lowest, 1)
-    start, end = pieces.starts, jnp.maximum(pieces.stops - 1.0, pieces.starts)
-    graded = along(length / (1.0 - 2.0 * lowest), 1) * place
-    singly = jnp.minimum(
-        jnp.asarray(np.concatenate([np.arange(m + 1.0) for m in cells]), kind), along(length, 1)
-    )
-    short = along(length <= jnp.asarray(cells, kind), 1)
-    edge = along(start, 1) + jnp.where(short, singly, graded)
-    ends = rate(jnp.clip(edge - 1.0, along(start, 1), along(end, 1)))
-    low, high = cut(edge, 0, 1), cut(edge, 1, 0)
+    within = np.concatenate([np.arange(m, dtype=float) for m in cells])
+
+    def edge(number: Any) -> Array:
+        unit = jnp.asarray(2.0 * number / size - 1.0, kind)
+        place = jax.nn.sigmoid(2.0 * grade * unit) - lowest
+        graded = length / (1.0 - 2.0 * lowest) * place
+        singly = jnp.minimum(jnp.asarray(number, kind), length)
+        return start + jnp.where(length <= jnp.asarray(size, kind), singly, graded)
+
+    low, high = edge(within), edge(within + 1.0)
     count = high - low
     middle = low + 0.5 * (count - 1.0)
     reach = 0.5 * NODE * jnp.sqrt(jnp.maximum(count * count - 1.0, 0.0))
-    inside = along(start, 0)[None], along(end, 0)[None]
+    inside = start[None], end[None]
     node = jnp.clip(jnp.stack([middle - reach, middle + reach]), *inside)
     found = rate(node)
     change = jnp.abs(rate(jnp.clip(node - 1.0, *inside)) - found)
     both = change[0] + change[1]
     share = jnp.where((both > 0)[None], change / jnp.where(both > 0, both, 1.0)[None], 0.5)
-    last = np.cumsum(np.array(cells) + 1) - 1  # place of each piece's last edge
+    before = rate(jnp.clip(jnp.stack([low, high]) - 1.0, *inside))
+    first = rate(pieces.starts)
+    last = rate(jnp.maximum(pieces.stops - 1.0, pieces.starts))
+    missing = max(0, most_pieces - len(cells))
+    cell = np.array([sum(cells[:place]) for place in range(1, len(cells))], np.int32)
     return Walk(
         edge=low,
         count=count,
         mean=0.5 * (found[0] + found[1]),
         node=node,
         rate=found,
-        fall=share * (cut(ends, 0, 1) - cut(ends, 1, 0))[None],
-        first=ends[last - np.array(cells)],
-        last=ends[last],
+        fall=share * (before[0] - before[1])[None],
+        jump_cell=jnp.asarray(np.append(cell, np.zeros(missing, np.int32))),
+        jump_rate=jnp.append(first[1:], jnp.broadcast_to(jnp.max(first), (missing,))),
+        jump_fall=jnp.append(last[:-1] - first[1:], jnp.zeros(missing, kind)),
+        last=last[-1],
     )
 
 
-def last_of_pieces(
-    run: Walk, cells: Sequence[int], facts: dict[str, Array], most_pieces: int = 0
-) -> History:
+def last_of_pieces(run: Walk, facts: dict[str, Array], *, noise: bool = True) -> History:
     """The last step of a run of pieces: one point, two changes a cell; traceable.
 
     Args:
         run: cell by cell.
-        cells: how many each piece has.
         facts: numbers known of the run.
-        most_pieces: as many events as a run of so many pieces has, empty ones at the end: runs of
-            as many cells then have histories of one shape.
+        noise: also build the noise events.
     """
     total = jnp.cumsum(run.count * run.mean)
     begin = total - run.count * run.mean
@@ -182,34 +189,34 @@ def last_of_pieces(
     since = run.node - run.edge[None]
     # the rates of the steps before the node, which lie on a straight line within the cell
     before = begin[None] + run.mean[None] * since + 0.5 * bend[None] * since * (since - count)
-    jump = [sum(cells[:place]) for place in range(1, len(cells))]
-    first = run.first[1:]
 
-    empty = jnp.zeros(max(0, most_pieces - len(cells)), first.dtype)
+    def row(inside: Array, jumps: Array) -> Array:
+        return jnp.concatenate([inside.reshape(-1), jumps])[None]
 
-    def row(inside: Array, *between: Array, fill: Array = empty) -> Array:
-        return jnp.concatenate([inside.reshape(-1), *between, fill])[None]
+    def every(inside: Array) -> Array:
+        return inside.reshape(1, -1)
 
-    here = np.array(jump, dtype=np.int64)
+    changes = Events(
+        step=row(run.node, run.edge[run.jump_cell]),
+        clock=row(before + run.rate, begin[run.jump_cell] + run.jump_rate),
+        lr=row(run.rate, run.jump_rate),
+        weight=row(run.fall, run.jump_fall),
+        shortest=total[-1],
+    )
+    noises = Events(
+        step=every(run.node),
+        clock=every(before + run.rate),
+        lr=every(run.rate),
+        weight=every(0.5 * count * run.rate * run.rate),
+        shortest=total[-1],
+    )
     return History(
         step=(run.edge[-1:] + run.count[-1:] - 1.0)[None],
         clock=total[None, -1:],
-        lr=run.last[None, -1:],
+        lr=run.last[None, None],
         peak_lr=jnp.max(run.rate),
-        changes=Events(
-            step=row(run.node, run.edge[here]),
-            clock=row(before + run.rate, begin[here] + first),
-            lr=row(run.rate, first, fill=empty + jnp.max(run.rate)),
-            weight=row(run.fall, run.last[:-1] - first),
-            shortest=total[-1],
-        ),
-        noise=Events(
-            step=run.node.reshape(1, -1),
-            clock=(before + run.rate).reshape(1, -1),
-            lr=run.rate.reshape(1, -1),
-            weight=(0.5 * count * run.rate * run.rate).reshape(1, -1),
-            shortest=total[-1],
-        ),
+        changes=changes,
+        noise=noises if noise else None,
         facts=facts,
     )
 

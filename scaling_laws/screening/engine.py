@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from scaling_laws.laws import Law
-from scaling_laws.numerics.history import History
+from scaling_laws.numerics.pieces import Walk
 from scaling_laws.schedules import Family, Shape
 from scaling_laws.screening.space import TILE, Numbers, Space, candidate_walk
 from scaling_laws.screening.tally import Tally, add, empty, merge
@@ -28,7 +28,6 @@ __all__ = ["Screen", "losses_at", "mesh_of"]
 
 Array = Any
 AXIS = "devices"
-MOST_PIECES = 5  # of a run: warm-up, three kinks after it
 Params = Mapping[str, Array]
 
 
@@ -37,26 +36,29 @@ def mesh_of(devices: Sequence[Any]) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
-def histories_of(
-    law: Law, family: Family, shape: Shape, cells: int, warm: bool
-) -> Callable[[Numbers, Array, Params, Array], History]:
-    """(numbers, shift, facts, indices (candidates,)) -> histories of an arm's candidates.
+def walks_of(
+    family: Family, shape: Shape, cells: int, warm: bool
+) -> Callable[[Numbers, Array, Array], Walk]:
+    """(numbers, shift, indices (candidates,)) -> walks of an arm's candidates; traceable.
 
-    Traceable. They have one shape for all arms, so that the law itself is compiled once.
+    They have one form for all arms, so that the law itself is compiled once.
     """
 
-    def one(numbers: Numbers, shift: Array, facts: Params, index: Array) -> History:
-        run, counts = candidate_walk(family, shape, numbers, shift, index, cells, warm)
-        return law.last_of_pieces(run, counts, facts=facts, most_pieces=MOST_PIECES)
+    def one(numbers: Numbers, shift: Array, index: Array) -> Walk:
+        return candidate_walk(family, shape, numbers, shift, index, cells, warm)
 
-    return jax.vmap(one, in_axes=(None, None, None, 0))
+    return jax.vmap(one, in_axes=(None, None, 0))
 
 
-def losses_of(law: Law, params: Params, histories: History) -> Array:
+def losses_of(law: Law, params: Params, facts: Params, walks: Walk) -> Array:
     """Losses under every draw: params (draws,) -> (draws, candidates); traceable."""
-    return jax.vmap(
-        lambda history: jax.vmap(lambda each: law.loss(each, history)[0])(params), out_axes=1
-    )(histories)
+
+    def one(run: Walk) -> Array:
+        history = law.last_of_pieces(run, facts=facts)
+        return jax.vmap(lambda each: law.loss(each, history)[0])(params)
+
+    found: Array = jax.vmap(one, out_axes=1)(walks)
+    return found
 
 
 @cache
@@ -64,15 +66,15 @@ def _compiled_rows(
     law: Law, shapes: tuple[tuple[Family, Shape], ...], cells: int, warm: bool
 ) -> Any:
     """(params, facts, numbers, indices (arms, several)) -> losses (draws, arms·several)."""
-    arms = [histories_of(law, family, shape, cells, warm) for family, shape in shapes]
+    arms = [walks_of(family, shape, cells, warm) for family, shape in shapes]
 
     def rows(params: Params, facts: Params, numbers: Numbers, indices: Array) -> Array:
         parts = [
-            each(numbers, shift, facts, index)
+            each(numbers, shift, index)
             for each, shift, index in zip(arms, numbers.shifts, indices, strict=True)
         ]
         every = jax.tree.map(lambda *part: jnp.concatenate(part), *parts)
-        return losses_of(law, params, every)
+        return losses_of(law, params, facts, every)
 
     return jax.jit(rows)
 
@@ -111,17 +113,17 @@ def _compiled_block(
 
     (tally, tiles, params, facts, numbers, sizes (arms,), number of tiles, edges) -> tally
     """
-    arms = [histories_of(law, family, shape, cells, warm) for family, shape in shapes]
+    arms = [walks_of(family, shape, cells, warm) for family, shape in shapes]
 
     def fold(tally: Tally, tile: Array, params: Params, facts: Params, of: Any) -> Tally:
         numbers, sizes, tiles, edges = of
         arm, first, number = tile
         index = first + jnp.arange(TILE, dtype=jnp.uint32)
         branches = [
-            lambda index, each=each, shift=shift: each(numbers, shift, facts, index)
+            lambda index, each=each, shift=shift: each(numbers, shift, index)
             for each, shift in zip(arms, numbers.shifts, strict=True)
         ]
-        losses = losses_of(law, params, jax.lax.switch(arm, branches, index))
+        losses = losses_of(law, params, facts, jax.lax.switch(arm, branches, index))
         slots = number * np.uint32(TILE) + jnp.arange(TILE, dtype=jnp.uint32)
         real = (index < sizes[arm]) & (number < tiles)  # the others only fill up
         return add(tally, losses, slots, arm, real, edges)

@@ -39,6 +39,7 @@ __all__ = [
 Array = Any
 TILE = 1024  # candidates that are evaluated together, all of one arm
 MOST = 2**32 - 2**22  # candidates: their numbers are 32-bit, whole tiles included
+MOST_PIECES = 5  # of a run: warm-up, and three kinks after it
 BITS = 24  # of a coordinate: exact in float32
 
 
@@ -188,8 +189,8 @@ def free_numbers(shape: Shape, shift: Any, index: Any, xp: Any) -> tuple[list[An
 
 def candidate_walk(
     family: Family, shape: Shape, numbers: Numbers, shift: Any, index: Any, cells: int, warm: bool
-) -> tuple[Walk, tuple[int, ...]]:
-    """A candidate as cells, with how many each of its pieces has; traceable.
+) -> Walk:
+    """A candidate as cells; traceable, and of one form for all shapes.
 
     Args:
         family: of its shape.
@@ -217,7 +218,8 @@ def candidate_walk(
 
     kinks = family.kinks(values)
     counts = cell_counts(len(kinks) + 1 + warm, cells, warmup=warm)
-    return walk(rate, pieces_of(kinks, steps, warmup if warm else None), counts), counts
+    pieces = pieces_of(kinks, steps, warmup if warm else None)
+    return walk(rate, pieces, counts, MOST_PIECES)
 
 
 def space_of(

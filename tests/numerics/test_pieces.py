@@ -48,7 +48,7 @@ def test_sums_and_falls_of_a_trapezoid_are_kept(
     assert (count >= 0).all() and edge[0] == 0.0
     np.testing.assert_allclose(edge + count, np.append(edge[1:], steps), atol=1e-9 * steps)
     assert float(run.count @ run.mean) == pytest.approx(plan.lr.sum(), rel=1e-9, abs=1e-3)
-    fallen = float(run.fall.sum() + (run.last[:-1] - run.first[1:]).sum())
+    fallen = float(run.fall.sum() + run.jump_fall.sum())
     assert fallen == pytest.approx(plan.lr[0] - plan.lr[-1], abs=1e-12)
     for field in (run.mean, run.rate, run.fall):
         assert np.isfinite(field).all()
@@ -69,8 +69,8 @@ def test_more_cells_come_nearer_to_every_step(name: str) -> None:
 
     @in_float64
     def error(cells: int) -> float:
-        run, counts = walked(rate, [begin], steps, rise, cells)
-        seen = law.loss(params, law.last_of_pieces(run, counts, facts=facts, most_pieces=5))[0]
+        run, _ = walked(rate, [begin], steps, rise, cells)
+        seen = law.loss(params, law.last_of_pieces(run, facts=facts))[0]
         exact = law.loss(params, law.last_step(jnp.asarray(plan.lr), facts=facts))[0]
         return abs(float(seen - exact))
 
