@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.machine import describe
 from scaling_laws import final_losses
 from scaling_laws.files import write_text
@@ -78,12 +79,7 @@ def dense(lr: np.ndarray, steps: np.ndarray, params: dict[str, float] = PARAMS) 
 def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
     """Shortest wall time of a few calls, after one to warm up."""
     jax.block_until_ready(function())
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return machine.best_of(lambda: jax.block_until_ready(function()), repeats)
 
 
 def lengths() -> list[str]:

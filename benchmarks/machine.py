@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 
 def describe() -> str:
@@ -14,3 +17,13 @@ def describe() -> str:
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU threads, "
         f"Python {platform.python_version()}, {packages}"
     )
+
+
+def best_of(function: Callable[[], Any], repeats: int = 3) -> float:
+    """Seconds of the fastest of some calls."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return min(times)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import describe
+from benchmarks.machine import best_of, describe
 from benchmarks.pages import fill
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,16 +46,6 @@ def child(*words: object) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def best_of(function: Callable[[], Any], repeats: int = 3) -> float:
-    """Seconds of the fastest of some calls."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - began)
-    return min(times)
 
 
 def candidates(law: str, label: str, count: int, devices: int, draws: int, steps: int) -> None:

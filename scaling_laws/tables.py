@@ -82,13 +82,18 @@ def cell_error(path: Path | str, index: int, column: str, message: str) -> DataE
     return DataError(f"{path} row {number}, column {column!r}: {message}")
 
 
-def check_steps(path: Path | str, step: NDArray[np.float64]) -> None:
-    """Raise a DataError for the first step that is not whole, >= 0 and above the one before."""
+def first_bad_step(step: NDArray[np.float64]) -> int | None:
+    """Index of the first step that is not whole, from 0 to `MAX_STEPS` and above the one before."""
     falls = np.append(False, np.diff(step) <= 0)
     bad = (step != np.floor(step)) | (step < 0) | (step >= MAX_STEPS) | falls
-    if not bad.any():
+    return int(np.argmax(bad)) if bad.any() else None
+
+
+def check_steps(path: Path | str, step: NDArray[np.float64]) -> None:
+    """Raise a DataError for the first step that is not whole, >= 0 and above the one before."""
+    row = first_bad_step(step)
+    if row is None:
         return
-    row = int(np.argmax(bad))
     if step[row] != np.floor(step[row]):
         message = f"{float(step[row])!r} is not a whole number"
     elif step[row] < 0:

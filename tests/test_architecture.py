@@ -12,7 +12,7 @@ MAX_LINES = 400
 # a unit may import from layers below its own, and from itself
 LAYERS = (
     {"errors"},
-    {"files", "numerics", "pools"},
+    {"files", "libraries", "numerics", "pools"},
     {"tables", "metrics", "params"},
     {"schedules", "laws"},
     {"runs", "fitted"},

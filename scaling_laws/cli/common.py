@@ -22,6 +22,7 @@ __all__ = [
     "Verbs",
     "add_common",
     "add_fact_options",
+    "add_frame_options",
     "add_run_arguments",
     "add_run_options",
     "clean",
@@ -88,6 +89,21 @@ def step_or_warmup(text: str) -> int | str:
         return whole(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, or the word warmup") from None
+
+
+def add_frame_options(parser: argparse.ArgumentParser) -> None:
+    """Peak, warm-up and lowest rate of schedules that are searched."""
+    parser.add_argument(
+        "--peak",
+        type=number_or_range,
+        required=True,
+        metavar="X",
+        help="peak learning rate; LOW:HIGH searches it, with a law fitted to several peaks",
+    )
+    parser.add_argument("--warmup", type=whole, default=0, help="warm-up steps (default 0)")
+    parser.add_argument(
+        "--end-min", type=float, default=0.0, metavar="X", help="lowest LR allowed (default 0)"
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

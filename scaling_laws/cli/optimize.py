@@ -29,17 +29,7 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--tokens-per-step", type=float, metavar="N", help="default: what the law file says"
     )
-    parser.add_argument(
-        "--peak",
-        type=common.number_or_range,
-        required=True,
-        metavar="X",
-        help="peak learning rate; LOW:HIGH searches it, with a law fitted to several peaks",
-    )
-    parser.add_argument("--warmup", type=common.whole, default=0, help="warm-up steps (default 0)")
-    parser.add_argument(
-        "--end-min", type=float, default=0.0, metavar="X", help="lowest LR allowed (default 0)"
-    )
+    common.add_frame_options(parser)
     parser.add_argument("--out", metavar="FILE.csv", help="write the schedule, one row a step")
     limits = parser.add_argument_group("what is given")
     limits.add_argument(

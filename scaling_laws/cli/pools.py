@@ -6,11 +6,10 @@ import argparse
 from typing import Any
 
 from scaling_laws.cli import common
-from scaling_laws.pools import BACKENDS, PoolOptions
+from scaling_laws.pools import AUTO, BACKENDS, PoolOptions
 
 __all__ = ["POOL_FLAGS", "add_pool_options", "given_pool"]
 
-AUTO = "auto"
 # options of pools, by the field of `PoolOptions` that they become
 POOL_FLAGS = {"backend": "--backend", "workers": "--workers", "scheduler": "--scheduler"}
 

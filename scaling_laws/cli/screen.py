@@ -31,17 +31,7 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--steps", type=common.whole, required=True, metavar="T", help="total steps"
     )
-    parser.add_argument(
-        "--peak",
-        type=common.number_or_range,
-        required=True,
-        metavar="X",
-        help="peak learning rate; LOW:HIGH searches it, with a law fitted to several peaks",
-    )
-    parser.add_argument("--warmup", type=common.whole, default=0, help="warm-up steps (default 0)")
-    parser.add_argument(
-        "--end-min", type=float, default=0.0, metavar="X", help="lowest LR allowed (default 0)"
-    )
+    common.add_frame_options(parser)
     parser.add_argument(
         "--candidates",
         type=_many,

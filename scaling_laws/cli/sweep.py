@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_laws.cli import common
 from scaling_laws.cli.pools import add_pool_options, given_pool
+from scaling_laws.pools import AUTO
 from scaling_laws.sweep.scripts import SCRIPTS
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _script(arguments: argparse.Namespace) -> dict[str, Any]:
             options += ["--" + option.replace("_", "-"), str(value)]
     if arguments.work is not None:
         options += ["--work", str(sweep.work)]
-    if arguments.backend not in (None, "auto"):
+    if arguments.backend not in (None, AUTO):
         options += ["--backend", arguments.backend]
     shards = arguments.shards if arguments.shards is not None else parts
     job = Job(Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim)

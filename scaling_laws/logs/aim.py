@@ -11,13 +11,13 @@ never saw them, cannot be read by the package, and are said. Source: Aim's docs 
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scaling_laws.errors import DataError
+from scaling_laws.libraries import optional
 from scaling_laws.logs.base import Head, Match, Reader, Table, table_of
 
 __all__ = ["AIM"]
@@ -39,7 +39,7 @@ def read(path: Path) -> tuple[Table, ...]:
         DataError: if it is no repository that Aim can open, its index lacks all runs, or the
             package is not installed.
     """
-    aim = _library()
+    aim = optional("aim", "repositories of Aim need the package aim", "aim")
     root = path.absolute()
     root = root.parent if root.name == FOLDER else root
     if not (root / FOLDER).is_dir():
@@ -116,21 +116,6 @@ def _settings(run: Any) -> dict[str, Any]:
     stated.pop("__system_params", None)
     own = stated.pop("hparams", None)
     return {**stated, **own} if isinstance(own, dict) else stated
-
-
-def _library() -> Any:
-    """The package.
-
-    Raises:
-        DataError: naming the extra, if it is not installed.
-    """
-    try:
-        return importlib.import_module("aim")
-    except ImportError:
-        raise DataError(
-            "repositories of Aim need the package aim, which is not installed: "
-            "pip install 'scaling-laws[aim]'"
-        ) from None
 
 
 AIM = Reader(

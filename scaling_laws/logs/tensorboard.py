@@ -13,7 +13,6 @@ monitor.
 
 from __future__ import annotations
 
-import importlib
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.errors import DataError
+from scaling_laws.libraries import optional
 from scaling_laws.logs.base import Head, Match, Reader, Table, table_of
 from scaling_laws.logs.naming import folder_name
 from scaling_laws.logs.text import open_error
@@ -171,16 +171,12 @@ def _library() -> tuple[Any, Callable[[bytes], int]]:
     Raises:
         DataError: naming the extra, if the library is not installed.
     """
-    try:
-        return (
-            importlib.import_module("tensorboardX.proto.event_pb2"),
-            importlib.import_module("tensorboardX.record_writer").masked_crc32c,
-        )
-    except ImportError:
-        raise DataError(
-            "event files of TensorBoard need tensorboardX, which is not installed: "
-            "pip install 'scaling-laws[logs]'"
-        ) from None
+    needs = "event files of TensorBoard need tensorboardX"
+    messages, records = (
+        optional(f"tensorboardX.{part}", needs, "logs")
+        for part in ("proto.event_pb2", "record_writer")
+    )
+    return messages, records.masked_crc32c
 
 
 TENSORBOARD = Reader(

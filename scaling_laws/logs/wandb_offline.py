@@ -11,7 +11,6 @@ wandb_internal.proto of wandb 0.31, files written by wandb 0.16, 0.19 and 0.31.
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import struct
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.errors import DataError
+from scaling_laws.libraries import optional
 from scaling_laws.logs.base import Head, Match, Reader, Table, table_of
 from scaling_laws.logs.text import open_error
 
@@ -205,15 +205,10 @@ def _parser() -> Callable[[bytes], Any]:
     Raises:
         DataError: naming the extra, if protobuf is not installed.
     """
-    try:
-        descriptors = importlib.import_module("google.protobuf.descriptor_pb2")
-        pools = importlib.import_module("google.protobuf.descriptor_pool")
-        factory = importlib.import_module("google.protobuf.message_factory")
-    except ImportError:
-        raise DataError(
-            "files of Weights & Biases need protobuf, which is not installed: "
-            "pip install 'scaling-laws[logs]'"
-        ) from None
+    descriptors, pools, factory = (
+        optional(f"google.protobuf.{part}", "files of Weights & Biases need protobuf", "logs")
+        for part in ("descriptor_pb2", "descriptor_pool", "message_factory")
+    )
     file = descriptors.FileDescriptorProto(name="history.proto", package="w", syntax="proto3")
     for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)

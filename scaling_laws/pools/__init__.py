@@ -1,6 +1,7 @@
 """Pieces of work in this process, in processes of this machine, or on a dask cluster."""
 
 from scaling_laws.pools.backends import (
+    AUTO,
     BACKENDS,
     HERE,
     Backend,
@@ -14,6 +15,7 @@ from scaling_laws.pools.backends import (
 from scaling_laws.pools.pieces import PoolError, collect
 
 __all__ = [
+    "AUTO",
     "BACKENDS",
     "HERE",
     "Backend",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scaling_laws import tables
 from scaling_laws.errors import DataError
+from scaling_laws.libraries import optional
 from scaling_laws.tables import MAX_STEPS
 
 __all__ = ["PARQUET", "cell_error", "check_steps", "pyarrow_parquet", "read_columns"]
@@ -26,12 +27,7 @@ def pyarrow_parquet() -> Any:
     Raises:
         DataError: naming the extra, if it is not installed.
     """
-    try:
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise DataError(
-            "Parquet needs pyarrow, which is not installed: pip install 'scaling-laws[logs]'"
-        ) from None
+    return optional("pyarrow.parquet", "Parquet needs pyarrow", "logs")
 
 
 def read_columns(
@@ -104,10 +100,8 @@ def check_steps(path: Path, step: Array) -> None:
     if path.suffix.lower() != PARQUET:
         tables.check_steps(path, step)
         return
-    falls = np.append(False, np.diff(step) <= 0)
-    bad = (step != np.floor(step)) | (step < 0) | (step >= MAX_STEPS) | falls
-    if bad.any():
-        row = int(np.argmax(bad))
+    row = tables.first_bad_step(step)
+    if row is not None:
         message = (
             f"{step[row]:.15g} must be a whole number from 0 to {MAX_STEPS - 1:,}, above that of "
             "the row before; sort the rows and keep one for each step"

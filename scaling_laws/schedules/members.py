@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from scaling_laws.schedules.base import Family, Frame, Shape, count
 
-__all__ = ["member_values", "with_defaults"]
+__all__ = ["all_values", "member_values", "with_defaults"]
 
 RATES = frozenset({"end", "to"})  # keys of specs that hold learning rates
 
@@ -29,6 +29,14 @@ def member_values(
         if name in RATES:  # rounding must not leave the frame
             found[name] = _each(lambda rate: min(max(rate, frame.end_min), frame.peak), found[name])
     return {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **found}
+
+
+def all_values(
+    family: Family, shape: Shape, frame: Frame, free: Sequence[Any], xp: Any
+) -> dict[str, Any]:
+    """All values of a family at a point of a shape's box, unrounded; traceable with jax.numpy."""
+    given = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup}
+    return with_defaults(family, {**given, **shape.values(free, frame, xp)})
 
 
 def with_defaults(family: Family, values: dict[str, Any]) -> dict[str, Any]:

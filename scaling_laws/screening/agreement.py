@@ -67,8 +67,3 @@ def as_arrays(fitted: FittedLaw, draws: int) -> dict[str, Any]:
     if not draws:
         return {name: np.array([value], np.float32) for name, value in fitted.params.items()}
     return {name: np.asarray(fitted.draws[name][:draws], np.float32) for name in fitted.params}
-
-
-def as_floats(facts: Mapping[str, float]) -> dict[str, Any]:
-    """Facts in float32."""
-    return {name: np.float32(value) for name, value in facts.items()}

@@ -17,9 +17,9 @@ from scaling_laws.files import check_writable
 from scaling_laws.fitted import FittedLaw
 from scaling_laws.fitted.peaks import check_peaks
 from scaling_laws.fitted.predict import check_needs, facts_for
-from scaling_laws.screening.agreement import as_arrays, as_floats, choose_cells
+from scaling_laws.screening.agreement import as_arrays, choose_cells
 from scaling_laws.screening.cluster import Cluster, join
-from scaling_laws.screening.engine import Screen, mesh_of
+from scaling_laws.screening.engine import Screen, facts_as, mesh_of
 from scaling_laws.screening.finalists import finalists_of
 from scaling_laws.screening.space import check_frame, space_of
 from scaling_laws.screening.state import load_state, save_state
@@ -134,7 +134,7 @@ def screen(
         edges=edges,
         draws=max(draws, 1),
     )
-    params, given = as_arrays(fitted, draws), as_floats(known)
+    params, given = as_arrays(fitted, draws), facts_as(known, np.float32)
     settings = {
         "law": law.name,
         "parameters": _digest(params),

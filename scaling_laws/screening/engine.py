@@ -24,7 +24,7 @@ from scaling_laws.schedules import Family, Shape
 from scaling_laws.screening.space import TILE, Numbers, Space, candidate_walk
 from scaling_laws.screening.tally import Tally, add, empty, merge
 
-__all__ = ["Screen", "losses_at", "mesh_of"]
+__all__ = ["Screen", "facts_as", "losses_at", "mesh_of"]
 
 Array = Any
 AXIS = "devices"
@@ -34,6 +34,11 @@ Params = Mapping[str, Array]
 def mesh_of(devices: Sequence[Any]) -> Mesh:
     """A row of devices."""
     return Mesh(np.array(devices), (AXIS,))
+
+
+def facts_as(facts: Mapping[str, float], dtype: Any) -> dict[str, Any]:
+    """Facts in a type of number."""
+    return {name: dtype(value) for name, value in facts.items()}
 
 
 def walks_of(
@@ -84,21 +89,14 @@ def losses_at(
 ) -> NDArray[Any]:
     """Losses of some candidates: params (draws,) -> (draws, slots), in the type of the params."""
     dtype = next(iter(params.values())).dtype.type
-    known = {name: dtype(value) for name, value in facts.items()}
-    number = {id(arm): place for place, arm in enumerate(space.arms)}
-    places = [(number[id(arm)], index) for arm, index in map(space.place, slots)]
-    used = np.zeros(len(space.arms), np.int64)
-    lanes = []
-    for arm, _ in places:
-        lanes.append(int(used[arm]))
-        used[arm] += 1
-    size = 1 << (int(used.max()) - 1).bit_length()  # few sizes, few compilations
+    arms, indices = space.places(np.asarray(slots, np.int64))
+    lanes = np.array([np.count_nonzero(arms[:place] == arm) for place, arm in enumerate(arms)])
+    size = 1 << int(lanes.max()).bit_length()  # few sizes, few compilations
     table = np.zeros((len(space.arms), size), np.uint32)
-    for (arm, index), lane in zip(places, lanes, strict=True):
-        table[arm, lane] = index
+    table[arms, lanes] = indices
     compiled = _compiled_rows(law, _shapes(space), cells, space.warmup > 0)
-    found = np.asarray(compiled(params, known, space.numbers(dtype), table))
-    return found[:, [arm * size + lane for (arm, _), lane in zip(places, lanes, strict=True)]]
+    found = np.asarray(compiled(params, facts_as(facts, dtype), space.numbers(dtype), table))
+    return found[:, arms * size + lanes]
 
 
 def _shapes(space: Space) -> tuple[tuple[Family, Shape], ...]:
@@ -211,9 +209,8 @@ class Screen:
     def advance(self, tally: Tally, first: int, params: Params, facts: Params) -> Tally:
         """The tally with one more block, that of tile `first` on."""
         number = first + np.arange(self.block_tiles)
-        arm = self.space.arm_of_tiles(np.minimum(number, self.space.tiles - 1))
-        begin = np.array([each.first_tile for each in self.space.arms])[arm]
-        index = (number - begin) * TILE
+        # tiles past the last one only fill up: they go on in its arm
+        arm, index = self.space.places(number * TILE)
         shape = (self.mesh.size, self.tiles)
         rows = [
             self._put(row.reshape(shape))

@@ -35,28 +35,20 @@ def finalists_of(
     draws: int,
 ) -> dict[str, Any]:
     """What a `Screening` says of its best, by name of its fields."""
-    some = np.isfinite(tally.value)
-    screened = {
-        int(slot): float(value)
-        for slot, value in [
-            *zip(tally.slot[some], tally.value[some], strict=True),
-            *(
-                (slot, value)
-                for slot, value in zip(tally.arm_slot, tally.arm_value, strict=True)
-                if np.isfinite(value)
-            ),
-        ]
-    }
+    values = np.concatenate([tally.value, tally.arm_value])
+    some = np.isfinite(values)
+    kept = np.concatenate([tally.slot, tally.arm_slot])[some]
+    screened = dict(zip(kept.tolist(), values[some].tolist(), strict=True))
     # the best under a single draw may be far from the best on average; it is a finalist too
     others = {int(slot) for slot in tally.draw_slot} - set(screened)
     slots = [*screened, *sorted(others)]
-    specs = {slot: space.spec(slot) for slot in slots}
-    exact = exact_losses(fitted, [schedule(specs[slot]).lr for slot in slots], facts)
+    plans = [schedule(space.spec(slot)) for slot in slots]
+    exact = exact_losses(fitted, [plan.lr for plan in plans], facts)
     losses = _under_draws(fitted, space, slots, facts, cells, draws) if draws else None
     expected = exact if losses is None else losses.mean(axis=0)
     best_share, regret = (None, None) if losses is None else _standing(losses)
     gaps = [
-        abs(screened[slot] - (exact if losses is None else expected)[place])
+        abs(screened[slot] - expected[place])
         for place, slot in enumerate(slots)
         if slot in screened
     ]
@@ -66,14 +58,14 @@ def finalists_of(
 
     @cache
     def ranked(place: int) -> Ranked:
-        slot = slots[place]
-        found = predict(fitted, specs[slot], [space.steps - 1], facts=facts)
+        slot, plan = slots[place], plans[place]
+        found = predict(fitted, plan, [space.steps - 1], facts=facts)
         return Ranked(
-            spec=specs[slot],
+            spec=plan.spec,
             shape=space.place(slot)[0].shape.label,
             final_loss=float(exact[place]),
             screened=screened.get(slot, float("nan")),
-            roughness=roughness(final_loss, found.schedule.lr, space.warmup),
+            roughness=roughness(final_loss, plan.lr, space.warmup),
             interval_90=_interval(found),
             expected=None if losses is None else float(expected[place]),
             best_share=None if best_share is None else float(best_share[place]),
@@ -83,13 +75,13 @@ def finalists_of(
     order = [int(place) for place in np.argsort(expected, kind="stable")]
     chosen = order[:top]
     arms = set(tally.arm_slot[np.isfinite(tally.arm_value)].tolist())
-    worst = float(tally.value[some].max()) if some.all() else float("inf")
+    worst = float(tally.value[-1])  # infinite where fewer were kept: then none is missing
     return {
         "ranked": tuple(ranked(place) for place in chosen),
         "best_by_shape": tuple(ranked(place) for place in order if slots[place] in arms),
         "rescored_disagreement": float(max(gaps)),
         "margin": worst - float(expected[chosen[-1]]),
-        "notes": fitted.range_notes(schedule(specs[slots[chosen[0]]]), facts),
+        "notes": fitted.range_notes(plans[chosen[0]], facts),
     }
 
 

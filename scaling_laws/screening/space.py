@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scaling_laws.errors import UsageError, unknown_name
 from scaling_laws.numerics.pieces import Walk, cell_counts, pieces_of, walk
 from scaling_laws.schedules import FAMILIES, Family, Frame, Shape, format_spec, schedule
-from scaling_laws.schedules.members import member_values, with_defaults
+from scaling_laws.schedules.members import all_values, member_values
 
 __all__ = [
     "MOST",
@@ -122,15 +122,16 @@ class Space:
         """Whether the last coordinate of every box is the peak."""
         return self.peak[1] > self.peak[0]
 
-    def arm_of_tiles(self, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The arm of each tile."""
-        first = np.array([arm.first_tile for arm in self.arms])
-        return np.searchsorted(first, tiles, side="right") - 1
+    def places(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of the arms of slots (tile times `TILE` plus lane), and indices in the arms."""
+        first = np.array([arm.first_tile for arm in self.arms]) * TILE
+        arms = np.searchsorted(first, slots, side="right") - 1
+        return arms, slots - first[arms]
 
     def place(self, slot: int) -> tuple[Arm, int]:
-        """The arm of a slot (tile times `TILE` plus lane), and the candidate's index in it."""
-        arm = self.arms[int(self.arm_of_tiles(np.array([slot // TILE]))[0])]
-        return arm, slot - arm.first_tile * TILE
+        """The arm of one slot, and the candidate's index in it."""
+        (arm,), (index,) = self.places(np.array([slot]))
+        return self.arms[arm], int(index)
 
     def _on_host(self, slot: int) -> tuple[Arm, list[float], Frame]:
         arm, index = self.place(slot)
@@ -151,9 +152,7 @@ class Space:
     def rates(self, slot: int) -> NDArray[np.float64]:
         """Every step of a candidate as it is screened, without the rounding of a spec."""
         arm, free, frame = self._on_host(slot)
-        found = arm.shape.values(free, frame, np)
-        values = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **found}
-        return arm.family.build(with_defaults(arm.family, values))
+        return arm.family.build(all_values(arm.family, arm.shape, frame, free, np))
 
     def numbers(self, dtype: Any) -> Numbers:
         """What devices are told of it."""
@@ -204,8 +203,8 @@ def candidate_walk(
     free, unit = free_numbers(shape, shift, index, jnp)
     peak = numbers.peak if unit is None else numbers.peak * numbers.peak_ratio**unit
     steps, warmup = numbers.steps, numbers.warmup
-    found = shape.values(free, Frame(peak, steps, warmup, numbers.end_min), jnp)
-    values = with_defaults(family, {"peak": peak, "steps": steps, "warmup": warmup, **found})
+    frame = Frame(peak, steps, warmup, numbers.end_min)
+    values = all_values(family, shape, frame, free, jnp)
     assert family.after is not None, f"{family.name} has shapes, so it needs `after`"
     after = family.after
 
