@@ -62,6 +62,8 @@ class Events:
         shortest: shortest clock distance from an event to a point of a later block, ().
         octaves: longest over shortest clock distance as a power of two, rounded up to a multiple
             of 8 and static: it sizes the grid of rates, so few values mean few compilations.
+        ahead: sum of LR from the next step to the only point there is, (N, K), where float32 would
+            lose it between two clocks; None to take their difference.
     """
 
     step: Array
@@ -70,6 +72,7 @@ class Events:
     weight: Array
     shortest: Array
     octaves: int = field(default=0, metadata={"static": True})
+    ahead: Array | None = None
 
 
 @jax.tree_util.register_dataclass

@@ -85,6 +85,13 @@ class Kernel(Protocol):
         """The mixture for events of LR (..., K)."""
 
 
+def _clocks(history: History, events: Events) -> tuple[Array, Array]:
+    """Summed LR at points and after events, counted from the point where that is more exact."""
+    if events.ahead is None:
+        return history.clock, events.clock
+    return jnp.zeros_like(history.clock), -events.ahead
+
+
 def _grid(events: Events) -> Array:
     """Geometric rates from far below 1/longest to far above 1/shortest."""
     top = jnp.log(HIGH / events.shortest)
@@ -133,7 +140,8 @@ class PowerKernel:
 
     def distance(self, history: History, events: Events) -> tuple[Array, Array]:
         """Summed LR at points, and at events."""
-        return history.clock, events.clock - events.lr if self.inclusive else events.clock
+        point, event = _clocks(history, events)
+        return point, event - events.lr if self.inclusive else event
 
     def near(self, distance: Array, lr: Array) -> Array:
         """The kernel itself."""
@@ -189,7 +197,7 @@ class NoiseKernel:
 
     def distance(self, history: History, events: Events) -> tuple[Array, Array]:
         """Summed LR at points, and after events."""
-        return history.clock, events.clock
+        return _clocks(history, events)
 
     def _at_zero(self, lr: Array) -> Array:
         return jnp.where(self.offset > 0, self.offset, jnp.where(lr > 0, lr, 1.0))

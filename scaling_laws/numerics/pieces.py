@@ -181,14 +181,19 @@ def last_of_pieces(run: Walk, facts: dict[str, Array], *, noise: bool = True) ->
         facts: numbers known of the run.
         noise: also build the noise events.
     """
-    total = jnp.cumsum(run.count * run.mean)
-    begin = total - run.count * run.mean
+    sums = run.count * run.mean
+    total = jnp.cumsum(sums)
+    begin = total - sums
+    # a late cell may sum to less than the resolution of what lies before it
+    left = jnp.cumsum(sums[::-1])[::-1]
+    later = jnp.append(left[1:], jnp.zeros_like(left[:1]))
     apart = run.node[1] - run.node[0]
     bend = jnp.where(apart > 0, (run.rate[1] - run.rate[0]) / jnp.where(apart > 0, apart, 1.0), 0.0)
     count = run.count[None]
     since = run.node - run.edge[None]
     # the rates of the steps before the node, which lie on a straight line within the cell
     before = begin[None] + run.mean[None] * since + 0.5 * bend[None] * since * (since - count)
+    after = later[None] + (count - since) * (run.mean[None] + 0.5 * bend[None] * since) - run.rate
 
     def row(inside: Array, jumps: Array) -> Array:
         return jnp.concatenate([inside.reshape(-1), jumps])[None]
@@ -202,6 +207,7 @@ def last_of_pieces(run: Walk, facts: dict[str, Array], *, noise: bool = True) ->
         lr=row(run.rate, run.jump_rate),
         weight=row(run.fall, run.jump_fall),
         shortest=total[-1],
+        ahead=row(after, left[run.jump_cell] - run.jump_rate),
     )
     noises = Events(
         step=every(run.node),
@@ -209,6 +215,7 @@ def last_of_pieces(run: Walk, facts: dict[str, Array], *, noise: bool = True) ->
         lr=every(run.rate),
         weight=every(0.5 * count * run.rate * run.rate),
         shortest=total[-1],
+        ahead=every(after),
     )
     return History(
         step=(run.edge[-1:] + run.count[-1:] - 1.0)[None],
