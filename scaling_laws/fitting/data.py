@@ -109,7 +109,7 @@ class Data:
         *,
         weight: Array | None = None,
         prior: Prior | None = None,
-        strength: float = 0.0,
+        strength: ArrayLike = 0.0,
         shift: Array | None = None,
         moving: NDArray[np.bool_] | None = None,
     ) -> Job:
@@ -119,7 +119,7 @@ class Data:
             starts: free shape parameters, (jobs, shape) or (shape,).
             weight: of the losses, (jobs, losses) or (losses,); default the runs' own.
             prior: on shape parameters.
-            strength: of the prior, in units of the objective.
+            strength: of the prior, in units of the objective: (jobs,) or one for all.
             shift: of the prior's centre, in units of its spread: (jobs, shape).
             moving: which shape parameters move; default all that are not given or tied.
         """
@@ -133,11 +133,12 @@ class Data:
         shape = len(self.law.shape)
         centre, pull = np.zeros(shape), np.zeros(shape)
         moves = self.moving() if moving is None else moving
+        strong = np.asarray(strength, np.float64)[..., None]
         if prior is not None:
-            centre, pull = self.prior_centre(prior), strength * prior.arrays(self.law)[1] * moves
+            centre, pull = self.prior_centre(prior), strong * prior.arrays(self.law)[1] * moves
             if shift is not None:
                 safe = np.where(pull > 0, pull, 1.0)
-                centre = centre + shift * np.where(pull > 0, np.sqrt(strength / safe), 0.0)
+                centre = centre + shift * np.where(pull > 0, np.sqrt(strong / safe), 0.0)
         begin = rows(starts)
         for place, each in enumerate(self.law.shape):
             if each.name in self.fixed:

@@ -18,13 +18,14 @@ from scaling_laws.fitting.crosscheck import solve_with_scipy
 from scaling_laws.fitting.data import Data, law_for, prepare
 from scaling_laws.fitting.identify import identifiability
 from scaling_laws.fitting.lanes import Outcome, solve_jobs
+from scaling_laws.fitting.norms import shipped_or_given
 from scaling_laws.fitting.objective import (
     HUBER_DELTA,
     Objective,
     huber_objective,
     read_objective,
 )
-from scaling_laws.fitting.priors import Prior, prior_of
+from scaling_laws.fitting.priors import Prior
 from scaling_laws.fitting.resample import PIECE, Refits, resample
 from scaling_laws.fitting.stages import (
     FOLDS,
@@ -87,7 +88,8 @@ def fit(
         from_step: leave out points before this step, or before ``"warmup"`` ends.
         objective: what residuals cost; a text as `read_objective` takes it, such as ``"huber"``,
             ``"least-squares"`` or ``"student-t"``.
-        prior: on the shape parameters: ``"weak"`` for the shipped one, ``"none"``, or a prior.
+        prior: on the shape parameters: ``"weak"`` for the shipped one, ``"none"``, or a prior. In
+            the shipped one the weight norm starts where runs have logged it (`param_norm`).
         fix: parameters that are given, in the unit of the logs.
         tie: shape parameters that equal another: ``{"beta": "gamma"}``.
         weights: how much a run counts, by name; default 1.
@@ -117,7 +119,7 @@ def fit(
     if draws < 0:
         raise UsageError(f"draws={draws} must be >= 0")
     cost = read_objective(objective) if isinstance(objective, str) else objective
-    belief = prior_of(chosen, prior)
+    belief = shipped_or_given(chosen, prior, values)
     data = prepare(chosen, values, from_step=from_step, weights=weights, fix=fix, tie=tie)
 
     solve = {"lanes": solve_jobs, "scipy": solve_with_scipy}.get(solver)
@@ -161,7 +163,7 @@ def fit(
             minimised=cost.spec,
             lowest=search.lowest,
             statuses=dict(Counter(outcome.status.name.lower() for outcome in outcomes)),
-            prior=settings.prior_record(),
+            prior=settings.prior_record(data),
             prior_source="" if belief is None else belief.source,
             condition=condition,
             fixed=dict(data.fixed),

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.fitting.data import prepare
+from scaling_laws.fitting.norms import shipped_or_given
 from scaling_laws.fitting.objective import Objective, read_objective
-from scaling_laws.fitting.priors import Prior, prior_of
+from scaling_laws.fitting.priors import Prior
 from scaling_laws.fitting.stages import BLOCKS, can_leave_out, refit_without, search_fit
 from scaling_laws.laws import Law
 from scaling_laws.numerics.precision import in_float64
@@ -93,7 +94,9 @@ def predict_held_out(
     """
     data = prepare(law, runs, from_step=from_step)
     cost = read_objective(objective) if isinstance(objective, str) else objective
-    search = search_fit(data, cost, prior_of(law, prior), starts, seed, report=report)
+    # norms of every run, the held-out ones too: of these only the losses are unseen
+    belief = shipped_or_given(law, prior, data.runs)
+    search = search_fit(data, cost, belief, starts, seed, report=report)
     place_of = {run.name: place for place, run in enumerate(data.runs)}
     steps = np.concatenate([run.steps for run in data.runs])
     places = [

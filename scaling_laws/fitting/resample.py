@@ -130,7 +130,7 @@ def _refit(
         asked.centre.free,
         weight=weight,
         prior=settings.prior,
-        strength=settings.strength,
+        strength=settings.strength(data, base),
         shift=shift,
     )
     return solve_jobs(

@@ -40,19 +40,49 @@ WITH_PRIOR = 8  # starts of the fit with the prior: the best without it, and oth
 
 @dataclass(frozen=True)
 class Settings:
-    """What all refits of a fit share."""
+    """What all refits of a fit share.
+
+    Attributes:
+        objective: the cost of residuals.
+        prior: on shape parameters.
+        variance: of a residual in log loss, no less than `MISFIT` squared.
+        seed: of the refits.
+    """
 
     objective: Objective
     prior: Prior | None
-    strength: float
+    variance: float
     seed: int
 
-    def prior_record(self) -> dict[str, tuple[float, float, float]]:
+    def strength(self, data: Data, weight: Array) -> Array:
+        """What one unit of the prior's log density is worth in the objective.
+
+        The variance of a residual times how many points count as one: the residuals of a law that
+        is wrong in shape move together.
+
+        Args:
+            data: the runs.
+            weight: of the losses, (..., losses): those at zero are not fitted.
+
+        Returns:
+            One number for each row of weights, (...).
+        """
+        fitted = weight > 0
+        points = fitted.sum(axis=-1)
+        places = range(len(data.runs))
+        runs = sum(fitted[..., data.run == place].any(axis=-1).astype(float) for place in places)
+        most = np.inf if self.prior is None else self.prior.most_runs
+        return np.asarray(
+            self.variance * np.maximum(1.0, points / (BLOCKS * np.clip(runs, 1.0, most)))
+        )
+
+    def prior_record(self, data: Data) -> dict[str, tuple[float, float, float]]:
         """Centre, spread and strength of the prior, by parameter."""
         if self.prior is None:
             return {}
+        strength = float(self.strength(data, data.weight))
         return {
-            name: (self.prior.centre[name], self.prior.spread[name], self.strength)
+            name: (self.prior.centre[name], self.prior.spread[name], strength)
             for name in self.prior.centre
         }
 
@@ -102,11 +132,12 @@ def search_fit(
     outcomes = solve(law, data.problem, jobs, objective, report=tell("starts"), **limits)
     ranked = sorted(outcomes, key=lambda each: each.objective)
     best = _succeeded(law, ranked)
-    settings = Settings(objective, prior, _strength(data, best), seed)
+    settings = Settings(objective, prior, _variance(data, best), seed)
     lowest = best.objective
     if prior is not None and data.moving().any():
         begin = [data.prior_centre(prior), *(each.free for each in ranked[: WITH_PRIOR - 1])]
-        jobs = data.jobs(np.array(begin), prior=prior, strength=settings.strength)
+        strength = settings.strength(data, data.weight)
+        jobs = data.jobs(np.array(begin), prior=prior, strength=strength)
         again = solve(law, data.problem, jobs, objective, report=tell("prior"), **limits)
         best = _succeeded(law, sorted(again, key=lambda each: each.objective))
     return Search(best, lowest, outcomes, settings)
@@ -120,15 +151,9 @@ def _succeeded(law: Law, ranked: Sequence[Outcome]) -> Outcome:
     return ranked[0]
 
 
-def _strength(data: Data, best: Outcome) -> float:
-    """What one unit of a prior's log density is worth in the objective.
-
-    The variance of a residual, no less than `MISFIT` squared, times how many points count as one:
-    the residuals of a law that is wrong in shape move together.
-    """
-    points = float(np.sum(data.weight > 0))
-    variance = 2.0 * best.objective / points
-    return max(variance, MISFIT**2) * max(1.0, points / (BLOCKS * len(data.runs)))
+def _variance(data: Data, best: Outcome) -> float:
+    """Of a residual in log loss, no less than `MISFIT` squared."""
+    return max(2.0 * best.objective / float(np.sum(data.weight > 0)), MISFIT**2)
 
 
 def without(weight: Array, fold: NDArray[np.int64]) -> Array:
@@ -184,7 +209,8 @@ def _refit_folds(
     starts = [best.free] if prior is None else [best.free, data.prior_centre(prior)]
     weight = np.repeat([without(data.weight, fold) for fold in folds], len(starts), axis=0)
     begin = np.tile(np.array(starts), (len(folds), 1))
-    jobs = data.jobs(begin, weight=weight, prior=prior, strength=settings.strength)
+    strength = settings.strength(data, weight)
+    jobs = data.jobs(begin, weight=weight, prior=prior, strength=strength)
     found = solve_jobs(
         data.law, data.problem, jobs, settings.objective, ties=data.ties, limits=data.limits
     )

@@ -23,7 +23,7 @@ from scaling_laws.numerics.history import History
 from scaling_laws.numerics.memory import PowerKernel, annealed_drop
 from scaling_laws.numerics.stretches import Stretches
 
-__all__ = ["clock_and_average"]
+__all__ = ["clock_and_average", "sums_at_points"]
 
 Array = Any
 OCTAVES_SPARED = 8  # a clock may be this much less even than the sum of the learning rate
@@ -48,6 +48,27 @@ def clock_and_average(
     if history.stretches.points is None:
         return _of_steps(history, history.stretches, tick[:, 0], gain[:, 0], speed, exponent)
     return _of_stretches(history, tick, gain, speed, exponent)
+
+
+def sums_at_points(history: History, row: Array) -> Array:
+    """What a row sums to at every point of a history, its own step included.
+
+    Args:
+        history: with stretches.
+        row: what a step adds at each node: (K, J).
+
+    Returns:
+        Sums, (points,).
+    """
+    assert history.stretches is not None, "build the history with stretches"
+    weight, points = history.stretches.weight, history.stretches.points
+    passed = jnp.sum(weight * row, axis=1)
+    end = jnp.cumsum(passed)
+    if points is None:
+        table, wanted = history.changes.step.shape, history.step.shape[1]
+        return end.reshape(table)[:, table[1] - wanted :].reshape(-1)
+    since = jnp.sum(points.weight * row[points.stretch], axis=1)
+    return (end - passed)[points.stretch] + since
 
 
 def _of_steps(

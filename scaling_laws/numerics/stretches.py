@@ -24,7 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Points", "Stretches", "norms", "padded", "single_steps", "stretches_of"]
+__all__ = [
+    "Points",
+    "Stretches",
+    "norms",
+    "padded",
+    "single_steps",
+    "stretches_of",
+    "sums_at_nodes",
+]
 
 Array = Any  # a NumPy array outside jit, a JAX tracer inside
 Rates = NDArray[np.float64]
@@ -207,6 +215,24 @@ def _weights(upto: Index, middle: Index, count: Index) -> Rates:
     pair = np.stack([np.minimum(total, 1.0), 0.0 * total, total - 1.0], axis=1)
     single = np.stack([total, 0.0 * total, 0.0 * total], axis=1)
     return np.asarray(np.where(one, single, np.where(two, pair, table)))
+
+
+def sums_at_nodes(stretches: Stretches, row: Array) -> Array:
+    """What a row sums to up to the middle of every node's step: (K, J) -> (K, J).
+
+    Between the ends of a stretch, where the sum and its slope are known, a cubic.
+    """
+    passed = jnp.sum(stretches.weight * row, axis=1, keepdims=True)
+    begin = jnp.cumsum(passed, axis=0) - passed
+    count = jnp.maximum(jnp.sum(stretches.weight, axis=1, keepdims=True), 1.0)
+    if row.shape[1] == 1:
+        return begin + 0.5 * passed
+    first, last = row[:, :1], row[:, -1:]
+    at = (jnp.floor(0.5 * (count - 1.0) + 1e-6) + 0.5) / count
+    rest = 1.0 - at
+    bent = at * rest * count * (rest * first - at * last)
+    middle = at * at * (1.0 + 2.0 * rest) * passed + bent
+    return begin + jnp.concatenate([0.5 * first, middle, passed - 0.5 * last], axis=1)
 
 
 @jax.jit

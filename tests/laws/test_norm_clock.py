@@ -61,9 +61,13 @@ def test_no_schedule_goes_below_the_floor(rates: list[float], decay: float, seed
 
 
 def test_constant_rate_and_norm_give_the_power_law() -> None:
-    """What a constant rate keeps up is remembered fully in the long run; the rest is a power."""
+    """What a constant rate keeps up is remembered fully in the long run; the rest is a power.
+
+    Without the terms in the data seen, which are a power of the steps then.
+    """
     lr, norm = np.full(400, 3e-4), np.full(400, 30.0)
-    values = draw_values(MEASURED, 3, 1.0) | {"early": 0.0, "gain_progress": 0.0}
+    plain = {"early": 0.0, "gain_progress": 0.0, "data": 0.0, "gain_growth": 0.0}
+    values = draw_values(MEASURED, 3, 1.0) | plain
     loss = losses(values, lr, 0.0, MEASURED, param_norm=norm)
     rate = 0.3 / np.sqrt(values["norm_scale"] * 900.0)
     clock = 1e-3 * rate ** values["clock_exponent"] * np.arange(1.0, 401.0)
@@ -75,7 +79,7 @@ def test_constant_rate_and_norm_give_the_power_law() -> None:
 
 @pytest.mark.parametrize("name", ["cosine", "wsd", "two drops", "drop to zero"])
 def test_contains_the_multi_power_law_without_its_level_exponent(name: str) -> None:
-    """Norm fixed, both exponents 1, no progress, no early term: arXiv 2503.12811 with gamma 0.
+    """Norm fixed, both exponents 1, what else it has at 0: arXiv 2503.12811 with gamma 0.
 
     Their sum begins at the second step, ours at the first: the same where step 0 has no rate.
     """
@@ -89,12 +93,25 @@ def test_contains_the_multi_power_law_without_its_level_exponent(name: str) -> N
         "gain_exponent": 1.0,
         "gain_progress": 0.0,
         "early": 0.0,
+        "data": 0.0,
+        "gain_growth": 0.0,
     }
     law = get_schedule_law("multi_power")
     theirs = np.asarray(law.loss({**power, "gamma": 0.0}, law.every_step(lr)))[: len(lr)]
     ours = losses(own, lr, 0.0, MEASURED, param_norm=np.ones(len(lr)))
     trained = np.cumsum(lr) > 0  # before that a floor under the clock decides
     np.testing.assert_allclose(ours[trained], theirs[trained], rtol=1e-8)
+
+
+def test_at_a_constant_rate_the_data_term_is_a_power_of_the_steps() -> None:
+    lr, norm = np.full(400, 3e-4), np.full(400, 30.0)
+    values = draw_values(MEASURED, 3, 1.0) | {"gain_progress": 0.0}
+    with_term, without = (
+        losses({**values, "data": data}, lr, 0.0, MEASURED, param_norm=norm) for data in (0.1, 0.0)
+    )
+    rate = 0.3 / np.sqrt(values["norm_scale"] * 900.0)
+    steps = 1e-4 * rate**0.25 * np.arange(1.0, 401.0)
+    np.testing.assert_allclose(with_term - without, values["A"] * 0.1 * steps**-0.6, rtol=1e-9)
 
 
 def test_weight_decay_to_zero_is_smooth() -> None:

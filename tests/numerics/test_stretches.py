@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.numerics.stretches import Stretches, norms, single_steps, stretches_of
+from scaling_laws.numerics.stretches import (
+    Stretches,
+    norms,
+    single_steps,
+    stretches_of,
+    sums_at_nodes,
+)
 from scaling_laws.schedules import schedule
 from tests.helpers import SCHEDULES
 
@@ -36,6 +42,22 @@ def test_weights_sum_any_parabola_to_every_point(name: str) -> None:
         own = (table.points.weight * by_node[table.points.stretch]).sum(axis=1)
         expected = [np.sum(np.arange(point + 1.0) ** power) for point in points]
         np.testing.assert_allclose(before[table.points.stretch] + own, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 64, 65, 5000])
+def test_sums_at_nodes_follow_any_parabola(steps: int) -> None:
+    points = np.array([steps - 1])
+    table = stretches_of(np.full(steps, 1e-3), np.full(steps, 1e-4), points)
+    position = _positions(table) + 0.5
+    found = sums_at_nodes(table, 3.0 - position / steps)
+    # what the steps before hold, and half of the node's own step
+    expected = 3.0 * position - (position**2 + 0.25) / (2.0 * steps)
+    # slopes at the ends of n steps are those half a step inside: off by (n + 1)/8 times their change
+    most = np.rint(table.weight.sum(axis=1)).max()
+    within = 0.0 if most == 1 else (most + 1.0) / (8.0 * steps)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 + within)
+    single = sums_at_nodes(single_steps(np.ones(steps), np.ones(steps)), np.full((steps, 1), 2.0))
+    np.testing.assert_allclose(single[:, 0], 2.0 * np.arange(steps) + 1.0, rtol=1e-12)
 
 
 def _positions(table: Stretches) -> np.ndarray:

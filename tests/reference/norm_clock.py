@@ -18,11 +18,14 @@ def norms(lr, weight_decay, start):
 
 
 def loss_of_norms(values, lr, m, step):
-    clock, gain = [], []
+    clock, gain, seen = [], [], 0.0
     for rate, norm in zip(lr[: step + 1] / 1e-3, m, strict=False):
         on = rate > 0
         tick = (rate / np.sqrt(norm)) ** values["clock_exponent"]
         level = (rate / np.sqrt(norm)) ** values["gain_exponent"]
+        new = 1e-4 * (rate / np.sqrt(norm)) ** 0.25 if on else 0.0
+        level *= (seen + 0.5 * new + 0.03) ** values["gain_growth"]
+        seen += new
         clock.append((clock[-1] if clock else 0.0) + (1e-3 * tick if on else 0.0))
         gain.append(level if on else 0.0)
     average, before, level = 0.0, 0.0, 0.0
@@ -32,8 +35,9 @@ def loss_of_norms(values, lr, m, step):
         before, level = end, new
     t = max(clock[-1], 1e-9)
     falling = t ** -values["alpha"] - values["early"] * np.exp(-t / 1.4)
+    data = values["data"] * max(seen, 1e-9) ** -0.6
     gained = values["B"] * (1.0 + values["gain_progress"] * falling) * average
-    return values["L0"] + values["A"] * falling + gained
+    return values["L0"] + values["A"] * (falling + data) + gained
 
 
 def loss(values, lr, step, facts, traces):
