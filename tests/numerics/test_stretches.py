@@ -52,7 +52,7 @@ def test_sums_at_nodes_follow_any_parabola(steps: int) -> None:
     found = sums_at_nodes(table, 3.0 - position / steps)
     # what the steps before hold, and half of the node's own step
     expected = 3.0 * position - (position**2 + 0.25) / (2.0 * steps)
-    # slopes at the ends of n steps are those half a step inside: off by (n + 1)/8 times their change
+    # slopes at the ends of n steps are taken half a step inside: off by (n + 1)/8 of their change
     most = np.rint(table.weight.sum(axis=1)).max()
     within = 0.0 if most == 1 else (most + 1.0) / (8.0 * steps)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 + within)
