@@ -172,7 +172,7 @@ SHAPE = (
 _WITHOUT_FALLBACK = Law(
     name="norm_clock",
     formula="L = L0 + A·(f + data·T^-0.6) + B·(1 + gain_progress·f)·Σ_k (g[k] - g[k-1])·"
-    "[1 - (1 + C·(τ(t) - τ(k-1)))^-beta], f = τ^-alpha - early·exp(-τ/1.4)",
+    "[1 - (1 + C·(τ(t) - τ(k-1)))^-beta], f = τ^-alpha - early·exp(-τ/1.4), T = 1e-4·Σ r^0.25",
     citation="this project, docs/norm_clock.md",
     amplitudes=(
         FLOOR_LOSS,
