@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,9 @@ from scaling_laws.fitting.objective import (
     huber_objective,
     root,
 )
-from scaling_laws.laws import SCHEDULE_LAWS, get_schedule_law
+from scaling_laws.fitting.priors import prior_of
+from scaling_laws.fitting.stages import MISFIT
+from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
 from scaling_laws.runs import Run
 from scaling_laws.schedules import schedule
 from tests.helpers import traces_for
@@ -148,15 +151,19 @@ def test_a_job_that_may_not_move_solves_its_amplitudes(objective: Objective) -> 
 @pytest.mark.parametrize(
     "law", [law for law in SCHEDULE_LAWS if law.shape], ids=lambda law: law.name
 )
-def test_nothing_near_a_solution_is_better(law: object) -> None:
+def test_nothing_near_a_solution_is_better(law: Law) -> None:
     """A local optimum: SciPy, all parameters at once, starts there and finds nothing lower."""
     with jax.enable_x64(True):
-        data = prepare(law, runs())  # type: ignore[arg-type]
-        jobs = data.jobs(data.starts(8, 0))
+        data = prepare(law, runs())
+        # more than ten shape numbers lie in a valley too flat to end in, without their prior
+        pull: dict[str, Any] = {}
+        if len(law.shape) > 10:
+            pull = {"prior": prior_of(law, "weak"), "strength": MISFIT**2}
+        jobs = data.jobs(data.starts(8, 0), **pull)
         found = min(
             solve_jobs(data.law, data.problem, jobs, Huber()), key=lambda each: each.objective
         )
-        again = solve_with_scipy(data.law, data.problem, data.jobs(found.free), Huber())[0]
+        again = solve_with_scipy(data.law, data.problem, data.jobs(found.free, **pull), Huber())[0]
     assert found.status is Status.CONVERGED
     assert again.objective >= found.objective * (1 - 1e-4)
 
