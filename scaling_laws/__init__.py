@@ -2,10 +2,10 @@
 
     import scaling_laws as sl
 
-    runs = sl.load_runs("data/proxy_nano")
-    fitted = sl.fit("multi_power", [runs["constant_4000"], runs["drop_to_0.1_4000"]])
-    fitted.predict("linear:peak=4.5e-4,steps=4000,warmup=100").interval(0.9)
-    sl.optimize(fitted, steps=4_000, peak=4.5e-4, warmup=100).schedule
+    runs = sl.load_runs("data/ladder/micro")
+    fitted = sl.fit("multi_power", [runs["constant_4000"], runs["drop_to_0.1_2000"]])
+    fitted.predict("linear:peak=4e-3,steps=4000,warmup=100").interval(0.9)
+    sl.optimize(fitted, steps=4_000, peak=4e-3, warmup=100).schedule
 
 Names are imported on first use, so that `import scaling_laws` stays light.
 """

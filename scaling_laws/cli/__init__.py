@@ -55,9 +55,9 @@ VERBS: tuple[ModuleType, ...] = (
 DESCRIPTION = """\
 What a learning-rate schedule will cost in loss, before the compute is spent.
 
-  scaling-laws fit data/proxy_nano:constant_4000,cosine_4000,drop_to_0.1_4000 --out law.json
-  scaling-laws predict law.json --schedule "linear:peak=4.5e-4,steps=4000,warmup=100"
-  scaling-laws optimize law.json --steps 4000 --peak 4.5e-4 --warmup 100 --out schedule.csv
+  scaling-laws fit data/ladder/micro:constant_4000,cosine_4000,drop_to_0.1_2000 --out law.json
+  scaling-laws predict law.json --schedule "linear:peak=4e-3,steps=4000,warmup=100"
+  scaling-laws optimize law.json --steps 4000 --peak 4e-3 --warmup 100 --out schedule.csv
 """
 
 

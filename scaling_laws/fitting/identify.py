@@ -121,19 +121,21 @@ def condition_number(data: Data, best: Outcome) -> tuple[float, float, list[str]
 
 
 def _prior_only(data: Data, prior: Prior, refits: Sequence[Outcome]) -> list[str]:
-    """Parameters whose refits spread as wide as the prior."""
-    notes = []
+    """Parameters whose refits spread as wide as the prior, in one note."""
+    names = []
     free = np.array([each.free for each in refits])
     for place, parameter in enumerate(data.law.shape):
         spread = prior.spread.get(parameter.name)
         if spread is None or not data.moving()[place]:
             continue
         if np.std(free[:, place]) > 0.85 * spread:
-            notes.append(
-                f"{parameter.name}: its value and interval come from the prior ({prior.source}), "
-                "not from these runs"
-            )
-    return notes
+            names.append(parameter.name)
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: value and interval come from the prior, not from these runs; the "
+        f"prior: {prior.source}"
+    ]
 
 
 def abrupt_drop(schedule: Schedule, last: int | None = None) -> float:

@@ -76,8 +76,7 @@ NORM_CLOCK = Prior(
         "data": 0.2,
         "gain_growth": 0.04,
     },
-    source="random splits of five public sets and our proxy runs, not those in "
-    "benchmarks/accuracy.md",
+    source="random splits of public sets and our proxy runs",
     most_runs=3,
 )
 LEARNT: Mapping[str, Prior] = {
