@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.accuracy import PEAKS, SHARED
 from scaling_laws import load_runs
 from scaling_laws.fitting.norms import logged_start
 from scaling_laws.fitting.objective import HUBER_DELTA
@@ -38,30 +39,23 @@ from scaling_laws.runs import Run
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
-LLAMA = {
-    "1e-4": "llama_124m_peak0.0001",
-    "5e-4": "llama_124m_peak0.0005",
-    "1e-3": "llama_124m_peak0.001",
-}
 SETS = {
     "25M": (SHARED / "mpl_25m", 0),
     "100M": (SHARED / "mpl_100m", 0),
-    **{peak: (SHARED / name, 1000) for peak, name in LLAMA.items()},
+    **{peak: (SHARED / name, 1000) for peak, name in PEAKS.items()},
     "proxy": (ROOT / "data" / "proxy_nano", 400),
     "pico": (ROOT / "data" / "ladder" / "pico", 400),
     "nano": (ROOT / "data" / "ladder" / "nano", 400),
     "micro": (ROOT / "data" / "ladder" / "micro", 400),
     "nano peaks": (ROOT / "data" / "ladder" / "nano_peaks", 400),
 }
-PUBLIC, OURS = ("25M", "100M", *LLAMA), ("proxy", "pico", "nano", "micro")
+PUBLIC, OURS = ("25M", "100M", *PEAKS), ("proxy", "pico", "nano", "micro")
 REPORTED = (  # triples of benchmarks/accuracy.md
     {"constant_24000", "cosine_24000", "wsdcon_9"},
     {"constant_50000", "cosine_to10_25000", "wsd_linear_0.2_25000"},
 )
 LAW = get_schedule_law("norm_clock")
 NAMES = [each.name for each in LAW.shape]
-START = NAMES.index("initial_norm")
 SIZE = len(NAMES)
 POINTS = 110  # of a run
 SMALLEST = 3e-4  # relative error that is as good as none
@@ -85,7 +79,6 @@ class Stack(NamedTuple):
     set: NDArray[np.str_]
     kind: NDArray[np.str_]
     peak: Array
-    steps: Index
     history: Any
     observed: Array  # (runs, points)
     counts: NDArray[np.bool_]  # (runs, points)
@@ -129,7 +122,6 @@ def stack(prior: Prior) -> Stack:
         np.array(sets),
         np.array([kind_of(run.name) for run in runs]),
         np.array([run.schedule.peak_lr for run in runs]),
-        np.array([run.schedule.steps for run in runs]),
         jax.tree.map(lambda *rows: np.concatenate(rows), *padded),
         np.stack(
             [np.pad(run.loss, (0, n), mode="edge") for run, n in zip(runs, fill, strict=True)]
@@ -240,8 +232,8 @@ def random_splits(runs: Stack, seed: int) -> list[Split]:
                 found.append(Split(name, triple, np.setdiff1d(pool, triple)))
                 count -= 1
     for turn in range(12):
-        unseen = list(LLAMA)[turn % 3]
-        first, second = random.permutation([each for each in LLAMA if each != unseen])
+        unseen = list(PEAKS)[turn % 3]
+        first, second = random.permutation([each for each in PEAKS if each != unseen])
         last = "cosine" if turn % 4 < 2 else "decay"
         triple = [one(of(first), "constant"), one(of(first), "decay"), one(of(second), last)]
         pool = np.concatenate([of(first), of(second)])

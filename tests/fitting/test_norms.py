@@ -56,6 +56,8 @@ def test_the_start_is_found_again_and_without_its_unit() -> None:
         *RUNS[1:],
     ]
     assert logged_start(noisy) == pytest.approx(1.7, rel=0.2)
+    scattered = logged("cosine:peak=4e-3,steps=2000,warmup=100", 1.7, 0.4, noise=0.02)
+    assert logged_start([scattered]) == pytest.approx(1.7, rel=0.1)
 
 
 def test_it_follows_a_schedule_of_weight_decay() -> None:
