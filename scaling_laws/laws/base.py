@@ -15,7 +15,7 @@ from scaling_laws.errors import LawError
 from scaling_laws.numerics import history as histories
 from scaling_laws.numerics.cells import Cells, last_of_cells, stretches_of_cells
 from scaling_laws.numerics.history import History
-from scaling_laws.numerics.pieces import Walk, as_cells, last_of_pieces
+from scaling_laws.numerics.pieces import Walk, last_of_pieces, pairs_of
 from scaling_laws.numerics.stretches import padded, single_steps, stretches_of
 from scaling_laws.params import Parameter
 
@@ -256,9 +256,12 @@ class Law(AnyLaw):
             run: cell by cell.
             facts: numbers known of the run.
         """
-        if self.own_clock:  # its norms are followed from cell to cell
-            return self.last_of_cells(run.mean, as_cells(run), facts=facts)
-        return last_of_pieces(run, self._used(facts), noise=self.noise)
+        used = self._used(facts)
+        history = last_of_pieces(run, used, noise=self.noise)
+        if not self.own_clock:
+            return history
+        decay, _ = self._decay_and_norm(run.rate, used, None)
+        return replace(history, stretches=pairs_of(run, decay))
 
 
 @dataclass(frozen=True)

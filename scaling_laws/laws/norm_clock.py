@@ -37,6 +37,7 @@ from scaling_laws.laws.base import Law
 from scaling_laws.laws.common import ALPHA, FLOOR_LOSS, MEMORY_EXPONENT, POWER_AMPLITUDE
 from scaling_laws.numerics.averages import clock_and_average, sums_at_points
 from scaling_laws.numerics.history import CLOCK_FLOOR, History
+from scaling_laws.numerics.pairs import Pairs
 from scaling_laws.numerics.stretches import Stretches, norms, sums_at_nodes
 from scaling_laws.params import Parameter, Support
 
@@ -54,38 +55,39 @@ DATA_EXPONENT = 0.6  # .6 to .8 fit alike
 DATA_START = 0.03  # 300 steps: a gain that grows has to begin somewhere
 
 
-def simulated(values: Values, stretches: Stretches) -> Any:
-    """Squared norms over the reference, from the schedule and its weight decay: (K, J)."""
+def simulated(values: Values, stretches: Stretches | Pairs) -> Any:
+    """Squared norms over the reference, from the schedule and its weight decay, at every node."""
     return norms(stretches, values["initial_norm"] * REFERENCE_NORM) / REFERENCE_NORM
 
 
-def simulated_with_free_decay(values: Values, stretches: Stretches) -> Any:
-    """The same where the weight decay is a parameter: (K, J)."""
+def simulated_with_free_decay(values: Values, stretches: Stretches | Pairs) -> Any:
+    """The same where the weight decay is a parameter."""
     start = values["initial_norm"] * REFERENCE_NORM
     return norms(stretches, start, values["weight_decay"]) / REFERENCE_NORM
 
 
-def measured(values: Values, stretches: Stretches) -> Any:
-    """Squared norms as logged, up to a factor that is the law's: (K, J)."""
-    assert stretches.norm is not None
+def measured(values: Values, stretches: Stretches | Pairs) -> Any:
+    """Squared norms as logged, up to a factor that is the law's."""
+    assert isinstance(stretches, Stretches) and stretches.norm is not None
     return values["norm_scale"] * stretches.norm**2
 
 
-def _terms(norm: Callable[[Values, Stretches], Any]) -> Callable[[Values, History], Any]:
+def _terms(norm: Callable[[Values, Stretches | Pairs], Any]) -> Callable[[Values, History], Any]:
     def terms(values: Values, history: History) -> Any:
         """Columns 1, what falls, remembered gain: (points, 3)."""
         stretches = history.stretches
         assert stretches is not None
         # a power below 1 has no slope at rate 0: nothing is trained there, so none is needed
         moving = stretches.lr > 0
-        rate = jnp.where(moving, stretches.lr, REFERENCE_LR) / REFERENCE_LR
-        rate = rate / jnp.sqrt(norm(values, stretches))
-        seen = jnp.where(moving, DATA_TICK * rate**DATA_RATE, 0.0)
-        growth = (sums_at_nodes(stretches, seen) + DATA_START) ** values["gain_growth"]
+        lr = jnp.where(moving, stretches.lr, REFERENCE_LR) / REFERENCE_LR
+        # one logarithm for three powers
+        rate = jnp.log(lr) - 0.5 * jnp.log(norm(values, stretches))
+        seen = jnp.where(moving, DATA_TICK * jnp.exp(DATA_RATE * rate), 0.0)
+        growth = values["gain_growth"] * jnp.log(sums_at_nodes(stretches, seen) + DATA_START)
         clock, average = clock_and_average(
             history,
-            jnp.where(moving, TICK * rate ** values["clock_exponent"], 0.0),
-            jnp.where(moving, rate ** values["gain_exponent"] * growth, 0.0),
+            jnp.where(moving, TICK * jnp.exp(values["clock_exponent"] * rate), 0.0),
+            jnp.where(moving, jnp.exp(values["gain_exponent"] * rate + growth), 0.0),
             values["C"],
             values["beta"],
         )

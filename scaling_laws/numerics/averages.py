@@ -8,7 +8,8 @@ by parts), Σ (gain_k - gain_{k-1})·[1 - K(τ_t - τ_{k-1})], and so one formul
 fall and schedules that rise.
 
 Over single steps the engine of `memory.py` is exact and linear in time. Over stretches the gain is
-a straight line in τ, and what a line leaves at its two ends is K and its integral.
+a straight line in τ, and what a line leaves at its two ends is K and its integral. Cells of two
+nodes have sums of their own (`pairs.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import jax.numpy as jnp
 
 from scaling_laws.numerics.history import History
 from scaling_laws.numerics.memory import PowerKernel, annealed_drop
+from scaling_laws.numerics.pairs import Pairs
+from scaling_laws.numerics.recursion import sums_of_many
 from scaling_laws.numerics.stretches import Stretches
 
 __all__ = ["clock_and_average", "sums_at_points"]
@@ -45,6 +48,8 @@ def clock_and_average(
         Clock and average, (points,) each.
     """
     assert history.stretches is not None, "build the history with stretches"
+    if isinstance(history.stretches, Pairs):
+        return history.stretches.clock_and_average(tick, gain, speed, exponent)
     if history.stretches.points is None:
         return _of_steps(history, history.stretches, tick[:, 0], gain[:, 0], speed, exponent)
     return _of_stretches(history, tick, gain, speed, exponent)
@@ -61,6 +66,8 @@ def sums_at_points(history: History, row: Array) -> Array:
         Sums, (points,).
     """
     assert history.stretches is not None, "build the history with stretches"
+    if isinstance(history.stretches, Pairs):
+        return sums_of_many(history.stretches.passed(row))[-1:]
     weight, points = history.stretches.weight, history.stretches.points
     passed = jnp.sum(weight * row, axis=1)
     end = jnp.cumsum(passed)
@@ -108,7 +115,7 @@ def _of_steps(
 def _of_stretches(
     history: History, tick: Array, gain: Array, speed: Array, exponent: Array
 ) -> tuple[Array, Array]:
-    assert history.stretches is not None and history.stretches.points is not None
+    assert isinstance(history.stretches, Stretches) and history.stretches.points is not None
     weight, points = history.stretches.weight, history.stretches.points
     passed = jnp.sum(weight * tick, axis=1)  # (K,)
     some = passed > 0

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.numerics.pairs import Pairs
 from scaling_laws.numerics.pasts import pasts_of
 from scaling_laws.numerics.quadrature import changes
 from scaling_laws.numerics.stretches import Stretches
@@ -101,7 +102,7 @@ class History:
     noise: Events | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)
     traces: Mapping[str, Array] = field(default_factory=dict)
-    stretches: Stretches | None = None
+    stretches: Stretches | Pairs | None = None
 
 
 def bucket(size: int) -> int:
@@ -348,7 +349,7 @@ def of_stretches(
 
 def padded_history(history: History, points: int, stretches: int) -> History:
     """A stack of one history with more points, copies of the last, and more, empty stretches."""
-    assert history.stretches is not None and history.stretches.points is not None
+    assert isinstance(history.stretches, Stretches)
     last = np.minimum(np.arange(points), history.step.shape[-1] - 1)
     table = pad_stretches(history.stretches, stretches)
     chosen: Any = jax.tree.map(lambda leaf: leaf[:, last], table.points)

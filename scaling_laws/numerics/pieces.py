@@ -27,10 +27,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling_laws.numerics.cells import Cells
 from scaling_laws.numerics.history import Events, History
+from scaling_laws.numerics.pairs import Pairs
+from scaling_laws.numerics.recursion import sums_of_many
 
-__all__ = ["Pieces", "Walk", "as_cells", "cell_counts", "last_of_pieces", "pieces_of", "walk"]
+__all__ = ["Pieces", "Walk", "cell_counts", "last_of_pieces", "pairs_of", "pieces_of", "walk"]
 
 Array = Any
 NODE = 1.0 / np.sqrt(3.0)  # of Gauss, on [-1, 1]
@@ -182,10 +183,10 @@ def last_of_pieces(run: Walk, facts: dict[str, Array], *, noise: bool = True) ->
         noise: also build the noise events.
     """
     sums = run.count * run.mean
-    total = jnp.cumsum(sums)
+    total = sums_of_many(sums)
     begin = total - sums
     # a late cell may sum to less than the resolution of what lies before it
-    left = jnp.cumsum(sums[::-1])[::-1]
+    left = sums_of_many(sums, reverse=True)
     later = jnp.append(left[1:], jnp.zeros_like(left[:1]))
     apart = run.node[1] - run.node[0]
     bend = jnp.where(apart > 0, (run.rate[1] - run.rate[0]) / jnp.where(apart > 0, apart, 1.0), 0.0)
@@ -228,10 +229,20 @@ def last_of_pieces(run: Walk, facts: dict[str, Array], *, noise: bool = True) ->
     )
 
 
-def as_cells(run: Walk) -> Cells:
-    """The same cells with one node each, for laws with a clock of their own; traceable."""
-    edges = jnp.append(run.edge, run.edge[-1] + run.count[-1])
-    return Cells(edges, run.count, run.edge + 0.5 * (run.count - 1.0))
+def pairs_of(run: Walk, decay: Array) -> Pairs:
+    """The same cells for laws with a clock of their own; traceable.
+
+    Args:
+        run: cell by cell.
+        decay: rate times weight decay at the nodes: (2, K).
+    """
+    return Pairs(
+        lr=run.rate,
+        decay=decay,
+        count=run.count,
+        since=run.node - run.edge[None],
+        apart=run.node[1] - run.node[0],
+    )
 
 
 def pieces_of(kinks: Sequence[Array], steps: Array, warmup: Array | None) -> Pieces:

@@ -24,6 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.numerics.pairs import Pairs
+from scaling_laws.numerics.recursion import linear
+
 __all__ = [
     "Points",
     "Stretches",
@@ -217,11 +220,13 @@ def _weights(upto: Index, middle: Index, count: Index) -> Rates:
     return np.asarray(np.where(one, single, np.where(two, pair, table)))
 
 
-def sums_at_nodes(stretches: Stretches, row: Array) -> Array:
+def sums_at_nodes(stretches: Stretches | Pairs, row: Array) -> Array:
     """What a row sums to up to the middle of every node's step: (K, J) -> (K, J).
 
     Between the ends of a stretch, where the sum and its slope are known, a cubic.
     """
+    if isinstance(stretches, Pairs):
+        return stretches.sums_at_nodes(row)
     passed = jnp.sum(stretches.weight * row, axis=1, keepdims=True)
     begin = jnp.cumsum(passed, axis=0) - passed
     count = jnp.maximum(jnp.sum(stretches.weight, axis=1, keepdims=True), 1.0)
@@ -236,7 +241,7 @@ def sums_at_nodes(stretches: Stretches, row: Array) -> Array:
 
 
 @jax.jit
-def norms(stretches: Stretches, start: Array, decay_factor: Array = 1.0) -> Array:
+def norms(stretches: Stretches | Pairs, start: Array, decay_factor: Array = 1.0) -> Array:
     """The squared norm before the update of every node: (K, J).
 
     Args:
@@ -244,46 +249,16 @@ def norms(stretches: Stretches, start: Array, decay_factor: Array = 1.0) -> Arra
         start: squared norm before the first step.
         decay_factor: multiplies the weight decay.
     """
+    if isinstance(stretches, Pairs):
+        return stretches.norms(start, decay_factor)
     decay = decay_factor * stretches.decay.reshape(-1)
     lag = decay_factor * stretches.lag.reshape(-1)
     added = stretches.source.reshape(-1) * jnp.exp(-2.0 * lag) * _sinhc(decay)
 
-    kept, added = _running(jnp.exp(-2.0 * decay), added)
+    kept, added = linear(jnp.exp(-2.0 * decay), added)
     following = kept * start + added
     before = jnp.concatenate([jnp.reshape(start, (1,)).astype(following.dtype), following[:-1]])
     return before.reshape(stretches.lr.shape)
-
-
-def _running(factor: Array, added: Array) -> tuple[Array, Array]:
-    """Maps n -> factor·n + added applied one after another, as such pairs: (N,) each.
-
-    In rows of about √N: along the rows, all rows at once, then over what each row does. A single
-    scan is as fast on a CPU and slow on a GPU; an associative one takes seconds to compile.
-    """
-    size = factor.shape[0]
-    width = max(1, round(size**0.5))
-    fill = -size % width
-    rows = (
-        jnp.concatenate([factor, jnp.ones(fill, factor.dtype)]).reshape(-1, width),
-        jnp.concatenate([added, jnp.zeros(fill, added.dtype)]).reshape(-1, width),
-    )
-
-    def follow(before: tuple[Array, Array], one: tuple[Array, Array]) -> Any:
-        both = before[0] * one[0], before[1] * one[0] + one[1]
-        return both, both
-
-    def scan(first: tuple[Array, Array], each: tuple[Array, Array]) -> tuple[Array, Array]:
-        found: tuple[Array, Array] = jax.lax.scan(follow, first, each)[1]
-        return found
-
-    nothing = jnp.ones_like(rows[0][:, 0]), jnp.zeros_like(rows[1][:, 0])
-    inside = scan(nothing, (rows[0].T, rows[1].T))
-    one, zero = nothing[0][:1], nothing[1][:1]
-    ends = scan((one[0], zero[0]), (inside[0][-1], inside[1][-1]))
-    before = jnp.concatenate([one, ends[0][:-1]])[None], jnp.concatenate([zero, ends[1][:-1]])[None]
-    kept = (before[0] * inside[0]).T.reshape(-1)[:size]
-    summed = (before[1] * inside[0] + inside[1]).T.reshape(-1)[:size]
-    return kept, summed
 
 
 def _sinhc(x: Array) -> Array:
