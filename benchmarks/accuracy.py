@@ -17,20 +17,32 @@ from benchmarks.pages import fill
 from scaling_laws import load_runs
 from scaling_laws.comparison import PRESETS, LawScore, Preset, compare
 from scaling_laws.files import write_text
-from scaling_laws.laws import SCHEDULE_LAWS
+from scaling_laws.laws import SCHEDULE_LAWS, Law, across_sizes
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"
 PEAKS = {"1e-4": "llama_124m_peak0.0001", "5e-4": "llama_124m_peak0.0005"}
 PEAKS["1e-3"] = "llama_124m_peak0.001"
 ALL_PEAKS = [SHARED / name for name in PEAKS.values()]
-PROXY = Preset(
-    "constant, cosine and one drop, the rest unseen",
-    "rest",
-    ("constant_4000", "cosine_4000", "drop_to_0.1_4000"),
-    400,
-)
+DATA = HERE.parent / "data"
+LADDER = DATA / "ladder"
 STARTS = 4
+
+
+def _ours(meaning: str, fit: Sequence[str] | str) -> Preset:
+    """A split of our proxy runs, which are short: points from step 400."""
+    return Preset(meaning, "rest", fit if isinstance(fit, str) else tuple(fit), 400)
+
+
+def _names(*sets: str) -> list[str]:
+    """Names of all runs of sets of the ladder, as they are called beside others."""
+    return [
+        f"{name}/{path.stem}" for name in sets for path in sorted((LADDER / name).glob("*.csv"))
+    ]
+
+
+def _of_decay(*decays: str) -> list[str]:
+    return [name for name in _names("nano_decays") if name.endswith(decays)]
 
 
 class Protocol(NamedTuple):
@@ -39,9 +51,10 @@ class Protocol(NamedTuple):
     title: str
     folders: Sequence[Path]
     preset: Preset
+    across: bool = False  # laws of one model size are extended to several
 
 
-PROTOCOLS = {
+PUBLIC = {
     "25M": Protocol("25M, published split", [SHARED / "mpl_25m"], PRESETS["published"]),
     "100M": Protocol("100M, published split", [SHARED / "mpl_100m"], PRESETS["published"]),
     **{
@@ -60,12 +73,52 @@ PROTOCOLS = {
         )
         for peak, name in PEAKS.items()
     },
+}
+SIZES = [LADDER / "pico", LADDER / "nano", LADDER / "micro"]
+NANO_PEAKS = [LADDER / "nano", LADDER / "nano_peaks"]
+NANO_DECAYS = [LADDER / "nano", LADDER / "nano_decays"]
+OURS = {
     "proxy_nano": Protocol(
-        "our proxy runs: three -> the rest", [HERE.parent / "data" / "proxy_nano"], PROXY
+        "far below the best peak: three runs -> the rest",
+        [DATA / "proxy_nano"],
+        _ours("three runs", ("constant_4000", "cosine_4000", "drop_to_0.1_4000")),
+    ),
+    "micro": Protocol(
+        "micro, at the best peak: three runs -> the rest",
+        [LADDER / "micro"],
+        _ours("three runs", ("constant_4000", "cosine_4000", "drop_to_0.1_2000")),
+    ),
+    "next size": Protocol(
+        "sizes: pico and nano -> micro",
+        SIZES,
+        _ours("two sizes", _names("pico", "nano")),
+        True,
+    ),
+    "next size, one run": Protocol(
+        "sizes: pico, nano and one constant run of micro -> the rest of micro",
+        SIZES,
+        _ours("two sizes and a run", [*_names("pico", "nano"), "micro/constant_4000"]),
+        True,
+    ),
+    "half peak": Protocol(
+        "nano, peaks: 4e-3 and 8e-3 -> 2e-3", NANO_PEAKS, _ours("two peaks", "lowest")
+    ),
+    "double peak": Protocol(
+        "nano, peaks: 2e-3 and 4e-3 -> 8e-3", NANO_PEAKS, _ours("two peaks", "highest")
+    ),
+    "other decays": Protocol(
+        "nano, weight decay: 0.1 -> 0, 0.4 and 1.6", NANO_DECAYS, _ours("0.1", _names("nano"))
+    ),
+    "decay between": Protocol(
+        "nano, weight decay: 0, 0.1 and 1.6 -> 0.4",
+        NANO_DECAYS,
+        _ours("0, 0.1, 1.6", [*_names("nano"), *_of_decay("_0.0", "_1.6")]),
     ),
 }
-# laws of schedules that need nothing that these sets lack
+PROTOCOLS = PUBLIC | OURS
+# laws of schedules that need nothing that these sets lack; our runs log the norm of the weights
 LAWS = [law for law in SCHEDULE_LAWS if not law.needs_traces and "transfer_step" not in law.needs]
+MEASURED = [law for law in SCHEDULE_LAWS if law.needs_traces == {"param_norm"}]
 PUBLISHED = {
     "25M": "the public implementation of the Multi-Power Law: PredE .00110",
     "100M": "the public implementation of the Multi-Power Law: PredE .00142",
@@ -79,12 +132,27 @@ def _cells(each: LawScore) -> str:
     return f"{' | '.join(cells)} | {finals} | {each.log_error:.5f}"
 
 
-def _summary(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
+def _judged(protocol: Protocol) -> dict[str, Law]:
+    """The laws that a split can judge, by the name of the law of one size."""
+    if protocol.folders[0].is_relative_to(DATA) and not protocol.across:
+        return {law.name: law for law in [*LAWS, *MEASURED]}
+    if not protocol.across:
+        return {law.name: law for law in LAWS}
+    return {
+        law.name: law if "model_params" in law.needs else across_sizes(law)
+        for law in LAWS
+        if not law.name.startswith("norm_clock_")
+    }
+
+
+def _summary(scores: Mapping[str, Mapping[str, LawScore]], wanted: Sequence[str]) -> list[str]:
     """PredE and mean absolute final error of every law and split."""
-    names = list(scores)
+    names = [name for name in wanted if name in scores]
     lines = [f"| law | parameters | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
-    for law in LAWS:
+    for law in [*LAWS, *MEASURED]:
         row = [scores[name].get(law.name) for name in names]
+        if not any(row):
+            continue
         cells = [
             "-"
             if each is None
@@ -97,7 +165,7 @@ def _summary(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
 
 def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     """The table of laws in README.md."""
-    sets = ["25M", "100M", "124M 1e-3", "higher peak", "proxy_nano"]
+    sets = ["25M", "100M", "124M 1e-3", "higher peak", "micro"]
     rows = [
         f"| law | loss | parameters | {' | '.join(f'PredE {name}' for name in sets)} |",
         "|---|---|---|" + "---|" * len(sets),
@@ -116,7 +184,9 @@ def main() -> None:
     """Measure and write the tables."""
     scores: dict[str, Mapping[str, LawScore]] = {}
     details: list[str] = []
-    for name, (title, folders, preset) in PROTOCOLS.items():
+    for name, protocol in PROTOCOLS.items():
+        title, folders, preset, _ = protocol
+        judged = _judged(protocol)
         missing = [folder.name for folder in folders if not folder.is_dir()]
         if missing:
             details += ["", f"## {title}", "", f"left out: no {', '.join(missing)} here"]
@@ -125,14 +195,16 @@ def main() -> None:
         start = time.perf_counter()
         result = compare(
             runs,
-            LAWS,
+            list(judged.values()),
             hold_out=preset.hold_out,
             fit_runs=preset.fit_runs(list(runs.values())),
             from_step=preset.from_step,
             starts=STARTS,
         )
         spent = time.perf_counter() - start
-        scores[name] = result.laws
+        scores[name] = {
+            own: result.laws[law.name] for own, law in judged.items() if law.name in result.laws
+        }
         details += ["", f"## {title}", "", f"{result.hold_out.description}; {spent:.0f} s."]
         if name in PUBLISHED:
             details[-1] += f" For comparison, {PUBLISHED[name]}."
@@ -159,13 +231,20 @@ def main() -> None:
         "",
         "PredE / mean absolute final error, of runs not fitted:",
         "",
-        *_summary(scores),
+        *_summary(scores, list(PUBLIC)),
+        "",
+        "Our proxy runs, points from step 400; between sizes, laws of one size are extended by "
+        "power laws of it (`NAME_across_sizes`):",
+        "",
+        *_summary(scores, list(OURS)),
         *details,
     ]
     write_text(HERE / "accuracy.md", "\n".join(lines) + "\n")
     if len(scores) == len(PROTOCOLS):
         fill(HERE.parent / "README.md", "laws", _laws(scores))
-        fill(HERE.parent / "docs" / "norm_clock.md", "accuracy", _summary(scores))
+        page = HERE.parent / "docs" / "norm_clock.md"
+        fill(page, "accuracy", _summary(scores, list(PUBLIC)))
+        fill(page, "accuracy-ours", _summary(scores, list(OURS)))
 
 
 if __name__ == "__main__":
