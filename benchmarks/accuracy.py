@@ -15,7 +15,7 @@ from typing import NamedTuple
 from benchmarks.machine import describe
 from benchmarks.pages import fill
 from scaling_laws import load_runs
-from scaling_laws.comparison import PRESETS, LawScore, Preset, compare
+from scaling_laws.comparison import PRESETS, LawScore, Preset, Repeats, compare
 from scaling_laws.files import write_text
 from scaling_laws.laws import SCHEDULE_LAWS, Law, across_sizes
 
@@ -145,8 +145,12 @@ def _judged(protocol: Protocol) -> dict[str, Law]:
     }
 
 
-def _summary(scores: Mapping[str, Mapping[str, LawScore]], wanted: Sequence[str]) -> list[str]:
-    """PredE and mean absolute final error of every law and split."""
+def _summary(
+    scores: Mapping[str, Mapping[str, LawScore]],
+    repeats: Mapping[str, Repeats | None],
+    wanted: Sequence[str],
+) -> list[str]:
+    """PredE and mean absolute final error of every law and split, and what repeats differ by."""
     names = [name for name in wanted if name in scores]
     lines = [f"| law | parameters | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for law in [*LAWS, *MEASURED]:
@@ -160,6 +164,10 @@ def _summary(scores: Mapping[str, Mapping[str, LawScore]], wanted: Sequence[str]
             for each in row
         ]
         lines.append(f"| {law.name} | {len(law.parameters)} | {' | '.join(cells)} |")
+    floors = [repeats[name] for name in names]
+    if any(floors):
+        cells = ["-" if each is None else f"{each.floor:.5f}" for each in floors]
+        lines.append(f"| *the mean of repeated runs* | | {' | '.join(cells)} |")
     return lines
 
 
@@ -183,6 +191,7 @@ def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
 def main() -> None:
     """Measure and write the tables."""
     scores: dict[str, Mapping[str, LawScore]] = {}
+    repeats: dict[str, Repeats | None] = {}
     details: list[str] = []
     for name, protocol in PROTOCOLS.items():
         title, folders, preset, _ = protocol
@@ -202,12 +211,15 @@ def main() -> None:
             starts=STARTS,
         )
         spent = time.perf_counter() - start
+        repeats[name] = result.repeats
         scores[name] = {
             own: result.laws[law.name] for own, law in judged.items() if law.name in result.laws
         }
         details += ["", f"## {title}", "", f"{result.hold_out.description}; {spent:.0f} s."]
         if name in PUBLISHED:
             details[-1] += f" For comparison, {PUBLISHED[name]}."
+        if result.repeats is not None:
+            details[-1] += f" {result.repeats}"
         details += [f"Not fitted: {reason}" for reason in result.failed.values()]
         details += [
             "",
@@ -229,22 +241,24 @@ def main() -> None:
         "relative, final errors at the last logged step in nats. `scaling-laws compare SETS "
         "--preset NAME` does one of them.",
         "",
-        "PredE / mean absolute final error, of runs not fitted:",
+        "PredE / mean absolute final error, of runs not fitted. Last row: runs of one schedule "
+        "differ where their schedules are the same; a law that knew the mean of all repeats would "
+        "still have this PredE there.",
         "",
-        *_summary(scores, list(PUBLIC)),
+        *_summary(scores, repeats, list(PUBLIC)),
         "",
         "Our proxy runs, points from step 400; between sizes, laws of one size are extended by "
         "power laws of it (`NAME_across_sizes`):",
         "",
-        *_summary(scores, list(OURS)),
+        *_summary(scores, repeats, list(OURS)),
         *details,
     ]
     write_text(HERE / "accuracy.md", "\n".join(lines) + "\n")
     if len(scores) == len(PROTOCOLS):
         fill(HERE.parent / "README.md", "laws", _laws(scores))
         page = HERE.parent / "docs" / "norm_clock.md"
-        fill(page, "accuracy", _summary(scores, list(PUBLIC)))
-        fill(page, "accuracy-ours", _summary(scores, list(OURS)))
+        fill(page, "accuracy", _summary(scores, repeats, list(PUBLIC)))
+        fill(page, "accuracy-ours", _summary(scores, repeats, list(OURS)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from scaling_laws.comparison.hold_outs import HOLD_OUTS, HoldOut, hold_out_of
 from scaling_laws.comparison.presets import PRESETS, Preset, preset_of
 from scaling_laws.comparison.ranking import compare
+from scaling_laws.comparison.repeats import Repeats, repeats_of
 from scaling_laws.comparison.scores import Comparison, Difference, LawScore
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "HoldOut",
     "LawScore",
     "Preset",
+    "Repeats",
     "compare",
     "hold_out_of",
     "preset_of",
+    "repeats_of",
 ]

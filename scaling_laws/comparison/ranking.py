@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from scaling_laws.comparison.hold_outs import DEFAULT_LAST, HoldOut, hold_out_of
+from scaling_laws.comparison.repeats import repeats_of
 from scaling_laws.comparison.scores import Comparison, score
 from scaling_laws.errors import FitError, LawError, UsageError
 from scaling_laws.fitted.predict import check_needs
@@ -117,7 +118,7 @@ def compare(
     if not fits:
         raise FitError("no law could be fitted: " + "; ".join(failed.values()))
     scores, interval, units = score(fits, held, seed)
-    return Comparison(held, scores, skipped, failed, interval, units, seed)
+    return Comparison(held, scores, skipped, failed, interval, units, seed, repeats_of(kept))
 
 
 def _in_order(runs: Iterable[Run] | Mapping[str, Run], from_step: int | str) -> list[Run]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from scaling_laws.comparison.hold_outs import HoldOut
+from scaling_laws.comparison.repeats import Repeats
 from scaling_laws.fitting import HeldOutFit
 from scaling_laws.metrics import mean_metrics, metrics
 
@@ -90,6 +91,7 @@ class Comparison:
         interval: how the intervals of differences were made, in words.
         units: how many held-out runs there are, or peaks where the runs of one share their fate.
         seed: of starts and resamples.
+        repeats: how far apart the runs are where their schedules are the same, if any are.
     """
 
     hold_out: HoldOut
@@ -99,6 +101,7 @@ class Comparison:
     interval: str
     units: int
     seed: int
+    repeats: Repeats | None = None
 
     @property
     def best(self) -> str:
@@ -137,7 +140,11 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the order of the laws hides: another law that is better at final losses."""
+        """What the order of the laws hides: what no law can do, and who is better at the end."""
+        return (*([] if self.repeats is None else [str(self.repeats)]), *self._better_at_the_end)
+
+    @property
+    def _better_at_the_end(self) -> tuple[str, ...]:
         best = self.laws[self.best].mean["abs_final_error"]
         name = min(self.laws, key=lambda name: self.laws[name].mean["abs_final_error"])
         ends = self.laws[name].difference.abs_final_error_90
@@ -164,6 +171,7 @@ class Comparison:
             "interval": self.interval,
             "units": self.units,
             "seed": self.seed,
+            "repeats": None if self.repeats is None else self.repeats.as_json(),
         }
 
     def to_frame(self) -> Any:
