@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.machine import describe
 from benchmarks.pages import fill
 from scaling_laws import load_runs
-from scaling_laws.comparison import PRESETS, LawScore, Preset, Repeats, compare
+from scaling_laws.comparison import PRESETS, Comparison, LawScore, Preset, Repeats, compare
 from scaling_laws.files import write_text
 from scaling_laws.laws import SCHEDULE_LAWS, Law, across_sizes
 
@@ -188,48 +190,67 @@ def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     return rows
 
 
+def judge(name: str) -> tuple[Comparison, float]:
+    """Fit and score every law on a split; and the seconds that took."""
+    protocol = PROTOCOLS[name]
+    runs = load_runs(*protocol.folders)
+    start = time.perf_counter()
+    result = compare(
+        runs,
+        list(_judged(protocol).values()),
+        hold_out=protocol.preset.hold_out,
+        fit_runs=protocol.preset.fit_runs(list(runs.values())),
+        from_step=protocol.preset.from_step,
+        starts=STARTS,
+    )
+    return result, time.perf_counter() - start
+
+
+def _details(name: str, result: Comparison, spent: float) -> list[str]:
+    """What a split says, in full."""
+    lines = [f"{result.hold_out.description}; {spent:.0f} s."]
+    if name in PUBLISHED:
+        lines[-1] += f" For comparison, {PUBLISHED[name]}."
+    if result.repeats is not None:
+        lines[-1] += f" {result.repeats}"
+    lines += [f"Not fitted: {reason}" for reason in result.failed.values()]
+    lines += [
+        "",
+        "| law | parameters | PredE | WorstE | mean \\|final\\| | worst \\|final\\| | log "
+        "error of the fit to all runs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return lines + [
+        f"| {law} | {each.n_params} | {_cells(each)} |" for law, each in result.laws.items()
+    ]
+
+
 def main() -> None:
     """Measure and write the tables."""
     scores: dict[str, Mapping[str, LawScore]] = {}
     repeats: dict[str, Repeats | None] = {}
     details: list[str] = []
-    for name, protocol in PROTOCOLS.items():
-        title, folders, preset, _ = protocol
-        judged = _judged(protocol)
-        missing = [folder.name for folder in folders if not folder.is_dir()]
-        if missing:
-            details += ["", f"## {title}", "", f"left out: no {', '.join(missing)} here"]
-            continue
-        runs = load_runs(*folders)
-        start = time.perf_counter()
-        result = compare(
-            runs,
-            list(judged.values()),
-            hold_out=preset.hold_out,
-            fit_runs=preset.fit_runs(list(runs.values())),
-            from_step=preset.from_step,
-            starts=STARTS,
-        )
-        spent = time.perf_counter() - start
-        repeats[name] = result.repeats
-        scores[name] = {
-            own: result.laws[law.name] for own, law in judged.items() if law.name in result.laws
-        }
-        details += ["", f"## {title}", "", f"{result.hold_out.description}; {spent:.0f} s."]
-        if name in PUBLISHED:
-            details[-1] += f" For comparison, {PUBLISHED[name]}."
-        if result.repeats is not None:
-            details[-1] += f" {result.repeats}"
-        details += [f"Not fitted: {reason}" for reason in result.failed.values()]
-        details += [
-            "",
-            "| law | parameters | PredE | WorstE | mean \\|final\\| | worst \\|final\\| | log "
-            "error of the fit to all runs |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for law, each in result.laws.items():
-            details.append(f"| {law} | {each.n_params} | {_cells(each)} |")
-        print(name, f"{spent:.0f} s", result.best, flush=True)
+    missing = {
+        name: [folder.name for folder in each.folders if not folder.is_dir()]
+        for name, each in PROTOCOLS.items()
+    }
+    # a process each: compiled code is only given back when a process ends
+    with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool:
+        judged = {name: pool.submit(judge, name) for name, none in missing.items() if not none}
+        for name, protocol in PROTOCOLS.items():
+            details += ["", f"## {protocol.title}", ""]
+            if missing[name]:
+                details.append(f"left out: no {', '.join(missing[name])} here")
+                continue
+            result, spent = judged[name].result()
+            repeats[name] = result.repeats
+            scores[name] = {
+                own: result.laws[law.name]
+                for own, law in _judged(protocol).items()
+                if law.name in result.laws
+            }
+            details += _details(name, result, spent)
+            print(name, f"{spent:.0f} s", result.best, flush=True)
     lines = [
         "# Accuracy",
         "",

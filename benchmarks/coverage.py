@@ -1,22 +1,28 @@
-"""Coverage of the 90 % intervals: leave every run of every set out once, and predict it.
+"""Coverage of the 90 % intervals, on runs that fits did not see; fills `coverage.md`.
 
-Writes `coverage.md`.
+python -m benchmarks.coverage few      # fits of three runs, the rest of the set unseen
+python -m benchmarks.coverage every    # every run left out once
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws import fit, load_runs
-from scaling_laws.files import write_text
+from benchmarks.pages import fill
+from scaling_laws import Run, fit, load_runs
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"
+DATA = HERE.parent / "data"
 # folder, first step of the points used
 SETS = {
     "mpl_25m": (SHARED / "mpl_25m", 0),
@@ -24,75 +30,108 @@ SETS = {
     "llama_124m_peak0.0001": (SHARED / "llama_124m_peak0.0001", 1000),
     "llama_124m_peak0.0005": (SHARED / "llama_124m_peak0.0005", 1000),
     "llama_124m_peak0.001": (SHARED / "llama_124m_peak0.001", 1000),
-    "proxy_nano": (HERE.parent / "data" / "proxy_nano", 400),
+    "proxy_nano": (DATA / "proxy_nano", 400),
+    "ladder/pico": (DATA / "ladder" / "pico", 400),
+    "ladder/nano": (DATA / "ladder" / "nano", 400),
+    "ladder/micro": (DATA / "ladder" / "micro", 400),
 }
-LAWS = ("multi_power",)  # others by name on the command line
-COLUMNS = ("set", "law", "runs", "points covered", "finals covered", "width", "final width", "s")
+COLUMNS = ("set", "law", "fits", "runs", "points covered", "finals covered", "width", "final width")
+LAWS = {"few": ("norm_clock", "multi_power"), "every": ("multi_power",)}
+TRIPLES = 4  # of a set
+KINDS = {"constant": "constant", "cosine": "cosine", "linear": "cosine", "rewarm": "other"}
 
 
-def measure(folder: Path, law: str, from_step: int) -> tuple[list[str], dict[str, float]]:
-    """Cells of one row, and the counts behind them."""
+class Seen(NamedTuple):
+    """What one unseen run showed."""
+
+    points: float  # share inside
+    final: bool
+    width: float  # median half width, relative
+    final_width: float
+
+
+def kind_of(name: str) -> str:
+    """What a schedule is: a triple has one of each of three kinds."""
+    return next((kind for start, kind in KINDS.items() if name.startswith(start)), "decay")
+
+
+def splits(runs: dict[str, Run], how: str) -> Iterator[list[str]]:
+    """Names of the runs to fit, split by split."""
+    if how == "every":
+        yield from ([other for other in runs if other != name] for name in runs)
+        return
+    generator = np.random.default_rng(5)
+    for _ in range(TRIPLES):
+        yield [
+            str(generator.choice([name for name in runs if kind_of(name) == kind]))
+            for kind in ("constant", "cosine", "decay")
+        ]
+
+
+def measure(name: str, law: str, how: str) -> tuple[int, list[Seen], float]:
+    """Fits, what every unseen run showed, and seconds."""
     began = time.perf_counter()
-    runs = load_runs(folder)
-    points, finals, width, final_width = [], [], [], []
-    for name, run in runs.items():
-        others = [each for key, each in runs.items() if key != name]
-        fitted = fit(law, others, from_step=from_step, starts=4)
-        kept = run.from_step(from_step)
-        low, high = fitted.predict(run.schedule, kept.steps, facts=run.facts).interval(0.9)
-        inside = (kept.loss >= low) & (kept.loss <= high)
-        points.append(float(np.mean(inside)))
-        finals.append(bool(inside[-1]))
-        half = 0.5 * (high - low) / kept.loss
-        width.append(float(np.median(half)))
-        final_width.append(float(half[-1]))
-    counts = {"runs": len(runs), "points": sum(points), "finals": sum(finals)}
+    folder, from_step = SETS[name]
+    runs = {key: run for key, run in load_runs(folder).items() if run.steps[-1] >= from_step}
+    found, fits = [], 0
+    for chosen in splits(runs, how):
+        fitted = fit(law, [runs[key] for key in chosen], from_step=from_step, starts=4)
+        fits += 1
+        for key, run in runs.items():
+            if key in chosen:
+                continue
+            kept = run.from_step(from_step)
+            low, high = fitted.predict(run.schedule, kept.steps.tolist(), facts=run.facts).interval(
+                0.9
+            )
+            inside = (kept.loss >= low) & (kept.loss <= high)
+            half = 0.5 * (high - low) / kept.loss
+            found.append(
+                Seen(
+                    float(np.mean(inside)),
+                    bool(inside[-1]),
+                    float(np.median(half)),
+                    float(half[-1]),
+                )
+            )
+    return fits, found, time.perf_counter() - began
+
+
+def row(name: str, law: str, fits: int, found: Sequence[Seen]) -> str:
+    """A line of the table."""
+    points, finals, width, final_width = np.array(found, dtype=float).T
     cells = [
-        str(len(runs)),
-        f"{np.mean(points):.3f}",
-        f"{np.mean(finals):.3f}",
-        f"±{100 * np.median(width):.2f} %",
-        f"±{100 * np.median(final_width):.2f} %",
-        f"{time.perf_counter() - began:.0f}",
-    ]
-    return cells, counts
+        name, law, str(fits), str(len(found)), f"{points.mean():.3f}", f"{finals.mean():.3f}",
+        f"±{100 * np.median(width):.2f} %", f"±{100 * np.median(final_width):.2f} %",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Measure and write the table."""
-    laws = sys.argv[1:] or list(LAWS)
-    lines = [
-        "# Coverage",
-        "",
-        f"`python -m benchmarks.coverage` on {describe()}.",
-        "",
-        "Every run of a set is left out once; the law is fitted to the others (4 starts, default "
-        "prior and draws), and its 90 % intervals are held against the run left out. Points "
-        "covered: mean over runs of the share of points inside; finals covered: share of last "
-        "logged losses inside; widths: median half width over runs, of a point and of the final "
-        "loss, relative. Points from step 1,000 in the 124M sets and from 400 in ours.",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|---" * len(COLUMNS) + "|",
-    ]
-    for law in laws:
-        total = {"runs": 0.0, "points": 0.0, "finals": 0.0}
-        for name, (folder, from_step) in SETS.items():
-            if not folder.is_dir():
-                lines.append(f"| {name} | {law} | not on this machine |")
-                continue
-            cells, counts = measure(folder, law, from_step)
-            total = {key: total[key] + counts[key] for key in total}
-            lines.append(f"| {name} | {law} | {' | '.join(cells)} |")
+    """Measure and fill a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("how", choices=list(LAWS))
+    how: str = parser.parse_args().how
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    spent = 0.0
+    with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for law in LAWS[how]:
+            here = [name for name, (folder, _) in SETS.items() if folder.is_dir()]
+            waiting = {name: pool.submit(measure, name, law, how) for name in here}
+            every: list[Seen] = []
+            total = 0
+            for name in SETS:
+                if name not in waiting:
+                    lines.append(f"| {name} | {law} | not on this machine |")
+                    continue
+                fits, found, seconds = waiting[name].result()
+                lines.append(row(name, law, fits, found))
+                every, total, spent = every + found, total + fits, spent + seconds
+                print(lines[-1], flush=True)
+            lines.append(row("**all**", law, total, every))
             print(lines[-1], flush=True)
-        lines.append(
-            f"| **all** | **{law}** | {total['runs']:.0f} | "
-            f"**{total['points'] / total['runs']:.3f}** | "
-            f"**{total['finals'] / total['runs']:.3f}** | | | |"
-        )
-        print(lines[-1], flush=True)
-    if not sys.argv[1:]:
-        write_text(HERE / "coverage.md", "\n".join(lines) + "\n")
+    lines += ["", f"{describe()}; {spent:.0f} s of fits, two at a time."]
+    fill(HERE / "coverage.md", how, lines)
 
 
 if __name__ == "__main__":

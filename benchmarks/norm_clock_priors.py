@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import PEAKS, SHARED
+from benchmarks.coverage import kind_of
 from scaling_laws import load_runs
 from scaling_laws.fitting.norms import logged_start
 from scaling_laws.fitting.objective import HUBER_DELTA
@@ -83,12 +84,6 @@ class Stack(NamedTuple):
     observed: Array  # (runs, points)
     counts: NDArray[np.bool_]  # (runs, points)
     scale: Array  # logged start of the norm over the prior's centre, (runs,)
-
-
-def kind_of(name: str) -> str:
-    """What a schedule is, for splits of one of each kind."""
-    starts = {"constant": "constant", "cosine": "cosine", "linear": "cosine", "rewarm": "other"}
-    return next((kind for start, kind in starts.items() if name.startswith(start)), "decay")
 
 
 def thinned(run: Run, from_step: int) -> Run:

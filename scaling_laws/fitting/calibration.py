@@ -13,16 +13,17 @@ from scipy.special import ndtri, stdtrit
 from scaling_laws.fitted import Exposure, Uncertainty
 from scaling_laws.fitted.uncertainty import scale_of
 
-__all__ = ["Held", "calibrate"]
+__all__ = ["FEW_RUNS", "Held", "calibrate"]
 
 Array = NDArray[np.float64]
 OPTIMISM = 1.5  # held-out over fitted errors, where nothing better is known
 PSEUDO = 3.0  # runs that the fitted errors, so enlarged, count as
 OUTLIER = 9.0  # squared scaled errors above count as this: a few wild points do not set the scale
 NORMAL_90 = 1.6448536
-# the 90 % quantile of few runs is too low for the next one: found by leaving runs of sets of 9 to
+# the 90 % quantile of some runs is too low for the next one: found by leaving runs of sets of 9 to
 # 34 out once more (docs/log.md)
 FEW = 4.0
+FEW_RUNS = 6  # up to so many say more by their mean square than by a quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,8 @@ def calibrate(method: str, held: Sequence[Held], fitted: Sequence[Held], folds: 
 
     Two numbers of the law's own error are fitted to the held-out errors by likelihood, fitted
     errors counting as a little further evidence. Two factors then make 90 % of held-out points,
-    and of held-out final losses, lie inside.
+    and of held-out final losses, lie inside; of a few runs they are Student's, from their mean
+    squares (a single run, held out in part, keeps the wider quantile).
 
     Args:
         method: how runs were held out.
@@ -56,8 +58,12 @@ def calibrate(method: str, held: Sequence[Held], fitted: Sequence[Held], folds: 
     freedom = len(held) + PSEUDO
     widen = float(stdtrit(freedom, 0.95)) / NORMAL_90
     scaled = [np.abs(each.error) / scale_of(steady, decayed, each.exposure) for each in held]
-    curve = _quantile([(row, 1.0 / len(row)) for row in scaled])
-    final = _quantile([(row[-1:], 1.0) for row in scaled])
+    if 1 < len(held) <= FEW_RUNS:
+        curve = _of_few([float(np.mean(row**2)) for row in scaled])
+        final = _of_few([float(row[-1] ** 2) for row in scaled])
+    else:
+        curve = _quantile([(row, 1.0 / len(row)) for row in scaled])
+        final = _quantile([(row[-1:], 1.0) for row in scaled])
     return Uncertainty(
         method, log_error, folds, steady, decayed, widen * curve, widen * final, freedom
     )
@@ -79,6 +85,15 @@ def _scales(held: Sequence[Held], fitted: Sequence[Held]) -> tuple[float, float]
     found = minimize(cost, np.array([size, size]), method="Nelder-Mead", options={"xatol": 1e-3})
     steady, decayed = np.exp(np.clip(found.x, np.log(1e-6), np.log(1.0)))
     return float(steady), float(decayed)
+
+
+def _of_few(squares: Sequence[float]) -> float:
+    """The 90 % quantile of normal errors whose size is that of a few runs and of `PSEUDO` of 1.
+
+    Args:
+        squares: mean squared scaled error of each run.
+    """
+    return NORMAL_90 * float(np.sqrt((PSEUDO + sum(squares)) / (PSEUDO + len(squares))))
 
 
 def _quantile(rows: Sequence[tuple[Array, float]]) -> float:

@@ -13,7 +13,7 @@ from scaling_laws.errors import UsageError
 from scaling_laws.fitted import Exposure, FitRecord, FittedLaw, Range, Uncertainty
 from scaling_laws.fitted.uncertainty import spread_of
 from scaling_laws.fitted.value import fastest_fall
-from scaling_laws.fitting.calibration import Held, calibrate
+from scaling_laws.fitting.calibration import FEW_RUNS, Held, calibrate
 from scaling_laws.fitting.crosscheck import solve_with_scipy
 from scaling_laws.fitting.data import Data, law_for, prepare
 from scaling_laws.fitting.identify import identifiability
@@ -47,7 +47,6 @@ __all__ = ["DEFAULT_DRAWS", "DEFAULT_STARTS", "fit"]
 DEFAULT_STARTS = 16
 DEFAULT_DRAWS = 100
 MAX_FOLDS = 40
-FEW_RUNS = 6  # up to so many, a fold is much less sure of its parameters than the fit: draw anew
 FOLD_DRAWS = 32
 
 Report = Callable[[str], None]
@@ -232,7 +231,7 @@ def _hold_out(
     fitted = [Held(errors[0][data.run == place], each) for place, each in enumerate(exposures)]
     fine = [number for number, each in enumerate(outcomes) if np.isfinite(each.objective)]
     own = {number: spread for number in fine}
-    if refits and count <= FEW_RUNS:
+    if refits and count <= FEW_RUNS:  # a fold is much less sure of its parameters than the fit
         asked = [
             Refits(outcomes[number], FOLD_DRAWS, 1 + number, without(data.weight, folds[number]))
             for number in fine
