@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.machine import describe
 from benchmarks.pages import fill
-from scaling_laws import load_runs
+from scaling_laws import Run, load_runs
 from scaling_laws.comparison import PRESETS, Comparison, LawScore, Preset, Repeats, compare
 from scaling_laws.files import write_text
 from scaling_laws.laws import SCHEDULE_LAWS, Law, across_sizes
@@ -36,11 +36,14 @@ def _ours(meaning: str, fit: Sequence[str] | str) -> Preset:
     return Preset(meaning, "rest", fit if isinstance(fit, str) else tuple(fit), 400)
 
 
-def _names(*sets: str) -> list[str]:
-    """Names of all runs of sets of the ladder, as they are called beside others."""
-    return [
-        f"{name}/{path.stem}" for name in sets for path in sorted((LADDER / name).glob("*.csv"))
-    ]
+def _names(folder: str) -> list[str]:
+    """Names of all runs of a set of the ladder."""
+    return [path.stem for path in sorted((LADDER / folder).glob("*.csv"))]
+
+
+def _beside(*folders: str) -> list[str]:
+    """The same beside sets that share names with it."""
+    return [f"{folder}/{name}" for folder in folders for name in _names(folder)]
 
 
 def _of_decay(*decays: str) -> list[str]:
@@ -93,13 +96,13 @@ OURS = {
     "next size": Protocol(
         "sizes: pico and nano -> micro",
         SIZES,
-        _ours("two sizes", _names("pico", "nano")),
+        _ours("two sizes", _beside("pico", "nano")),
         True,
     ),
     "next size, one run": Protocol(
         "sizes: pico, nano and one constant run of micro -> the rest of micro",
         SIZES,
-        _ours("two sizes and a run", [*_names("pico", "nano"), "micro/constant_4000"]),
+        _ours("two sizes and a run", [*_beside("pico", "nano"), "micro/constant_4000"]),
         True,
     ),
     "half peak": Protocol(
@@ -190,16 +193,22 @@ def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     return rows
 
 
+def _runs(protocol: Protocol) -> tuple[dict[str, Run], list[str]]:
+    """The runs of a split, and the names of those to fit."""
+    runs = load_runs(*protocol.folders)
+    return runs, protocol.preset.fit_runs(list(runs.values()))
+
+
 def judge(name: str) -> tuple[Comparison, float]:
     """Fit and score every law on a split; and the seconds that took."""
     protocol = PROTOCOLS[name]
-    runs = load_runs(*protocol.folders)
+    runs, fitted = _runs(protocol)
     start = time.perf_counter()
     result = compare(
         runs,
         list(_judged(protocol).values()),
         hold_out=protocol.preset.hold_out,
-        fit_runs=protocol.preset.fit_runs(list(runs.values())),
+        fit_runs=fitted,
         from_step=protocol.preset.from_step,
         starts=STARTS,
     )
@@ -234,6 +243,9 @@ def main() -> None:
         name: [folder.name for folder in each.folders if not folder.is_dir()]
         for name, each in PROTOCOLS.items()
     }
+    for name, none in missing.items():
+        if not none:
+            _runs(PROTOCOLS[name])  # a split that cannot be made is known before the work
     # a process each: compiled code is only given back when a process ends
     with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool:
         judged = {name: pool.submit(judge, name) for name, none in missing.items() if not none}
