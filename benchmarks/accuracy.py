@@ -178,7 +178,7 @@ def _summary(
 
 def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     """The table of laws in README.md."""
-    sets = ["25M", "100M", "124M 1e-3", "higher peak", "micro"]
+    sets = ["25M", "100M", "124M 1e-3", "higher peak", "micro", "other decays"]
     rows = [
         f"| law | loss | parameters | {' | '.join(f'PredE {name}' for name in sets)} |",
         "|---|---|---|" + "---|" * len(sets),
