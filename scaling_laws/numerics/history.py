@@ -91,7 +91,8 @@ class History:
         noise: one event an update, its weight the LR squared; None where no law asked for it.
         facts: numbers known of the run, such as model_params.
         traces: further quantities at each point, (N, Q), such as a law's features.
-        stretches: the steps themselves, for a law whose clock depends on its parameters.
+        stretches: the steps themselves, or cells of them, for a law whose clock depends on its
+            parameters.
     """
 
     step: Array
