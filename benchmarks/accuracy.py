@@ -139,15 +139,14 @@ def _cells(each: LawScore) -> str:
 
 def _judged(protocol: Protocol) -> dict[str, Law]:
     """The laws that a split can judge, by the name of the law of one size."""
-    if protocol.folders[0].is_relative_to(DATA) and not protocol.across:
-        return {law.name: law for law in [*LAWS, *MEASURED]}
-    if not protocol.across:
-        return {law.name: law for law in LAWS}
-    return {
-        law.name: law if "model_params" in law.needs else across_sizes(law)
-        for law in LAWS
-        if not law.name.startswith("norm_clock_")
-    }
+    if protocol.across:
+        return {
+            law.name: law if "model_params" in law.needs else across_sizes(law)
+            for law in LAWS
+            if not law.name.startswith("norm_clock_")
+        }
+    ours = protocol.folders[0].is_relative_to(DATA)
+    return {law.name: law for law in ([*LAWS, *MEASURED] if ours else LAWS)}
 
 
 def _summary(

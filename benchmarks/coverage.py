@@ -11,18 +11,15 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.accuracy import DATA, HERE, LADDER, SHARED
 from benchmarks.machine import describe
 from benchmarks.pages import fill
 from scaling_laws import Run, fit, load_runs
 
-HERE = Path(__file__).resolve().parent
-SHARED = HERE.parents[1] / "shared" / "data"
-DATA = HERE.parent / "data"
 # folder, first step of the points used
 SETS = {
     "mpl_25m": (SHARED / "mpl_25m", 0),
@@ -31,9 +28,9 @@ SETS = {
     "llama_124m_peak0.0005": (SHARED / "llama_124m_peak0.0005", 1000),
     "llama_124m_peak0.001": (SHARED / "llama_124m_peak0.001", 1000),
     "proxy_nano": (DATA / "proxy_nano", 400),
-    "ladder/pico": (DATA / "ladder" / "pico", 400),
-    "ladder/nano": (DATA / "ladder" / "nano", 400),
-    "ladder/micro": (DATA / "ladder" / "micro", 400),
+    "ladder/pico": (LADDER / "pico", 400),
+    "ladder/nano": (LADDER / "nano", 400),
+    "ladder/micro": (LADDER / "micro", 400),
 }
 COLUMNS = ("set", "law", "fits", "runs", "points covered", "finals covered", "width", "final width")
 LAWS = {"few": ("norm_clock", "multi_power"), "every": ("multi_power",)}
@@ -81,9 +78,8 @@ def measure(name: str, law: str, how: str) -> tuple[int, list[Seen], float]:
             if key in chosen:
                 continue
             kept = run.from_step(from_step)
-            low, high = fitted.predict(run.schedule, kept.steps.tolist(), facts=run.facts).interval(
-                0.9
-            )
+            seen = fitted.predict(run.schedule, kept.steps.tolist(), facts=run.facts)
+            low, high = seen.interval(0.9)
             inside = (kept.loss >= low) & (kept.loss <= high)
             half = 0.5 * (high - low) / kept.loss
             found.append(

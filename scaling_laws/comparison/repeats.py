@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import NamedTuple
 
@@ -52,12 +52,7 @@ class Repeats:
 
     def as_json(self) -> dict[str, float]:
         """All numbers."""
-        return {
-            "pairs": self.pairs,
-            "points": self.points,
-            "difference": self.difference,
-            "floor": self.floor,
-        }
+        return {**asdict(self), "floor": self.floor}
 
 
 class _Pair(NamedTuple):

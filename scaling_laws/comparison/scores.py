@@ -141,7 +141,8 @@ class Comparison:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the order of the laws hides: what no law can do, and who is better at the end."""
-        return (*([] if self.repeats is None else [str(self.repeats)]), *self._better_at_the_end)
+        floor = () if self.repeats is None else (str(self.repeats),)
+        return floor + self._better_at_the_end
 
     @property
     def _better_at_the_end(self) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 from scaling_laws.numerics.history import History
 from scaling_laws.numerics.memory import PowerKernel, annealed_drop
 from scaling_laws.numerics.pairs import Pairs
-from scaling_laws.numerics.recursion import sums_of_many
 from scaling_laws.numerics.stretches import Stretches
 
 __all__ = ["clock_and_average", "sums_at_points"]
@@ -67,7 +66,7 @@ def sums_at_points(history: History, row: Array) -> Array:
     """
     assert history.stretches is not None, "build the history with stretches"
     if isinstance(history.stretches, Pairs):
-        return sums_of_many(history.stretches.passed(row))[-1:]
+        return jnp.sum(history.stretches.passed(row), keepdims=True)
     weight, points = history.stretches.weight, history.stretches.points
     passed = jnp.sum(weight * row, axis=1)
     end = jnp.cumsum(passed)

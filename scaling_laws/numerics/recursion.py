@@ -52,15 +52,9 @@ def linear(factor: Array, added: Array) -> Maps:
         jnp.concatenate([factor, jnp.ones(fill, factor.dtype)]).reshape(-1, width),
         jnp.concatenate([added, jnp.zeros(fill, added.dtype)]).reshape(-1, width),
     )
-
-    def scan(first: Maps, each: Maps) -> Maps:
-        found: Maps = jax.lax.scan(_follow, first, each)[1]
-        return found
-
-    nothing = jnp.ones_like(rows[0][:, 0]), jnp.zeros_like(rows[1][:, 0])
-    inside = scan(nothing, (rows[0].T, rows[1].T))
-    one, zero = nothing[0][:1], nothing[1][:1]
-    ends = scan((one[0], zero[0]), (inside[0][-1], inside[1][-1]))
+    inside = linear_of_many(rows[0].T, rows[1].T)
+    ends = linear_of_many(inside[0][-1], inside[1][-1])
+    one, zero = jnp.ones(1, factor.dtype), jnp.zeros(1, added.dtype)
     before = jnp.concatenate([one, ends[0][:-1]])[None], jnp.concatenate([zero, ends[1][:-1]])[None]
     kept = (before[0] * inside[0]).T.reshape(-1)[:size]
     summed = (before[1] * inside[0] + inside[1]).T.reshape(-1)[:size]
