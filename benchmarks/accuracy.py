@@ -17,9 +17,16 @@ from typing import NamedTuple
 from benchmarks.machine import describe
 from benchmarks.pages import fill
 from scaling_laws import Run, load_runs
-from scaling_laws.comparison import PRESETS, Comparison, LawScore, Preset, Repeats, compare
-from scaling_laws.files import write_text
-from scaling_laws.laws import SCHEDULE_LAWS, Law, across_sizes
+from scaling_laws.common.files import write_text
+from scaling_laws.inference.comparison import (
+    PRESETS,
+    Comparison,
+    LawScore,
+    Preset,
+    Repeats,
+    compare,
+)
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, across_sizes
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"

@@ -20,12 +20,12 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.machine import describe
 from scaling_laws import final_losses
-from scaling_laws.files import write_text
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.fitted.predict import compiled_loss
-from scaling_laws.laws.multi_power import MULTI_POWER
-from scaling_laws.numerics.history import every_step, last_step
-from scaling_laws.schedules import FAMILIES, schedule
+from scaling_laws.common.files import write_text
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results.prediction import compiled_loss
+from scaling_laws.models.laws.multi_power import MULTI_POWER
+from scaling_laws.models.numerics.history import every_step, last_step
+from scaling_laws.models.schedules import FAMILIES, schedule
 
 HERE = Path(__file__).resolve().parent
 PARAMS = dict(MULTI_POWER.published["25M"])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from scaling_laws import evaluate, fit, load_runs
-from scaling_laws.files import write_text
+from scaling_laws.common.files import write_text
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"

@@ -18,7 +18,7 @@ import numpy as np
 
 import scaling_laws as sl
 from benchmarks.machine import describe
-from scaling_laws.files import write_text
+from scaling_laws.common.files import write_text
 
 HERE = Path(__file__).resolve().parent
 ROWS = 1_000_000

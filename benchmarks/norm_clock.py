@@ -14,13 +14,13 @@ import numpy as np
 
 from benchmarks.machine import describe
 from scaling_laws import FittedLaw, Run, evaluate, fit, load_runs, predict
-from scaling_laws.comparison import PRESETS
-from scaling_laws.files import write_text
-from scaling_laws.fitting.priors import prior_of
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.numerics.stretches import norms, single_steps
-from scaling_laws.report.figures import COLOURS, bare, new_figure, save_figure
+from scaling_laws.common.files import write_text
+from scaling_laws.inference.comparison import PRESETS
+from scaling_laws.inference.fitting.priors import prior_of
+from scaling_laws.interface.report.figures import COLOURS, bare, new_figure, save_figure
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.numerics.quadratic_cells import norms, single_steps
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"

@@ -1,7 +1,7 @@
 """Learn the prior of the norm clock from what fits of a few runs predict.
 
-Prints the centres and spreads that `scaling_laws/fitting/priors.py` ships, and held-out errors on
-other random splits before and after. Needs the public curves beside the project.
+Prints the centres and spreads that the law ships, and held-out errors on other random splits
+before and after. Needs the public curves beside the project.
 
 A fit's optimum moves with the prior's centres μ and spreads s: with H the curvature of its
 objective and P = strength/s² that of the prior,
@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from benchmarks.accuracy import PEAKS, SHARED
 from benchmarks.coverage import kind_of
 from scaling_laws import load_runs
-from scaling_laws.fitting.norms import logged_start
-from scaling_laws.fitting.objective import HUBER_DELTA
-from scaling_laws.fitting.priors import Prior, prior_of
-from scaling_laws.fitting.stages import BLOCKS, MISFIT
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.numerics.history import padded_history
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.runs import Run
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.fitting.logged_norms import logged_start
+from scaling_laws.inference.fitting.multistart import BLOCKS, MISFIT
+from scaling_laws.inference.fitting.objective import HUBER_DELTA
+from scaling_laws.inference.fitting.priors import Prior, prior_of
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.history import padded_history
+from scaling_laws.models.numerics.precision import in_float64
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaling_laws.files import write_text
+from scaling_laws.common.files import write_text
 
 
 def fill(path: Path, marker: str, table: Sequence[str]) -> None:

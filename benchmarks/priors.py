@@ -1,7 +1,7 @@
 """Priors on shape parameters, from parameters in the literature and our own proxy data.
 
-Prints, for every law with published parameters, the numbers that `scaling_laws/fitting/priors.py`
-ships: the mean of the free numbers over the published fits and a fit of our proxy runs, and
+Prints, for every law with published parameters, the numbers that the law ships:
+the mean of the free numbers over the published fits and a fit of our proxy runs, and
 `WIDEN` times their standard deviation: few fits, alike in how they were made, know less than they
 seem to. The proxy runs are fitted with a wide prior, a factor of e around the published fits: along
 directions that they do not tell apart they say nothing against those.
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from scaling_laws import fit, load_runs
-from scaling_laws.fitting.priors import Prior
-from scaling_laws.laws import SCHEDULE_LAWS, Law
+from scaling_laws.inference.fitting.priors import Prior
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law
 
 PROXY = Path(__file__).resolve().parents[1] / "data" / "proxy_nano"
 FROM_STEP = 400

@@ -22,10 +22,10 @@ from scipy import stats
 import scaling_laws as sl
 from benchmarks.machine import describe
 from benchmarks.pages import fill
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.report.figures import bare, new_figure, save_figure
-from scaling_laws.runs import Run, read_run
-from scaling_laws.schedules import write_schedule
+from scaling_laws.data.runs import Run, read_run
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.interface.report.figures import bare, new_figure, save_figure
+from scaling_laws.models.schedules import write_schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 LADDER, PROOF, DOCS = ROOT / "data" / "ladder", ROOT / "data" / "proof", ROOT / "docs"

@@ -21,12 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws.files import write_text
-from scaling_laws.proxy import Destination, Member, ProxyConfig, load_corpus, train_fleet
-from scaling_laws.proxy import steps as compiled
-from scaling_laws.proxy.config import BACKWARD
-from scaling_laws.proxy.sizes import SIZES, Size, get_size
-from scaling_laws.schedules import schedule
+from scaling_laws.common.files import write_text
+from scaling_laws.models.schedules import schedule
+from scaling_laws.proxy.training import Destination, Member, ProxyConfig, load_corpus, train_fleet
+from scaling_laws.proxy.training import steps as compiled
+from scaling_laws.proxy.training.config import BACKWARD
+from scaling_laws.proxy.training.sizes import SIZES, Size, get_size
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("pico", "nano", "micro")

@@ -18,16 +18,16 @@ import jax
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws.files import write_text
-from scaling_laws.fitting.data import Data, prepare
-from scaling_laws.fitting.lanes import Outcome
-from scaling_laws.fitting.objective import Huber
-from scaling_laws.fitting.priors import prior_of
-from scaling_laws.fitting.resample import PIECE, Refits, resample
-from scaling_laws.fitting.stages import Search, search_fit
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.pools import HERE, PoolOptions, cores, start_pool
-from scaling_laws.runs import load_runs
+from scaling_laws.common.files import write_text
+from scaling_laws.common.pools import HERE, PoolOptions, cores, start_pool
+from scaling_laws.data.runs import load_runs
+from scaling_laws.inference.fitting.bootstrap import PIECE, Refits, resample
+from scaling_laws.inference.fitting.fit_data import Data, prepare
+from scaling_laws.inference.fitting.multistart import Search, search_fit
+from scaling_laws.inference.fitting.objective import Huber
+from scaling_laws.inference.fitting.priors import prior_of
+from scaling_laws.inference.fitting.varpro import Outcome
+from scaling_laws.models.laws import get_schedule_law
 
 FOLDER = Path(__file__).resolve().parent
 SET = FOLDER.parent / "data" / "proxy_nano"

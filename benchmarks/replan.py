@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.machine import describe
 from scaling_laws import FittedLaw, Law, Run, fit, get_law, load_runs
-from scaling_laws.files import write_text
-from scaling_laws.replanning.forecast import look_out
-from scaling_laws.replanning.points import gather, settled_step
+from scaling_laws.common.files import write_text
+from scaling_laws.decisions.replanning.binned_log import gather, settled_step
+from scaling_laws.decisions.replanning.posterior import look_out
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"

@@ -53,8 +53,8 @@ def candidates(law: str, label: str, count: int, devices: int, draws: int, steps
     import jax
 
     jax.config.update("jax_num_cpu_devices", devices)
-    from scaling_laws.fitted import FittedLaw
-    from scaling_laws.screening import screen
+    from scaling_laws.decisions.screening import screen
+    from scaling_laws.inference.results import FittedLaw
 
     fitted = FittedLaw.published(law, label)
     if draws:
@@ -113,8 +113,8 @@ def other_parts() -> None:
     """Engine, search and fit, warm, in one process."""
     import scaling_laws as sl
     from benchmarks.engine import dense
-    from scaling_laws.fitted import FittedLaw
-    from scaling_laws.fitted.predict import predict_losses
+    from scaling_laws.inference.results import FittedLaw
+    from scaling_laws.inference.results.prediction import predict_losses
 
     law = FittedLaw.published("multi_power", "25M")
     lr = sl.schedule(f"cosine:peak={PEAK},end=3e-5,steps={STEPS},warmup={WARMUP}").lr

@@ -16,11 +16,11 @@ import numpy as np
 import optax
 
 from benchmarks.machine import describe
-from scaling_laws.files import write_text
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.schedules import Schedule, schedule
-from scaling_laws.search import optimize
+from scaling_laws.common.files import write_text
+from scaling_laws.decisions.search import optimize
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.schedules import Schedule, schedule
 
 HERE = Path(__file__).resolve().parent
 PEAK, WARMUP = 3e-4, 2160

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.laws import Law
-from scaling_laws.params import Support
-from scaling_laws.schedules import schedule
+from scaling_laws.models.laws import Law
+from scaling_laws.models.parameters import Support
+from scaling_laws.models.schedules import schedule
 
 SCHEDULES: dict[str, NDArray[np.float64]] = {
     name: schedule(spec).lr

@@ -1,80 +1,95 @@
-"""Imports go strictly down the layers, siblings do not know each other, files stay small."""
+"""Imports go strictly down the groups and their layers, and cross groups by the faces only."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "scaling_laws"
 MAX_LINES = 400
-# a unit may import from layers below its own, and from itself
-LAYERS = (
-    {"errors"},
-    {"files", "libraries", "numerics", "pools"},
-    {"tables", "metrics", "params"},
-    {"schedules", "laws"},
-    {"runs", "fitted"},
-    {"fitting", "evaluation", "proxy", "logs"},
-    {"search", "screening", "planning", "comparison", "export", "sweep", "importing"},
-    {"replanning"},
-    {"report"},
-    {"cli"},
-)
-LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
+# a group may import the faces of the groups before it
+GROUPS = ("common", "models", "data", "inference", "decisions", "proxy", "interface")
+# inside a group, a unit may import from the units of the layers before its own, and from itself
+LAYERS: dict[str, tuple[set[str], ...]] = {
+    "common": ({"errors"}, {"files", "optional", "pools"}, {"tables"}),
+    "models": ({"numerics", "parameters"}, {"schedules", "laws"}),
+    "data": ({"runs"}, {"logs"}, {"importing"}),
+    "inference": ({"metrics", "results"}, {"fitting", "evaluation"}, {"comparison"}),
+    "decisions": ({"search", "screening", "planning", "export"}, {"replanning"}),
+    "proxy": ({"training"}, {"sweep"}),
+    "interface": ({"report"}, {"cli"}),
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def unit_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def place_of(path: Path) -> tuple[str, str]:
+    """Group and unit of a file."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
 
 
-def imported(path: Path) -> set[str]:
-    """Dotted names below scaling_laws that a file imports, at whatever depth it does."""
-    names = set()
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names below scaling_laws that a file imports from, at whatever depth it does."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import; write the full name"
             if node.module == "scaling_laws":
-                names |= {f"scaling_laws.{alias.name}" for alias in node.names}
-            else:
-                names.add(node.module)
+                yield from (alias.name for alias in node.names)
+            elif node.module.startswith("scaling_laws."):
+                yield node.module.removeprefix("scaling_laws.")
         elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return {
-        name.removeprefix("scaling_laws.") for name in names if name.startswith("scaling_laws.")
-    }
+            for alias in node.names:
+                if alias.name.startswith("scaling_laws."):
+                    yield alias.name.removeprefix("scaling_laws.")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_layers(path: Path) -> None:
-    unit = unit_of(path)
-    if unit == "__init__":
-        return  # the public names, imported lazily
-    assert unit in LEVEL, f"{unit} stands in no layer; add it to LAYERS here and to CONTRIBUTING"
-    for name in imported(path) - {"__version__"}:
-        other = name.split(".")[0]
-        if other == unit:
+def faults_of(path: Path) -> Iterator[str]:
+    group, unit = place_of(path)
+    level = {each: depth for depth, units in enumerate(LAYERS[group]) for each in units}
+    if unit not in level:
+        yield f"{group}.{unit} is in no layer; add it to LAYERS"
+        return
+    for name in imported(path):
+        first, _, rest = name.partition(".")
+        other = rest.partition(".")[0]
+        if first == "_version":
             continue
-        assert LEVEL[other] < LEVEL[unit], (
-            f"{path.name} ({unit}) imports {other}, which is not below it; "
-            "move the shared part down or pass arrays"
+        if first != group:
+            if rest:
+                yield f"imports {name}; take it from the face, scaling_laws.{first}"
+            if GROUPS.index(first) > GROUPS.index(group):
+                yield f"imports {first}, a group above {group}"
+        elif not other:
+            yield "imports the face of its own group; name the module"
+        elif other != unit and level[other] >= level[unit]:
+            yield f"{group}.{unit} imports {other}, which is not below it"
+
+
+def test_imports_go_down_and_through_faces() -> None:
+    faults = [
+        f"{path.relative_to(PACKAGE)}: {fault}"
+        for path in FILES
+        if place_of(path)[0] and place_of(path)[1] != "__init__"
+        for fault in faults_of(path)
+    ]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(("folder", "record"), [("laws", "law"), ("schedules", "family")])
+def test_siblings_do_not_import_each_other(folder: str, record: str) -> None:
+    for path in (PACKAGE / "models" / folder).glob("*.py"):
+        if path.stem in ("__init__", "common", record):
+            continue
+        others = {name for name in imported(path) if name.startswith(f"models.{folder}.")}
+        assert others <= {f"models.{folder}.{record}", f"models.{folder}.common"}, (
+            f"{path.name} imports {others}: put what they share in {record}.py or common.py"
         )
 
 
-@pytest.mark.parametrize("folder", ["laws", "schedules"])
-def test_siblings_do_not_import_each_other(folder: str) -> None:
-    for path in (PACKAGE / folder).glob("*.py"):
-        if path.stem in ("__init__", "common"):
-            continue
-        others = {name for name in imported(path) if name.startswith(f"{folder}.")}
-        assert others <= {f"{folder}.base", f"{folder}.common"}, (
-            f"{path.name} imports {others}: put what they share in base.py or common.py"
-        )
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_stay_small(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_LINES, f"{path.name} has {lines} lines; split it by idea"
+def test_files_stay_small() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    long = {path.name: count for path, count in lines.items() if count > MAX_LINES}
+    assert not long, f"more than {MAX_LINES} lines, split them by idea: {long}"

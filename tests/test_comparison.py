@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_laws.comparison import (
+from scaling_laws.common.errors import FitError, LawError, ScalingLawsError, UsageError
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.comparison import (
     PRESETS,
     Comparison,
     Difference,
@@ -18,15 +20,13 @@ from scaling_laws.comparison import (
     hold_out_of,
     preset_of,
 )
-from scaling_laws.comparison import ranking as module
-from scaling_laws.comparison.scores import mean_intervals
-from scaling_laws.errors import FitError, LawError, ScalingLawsError, UsageError
-from scaling_laws.evaluation import evaluate
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.fitting import HeldOut, HeldOutFit, fit
-from scaling_laws.metrics import mean_metrics
-from scaling_laws.runs import Run
-from scaling_laws.schedules import schedule
+from scaling_laws.inference.comparison import ranking as module
+from scaling_laws.inference.comparison.scores import mean_intervals
+from scaling_laws.inference.evaluation import evaluate
+from scaling_laws.inference.fitting import HeldOut, HeldOutFit, fit
+from scaling_laws.inference.metrics import mean_metrics
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.schedules import schedule
 
 DROP = FittedLaw.of("linear_drop", {"L0": 2.0, "A": 0.5, "alpha": 0.5, "B": 150.0})
 POWER = FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling_laws.errors import UsageError
-from scaling_laws.evaluation import evaluate
-from scaling_laws.fitted import FittedLaw, Uncertainty
-from scaling_laws.laws import get_law
-from scaling_laws.runs import Run
-from scaling_laws.schedules import schedule
+from scaling_laws.common.errors import UsageError
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.evaluation import evaluate
+from scaling_laws.inference.results import FittedLaw, Uncertainty
+from scaling_laws.models.laws import get_law
+from scaling_laws.models.schedules import schedule
 
 LAW = FittedLaw(
     get_law("power"),

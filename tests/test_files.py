@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws import files
-from scaling_laws.errors import OutputError
-from scaling_laws.files import check_writable, write_bytes, write_text, write_with
+from scaling_laws.common import files
+from scaling_laws.common.errors import OutputError
+from scaling_laws.common.files import check_writable, write_bytes, write_text, write_with
 
 
 def test_text_is_utf8_with_unix_line_ends(tmp_path: Path) -> None:

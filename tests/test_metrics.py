@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from scaling_laws.metrics import mean_metrics, metrics
+from scaling_laws.inference.metrics import mean_metrics, metrics
 
 
 def test_every_measure_by_hand() -> None:

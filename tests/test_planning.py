@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from scaling_laws.errors import LawError, ScheduleError, UsageError
-from scaling_laws.fitted import FitRecord, FittedLaw, Range, Uncertainty
-from scaling_laws.fitted.uncertainty import spread_of
-from scaling_laws.fitting.identify import ABRUPT, abrupt_drop
-from scaling_laws.planning import Plan, default_candidates, plan
-from scaling_laws.planning.candidates import logged_steps
-from scaling_laws.planning.information import deviations, left_after, log_losses, seen_run
-from scaling_laws.schedules import schedule
+from scaling_laws.common.errors import LawError, ScheduleError, UsageError
+from scaling_laws.decisions.planning import Plan, default_candidates, plan
+from scaling_laws.decisions.planning.candidate_runs import logged_steps
+from scaling_laws.decisions.planning.information import deviations, left_after, log_losses, seen_run
+from scaling_laws.inference.fitting.identifiability import ABRUPT, abrupt_drop
+from scaling_laws.inference.results import FitRecord, FittedLaw, Range, Uncertainty
+from scaling_laws.inference.results.uncertainty import spread_of
+from scaling_laws.models.schedules import schedule
 
 DRAWS = 60
 NORMAL = ndtri((np.arange(DRAWS) + 0.5) / DRAWS)  # quantiles: a sample without chance

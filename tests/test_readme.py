@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.cli import main
-from scaling_laws.laws import LAWS, SCHEDULE_LAWS
-from scaling_laws.report.catalogue import catalogue
-from scaling_laws.schedules import FAMILIES
+from scaling_laws.interface.cli import main
+from scaling_laws.interface.report.catalogue import catalogue
+from scaling_laws.models.laws import LAWS, SCHEDULE_LAWS
+from scaling_laws.models.schedules import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,7 +75,9 @@ def test_every_law_that_the_sets_can_judge_is_in_the_table() -> None:
 
 def test_the_catalogue_is_that_of_the_registries() -> None:
     page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
-    assert page == catalogue(), "run python -m scaling_laws.report.catalogue docs/catalogue.md"
+    assert page == catalogue(), (
+        "run python -m scaling_laws.interface.report.catalogue docs/catalogue.md"
+    )
     for named in (*LAWS, *FAMILIES):
         assert f"| `{named.name}` |" in page
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from scaling_laws import compare, load_runs, schedule
-from scaling_laws.comparison import repeats_of
-from scaling_laws.runs import Run
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.comparison import repeats_of
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 STEPS = np.arange(99, 4000, 50)

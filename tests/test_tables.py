@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws import tables
-from scaling_laws.errors import DataError
-from scaling_laws.tables import MAX_STEPS, cell_error, check_steps, read_columns, read_header
+from scaling_laws.common import tables
+from scaling_laws.common.errors import DataError
+from scaling_laws.common.tables import MAX_STEPS, cell_error, check_steps, read_columns, read_header
 
 NAN = math.nan
 

@@ -1,84 +1,8 @@
-"""Loss curves of one's own: small transformers under any schedule, alone or as a fleet.
+"""Small models trained here: the trainer, and sweeps of training runs.
 
-config = config_of({"size": "nano", "schedule": SPEC, "corpus": "stdlib"})
-member = Member(config, Destination(Path("runs"), "first"))
-(result,) = train_fleet([member], work=Path("work"))
-
-Names are imported when they are first used, so that the command line's help does not wait for JAX.
+The names are those of `__init__.pyi`; each is imported on first use.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from scaling_laws.proxy.config import ProxyConfig, flops
-    from scaling_laws.proxy.corpus import Corpus, load_corpus
-    from scaling_laws.proxy.fleet import (
-        Branch,
-        Member,
-        Result,
-        Update,
-        fleet_key,
-        is_finished,
-        train_fleet,
-    )
-    from scaling_laws.proxy.settings import SETTINGS, Setting, config_of
-    from scaling_laws.proxy.sizes import SIZES, Size, get_size
-    from scaling_laws.proxy.training import Curve, train
-    from scaling_laws.proxy.write import (
-        Destination,
-        check_destination,
-        default_name,
-        differences,
-        write_run,
-    )
-
-_HOMES = {
-    "config": ("ProxyConfig", "flops"),
-    "corpus": ("Corpus", "load_corpus"),
-    "fleet": ("Branch", "Member", "Result", "Update", "fleet_key", "is_finished", "train_fleet"),
-    "settings": ("SETTINGS", "Setting", "config_of"),
-    "sizes": ("SIZES", "Size", "get_size"),
-    "training": ("Curve", "train"),
-    "write": ("Destination", "check_destination", "default_name", "differences", "write_run"),
-}
-
-__all__ = [
-    "SETTINGS",
-    "SIZES",
-    "Branch",
-    "Corpus",
-    "Curve",
-    "Destination",
-    "Member",
-    "ProxyConfig",
-    "Result",
-    "Setting",
-    "Size",
-    "Update",
-    "check_destination",
-    "config_of",
-    "default_name",
-    "differences",
-    "fleet_key",
-    "flops",
-    "get_size",
-    "is_finished",
-    "load_corpus",
-    "train",
-    "train_fleet",
-    "write_run",
-]
-
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"scaling_laws.proxy.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

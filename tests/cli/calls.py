@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from scaling_laws.cli import main
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.schedules import schedule
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.interface.cli import main
+from scaling_laws.models.schedules import schedule
 
 TRUTH = FittedLaw.of("linear_drop", {"L0": 2.5, "A": 0.25, "alpha": 0.5, "B": 150.0})
 SPECS = {

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.cli import compare
-from scaling_laws.comparison import HOLD_OUTS, PRESETS
+from scaling_laws.inference.comparison import HOLD_OUTS, PRESETS
+from scaling_laws.interface.cli import compare
 from tests.cli.calls import call, call_json, snapshot
 
 LAWS = ("--laws", "power,linear_drop", "--starts", 2)
@@ -159,7 +159,7 @@ def test_output_is_checked_before_the_work(curves: Path, monkeypatch: pytest.Mon
     def work(*arguments: object, **options: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("scaling_laws.runs.load_runs", work)
+    monkeypatch.setattr("scaling_laws.data.runs.load_runs", work)
     assert call("compare", curves, "--out", curves / "none" / "new.csv").code == 2
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.cli.export import EPILOG
-from scaling_laws.export import TARGETS
+from scaling_laws.decisions.export import TARGETS
+from scaling_laws.interface.cli.export import EPILOG
 from tests.cli.calls import call, call_json
 
 WSD = "wsd:peak=1e-3,steps=300,warmup=20,decay_fraction=0.3"
@@ -132,7 +132,7 @@ def test_refused(words: tuple[str, ...], message: str) -> None:
 
 def test_no_law_needs_no_jax() -> None:
     code = (
-        "import sys; from scaling_laws.cli import main;"
+        "import sys; from scaling_laws.interface.cli import main;"
         f"main(['export', {WSD!r}, '--to', 'hf', '--json']);"
         "assert not {'jax', 'torch', 'transformers'} & set(sys.modules)"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.cli.quickstart import render
+from scaling_laws.interface.cli.quickstart import render
 from tests.cli.calls import call, call_json, snapshot
 from tests.fitting.test_points import CSV
 
@@ -48,7 +48,7 @@ def test_pictures_are_written_whole(plotted: dict[str, Any]) -> None:
 def test_terms_are_those_of_the_run_with_the_largest_decay(
     curves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scaling_laws.report import fit_plots
+    from scaling_laws.interface.report import fit_plots
 
     seen: list[str] = []
 
@@ -128,7 +128,7 @@ def test_weight_of_zero_is_a_run_left_out(curves: Path, tmp_path: Path) -> None:
 
 def test_weights_of_a_fit_are_those_of_its_profiles(curves: Path, tmp_path: Path) -> None:
     """A profile without the weights would not be lowest at the fit, nor agree with it."""
-    from scaling_laws.fitting import profile
+    from scaling_laws.inference.fitting import profile
 
     fit(curves, tmp_path, "--prior", "none", "--draws", 0, "--weight", "wsd=5")
     law, runs = sl.load_law(tmp_path / "law.json"), sl.load_runs(str(curves))

@@ -126,7 +126,8 @@ def test_averages_and_branches(logs: list[Path], tmp_path: Path) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from scaling_laws.cli import build_parser; build_parser().format_help();"
+        "import sys; from scaling_laws.interface.cli import build_parser;"
+        "build_parser().format_help();"
         "assert not {'jax', 'pandas', 'scipy', 'pyarrow', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

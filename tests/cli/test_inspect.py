@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.cli import main
+from scaling_laws.interface.cli import main
 from tests.cli.calls import call, call_json, snapshot
 
 SPEC = "cosine:peak=0.001,end=0.0001,steps=400,warmup=20"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.cli.plan import render
-from scaling_laws.fitting.identify import ABRUPT, abrupt_drop
+from scaling_laws.inference.fitting.identifiability import ABRUPT, abrupt_drop
+from scaling_laws.interface.cli.plan import render
 from tests.cli.calls import TRUTH, call, call_json
 
 TARGET = "linear:peak=1e-3,steps=300,warmup=20"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.cli.optimize import render
+from scaling_laws.interface.cli.optimize import render
 from tests.cli.calls import SPECS, TRUTH, call, call_json, untimed
 
 LINEAR = "linear:peak=1e-3,steps=300,warmup=20"

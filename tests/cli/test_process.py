@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from scaling_laws import __version__
-from scaling_laws.cli import VERBS, main
-from scaling_laws.laws import LAWS
-from scaling_laws.schedules import FAMILIES
+from scaling_laws.interface.cli import VERBS, main
+from scaling_laws.models.laws import LAWS
+from scaling_laws.models.schedules import FAMILIES
 from tests.cli.calls import call, call_json
 
 NAMES = [module.__name__.rpartition(".")[2].rstrip("_") for module in VERBS]
 LIGHT = """
 import contextlib, io, sys
-from scaling_laws.cli import main
+from scaling_laws.interface.cli import main
 for words in [[], *([name] for name in sys.argv[1:]), ["proxy", "train"], ["proxy", "sweep"]]:
     text = io.StringIO()
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(text):
@@ -31,7 +31,7 @@ for words in [[], *([name] for name in sys.argv[1:]), ["proxy", "train"], ["prox
 
 
 def process(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from scaling_laws.cli import main; sys.exit(main())"
+    code = "import sys; from scaling_laws.interface.cli import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, words)],
         capture_output=True,
@@ -109,7 +109,7 @@ def test_terminal_without_greek_letters(words: list[str]) -> None:
 def test_reader_that_has_gone() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    code = "import sys; from scaling_laws.cli import main; sys.exit(main(['laws']))"
+    code = "import sys; from scaling_laws.interface.cli import main; sys.exit(main(['laws']))"
     result = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, b"")

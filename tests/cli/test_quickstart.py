@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scaling_laws.cli.quickstart import render
+from scaling_laws.interface.cli.quickstart import render
 from tests.cli.calls import SPECS, call_json, snapshot
 
 

@@ -237,7 +237,7 @@ def test_interrupted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scaling_laws.fitting.fit", interrupt)
+    monkeypatch.setattr("scaling_laws.inference.fitting.fit", interrupt)
     before = snapshot(place)
     result = call("fit", "set", "--out", "law.json")
     assert (result.code, result.out) == (130, "")

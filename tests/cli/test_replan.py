@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.cli.replan import render
+from scaling_laws.interface.cli.replan import render
 from tests.cli.calls import TRUTH, call, call_json, snapshot
 
 PLAN = "wsd:peak=1e-3,steps=400,warmup=20,decay_fraction=0.25"

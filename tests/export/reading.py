@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.export import Export
+from scaling_laws.decisions.export import Export
 
 Array = NDArray[np.float64]
 SAMPLES, TOKENS = 512, 1_048_576  # an update takes

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.export.knots import TOLERANCE, choose_knots, steps_to_check
-from scaling_laws.schedules import schedule
+from scaling_laws.decisions.export.knots import TOLERANCE, choose_knots, steps_to_check
+from scaling_laws.models.schedules import schedule
 
 PIECES = st.lists(
     st.tuples(st.integers(1, 200), st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(-3.0, 3.0)),

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import ScheduleError
-from scaling_laws.export import export_schedule, read_schedule
-from scaling_laws.schedules import schedule, write_schedule
+from scaling_laws.common.errors import ScheduleError
+from scaling_laws.decisions.export import export_schedule, read_schedule
+from scaling_laws.models.schedules import schedule, write_schedule
 
 
 def test_a_searched_weight_decay_is_named(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.export import export_schedule, get_target
-from scaling_laws.export.native import NativeFamily
+from scaling_laws.decisions.export import export_schedule, get_target
+from scaling_laws.decisions.export.native import NativeFamily
 
 STEPS = 211
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scaling_laws.export import export_schedule
+from scaling_laws.decisions.export import export_schedule
 from tests.export.reading import load
 
 

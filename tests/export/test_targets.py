@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.errors import ScalingLawsError, UsageError
-from scaling_laws.export import TARGETS, Target, export_schedule
-from scaling_laws.export.native import NativeFamily
-from scaling_laws.schedules import write_schedule
+from scaling_laws.common.errors import ScalingLawsError, UsageError
+from scaling_laws.decisions.export import TARGETS, Target, export_schedule
+from scaling_laws.decisions.export.native import NativeFamily
+from scaling_laws.models.schedules import write_schedule
 from tests.export.reading import DATA, MODULES, SAMPLES, TOKENS, rates_of, stand_in_for_olmo
 
 PLANS = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.export import export_schedule
+from scaling_laws.decisions.export import export_schedule
 from tests.export.reading import load
 
 torch = pytest.importorskip("torch", reason="exports for PyTorch run in PyTorch")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.export import export_schedule
-from scaling_laws.export.hf import FAMILIES
-from scaling_laws.export.native import NativeFamily
+from scaling_laws.decisions.export import export_schedule
+from scaling_laws.decisions.export.hf import FAMILIES
+from scaling_laws.decisions.export.native import NativeFamily
 from tests.export.reading import load
 
 torch = pytest.importorskip("torch", reason="schedulers of transformers need PyTorch")

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import scaling_laws as sl
-from scaling_laws.errors import DataError, UsageError
-from scaling_laws.export import verify_schedule
+from scaling_laws.common.errors import DataError, UsageError
+from scaling_laws.decisions.export import verify_schedule
 
 Array = NDArray[np.float64]
 WSD = "wsd:peak=3e-4,steps=4000,warmup=200,decay_fraction=0.25"

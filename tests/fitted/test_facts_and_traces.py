@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, LawError, UsageError
-from scaling_laws.evaluation import evaluate
-from scaling_laws.fitted import FittedLaw, final_losses, load_law, save_law
-from scaling_laws.fitting import fit
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.runs import Run, load_runs
-from scaling_laws.schedules import schedule
-from scaling_laws.search import optimize
+from scaling_laws.common.errors import DataError, LawError, UsageError
+from scaling_laws.data.runs import Run, load_runs
+from scaling_laws.decisions.search import optimize
+from scaling_laws.inference.evaluation import evaluate
+from scaling_laws.inference.fitting import fit
+from scaling_laws.inference.results import FittedLaw, final_losses, load_law, save_law
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.schedules import schedule
 from tests.helpers import draw_values
 
 FIRST = "cosine:peak=1e-3,end=1e-4,steps=300,warmup=20"

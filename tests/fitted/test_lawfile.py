@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.errors import LawFileError, OutputError
-from scaling_laws.fitted import (
+from scaling_laws.common.errors import LawFileError, OutputError
+from scaling_laws.inference.results import (
     FitRecord,
     FittedLaw,
     InputRange,
@@ -20,8 +20,8 @@ from scaling_laws.fitted import (
     load_law,
     save_law,
 )
-from scaling_laws.fitted.lawfile import from_document, to_document
-from scaling_laws.laws import POINT_LAWS, SCHEDULE_LAWS, Law, PointLaw, get_schedule_law
+from scaling_laws.inference.results.law_file import from_document, to_document
+from scaling_laws.models.laws import POINT_LAWS, SCHEDULE_LAWS, Law, PointLaw, get_schedule_law
 from tests.helpers import draw_values
 
 RECORD = FitRecord(

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from scaling_laws.errors import LawError, ScheduleError
-from scaling_laws.fitted import FittedLaw, Range, Uncertainty, final_losses, predict
-from scaling_laws.fitted.value import fastest_fall
-from scaling_laws.laws import get_law
-from scaling_laws.schedules import Schedule, schedule
+from scaling_laws.common.errors import LawError, ScheduleError
+from scaling_laws.inference.results import FittedLaw, Range, Uncertainty, final_losses, predict
+from scaling_laws.inference.results.fitted_law import fastest_fall
+from scaling_laws.models.laws import get_law
+from scaling_laws.models.schedules import Schedule, schedule
 
 POWER = {"L0": 2.0, "A": 0.5, "alpha": 0.5}
 SPEC = "linear:peak=1e-3,steps=100"

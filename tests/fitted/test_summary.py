@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.fitted import Exposure, FitRecord, FittedLaw, Uncertainty
-from scaling_laws.fitted.lawfile import from_document, to_document
-from scaling_laws.fitted.summary import report_of, run_table, summary
-from scaling_laws.fitting import fit_table
+from scaling_laws.inference.fitting import fit_table
+from scaling_laws.inference.results import Exposure, FitRecord, FittedLaw, Uncertainty
+from scaling_laws.inference.results.law_file import from_document, to_document
+from scaling_laws.inference.results.summary import report_of, run_table, summary
 
 PARAMS = {"L0": 2.5, "A": 0.25, "B": 150.0, "alpha": 0.5}
 RUNS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling_laws.fitted import Exposure
-from scaling_laws.fitting.calibration import FEW_RUNS, Held, calibrate
+from scaling_laws.inference.fitting.calibration import FEW_RUNS, Held, calibrate
+from scaling_laws.inference.results import Exposure
 
 POINTS = 30
 

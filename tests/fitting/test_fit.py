@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import FitError, LawError, UsageError
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.fitting import fit, huber_objective
-from scaling_laws.fitting.data import MAX_POINTS
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.runs import Run, load_runs
-from scaling_laws.schedules import schedule
+from scaling_laws.common.errors import FitError, LawError, UsageError
+from scaling_laws.data.runs import Run, load_runs
+from scaling_laws.inference.fitting import fit, huber_objective
+from scaling_laws.inference.fitting.fit_data import MAX_POINTS
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.schedules import schedule
 from tests.helpers import draw_values, traces_for
 
 FIT_RUNS = "cosine_24000,constant_24000,wsdcon_9"

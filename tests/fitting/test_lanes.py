@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from scaling_laws.fitting.crosscheck import solve_with_scipy
-from scaling_laws.fitting.data import Data, prepare
-from scaling_laws.fitting.lanes import Status, solve_amplitudes, solve_jobs
-from scaling_laws.fitting.objective import (
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.fitting.fit_data import Data, prepare
+from scaling_laws.inference.fitting.multistart import MISFIT
+from scaling_laws.inference.fitting.objective import (
     HUBER_DELTA,
     Huber,
     LeastSquares,
@@ -26,11 +26,11 @@ from scaling_laws.fitting.objective import (
     huber_objective,
     root,
 )
-from scaling_laws.fitting.priors import prior_of
-from scaling_laws.fitting.stages import MISFIT
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.runs import Run
-from scaling_laws.schedules import schedule
+from scaling_laws.inference.fitting.priors import prior_of
+from scaling_laws.inference.fitting.scipy_solver import solve_with_scipy
+from scaling_laws.inference.fitting.varpro import Status, solve_amplitudes, solve_jobs
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.schedules import schedule
 from tests.helpers import traces_for
 
 OBJECTIVES = (Huber(), LeastSquares(), StudentT(1e-3, 3.0))

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.fitting import fit
-from scaling_laws.fitting.data import prepare
-from scaling_laws.fitting.norms import logged_start, shipped_or_given
-from scaling_laws.fitting.objective import Huber
-from scaling_laws.fitting.priors import Prior, prior_of
-from scaling_laws.fitting.stages import BLOCKS, MISFIT, Settings
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.runs import Run, load_runs
-from scaling_laws.schedules import schedule
+from scaling_laws.data.runs import Run, load_runs
+from scaling_laws.inference.fitting import fit
+from scaling_laws.inference.fitting.fit_data import prepare
+from scaling_laws.inference.fitting.logged_norms import logged_start, shipped_or_given
+from scaling_laws.inference.fitting.multistart import BLOCKS, MISFIT, Settings
+from scaling_laws.inference.fitting.objective import Huber
+from scaling_laws.inference.fitting.priors import Prior, prior_of
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.schedules import schedule
 from tests.reference.norm_clock import norms
 
 CLOCK = get_schedule_law("norm_clock")

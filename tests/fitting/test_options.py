@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from scaling_laws import evaluate, load_law
-from scaling_laws.errors import LawError, UsageError
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.fitting import Prior, fit
-from scaling_laws.fitting.identify import abrupt_drop
-from scaling_laws.laws import get_law, get_schedule_law
-from scaling_laws.runs import Run, load_runs
-from scaling_laws.schedules import schedule
+from scaling_laws.common.errors import LawError, UsageError
+from scaling_laws.data.runs import Run, load_runs
+from scaling_laws.inference.fitting import Prior, fit
+from scaling_laws.inference.fitting.identifiability import abrupt_drop
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.laws import get_law, get_schedule_law
+from scaling_laws.models.schedules import schedule
 
 VALUES = {"L0": 2.0, "A": 0.4, "alpha": 0.5, "B": 300.0, "C": 1.5, "beta": 0.5, "gamma": 0.6}
 SPECS = {

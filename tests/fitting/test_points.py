@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, FitError, LawError, UsageError
-from scaling_laws.evaluation import evaluate_table
-from scaling_laws.fitted import FittedLaw, InputRange, load_law, save_law
-from scaling_laws.fitting import fit_table
-from scaling_laws.laws import POINT_LAWS, PointLaw, get_law
-from scaling_laws.runs import read_points
+from scaling_laws.common.errors import DataError, FitError, LawError, UsageError
+from scaling_laws.data.runs import read_points
+from scaling_laws.inference.evaluation import evaluate_table
+from scaling_laws.inference.fitting import fit_table
+from scaling_laws.inference.results import FittedLaw, InputRange, load_law, save_law
+from scaling_laws.models.laws import POINT_LAWS, PointLaw, get_law
 
 SHARES = np.array([[0.1, 0.3], [0.7, 0.1], [0.4, 0.4], [0.2, 0.6], [0.5, 0.2], [0.3, 0.1]])
 

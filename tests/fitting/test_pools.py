@@ -17,20 +17,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.comparison import compare
-from scaling_laws.errors import FitError, UsageError
-from scaling_laws.fitting import fit
-from scaling_laws.fitting.data import Data, prepare
-from scaling_laws.fitting.lanes import Outcome
-from scaling_laws.fitting.objective import Huber
-from scaling_laws.fitting.priors import prior_of
-from scaling_laws.fitting.resample import PIECE, Refits, block_weights, resample
-from scaling_laws.fitting.stages import FOLDS, Search, refit_without, search_fit
-from scaling_laws.fitting.travel import name_of, received, sent
-from scaling_laws.laws import SCHEDULE_LAWS, get_schedule_law
-from scaling_laws.pools import HERE, PoolError, PoolOptions, backends, collect, start_pool
-from scaling_laws.pools.pieces import TRIES
-from scaling_laws.runs import Run, load_runs
+from scaling_laws.common.errors import FitError, UsageError
+from scaling_laws.common.pools import HERE, PoolError, PoolOptions, backends, collect, start_pool
+from scaling_laws.common.pools.pieces import TRIES
+from scaling_laws.data.runs import Run, load_runs
+from scaling_laws.inference.comparison import compare
+from scaling_laws.inference.fitting import fit
+from scaling_laws.inference.fitting.bootstrap import PIECE, Refits, block_weights, resample
+from scaling_laws.inference.fitting.fit_data import Data, prepare
+from scaling_laws.inference.fitting.multistart import FOLDS, Search, refit_without, search_fit
+from scaling_laws.inference.fitting.objective import Huber
+from scaling_laws.inference.fitting.priors import prior_of
+from scaling_laws.inference.fitting.serialization import name_of, received, sent
+from scaling_laws.inference.fitting.varpro import Outcome
+from scaling_laws.models.laws import SCHEDULE_LAWS, get_schedule_law
 from tests.cli.calls import call, call_json, write_curves
 
 cloudpickle = pytest.importorskip("cloudpickle")

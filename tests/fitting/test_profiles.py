@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_laws.errors import LawError, UsageError
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.fitting import fit, profile, profiles
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.runs import Run
+from scaling_laws.common.errors import LawError, UsageError
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.fitting import fit, profile, profiles
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.laws import get_schedule_law
 from tests.fitting.test_fit import synthetic
 
 LAW = get_schedule_law("multi_power")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
-from scaling_laws.importing.precision import precision_of
-from scaling_laws.importing.recognise import recognise
-from scaling_laws.importing.samples import Samples, simplest_between, simplest_share
+from scaling_laws.data.importing.precision import precision_of
+from scaling_laws.data.importing.recognise import recognise
+from scaling_laws.data.importing.samples import Samples, simplest_between, simplest_share
 from tests.importing.test_recognise import error, sampled
 
 # each with the spec that it is to be recognised as, where that is another one

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.errors import DataError, OutputError, ScalingLawsError, UsageError
-from scaling_laws.importing import Options, RunReport, import_logs, inspect_log
+from scaling_laws.common.errors import DataError, OutputError, ScalingLawsError, UsageError
+from scaling_laws.data.importing import Options, RunReport, import_logs, inspect_log
 from tests.logs.test_readers import MEGATRON
 
 SPEC = "cosine:peak=0.0003,end=3e-05,steps=1000,warmup=100"

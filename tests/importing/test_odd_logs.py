@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.errors import DataError, UsageError
-from scaling_laws.importing import Options, import_logs, inspect_log
+from scaling_laws.common.errors import DataError, UsageError
+from scaling_laws.data.importing import Options, import_logs, inspect_log
 
 PLAN = sl.schedule("cosine:peak=0.001,end=0.0001,steps=400,warmup=20")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.errors import DataError, UsageError
-from scaling_laws.importing import InspectedRun, Options, import_logs, inspect_log
+from scaling_laws.common.errors import DataError, UsageError
+from scaling_laws.data.importing import InspectedRun, Options, import_logs, inspect_log
 
 COSINE = "cosine:peak=0.0003,end=3e-05,steps=1000,warmup=100"
 WSD = "wsd:peak=0.001,steps=1500,warmup=50,decay=linear,decay_start=1200"

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
-from scaling_laws.importing.precision import precision_of
-from scaling_laws.importing.recognise import Recognised, recognise
-from scaling_laws.importing.samples import Samples
+from scaling_laws.data.importing.precision import precision_of
+from scaling_laws.data.importing.recognise import Recognised, recognise
+from scaling_laws.data.importing.samples import Samples
 
 SPECS = (
     "constant:peak=3e-4,steps=3000,warmup=200",

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scaling_laws as sl
-from scaling_laws.errors import UsageError
-from scaling_laws.importing import Options, import_logs
-from scaling_laws.importing.smoothing import average_rows
-from scaling_laws.runs import Run
+from scaling_laws.common.errors import UsageError
+from scaling_laws.data.importing import Options, import_logs
+from scaling_laws.data.importing.smoothing import average_rows
+from scaling_laws.data.runs import Run
 from tests.cli.calls import SPECS, TRUTH
 
 

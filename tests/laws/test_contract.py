@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling_laws.fitted.predict import compiled_loss
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.numerics.history import History
-from scaling_laws.params import Support
-from scaling_laws.schedules import schedule
+from scaling_laws.inference.results.prediction import compiled_loss
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.numerics.history import History
+from scaling_laws.models.parameters import Support
+from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, SCHEDULES, draw_values, traces_for
 from tests.reference import reference_loss
 

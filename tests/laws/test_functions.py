@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import LawError
-from scaling_laws.laws.collapse_noise import transfer_loss
-from scaling_laws.laws.convex_bound import bound, optimal_base_lr
-from scaling_laws.laws.exponential_forecast import denoise
+from scaling_laws.common.errors import LawError
+from scaling_laws.models.laws.collapse_noise import transfer_loss
+from scaling_laws.models.laws.convex_bound import bound, optimal_base_lr
+from scaling_laws.models.laws.exponential_forecast import denoise
 
 STEPS = 4000
 LATE = np.clip((np.arange(1, STEPS + 1) - 0.8 * STEPS) / (0.2 * STEPS), 0.0, 1.0)

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_laws import FittedLaw, fit, load_runs, predict
-from scaling_laws.errors import DataError, LawError
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.schedules import schedule
+from scaling_laws.common.errors import DataError, LawError
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.schedules import schedule
 from tests.helpers import SCHEDULES, draw_values
 
 CLOCK = get_schedule_law("norm_clock")

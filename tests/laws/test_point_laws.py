@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from scaling_laws.errors import LawError
-from scaling_laws.laws import POINT_LAWS, Input, PointLaw, get_law
-from scaling_laws.laws.chinchilla import compute_optimal
-from scaling_laws.laws.critical_mixture import critical_ratio
-from scaling_laws.laws.peak_lr import scale_peak_lr, scale_peak_lr_to_size
-from scaling_laws.laws.time_transfer import scale_critical_batch_size, scale_learning_rate
-from scaling_laws.params import check_parameters
+from scaling_laws.common.errors import LawError
+from scaling_laws.models.laws import POINT_LAWS, Input, PointLaw, get_law
+from scaling_laws.models.laws.chinchilla import compute_optimal
+from scaling_laws.models.laws.critical_mixture import critical_ratio
+from scaling_laws.models.laws.peak_lr import scale_peak_lr, scale_peak_lr_to_size
+from scaling_laws.models.laws.time_transfer import scale_critical_batch_size, scale_learning_rate
+from scaling_laws.models.parameters import check_parameters
 
 Values = dict[str, float]
 Columns = dict[str, NDArray[np.float64]]

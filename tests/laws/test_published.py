@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.evaluation import evaluate
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.laws.multi_power import MULTI_POWER
-from scaling_laws.runs import load_runs
+from scaling_laws.data.runs import load_runs
+from scaling_laws.inference.evaluation import evaluate
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.laws.multi_power import MULTI_POWER
 
 # means over the six test runs, from the README of thu-yao-01-luo/MultiPowerLaw
 PUBLISHED = {

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from scaling_laws.errors import DataError
-from scaling_laws.logs import Match, find_reader, read_tables
-from scaling_laws.logs.aim import AIM
-from scaling_laws.logs.text import head_of
+from scaling_laws.common.errors import DataError
+from scaling_laws.data.logs import Match, find_reader, read_tables
+from scaling_laws.data.logs.aim import AIM
+from scaling_laws.data.logs.text import head_of
 from tests.logs.test_tracker_readers import points
 
 SYSTEM = "__system__cpu"

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
-from scaling_laws.errors import DataError, ScalingLawsError, UsageError
-from scaling_laws.logs import READERS, Log, is_log, log_of, read_log, run_of, table_of
-from scaling_laws.logs.configs import facts_of, spec_of
-from scaling_laws.logs.repeated import resolve
+from scaling_laws.common.errors import DataError, ScalingLawsError, UsageError
+from scaling_laws.data.logs import READERS, Log, is_log, log_of, read_log, run_of, table_of
+from scaling_laws.data.logs.configs import facts_of, spec_of
+from scaling_laws.data.logs.repeated import resolve
 
 CONFIG = {
     "scheduler": "cos",

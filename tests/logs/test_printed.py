@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.errors import DataError
-from scaling_laws.logs import READERS, Match, read_tables
-from scaling_laws.logs.printed import PRINTED
-from scaling_laws.logs.text import head_of
+from scaling_laws.common.errors import DataError
+from scaling_laws.data.logs import READERS, Match, read_tables
+from scaling_laws.data.logs.printed import PRINTED
+from scaling_laws.data.logs.text import head_of
 from tests.logs.test_readers import quick, write
 from tests.logs.test_tracker_readers import one, points
 from tests.logs.text_fixtures import TEXTS

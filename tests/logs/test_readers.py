@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import DataError, UsageError
-from scaling_laws.logs import READERS, Head, Match, read_tables
+from scaling_laws.common.errors import DataError, UsageError
+from scaling_laws.data.logs import READERS, Head, Match, read_tables
 
 MEGATRON = (
     " [2026-01-01 10:00:00] iteration {0:8d}/    5000 | consumed samples: {1:12d} | "

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import DataError
-from scaling_laws.logs import READERS, Match, Table, log_of, read_tables
-from scaling_laws.logs.keys import known_keys
-from scaling_laws.logs.text import head_of
+from scaling_laws.common.errors import DataError
+from scaling_laws.data.logs import READERS, Match, Table, log_of, read_tables
+from scaling_laws.data.logs.keys import known_keys
+from scaling_laws.data.logs.text import head_of
 from tests.logs.text_fixtures import TEXTS
 
 NAMES = tuple(TEXTS)

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from scaling_laws.errors import DataError
-from scaling_laws.importing import Options
-from scaling_laws.importing.curve import curve_of
-from scaling_laws.importing.roles import find_roles
-from scaling_laws.logs import READERS, Match, Table, read_log, read_tables
-from scaling_laws.logs.text import head_of
+from scaling_laws.common.errors import DataError
+from scaling_laws.data.importing import Options
+from scaling_laws.data.importing.curve import curve_of
+from scaling_laws.data.importing.roles import find_roles
+from scaling_laws.data.logs import READERS, Match, Table, read_log, read_tables
+from scaling_laws.data.logs.text import head_of
 from tests.logs.fixtures import TEXTS, TRAINER_STATE
 from tests.logs.text_fixtures import TEXTS as TRAINER_TEXTS
 

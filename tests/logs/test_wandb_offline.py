@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import DataError
-from scaling_laws.logs import Table, read_tables, wandb_offline
+from scaling_laws.common.errors import DataError
+from scaling_laws.data.logs import Table, read_tables, wandb_offline
 from tests.logs.test_tracker_readers import points
 
 MARK = b":W&B" + struct.pack("<HB", 0xBEE1, 0)

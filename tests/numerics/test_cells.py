@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.numerics.cells import Cells, cells_of, means
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.schedules import schedule
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.numerics.cells import Cells, cells_of, means
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values
 
 PARAMS = {

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scaling_laws.numerics.history import History, chosen_steps, every_step, last_step
-from scaling_laws.numerics.memory import ExponentialKernel, PowerKernel, annealed_drop
+from scaling_laws.models.numerics.history import History, chosen_steps, every_step, last_step
+from scaling_laws.models.numerics.memory import ExponentialKernel, PowerKernel, annealed_drop
 from tests.helpers import SCHEDULES
 
 Array = NDArray[np.float64]

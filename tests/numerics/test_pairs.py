@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.numerics.pairs import Pairs
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.numerics.recursion import linear, linear_of_many, sums_of_many
-from scaling_laws.numerics.stretches import norms, single_steps
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.gauss_cells import Pairs
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.numerics.quadratic_cells import norms, single_steps
+from scaling_laws.models.numerics.scans import linear, linear_of_many, sums_of_many
 
 FACTS = {"weight_decay": 0.1}
 ROWS = st.lists(st.floats(0.0, 2e-3), min_size=1, max_size=40)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.numerics.pasts import pasts_of
-from scaling_laws.numerics.quadrature import changes
-from scaling_laws.schedules import schedule
+from scaling_laws.models.numerics.discrete_gauss import changes
+from scaling_laws.models.numerics.tree_compression import pasts_of
+from scaling_laws.models.schedules import schedule
 from tests.helpers import SCHEDULES
 
 LONG = "cosine:peak=3e-4,end=3e-5,steps=24000,warmup=2160"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.numerics.pieces import cell_counts, pieces_of, walk
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.schedules import schedule
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.numerics.segments import cell_counts, pieces_of, walk
+from scaling_laws.models.schedules import schedule
 
 
 @in_float64

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.numerics.stretches import (
+from scaling_laws.models.numerics.quadratic_cells import (
     Stretches,
     norms,
     single_steps,
     stretches_of,
     sums_at_nodes,
 )
-from scaling_laws.schedules import schedule
+from scaling_laws.models.schedules import schedule
 from tests.helpers import SCHEDULES
 
 LONG = "wsd:peak=1e-3,steps=50000,warmup=500,decay_fraction=0.2"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scaling_laws.proxy import (
+from scaling_laws.models.schedules import Schedule, schedule
+from scaling_laws.proxy.training import (
     Corpus,
     Curve,
     Destination,
@@ -20,9 +21,8 @@ from scaling_laws.proxy import (
     Update,
     train_fleet,
 )
-from scaling_laws.proxy.training import COLUMNS
-from scaling_laws.proxy.write import read_curve
-from scaling_laws.schedules import Schedule, schedule
+from scaling_laws.proxy.training.training_loop import COLUMNS
+from scaling_laws.proxy.training.write_curve import read_curve
 
 TINY = Size("tiny", 16, 1, 2, 32, context=16, batch=4, validation_windows=8)
 SPEC = "constant:peak=1e-2,steps=6,warmup=2"

@@ -13,10 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.proxy.batches import SAMPLINGS, batch_windows, epoch_of, windows_per_epoch
-from scaling_laws.proxy.corpus import Corpus, load_corpus
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.proxy.training.batches import (
+    SAMPLINGS,
+    batch_windows,
+    epoch_of,
+    windows_per_epoch,
+)
+from scaling_laws.proxy.training.corpus import Corpus, load_corpus
 
 BATCH, CONTEXT = 4, 16
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import (
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.data.runs import load_runs
+from scaling_laws.proxy.training import (
     Branch,
 )
-from scaling_laws.runs import load_runs
 from tests.proxy.conftest import (
     KINDS,
     RICH,

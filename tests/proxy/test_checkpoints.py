@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import ProxyConfig, training
-from scaling_laws.proxy.checkpoints import (
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.models.schedules import Schedule
+from scaling_laws.proxy.training import ProxyConfig
+from scaling_laws.proxy.training import training_loop as training
+from scaling_laws.proxy.training.checkpoints import (
     check_origin,
     fingerprint,
     load_position,
@@ -25,7 +27,6 @@ from scaling_laws.proxy.checkpoints import (
     settings_of,
     stored_settings,
 )
-from scaling_laws.schedules import Schedule
 from tests.proxy.conftest import TINY, make_corpus
 
 OPTIONS: tuple[dict[str, Any], ...] = ({}, {"optimizer": "muon", "ema": (0.5, 0.9), "merge": (2,)})

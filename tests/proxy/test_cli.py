@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.cli import build_parser, main
-from scaling_laws.cli.proxy import command_line
-from scaling_laws.proxy import SETTINGS, SIZES, training
-from scaling_laws.proxy.write import read_curve
-from scaling_laws.runs import load_runs
+from scaling_laws.data.runs import load_runs
+from scaling_laws.interface.cli import build_parser, main
+from scaling_laws.interface.cli.proxy import command_line
+from scaling_laws.proxy.training import SETTINGS, SIZES
+from scaling_laws.proxy.training import training_loop as training
+from scaling_laws.proxy.training.write_curve import read_curve
 from tests.proxy.conftest import SPEED
 
 SPEC = "constant:peak=1e-2,steps=6,warmup=2"
-sizes = importlib.import_module("scaling_laws.proxy.sizes")
+sizes = importlib.import_module("scaling_laws.proxy.training.sizes")
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_the_command_line_spells_every_default_out(precision: str) -> None:
 
 
 def test_importing_the_verb_does_not_import_jax() -> None:
-    code = "import sys, scaling_laws.cli.proxy; sys.exit('jax' in sys.modules)"
+    code = "import sys, scaling_laws.interface.cli.proxy; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import Corpus, ProxyConfig, flops, load_corpus
-from scaling_laws.schedules import Schedule
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.models.schedules import Schedule
+from scaling_laws.proxy.training import Corpus, ProxyConfig, flops, load_corpus
 from tests.proxy.conftest import TINY, make_corpus
 
 TEXT = make_corpus()

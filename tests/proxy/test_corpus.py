@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy.corpus import (
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.proxy.training.corpus import (
     Corpus,
     base,
     load,

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import OutputError
-from scaling_laws.proxy.corpus import load_corpus, store
+from scaling_laws.common.errors import OutputError
+from scaling_laws.proxy.training.corpus import load_corpus, store
 from tests.proxy.test_corpus import texts, write
 
 

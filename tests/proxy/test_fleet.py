@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import (
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.data.runs import load_runs
+from scaling_laws.proxy.training import (
     Branch,
     Destination,
     Member,
@@ -19,10 +20,9 @@ from scaling_laws.proxy import (
     is_finished,
     training,
 )
-from scaling_laws.proxy.checkpoints import settings_of
-from scaling_laws.proxy.fleet import _label
-from scaling_laws.proxy.write import read_curve
-from scaling_laws.runs import load_runs
+from scaling_laws.proxy.training.checkpoints import settings_of
+from scaling_laws.proxy.training.fleet import _label
+from scaling_laws.proxy.training.write_curve import read_curve
 from tests.proxy.conftest import (
     KINDS,
     RICH,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scaling_laws.proxy import Size, model
+from scaling_laws.proxy.training import Size, model
 from tests.reference import proxy_model as reference
 
 DEEP = Size("deep", 16, 2, 2, 24, context=8, batch=4, validation_windows=8)

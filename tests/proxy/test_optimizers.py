@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import SIZES, model, steps, train
-from scaling_laws.proxy.optimizers import (
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.proxy.training import SIZES, model, steps, train
+from scaling_laws.proxy.training.optimizers import (
     BETA1,
     BETA2,
     MUON_BETA,
@@ -22,7 +22,7 @@ from scaling_laws.proxy.optimizers import (
     get_optimizer,
     width_factors,
 )
-from scaling_laws.proxy.sizes import BASE_WIDTH
+from scaling_laws.proxy.training.sizes import BASE_WIDTH
 from tests.proxy.conftest import TINY
 from tests.reference import proxy_optimizers as reference
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.errors import ProxyError, ScheduleError
-from scaling_laws.proxy import SETTINGS, SIZES, config_of, get_size
-from scaling_laws.proxy.batches import SAMPLINGS
-from scaling_laws.proxy.config import PRECISIONS
-from scaling_laws.proxy.optimizers import OPTIMIZERS, WIDTH_RULES
-from scaling_laws.proxy.settings import normal, written
+from scaling_laws.common.errors import ProxyError, ScheduleError
+from scaling_laws.proxy.training import SETTINGS, SIZES, config_of, get_size
+from scaling_laws.proxy.training.batches import SAMPLINGS
+from scaling_laws.proxy.training.config import PRECISIONS
+from scaling_laws.proxy.training.optimizers import OPTIMIZERS, WIDTH_RULES
+from scaling_laws.proxy.training.settings import normal, written
 
 PLAN = {"schedule": "constant:peak=1e-3,steps=8", "corpus": "synthetic"}
 # setting -> text as a flag has it, the same in TOML, the value
@@ -198,7 +198,7 @@ def test_the_help_names_every_choice(name: str, choices: Any) -> None:
 
 def test_reading_settings_imports_nothing_heavy() -> None:
     code = (
-        "import sys, scaling_laws.proxy.settings as s; s.written({'ema': '0.9'}); "
+        "import sys, scaling_laws.proxy.training.settings as s; s.written({'ema': '0.9'}); "
         "sys.exit(any(name in sys.modules for name in ('jax', 'numpy', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import SIZES, Size, get_size, model
-from scaling_laws.proxy.sizes import BASE_WIDTH
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.proxy.training import SIZES, Size, get_size, model
+from scaling_laws.proxy.training.sizes import BASE_WIDTH
 
 VARIANTS = [
     replace(size, tied=tied, qk_norm=qk_norm, vocabulary=vocabulary)

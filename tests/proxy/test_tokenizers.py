@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy.corpus import load_corpus
-from scaling_laws.proxy.tokenizers import encode, train_tokenizer, vocabulary_of
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.proxy.training.corpus import load_corpus
+from scaling_laws.proxy.training.tokenizers import encode, train_tokenizer, vocabulary_of
 
 SYLLABLES = np.random.default_rng(7).choice(
     [
@@ -35,7 +35,7 @@ SYLLABLES = np.random.default_rng(7).choice(
 )
 TEXT = b"".join(SYLLABLES.tolist())
 TRAIN_AGAIN = """
-from scaling_laws.proxy.tokenizers import train_tokenizer
+from scaling_laws.proxy.training.tokenizers import train_tokenizer
 from tests.proxy.test_tokenizers import TEXT
 print(train_tokenizer("text", 300, [TEXT]))
 """

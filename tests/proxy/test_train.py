@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import Corpus, Curve, ProxyConfig, load_corpus, model, steps, training
-from scaling_laws.proxy import train as train_function
-from scaling_laws.proxy.batches import batch_windows, windows_per_epoch
-from scaling_laws.proxy.config import validation_windows
-from scaling_laws.proxy.optimizers import BETA1, BETA2, CLIP, width_factors
-from scaling_laws.schedules import Schedule, schedule
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.models.schedules import Schedule, schedule
+from scaling_laws.proxy.training import Corpus, Curve, ProxyConfig, load_corpus, model, steps
+from scaling_laws.proxy.training import train as train_function
+from scaling_laws.proxy.training import training_loop as training
+from scaling_laws.proxy.training.batches import batch_windows, windows_per_epoch
+from scaling_laws.proxy.training.config import validation_windows
+from scaling_laws.proxy.training.optimizers import BETA1, BETA2, CLIP, width_factors
 from tests.proxy.conftest import TINY, make_corpus, numbers
 
 COSINE = "cosine:peak=2e-2,end=2e-3,steps=12,warmup=3"

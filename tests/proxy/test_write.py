@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, OutputError, ProxyError
-from scaling_laws.params import FACTS
-from scaling_laws.proxy import (
+from scaling_laws.common.errors import DataError, OutputError, ProxyError
+from scaling_laws.data.runs import load_runs
+from scaling_laws.models.parameters import FACTS
+from scaling_laws.models.schedules import Schedule, schedule
+from scaling_laws.proxy.training import (
     Curve,
     Destination,
     check_destination,
@@ -22,12 +24,10 @@ from scaling_laws.proxy import (
     differences,
     write_run,
 )
-from scaling_laws.proxy.write import finished_settings, read_curve
-from scaling_laws.runs import load_runs
-from scaling_laws.schedules import Schedule, schedule
+from scaling_laws.proxy.training.write_curve import finished_settings, read_curve
 from tests.proxy.conftest import SPEC, TINY, make_corpus
 
-write = importlib.import_module("scaling_laws.proxy.write")
+write = importlib.import_module("scaling_laws.proxy.training.write_curve")
 
 
 def manifest(folder: Path) -> dict:

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws import files
-from scaling_laws.errors import ProxyError
-from scaling_laws.proxy import Curve, Destination, check_destination, write_run
-from scaling_laws.proxy.write import finished_settings
-from scaling_laws.runs import load_runs
+from scaling_laws.common import files
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.data.runs import load_runs
+from scaling_laws.proxy.training import Curve, Destination, check_destination, write_run
+from scaling_laws.proxy.training.write_curve import finished_settings
 from tests.proxy.conftest import make_corpus
 
-write = importlib.import_module("scaling_laws.proxy.write")
+write = importlib.import_module("scaling_laws.proxy.training.write_curve")
 
 
 def manifest(folder: Path) -> dict:
@@ -69,9 +69,9 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from tests.proxy.conftest import TINY, make_corpus
-from scaling_laws.proxy import Curve, Destination, ProxyConfig, write_run
-from scaling_laws.proxy.training import COLUMNS
-from scaling_laws.schedules import schedule
+from scaling_laws.proxy.training import Curve, Destination, ProxyConfig, write_run
+from scaling_laws.proxy.training.training_loop import COLUMNS
+from scaling_laws.models.schedules import schedule
 import numpy as np
 
 folder, who = Path(sys.argv[1]), sys.argv[2]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scaling_laws as sl
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.runs import Run
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.laws import get_schedule_law
 
 TRUTH = {"L0": 2.5, "A": 0.25, "alpha": 0.5, "B": 150.0}
 PLAN = "wsd:peak=1e-3,steps=400,warmup=20,decay_fraction=0.25"

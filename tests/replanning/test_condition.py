@@ -11,16 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
-from scaling_laws.errors import FitError, LawError
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.laws import LAWS, Law, get_schedule_law
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.replanning.belief import beliefs_of, free_numbers, params_of, shipped_belief
-from scaling_laws.replanning.condition import condition
-from scaling_laws.replanning.forecast import look_out
-from scaling_laws.replanning.losses import POINTS
-from scaling_laws.replanning.points import gather, settled_step
-from scaling_laws.runs import Run
+from scaling_laws.common.errors import FitError, LawError
+from scaling_laws.data.runs import Run
+from scaling_laws.decisions.replanning.batched_losses import POINTS
+from scaling_laws.decisions.replanning.binned_log import gather, settled_step
+from scaling_laws.decisions.replanning.laplace import condition
+from scaling_laws.decisions.replanning.parameter_prior import (
+    beliefs_of,
+    free_numbers,
+    params_of,
+    shipped_belief,
+)
+from scaling_laws.decisions.replanning.posterior import look_out
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.laws import LAWS, Law, get_schedule_law
+from scaling_laws.models.numerics.precision import in_float64
 from tests.helpers import FACTS, draw_values
 from tests.replanning.runs import NOW, TRUTH, final_of, law_of, run_of
 

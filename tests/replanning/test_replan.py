@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
-from scaling_laws.errors import ScalingLawsError, UsageError
-from scaling_laws.laws import get_schedule_law
-from scaling_laws.replanning import Replan, replan
-from scaling_laws.replanning.endings import default_budgets
+from scaling_laws.common.errors import ScalingLawsError, UsageError
+from scaling_laws.decisions.replanning import Replan, replan
+from scaling_laws.decisions.replanning.endings import default_budgets
+from scaling_laws.models.laws import get_schedule_law
 from tests.replanning.runs import NOW, PLAN, TRUTH, final_of, law_of, run_of
 
 

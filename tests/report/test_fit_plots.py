@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from scaling_laws.errors import LawError, UsageError
-from scaling_laws.fitted import FittedLaw, Uncertainty
-from scaling_laws.fitting import Profile
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.report.figures import drawn_steps, save_figure, style_of, ticks_between
-from scaling_laws.report.fit_plots import (
+from scaling_laws.common.errors import LawError, UsageError
+from scaling_laws.data.runs import Run
+from scaling_laws.inference.fitting import Profile
+from scaling_laws.inference.results import FittedLaw, Uncertainty
+from scaling_laws.interface.report.figures import drawn_steps, save_figure, style_of, ticks_between
+from scaling_laws.interface.report.fit_plots import (
     contributions,
     plot_draws,
     plot_fit,
     plot_profiles,
     plot_terms,
 )
-from scaling_laws.report.plots import plot_predictions
-from scaling_laws.runs import Run
-from scaling_laws.schedules import schedule
+from scaling_laws.interface.report.plots import plot_predictions
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values, traces_for
 
 PARAMS = dict(FittedLaw.published("multi_power", "25M").params)

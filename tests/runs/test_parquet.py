@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError
-from scaling_laws.runs import load_runs, read_run
+from scaling_laws.common.errors import DataError
+from scaling_laws.data.runs import load_runs, read_run
 from tests.runs.test_read import LINEAR, LOG, make_set
 
 arrow = pytest.importorskip("pyarrow")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, ScalingLawsError, UsageError
-from scaling_laws.runs import Run, load_runs, read_run
-from scaling_laws.schedules import schedule
+from scaling_laws.common.errors import DataError, ScalingLawsError, UsageError
+from scaling_laws.data.runs import Run, load_runs, read_run
+from scaling_laws.models.schedules import schedule
 
 LINEAR = "linear:peak=1.0,steps=4"  # 1, 0.75, 0.5, 0.25
 

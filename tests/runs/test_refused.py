@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.errors import DataError, ScalingLawsError, ScheduleError, UsageError
-from scaling_laws.runs import load_runs, read_run
+from scaling_laws.common.errors import DataError, ScalingLawsError, ScheduleError, UsageError
+from scaling_laws.data.runs import load_runs, read_run
 
 HEAD = "step,lr,loss\n"
 GOOD = HEAD + "0,1,4\n2,0.5,3\n"

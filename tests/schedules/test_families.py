@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from scaling_laws.schedules import schedule
+from scaling_laws.models.schedules import schedule
 
 # spec -> {step: learning rate}; cooldowns reach `end` at step `steps`, one past the last
 CLOSED_FORMS: dict[str, dict[int, float]] = {

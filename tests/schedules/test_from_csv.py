@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, ScalingLawsError, ScheduleError
-from scaling_laws.schedules import densify, schedule
-from scaling_laws.tables import MAX_STEPS
+from scaling_laws.common.errors import DataError, ScalingLawsError, ScheduleError
+from scaling_laws.common.tables import MAX_STEPS
+from scaling_laws.models.schedules import densify, schedule
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, ScheduleError
-from scaling_laws.schedules import Schedule, reads_files, schedule
-from scaling_laws.tables import MAX_STEPS
+from scaling_laws.common.errors import DataError, ScheduleError
+from scaling_laws.common.tables import MAX_STEPS
+from scaling_laws.models.schedules import Schedule, reads_files, schedule
 
 FIRST = "cosine:peak=3e-4,end=3e-5,steps=100,warmup=5"
 SECOND = "cosine:peak=1.5e-4,steps=50,warmup=20,warmup_from=3e-5"
@@ -73,7 +73,7 @@ def test_bad_file_of_a_part_is_a_data_error(tmp_path: Path) -> None:
 
 
 def test_all_parts_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaling_laws.schedules.MAX_STEPS", 100)
+    monkeypatch.setattr("scaling_laws.models.schedules.MAX_STEPS", 100)
     with pytest.raises(ScheduleError, match="150 is more than 100 steps"):
         schedule(f"{FIRST} + {SECOND}")
     assert MAX_STEPS > 100

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scaling_laws.errors import ScheduleError
-from scaling_laws.schedules import (
+from scaling_laws.common.errors import ScheduleError
+from scaling_laws.models.schedules import (
     checkpoint_weights,
     decay_from_merge_weights,
     merge_weights_from_decay,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.errors import DataError, ScalingLawsError, ScheduleError
-from scaling_laws.schedules import refine, schedule
+from scaling_laws.common.errors import DataError, ScalingLawsError, ScheduleError
+from scaling_laws.models.schedules import refine, schedule
 
 
 @pytest.fixture

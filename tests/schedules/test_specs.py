@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import ScheduleError
-from scaling_laws.schedules import (
+from scaling_laws.common.errors import ScheduleError
+from scaling_laws.models.schedules import (
     FAMILIES,
     Family,
     Frame,
@@ -20,8 +20,8 @@ from scaling_laws.schedules import (
     get_family,
     schedule,
 )
-from scaling_laws.schedules.base import format_number
-from scaling_laws.schedules.members import member_values, with_defaults
+from scaling_laws.models.schedules.family import format_number
+from scaling_laws.models.schedules.search_points import member_values, with_defaults
 
 SHAPES = [(family, shape) for family in FAMILIES for shape in family.shapes]
 

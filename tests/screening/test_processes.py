@@ -94,7 +94,7 @@ def test_a_lost_process_is_noticed_and_the_screen_goes_on(tmp_path: Path) -> Non
     ],
 )
 def test_refused(options: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from scaling_laws.cli import main
+    from scaling_laws.interface.cli import main
 
     assert main([*COMMAND[2:], *options]) == 2
     assert says in capsys.readouterr().err

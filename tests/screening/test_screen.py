@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_laws.errors import DataError, LawError, UsageError
-from scaling_laws.fitted import FittedLaw, final_losses
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.schedules import schedule
-from scaling_laws.screening import Screening, agreement, driver, screen
-from scaling_laws.screening.engine import losses_at
-from scaling_laws.screening.space import TILE, space_of
+from scaling_laws.common.errors import DataError, LawError, UsageError
+from scaling_laws.decisions.screening import Screening, cell_choice, schedule_screening, screen
+from scaling_laws.decisions.screening.candidate_space import TILE, space_of
+from scaling_laws.decisions.screening.device_screen import losses_at
+from scaling_laws.inference.results import FittedLaw, final_losses
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values
 
 LAW = FittedLaw.published("multi_power", "25M")
@@ -82,7 +82,7 @@ def test_another_seed_looks_at_other_candidates(found: Screening) -> None:
 def test_a_killed_screen_goes_on(
     found: Screening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "MEETINGS", 1)
+    monkeypatch.setattr(schedule_screening, "MEETINGS", 1)
     state = tmp_path / "screen.npz"
 
     class Killed(Exception):
@@ -146,7 +146,7 @@ def test_a_search_over_peaks_stays_inside() -> None:
 def test_refused(
     change: dict, error: type[Exception], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agreement, "CELLS", (64,))
+    monkeypatch.setattr(cell_choice, "CELLS", (64,))
     with pytest.raises(error, match=says):
         screen(LAW, **{**SMALL, **change})
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import UsageError
-from scaling_laws.schedules import schedule
-from scaling_laws.screening.space import TILE, Space, free_numbers, space_of
+from scaling_laws.common.errors import UsageError
+from scaling_laws.decisions.screening.candidate_space import TILE, Space, free_numbers, space_of
+from scaling_laws.models.schedules import schedule
 
 FRAME = {"steps": 4000, "warmup": 100, "end_min": 0.0, "families": None, "seed": 3}
 

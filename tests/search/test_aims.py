@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling_laws.errors import UsageError
-from scaling_laws.fitted import FittedLaw, Range, Uncertainty
-from scaling_laws.numerics.precision import in_float64
-from scaling_laws.schedules import Schedule, schedule
-from scaling_laws.search import optimize, optimize_branches
-from scaling_laws.search.extrapolation import penalty_of
-from scaling_laws.search.gradient import task_of
-from scaling_laws.search.limits import read_limits
-from scaling_laws.search.measure import Measure
-from scaling_laws.search.objective import Reading, cells_for, objective_of
-from scaling_laws.search.spline import spline_of
+from scaling_laws.common.errors import UsageError
+from scaling_laws.decisions.search import optimize, optimize_branches
+from scaling_laws.decisions.search.constraints import read_limits
+from scaling_laws.decisions.search.evaluator import Measure
+from scaling_laws.decisions.search.extrapolation import penalty_of
+from scaling_laws.decisions.search.free_form import task_of
+from scaling_laws.decisions.search.search_objective import Reading, cells_for, objective_of
+from scaling_laws.decisions.search.spline import spline_of
+from scaling_laws.inference.results import FittedLaw, Range, Uncertainty
+from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.schedules import Schedule, schedule
 
 PLAIN = FittedLaw.published("multi_power", "25M")
 CLOCK = replace(FittedLaw.published("norm_clock", "124M"), facts={"weight_decay": 0.1})

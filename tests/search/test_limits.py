@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.errors import UsageError
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.schedules import schedule
-from scaling_laws.search import optimize
-from scaling_laws.search.limits import read_limits
-from scaling_laws.search.spline import spline_of
+from scaling_laws.common.errors import UsageError
+from scaling_laws.decisions.search import optimize
+from scaling_laws.decisions.search.constraints import read_limits
+from scaling_laws.decisions.search.spline import spline_of
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.models.schedules import schedule
 
 LAW = FittedLaw.published("multi_power", "25M")
 FRAME: dict[str, Any] = {"steps": 3000, "peak": 3e-4, "warmup": 200}
@@ -79,7 +79,7 @@ def test_limits_hold(steepest: float, low: float, pin: tuple[int, float] | None)
 
 
 def test_a_spline_is_gathered_to_cells_exactly() -> None:
-    from scaling_laws.numerics.cells import cells_of, means
+    from scaling_laws.models.numerics.cells import cells_of, means
 
     limits = read_limits(**FRAME)
     spline = spline_of(limits)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling_laws.errors import LawError, UsageError
-from scaling_laws.fitted import FittedLaw
-from scaling_laws.fitted.smoothing import MAX_ROUGHNESS, roughness
-from scaling_laws.laws import SCHEDULE_LAWS, Law, get_schedule_law
-from scaling_laws.laws.multi_power import MULTI_POWER
-from scaling_laws.schedules import Frame, Schedule, schedule
-from scaling_laws.search import Optimum, optimize
-from scaling_laws.search.baselines import baseline_specs
-from scaling_laws.search.measure import Measure
+from scaling_laws.common.errors import LawError, UsageError
+from scaling_laws.decisions.search import Optimum, optimize
+from scaling_laws.decisions.search.baselines import baseline_specs
+from scaling_laws.decisions.search.evaluator import Measure
+from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results.smoothing_sensitivity import MAX_ROUGHNESS, roughness
+from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.laws.multi_power import MULTI_POWER
+from scaling_laws.models.schedules import Frame, Schedule, schedule
 from tests.helpers import FACTS, draw_values
 
 

@@ -12,9 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from scaling_laws import cli
-from scaling_laws.cli import common, sweep
-from scaling_laws.errors import ScalingLawsError
+from scaling_laws.common.errors import ScalingLawsError
+from scaling_laws.interface import cli
+from scaling_laws.interface.cli import common, sweep
 from tests.cli.calls import Call
 
 DEFAULTS = """

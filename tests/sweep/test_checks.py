@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.errors import ScalingLawsError
-from scaling_laws.sweep.driver import prepare
+from scaling_laws.common.errors import ScalingLawsError
+from scaling_laws.proxy.sweep.sweep_run import prepare
 from tests.sweep.plans import write_plan
 
 

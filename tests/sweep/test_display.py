@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.sweep.display import displayed, plain_table
-from scaling_laws.sweep.plan import Row
-from scaling_laws.sweep.progress import Progress, claimed, write_progress
+from scaling_laws.proxy.sweep.display import displayed, plain_table
+from scaling_laws.proxy.sweep.sweep_plan import Row
+from scaling_laws.proxy.sweep.sweep_progress import Progress, claimed, write_progress
 
 ROWS = tuple(Row(name, Path("/set"), {}, None, "here") for name in ("one", "two"))
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.errors import UsageError
-from scaling_laws.sweep.order import chains, depths, groups_of, kept_steps, shard_of
-from scaling_laws.sweep.plan import Parent, Row
+from scaling_laws.common.errors import UsageError
+from scaling_laws.proxy.sweep.order import chains, depths, groups_of, kept_steps, shard_of
+from scaling_laws.proxy.sweep.sweep_plan import Parent, Row
 
 
 def row(name: str, parent: Parent | None = None) -> Row:

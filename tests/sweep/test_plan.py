@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.errors import ProxyError
-from scaling_laws.sweep.plan import Parent, Plan, read_plan
-from scaling_laws.sweep.templates import fill, format_value
+from scaling_laws.common.errors import ProxyError
+from scaling_laws.proxy.sweep.sweep_plan import Parent, Plan, read_plan
+from scaling_laws.proxy.sweep.templates import fill, format_value
 
 KNOWN = ("size", "corpus", "seed", "every", "weight_decay", "batch")
 SPEC = 'schedule = "constant:peak=1e-3,steps=100"'

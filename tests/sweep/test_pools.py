@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from scaling_laws.pools import BACKENDS, PoolOptions, open_pool
-from scaling_laws.sweep.driver import prepare, train
+from scaling_laws.common.pools import BACKENDS, PoolOptions, open_pool
+from scaling_laws.proxy.sweep.sweep_run import prepare, train
 from tests.sweep.plans import lasting, steps_done, write_plan
 
 BY_NAME = {backend.name: backend for backend in BACKENDS}

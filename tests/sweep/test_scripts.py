@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.errors import UsageError
-from scaling_laws.sweep.scripts import Job, script_text
+from scaling_laws.common.errors import UsageError
+from scaling_laws.proxy.sweep.scripts import Job, script_text
 
 PLAN = Path("/data/my sweeps/It's.toml")
 JOB = Job(PLAN, ["--fleet", "4"], 3, "registry/image:1", "claim")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.proxy import load_corpus
-from scaling_laws.runs import load_runs
-from scaling_laws.sweep.driver import prepare
+from scaling_laws.data.runs import load_runs
+from scaling_laws.proxy.sweep.sweep_run import prepare
+from scaling_laws.proxy.training import load_corpus
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 PLANS = sorted(DATA.glob("*/*/plan.toml")) + sorted(DATA.glob("*/plan.toml"))

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.pools import PoolOptions, backends
-from scaling_laws.sweep.budget import makespan
-from scaling_laws.sweep.driver import prepare
-from scaling_laws.sweep.order import Group
-from scaling_laws.sweep.progress import Progress, Reporter, claimed, read_progress, write_progress
+from scaling_laws.common.pools import PoolOptions, backends
+from scaling_laws.proxy.sweep.budget import makespan
+from scaling_laws.proxy.sweep.order import Group
+from scaling_laws.proxy.sweep.sweep_progress import (
+    Progress,
+    Reporter,
+    claimed,
+    read_progress,
+    write_progress,
+)
+from scaling_laws.proxy.sweep.sweep_run import prepare
 from tests.sweep.plans import call, call_json, lasting, write_plan
 
 SMALL = """

@@ -1,0 +1,8 @@
+"""What every other group stands on: errors, files, tables, optional libraries, process pools.
+
+The names are those of `__init__.pyi`; each is imported on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,361 @@
+"""Where pieces of work run: in this process, in processes of this machine, or on a dask cluster.
+
+A backend is a way to call functions and to get futures. Work is cut into pieces whose results do
+not depend on where they run, so that all backends give the same, and one can stand in for another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from scaling_laws._version import __version__
+from scaling_laws.common.errors import UsageError, find_by_name
+
+__all__ = [
+    "BACKENDS",
+    "HERE",
+    "Backend",
+    "Pool",
+    "PoolOptions",
+    "choose_backend",
+    "cores",
+    "open_pool",
+    "start_pool",
+]
+
+AUTO = "auto"
+LARGE = "distributed.admin.large-graph-warning-threshold"  # of a call's arguments, for a warning
+IDLE = 300.0  # seconds after which a process without work ends, should its leader be gone
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """Where work is to run.
+
+    Attributes:
+        backend: the name of one of `BACKENDS`; ``"auto"``: dask if there is a scheduler, joblib if
+            there are several workers, else what `choose_backend` says.
+        workers: processes of this machine, or None for one a core.
+        scheduler: address of a running dask scheduler, or None for a cluster of this machine.
+    """
+
+    backend: str = AUTO
+    workers: int | None = None
+    scheduler: str | None = None
+
+
+class Pool(Protocol):
+    """Somewhere to call functions.
+
+    Attributes:
+        workers: calls at the same time.
+        here: whether calls run in this process, so that they may be given what cannot travel.
+        leader: id of the process that its processes should not outlive, or 0.
+        lost: what a call raises when its process has died.
+    """
+
+    workers: int
+    here: bool
+    leader: int
+    lost: tuple[type[BaseException], ...]
+
+    def submit(self, function: Callable[..., Any], *arguments: object) -> Future[Any]:
+        """Call it somewhere, soon."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to run pieces of work.
+
+    Attributes:
+        name: the word after ``--backend``.
+        library: what must be installed for it, or None.
+        open: makes the pool, and ends its processes.
+        help: one line.
+    """
+
+    name: str
+    library: str | None
+    open: Callable[[PoolOptions], AbstractContextManager[Pool]]
+    help: str
+
+
+def cores() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Variables that hold a process to a number of threads; read when JAX starts.
+
+    With one thread XLA must also be told not to split products for a pool of threads: that is
+    faster, and only then are the bits those of a process with more.
+    """
+    count = str(threads)
+    found = {
+        name: count
+        for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    }
+    if threads == 1:
+        flags = os.environ.get("XLA_FLAGS", "")
+        found["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    return found
+
+
+class _Here:
+    """Calls at once, in this process."""
+
+    workers = 1
+    here = True
+    leader = 0
+    lost: tuple[type[BaseException], ...] = ()
+
+    def submit(self, function: Callable[..., Any], *arguments: object) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+HERE: Pool = _Here()  # it keeps nothing
+
+
+@contextlib.contextmanager
+def _open_here(options: PoolOptions) -> Iterator[Pool]:
+    if options.workers not in (None, 1):
+        raise UsageError(
+            f"--workers {options.workers}: the local backend works in this process; take "
+            "--backend joblib"
+        )
+    yield HERE
+
+
+class _Processes:
+    """Processes of joblib's pool, started again when one of them dies."""
+
+    here = False
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.leader = os.getpid()
+        self.lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+        self._executor = self._start()
+
+    def _start(self) -> Any:
+        loky: Any = importlib.import_module("joblib.externals.loky")
+        threads = max(1, cores() // self.workers)
+        return loky.ProcessPoolExecutor(self.workers, timeout=IDLE, env=thread_environment(threads))
+
+    def submit(self, function: Callable[..., Any], *arguments: object) -> Future[Any]:
+        future: Future[Any]
+        try:
+            future = self._executor.submit(function, *arguments)
+        except BrokenProcessPool:
+            self.close()
+            self._executor = self._start()
+            future = self._executor.submit(function, *arguments)
+        return future
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True, kill_workers=True)
+
+
+@contextlib.contextmanager
+def _open_processes(options: PoolOptions) -> Iterator[Pool]:
+    pool = _Processes(options.workers or cores())
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+class _Cluster:
+    """Workers of a dask scheduler; it gives a dead worker's call to another one by itself."""
+
+    here = False
+    leader = 0  # dask's own processes look after that
+
+    def __init__(self, client: Any, workers: int) -> None:
+        distributed: Any = importlib.import_module("distributed")
+        self.workers = workers
+        self.lost: tuple[type[BaseException], ...] = (distributed.KilledWorker,)
+        self._executor = client.get_executor(pure=False)
+
+    def submit(self, function: Callable[..., Any], *arguments: object) -> Future[Any]:
+        future: Future[Any] = self._executor.submit(function, *arguments)
+        return future
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False)
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without the log lines of a library's part."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _open_cluster(options: PoolOptions) -> Iterator[Pool]:
+    dask: Any = importlib.import_module("dask")
+    distributed: Any = importlib.import_module("distributed")
+    with contextlib.ExitStack() as stack:
+        # what a piece needs travels with it, and is dropped with it: no reason for a warning
+        stack.enter_context(dask.config.set({LARGE: "1TB"}))
+        stack.enter_context(_quiet("distributed.client"))  # a lost scheduler is an error of ours
+        if options.scheduler is None:
+            count = options.workers or cores()
+            try:
+                cluster = distributed.LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    memory_limit=0,  # texts are mapped, and a worker killed for it helps nobody
+                    env=thread_environment(max(1, cores() // count)),
+                )
+            except RuntimeError as error:  # a script that starts itself again, among others
+                raise UsageError(
+                    f"--backend dask: its processes do not start ({error}); in a script, call this "
+                    "below if __name__ == '__main__', or take --backend joblib"
+                ) from error
+            client = stack.enter_context(distributed.Client(stack.enter_context(cluster)))
+        else:
+            try:
+                client = stack.enter_context(distributed.Client(options.scheduler, timeout="10s"))
+            except (OSError, ValueError) as error:
+                raise UsageError(
+                    f"--scheduler {options.scheduler}: no dask scheduler answers there ({error}); "
+                    "start one with: dask scheduler"
+                ) from error
+            count = len(client.scheduler_info(n_workers=-1)["workers"])
+            if not count:
+                raise UsageError(
+                    f"--scheduler {options.scheduler} has no worker; start some with: "
+                    f"dask worker {options.scheduler} --nthreads 1"
+                )
+            _check_workers(client, options.scheduler)
+        pool = _Cluster(client, count)
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
+def _versions() -> dict[str, str]:
+    """What decides the bits of a result."""
+    from importlib.metadata import version
+
+    found = {"scaling-laws": __version__}
+    return found | {library: version(library) for library in ("jax", "jaxlib", "numpy")}
+
+
+def _check_workers(client: Any, scheduler: str) -> None:
+    """Refuse workers that cannot run a piece, or would give other results."""
+    here = _versions()
+    try:
+        found: dict[str, dict[str, str]] = client.run(_versions)
+    except ImportError as error:
+        raise UsageError(
+            f"--scheduler {scheduler}: a worker cannot import scaling_laws ({error}); install "
+            f"scaling-laws {__version__} where its workers run"
+        ) from error
+    for worker, there in found.items():
+        for library, wanted in here.items():
+            if there[library] != wanted:
+                raise UsageError(
+                    f"--scheduler {scheduler}: worker {worker} has {library} {there[library]} and "
+                    f"this machine {wanted}, so that results may differ; install {wanted} there"
+                )
+
+
+BACKENDS: tuple[Backend, ...] = (
+    Backend("local", None, _open_here, "this process, one piece of work after the other"),
+    Backend("joblib", "joblib", _open_processes, "processes of this machine"),
+    Backend(
+        "dask",
+        "distributed",
+        _open_cluster,
+        "the workers of --scheduler ADDRESS, or --workers N processes of this machine",
+    ),
+)
+
+
+def choose_backend(options: PoolOptions, pieces: int, *, on_cpu: bool = False) -> Backend:
+    """The backend that options ask for; ``auto`` takes processes where they help.
+
+    Args:
+        options: where work is to run. ``auto`` without workers or a scheduler is joblib for several
+            pieces on several cores if `on_cpu`, else local.
+        pieces: how many pieces of work there are.
+        on_cpu: whether each piece is long, and this machine has no accelerator.
+
+    Raises:
+        UsageError: if the name is unknown, its library is missing, or options do not fit it.
+    """
+    name = options.backend
+    if name == AUTO:
+        if options.scheduler is not None:
+            name = "dask"
+        elif options.workers is not None:
+            name = "joblib" if options.workers > 1 else "local"
+        else:
+            several = on_cpu and pieces > 1 and cores() > 1
+            name = "joblib" if several and _installed("joblib") else "local"
+    backend = find_by_name("backend", name, BACKENDS, UsageError)
+    if backend.library is not None and not _installed(backend.library):
+        raise UsageError(
+            f"--backend {name} needs {backend.library}; pip install 'scaling-laws[sweep]'"
+        )
+    if options.scheduler is not None and name != "dask":
+        raise UsageError(f"--scheduler is for dask, and --backend {name} was asked for")
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers {options.workers}: 1 or more are needed")
+    if options.workers is not None and options.scheduler is not None:
+        raise UsageError(
+            "--workers is for a cluster of this machine; that of --scheduler has its own"
+        )
+    return backend
+
+
+def open_pool(backend: Backend, options: PoolOptions, pieces: int) -> AbstractContextManager[Pool]:
+    """Its pool, with no more processes than there are pieces of work."""
+    workers = options.workers
+    if backend.name != "local" and options.scheduler is None:
+        workers = max(1, min(workers or cores(), pieces))
+    return backend.open(replace(options, workers=workers))
+
+
+def start_pool(where: str | PoolOptions, pieces: int) -> AbstractContextManager[Pool]:
+    """The pool that a name of a backend, or options, ask for.
+
+    Raises:
+        UsageError: as `choose_backend`; and on entering, if no scheduler answers or its workers
+            cannot do the work.
+    """
+    options = PoolOptions(where) if isinstance(where, str) else where
+    return open_pool(choose_backend(options, pieces), options, pieces)
+
+
+def _installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None

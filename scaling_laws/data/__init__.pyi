@@ -1,0 +1,15 @@
+from .importing import Options as Options
+from .importing import import_logs as import_logs
+from .importing import inspect_log as inspect_log
+from .logs import is_log as is_log
+from .logs import read_log as read_log
+from .logs import run_of as run_of
+from .runs import FACTS as FACTS
+from .runs import Run as Run
+from .runs import load_runs as load_runs
+from .runs import read_points as read_points
+from .runs import read_run as read_run
+from .runs import run_list as run_list
+from .runs.manifest import PLANS as PLANS
+from .runs.manifest import tables_to_extend as tables_to_extend
+from .runs.read_runs import LR_TOLERANCE as LR_TOLERANCE

@@ -1,0 +1,15 @@
+"""People's training logs -> a set of loss curves, with every change recorded."""
+
+from scaling_laws.data.importing.inspecting import InspectedRun, inspect_log
+from scaling_laws.data.importing.log_import import ImportedSet, import_logs
+from scaling_laws.data.importing.options import Finding, Options, RunReport
+
+__all__ = [
+    "Finding",
+    "ImportedSet",
+    "InspectedRun",
+    "Options",
+    "RunReport",
+    "import_logs",
+    "inspect_log",
+]

@@ -1,0 +1,247 @@
+"""What a log is, what is odd in it, and the command that imports it. Nothing is written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from scaling_laws.common import ScalingLawsError
+from scaling_laws.data.importing.log_import import import_run
+from scaling_laws.data.importing.offsets import MovedRatesError
+from scaling_laws.data.importing.options import Finding, Options
+from scaling_laws.data.importing.roles import candidates
+from scaling_laws.data.importing.write_set import run_name
+from scaling_laws.data.logs import Table, read_tables
+
+__all__ = ["InspectedRun", "Key", "inspect_log"]
+
+ROLES = ("step", "loss", "lr", "tokens", "samples")
+PLACEHOLDER = "SPEC"
+FEW = 10  # values of a loss that is not proposed where another has more
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a log.
+
+    Attributes:
+        name: as logged.
+        role: ``step``, ``loss``, ``lr``, ``tokens``, ``samples``; ``loss?`` and the like where it
+            may have the role but another key is proposed; empty otherwise.
+        rows: in how many rows it has a number.
+        first: its first number.
+        last: its last one.
+    """
+
+    name: str
+    role: str
+    rows: int
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True)
+class InspectedRun:
+    """A run of a log.
+
+    Attributes:
+        name: of the run.
+        source: the file.
+        reader: the format's name.
+        meaning: where such files come from.
+        rows: of the table.
+        keys: what was logged.
+        findings: what is odd, and what an import would do about it.
+        schedule: the schedule that an import would write; empty if it cannot tell.
+        schedule_from: where it comes from, or why there is none.
+        points: losses that an import would keep.
+        command: the command that imports it.
+        ready: whether the command runs as it is; else a person has to put something in.
+        problem: what is in the way.
+    """
+
+    name: str
+    source: str
+    reader: str
+    meaning: str
+    rows: int
+    keys: tuple[Key, ...] = field(repr=False)
+    findings: tuple[Finding, ...] = ()
+    schedule: str = ""
+    schedule_from: str = ""
+    points: int = 0
+    command: str = ""
+    ready: bool = False
+    problem: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        every = {key: value for key, value in self.__dict__.items() if key != "keys"}
+        every["keys"] = [dict(key.__dict__) for key in self.keys]
+        every["findings"] = [dict(each.__dict__) for each in self.findings]
+        return every
+
+
+def inspect_log(
+    path: Path | str, *, out: str = "runs", options: Options | None = None
+) -> tuple[InspectedRun, ...]:
+    """Say what a log is.
+
+    Args:
+        path: the file, or a folder that a reader takes.
+        out: the folder that the command writes to.
+        options: what is known of it already.
+
+    Returns:
+        One for each run in it.
+
+    Raises:
+        DataError: if no reader takes the file, several do, or it cannot be read.
+    """
+    given = options or Options()
+    reader, tables = read_tables(path, format=given.format)
+    alone = len(tables) == 1
+    found = []
+    for table in tables:
+        proposed, roles = _proposed(table, given)
+        run = InspectedRun(
+            table.name,
+            table.source,
+            reader.name,
+            reader.meaning,
+            int(table.lines.size),
+            _keys(table, roles, proposed),
+        )
+        found.append(_tried(run, reader.name, table, given, proposed, str(path), out, alone))
+    return tuple(found)
+
+
+def _proposed(table: Table, given: Options) -> tuple[Options, dict[str, list[str]]]:
+    """Options with the preferred key where several may have a role, and all that may."""
+    roles: dict[str, list[str]] = {}
+    for role in ROLES:
+        try:
+            roles[role] = candidates(role, (table,), given)
+        except ScalingLawsError:
+            roles[role] = []
+    # a handful of evaluations says less than a whole curve of training losses
+    roles["loss"].sort(key=lambda key: int(table.columns[key].rows.size) < FEW)
+    changes = {f"{role}_key": roles[role][0] for role in ROLES[:3] if len(roles[role]) > 1}
+    return replace(given, **changes), roles  # type: ignore[arg-type]
+
+
+def _keys(table: Table, roles: Mapping[str, list[str]], proposed: Options) -> tuple[Key, ...]:
+    named = {}
+    for role in reversed(ROLES):
+        for place, key in enumerate(roles[role]):
+            named[key] = role if place == 0 else f"{role}?"
+    return tuple(
+        Key(
+            name,
+            named.get(name, "" if not column.fault else "words"),
+            int(column.rows.size),
+            float(column.values[0]) if column.values.size else None,
+            float(column.values[-1]) if column.values.size else None,
+        )
+        for name, column in table.columns.items()
+    )
+
+
+def _tried(
+    run: InspectedRun,
+    reader: str,
+    table: Table,
+    given: Options,
+    proposed: Options,
+    path: str,
+    out: str,
+    alone: bool,
+) -> InspectedRun:
+    """Import without writing; where the schedule is missing, with rates filled in."""
+    problem = ""
+    ways = _ways(proposed)
+    while ways:
+        extra = ways.pop(0)
+        try:
+            entry = import_run(run.name, reader, (table,), extra)
+        except ScalingLawsError as error:
+            if not problem and isinstance(error, MovedRatesError) and len(error.offsets) == 1:
+                ways.insert(0, replace(proposed, lr_offset=error.offsets[0]))
+            problem = problem or str(error)
+            continue
+        report = entry.report
+        return replace(
+            run,
+            findings=report.findings,
+            schedule=report.schedule,
+            schedule_from=report.schedule_from,
+            points=report.points,
+            command=_command(path, out, run.name, extra, alone),
+            ready=True,
+            problem=problem,
+        )
+    trial = replace(proposed, schedule=PLACEHOLDER)
+    needs_schedule = "--schedule" in problem
+    return replace(
+        run,
+        findings=tuple(Finding("file", note) for note in table.notes),
+        command=_command(path, out, run.name, trial if needs_schedule else proposed, alone),
+        problem=problem,
+    )
+
+
+def _ways(proposed: Options) -> list[Options]:
+    """The options to try, what is certain first."""
+    if proposed.schedule is not None or proposed.between is not None:
+        return [proposed]
+    linear = replace(proposed, between="linear")
+    return [proposed, linear, replace(linear, warmup=0)]
+
+
+FLAGS = {
+    "format": "--format",
+    "step_key": "--step-key",
+    "lr_key": "--lr-key",
+    "loss_key": "--loss-key",
+    "tokens_key": "--tokens-key",
+    "samples_key": "--samples-key",
+    "lr_group": "--lr-group",
+    "first_step": "--first-step",
+    "lr_offset": "--lr-offset",
+    "steps_per_update": "--steps-per-update",
+    "step_offset": "--step-offset",
+    "tokens_per_step": "--tokens-per-step",
+    "samples_per_step": "--samples-per-step",
+    "sequence_length": "--sequence-length",
+    "repeats": "--repeats",
+    "window": "--window",
+    "average_window": "--average-window",
+    "drop_spikes": "--drop-spikes",
+    "drop_skipped": "--drop-skipped",
+    "from_step": "--from-step",
+    "schedule": "--schedule",
+    "steps": "--steps",
+    "warmup": "--warmup",
+    "between": "--between",
+    "parent": "--parent",
+}
+
+
+def _command(path: str, out: str, name: str, options: Options, alone: bool) -> str:
+    words = ["scaling-laws", "import", path, "--out", out]
+    if not alone:
+        words += ["--run", name]
+    elif run_name(name) != name:
+        words += ["--name", run_name(name)]
+    plain = Options()
+    for attribute, flag in FLAGS.items():
+        value = getattr(options, attribute)
+        if value == getattr(plain, attribute):
+            continue
+        words += [flag] if value is True else [flag, str(value)]
+    for fact, value in options.facts.items():
+        words += [f"--{fact.replace('_', '-')}", f"{value:.15g}"]
+    return shlex.join(words)

@@ -1,0 +1,259 @@
+"""Logs in, a set of loss curves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from scaling_laws.common import DataError, UsageError, unknown_name
+from scaling_laws.data.importing.curve import Curve, curve_of
+from scaling_laws.data.importing.options import Finding, Options, RunReport
+from scaling_laws.data.importing.roles import find_roles
+from scaling_laws.data.importing.schedule_resolution import Past, Planned, plan_of
+from scaling_laws.data.importing.write_set import Entry, run_name, write_set
+from scaling_laws.data.logs import Table, read_tables
+from scaling_laws.data.logs.configs import facts_of
+from scaling_laws.data.runs import load_runs
+from scaling_laws.data.runs.columns import PARQUET
+from scaling_laws.models import check_facts, is_fact
+
+FEW = 50  # points that a branch may log again before its first own step
+
+__all__ = ["ImportedSet", "import_logs", "import_run"]
+
+
+@dataclass(frozen=True)
+class ImportedSet:
+    """What was written.
+
+    Attributes:
+        folder: the set.
+        files: what was written in it.
+        reports: of its new runs.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    reports: tuple[RunReport, ...] = field(repr=False)
+
+
+def import_logs(
+    logs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    options: Options | None = None,
+    runs: Iterable[str] = (),
+    name: str | None = None,
+    join: bool = False,
+    about: dict[str, str] | None = None,
+    parquet: bool = False,
+    overwrite: bool = False,
+) -> ImportedSet:
+    """Read logs and write them as runs of a set: a CSV or Parquet file each, and `dataset.toml`.
+
+    Args:
+        logs: files, or folders that a reader takes.
+        out: the set's folder; runs are added to one that exists.
+        options: what the files do not say.
+        runs: names of the runs to take, of files that hold several; default all.
+        name: of the run, if there is one.
+        join: whether all files are parts of one run, in the order given.
+        about: ``title``, ``source``, ``license``, ``optimizer`` of the set.
+        parquet: whether to write each run as Parquet in place of a CSV.
+        overwrite: whether runs of the same name may be replaced.
+
+    Returns:
+        What was written, with a report a run.
+
+    Raises:
+        ScalingLawsError: naming file and place of what cannot be used; nothing is written then.
+    """
+    chosen = options or Options()
+    check_facts(chosen.facts)
+    if not logs:
+        raise UsageError("no log given")
+    grouped = _grouped(logs, chosen, tuple(runs), name, join)
+    entries = [
+        import_run(run, reader, tables, chosen, Path(out)) for run, reader, tables in grouped
+    ]
+    files = write_set(Path(out), entries, about or {}, parquet=parquet, overwrite=overwrite)
+    return ImportedSet(Path(out), files, tuple(entry.report for entry in entries))
+
+
+def _grouped(
+    logs: Sequence[Path | str],
+    options: Options,
+    runs: tuple[str, ...],
+    name: str | None,
+    join: bool,
+) -> list[tuple[str, str, tuple[Table, ...]]]:
+    """(name, reader, tables) of each run."""
+    read = [
+        (reader.name, table)
+        for log in logs
+        for reader, tables in (read_tables(log, format=options.format),)
+        for table in tables
+    ]
+    if runs:
+        known = [table.name for _, table in read]
+        for wanted in runs:
+            if wanted not in known:
+                raise UsageError(f"--run: {unknown_name('run', wanted, known)}")
+        read = [(reader, table) for reader, table in read if table.name in runs]
+    if join:
+        held = Counter(str(table.source) for _, table in read)
+        several = next((source for source, count in held.items() if count > 1), None)
+        if several is not None:
+            names = ", ".join(table.name for _, table in read if str(table.source) == several)
+            raise UsageError(
+                f"--join: {several} holds {held[several]} runs ({names}), which are no parts of "
+                "one; choose one with --run"
+            )
+        readers = ", ".join(dict.fromkeys(reader for reader, _ in read))
+        return [(name or read[0][1].name, readers, tuple(table for _, table in read))]
+    if name is not None and len(read) > 1:
+        raise UsageError(
+            f"--name {name}: there are {len(read)} runs ({', '.join(t.name for _, t in read)}); "
+            "choose one with --run, or pass --join if they are parts of one run"
+        )
+    found: list[tuple[str, str, tuple[Table, ...]]] = []
+    for reader, table in read:
+        label = name or table.name
+        if any(run_name(label) == run_name(other) for other, _, _ in found):
+            raise UsageError(
+                f"{table.source}: a second run {label!r}; pass --join if both are parts of one "
+                "run, else import them one by one with --name"
+            )
+        found.append((label, reader, (table,)))
+    return found
+
+
+def import_run(
+    name: str, reader: str, tables: tuple[Table, ...], options: Options, out: Path | None = None
+) -> Entry:
+    """One run, ready to be written.
+
+    Args:
+        name: of the run, as it was logged or given.
+        reader: the format's name.
+        tables: its parts in their order.
+        options: what was said.
+        out: the set that a parent named without a folder is looked up in.
+
+    Raises:
+        ScalingLawsError: naming file and place of what cannot be used.
+    """
+    if len({(table.first_step, table.lr_offset) for table in tables}) > 1:
+        raise UsageError(
+            f"{name}: parts of formats that count steps differently; import them alone"
+        )
+    keys = find_roles(tables, options)
+    curve = curve_of(tables, keys, options)
+    findings = list(curve.findings)
+    past = _past(options.parent, out)
+    if past is not None:
+        curve = _branched(curve, past, options.step_offset, findings)
+    config = {key: value for table in tables for key, value in table.config.items()}
+    planned = plan_of(tables[0].source, curve, options, config, past)
+    findings += planned.findings
+    curve = _cut(tables[0].source, curve, planned, options.from_step, findings)
+    facts = {fact: value for fact, value in facts_of(config).items() if is_fact(fact, value)}
+    if facts and set(facts) - set(options.facts):
+        stated = ", ".join(f"{k} {v:g}" for k, v in facts.items() if k not in options.facts)
+        findings.append(Finding("facts", f"from the log's settings: {stated}"))
+    if curve.tokens_per_step is not None and curve.tokens_per_step >= 1:
+        facts["tokens_per_step"] = float(curve.tokens_per_step)
+    facts.update(options.facts)
+    written = run_name(name)
+    if written != name:
+        findings.append(Finding("name", f"the run {name!r} is written as {written}", True))
+    report = RunReport(
+        written,
+        reader,
+        tuple(Path(table.source).name for table in tables),
+        keys,
+        sum(int(table.lines.size) for table in tables),
+        int(curve.steps.size),
+        int(curve.steps[0]),
+        int(curve.steps[-1]),
+        planned.spec or f"csv:schedules/{written}.csv",
+        planned.origin,
+        curve.window,
+        facts,
+        tuple(findings),
+    )
+    return Entry(report, curve, planned)
+
+
+def _past(parent: str | None, out: Path | None) -> Past | None:
+    """The parent's rates up to the branch."""
+    if parent is None:
+        return None
+    reference, at, step = parent.rpartition("@")
+    if not at or not step.isdecimal() or int(step) < 1:
+        raise UsageError(f"--parent {parent}: write RUN@STEP, e.g. runs:main@40000")
+    inside = out is not None and any(
+        (out / f"{reference}{ending}").exists() for ending in (".csv", PARQUET)
+    )
+    runs = load_runs(f"{out}:{reference}" if inside else reference)
+    if len(runs) != 1:
+        raise UsageError(
+            f"--parent {parent}: {reference} holds {len(runs)} runs; name one, FOLDER:NAME"
+        )
+    (run,) = runs.values()
+    if int(step) > run.schedule.steps:
+        raise UsageError(
+            f"--parent {parent}: {run.name} has {run.schedule.steps} steps; none to branch off"
+        )
+    return Past(run.name, run.schedule.lr[: int(step)])
+
+
+def _branched(curve: Curve, past: Past, offset: int, findings: list[Finding]) -> Curve:
+    """A branch's own points, from its first step on."""
+    branch = past.lr.size
+    logged = int(curve.steps[0]) - offset
+    if offset and logged >= branch:
+        raise UsageError(
+            f"--step-offset {offset}: the log begins at step {logged}, after the branch at {branch}"
+            " already, so it does not count from there; leave --step-offset out"
+        )
+    own = curve.steps >= branch
+    if int(curve.steps[0]) < branch - FEW or not own.any():
+        raise UsageError(
+            f"--parent {past.name}@{branch}: the log begins at step {curve.steps[0]}; if it counts "
+            f"from the branch, pass --step-offset {branch}"
+        )
+    if not own.all():
+        words = f"{int((~own).sum())} points before the branch at step {branch} left out"
+        findings.append(Finding("parent", words, True))
+    words = f"the rates before step {branch} are those of {past.name}"
+    findings.append(Finding("parent", words, True))
+    if offset and curve.tokens is not None:
+        words = "the column tokens counts from where the log does; the parent's are not in it"
+        findings.append(Finding("tokens", words))
+    return _kept(curve, own)
+
+
+def _kept(curve: Curve, keep: np.ndarray) -> Curve:
+    tokens = None if curve.tokens is None else curve.tokens[keep]
+    return replace(curve, steps=curve.steps[keep], loss=curve.loss[keep], tokens=tokens)
+
+
+def _cut(
+    source: str, curve: Curve, planned: Planned, first: int | str, findings: list[Finding]
+) -> Curve:
+    """Leave out what came before a step, and what came after the schedule's end."""
+    if first == "warmup":
+        rising = np.diff(planned.lr) > 0
+        first = 0 if not rising[:1].any() else int(np.argmin(np.append(rising, False))) + 1
+    keep = curve.steps >= int(first)
+    if not keep.any():
+        raise DataError(f"{source}: no loss is logged at or after step {first} (--from-step)")
+    if not keep.all():
+        words = f"{int((~keep).sum())} points before step {first} left out, as told"
+        findings.append(Finding("from_step", words, True))
+    return _kept(curve, keep)

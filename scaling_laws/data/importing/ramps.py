@@ -1,0 +1,157 @@
+"""The rows of a warm-up, and the ramps that may explain them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scaling_laws.data.importing.samples import Samples, rounded
+from scaling_laws.data.importing.warmups import LINEAR, SHAPED, Warmup
+
+__all__ = ["Ramp", "first_top", "ramps"]
+
+MOST_LENGTHS = 2000  # lengths of a warm-up of another shape that are tried
+LOOSE = 1.5  # times the slack: lengths are found by least squares, and every row is checked later
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """The first rows, taken as a warm-up.
+
+    Attributes:
+        rows: how many rows rise; the row after them is at or after the peak.
+        last_rising: step of the last of them, or the step before which the warm-up ends.
+        first_after: step of the row after them.
+        start: rate at step 0 on a straight line through them.
+        slope: rise a step on that line; None if fewer than two rows show it.
+        told: length that was told, if it was.
+        row: step and rate of the last rising row, where there is one.
+        shape: of the warm-up.
+        known: (length, rate of step 0) of each that the rows allow, of shapes other than linear.
+    """
+
+    rows: int
+    last_rising: int
+    first_after: int
+    start: float = 0.0
+    slope: float | None = None
+    told: int | None = None
+    row: tuple[int, float] | None = None
+    shape: Warmup = LINEAR
+    known: tuple[tuple[int, float], ...] = ()
+
+    def lengths(self, peak: float, begins: int | None = None) -> set[int]:
+        """Numbers of warm-up steps that the rows allow with that peak.
+
+        Where no row shows the slope, the shortest and the longest are enough to tell how far the
+        others may be off; the longest one ends where what follows `begins`.
+        """
+        if self.shape is not LINEAR:
+            return {length for length, _ in self.known}
+        if self.told is not None:
+            return {self.told}
+        if self.rows == 0:
+            return {0}
+        tops: set[float] = set()  # steps at which the ramp reaches the peak
+        if self.slope is not None and self.slope > 0:
+            tops.add((peak - self.start) / self.slope)
+        if self.row is not None and self.row[0] > 0 and self.row[1] > 0:
+            step, rate = self.row
+            tops |= {peak * step / rate, peak * (step + 1) / rate - 1}
+        if not tops:  # the only rising row is step 0: the ramp may end anywhere up to the next row
+            tops = {1.0, float(self.first_after if begins is None else begins)}
+        near = {round(top) + shift for top in tops if top < 1e9 for shift in (-1, 0, 1)}
+        return {top + 1 for top in near if self.last_rising < top <= self.first_after}
+
+    def forms(self, peak: float, begins: int | None = None) -> list[tuple[int, float]]:
+        """(warm-up steps, rate of step 0): from zero, from one step's rise, or as the rows say."""
+        if self.shape is not LINEAR:
+            return [form for form in self.known if form[1] <= peak]
+        found: list[tuple[int, float]] = []
+        for warmup in sorted(self.lengths(peak, begins)):
+            if warmup == 0:
+                found.append((0, 0.0))
+                continue
+            if self.rows == 0:  # told, and not logged: it is said to rise from 0
+                found.append((warmup, 0.0))
+                continue
+            starts = {0.0, rounded(peak / warmup, 12)}
+            if self.slope is not None or (self.row is not None and self.row[0] == 0):
+                starts |= {rounded(self.start, digits) for digits in (1, 2, 3, 5, 8, 12)}
+                starts |= {rounded(self.start / peak, digits) * peak for digits in (1, 2, 3)}
+            found += [
+                (warmup, start)
+                for start in sorted(starts)
+                if start == 0 or 1e-9 * peak < start <= peak
+            ]
+        return found
+
+
+def first_top(samples: Samples) -> tuple[int, int]:
+    """The first row at the first peak, and the first row that has fallen from it, else the last."""
+    highest = np.maximum.accumulate(samples.lr)
+    fallen = np.append(samples.lr < highest - 2 * samples.slack, True)
+    fall = int(np.argmax(fallen))
+    top = int(np.argmax(samples.lr >= highest[fall - 1] - samples.slack))
+    return top, min(fall, samples.lr.size - 1)
+
+
+def ramps(samples: Samples, top: int | None = None) -> Iterator[Ramp]:
+    """The ways to split rows into a warm-up and what follows.
+
+    Args:
+        samples: the rows.
+        top: the row at the peak, or the last before it; default the first of the highest rates.
+    """
+    if top is None:
+        top = int(np.argmax(samples.lr >= samples.lr.max() - samples.slack))
+    splits = [top]
+    if 0 < top < samples.lr.size - 1 and samples.lr[top + 1] < samples.lr[top] - samples.slack[top]:
+        splits.append(top + 1)  # the highest row may still be on the ramp
+    for rows in splits:
+        steps, lr = samples.steps[:rows], samples.lr[:rows]
+        after = int(samples.steps[rows])
+        if rows == 0:
+            # rows that begin after the warm-up say nothing of it
+            yield Ramp(0, -1, after, told=samples.warmup or 0)
+            continue
+        start, slope, straight = float(lr[0]) if steps[0] == 0 else 0.0, None, True
+        if rows >= 2:
+            slope, start = (float(each) for each in np.polyfit(steps, lr, 1))
+            away = np.abs(start + slope * steps - lr)
+            straight = bool((away <= LOOSE * samples.slack[:rows]).all())
+            start = max(start, 0.0)
+        row = (int(steps[-1]), float(lr[-1]))
+        plain = Ramp(rows, int(steps[-1]), after, start, slope, samples.warmup, row)
+        yield plain
+        if not straight:
+            for shape in SHAPED:
+                known = tuple(_forms(samples, plain, shape))
+                if known:
+                    yield replace(plain, shape=shape, known=known)
+
+
+def _forms(samples: Samples, ramp: Ramp, shape: Warmup) -> Iterator[tuple[int, float]]:
+    """Lengths and first rates of a warm-up of another shape that its rows allow."""
+    lengths = np.arange(ramp.last_rising + 2, ramp.first_after + 2)
+    if ramp.told is not None:
+        lengths = np.array([ramp.told])
+    elif lengths.size > MOST_LENGTHS:
+        lengths = lengths[np.linspace(0, lengths.size - 1, MOST_LENGTHS).astype(int)]
+    at = samples.steps[: ramp.rows].astype(np.float64)
+    lr, slack = samples.lr[: ramp.rows], samples.slack[: ramp.rows]
+    for length in lengths.tolist():
+        share = shape.share(at, length)
+        pair = np.stack([share, 1.0 - share], axis=1)
+        for count in (1, 2):  # from zero, or from a rate of its own
+            ends = np.linalg.lstsq(pair[:, :count] / slack[:, None], lr / slack, rcond=None)[0]
+            if (np.abs(pair[:, :count] @ ends - lr) <= LOOSE * slack).all():
+                start = float(ends[1]) if count == 2 else 0.0
+                for value in dict.fromkeys(
+                    rounded(start, digits) for digits in (1, 2, 3, 5, 8, 12)
+                ):
+                    if value >= 0:
+                        yield length, value
+                break

@@ -1,0 +1,116 @@
+"""Candidates that are a member of a registered family with more than one decay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import ScheduleError
+from scaling_laws.data.importing.samples import digits_of
+from scaling_laws.data.importing.warmups import LINEAR, Ramped
+from scaling_laws.models import format_number, schedule
+
+__all__ = ["Member"]
+
+Array = NDArray[np.float64]
+COST = 3.0  # digits' worth of simplicity that these families cost beside their numbers
+NO_SPEC = 1.5
+FROM_START = ("anneal_start",)  # keys that are steps of the run, and not of what follows `begin`
+
+
+@dataclass(frozen=True, eq=False)
+class Member(Ramped):
+    """A warm-up, and then a family whose registered formula gives the rates.
+
+    Attributes:
+        shape: name of the family.
+        begin: step from which the family counts: `warmup`, or the step before it where the warm-up
+            reaches its peak as the family begins; 0 for `wsd_s`, which counts from the run's start.
+        values: of the family's own keys.
+    """
+
+    shape: str
+    begin: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether its rates all differ, so that agreement in full is no chance."""
+        return True
+
+    @property
+    def length(self) -> int:
+        """Steps that it has to have; 0 if any number will do."""
+        if self.shape == "wsd_s":
+            return int(self.values["decay_ends"][-1])
+        return self.steps if self.shape == "infinite" else 0
+
+    def rates(self, steps: NDArray[np.int64]) -> Array:
+        """Learning rates at some steps, like `steps`."""
+        every = schedule(self._text(self.begin)).lr
+        after = np.clip(steps - self.begin, 0, every.size - 1)
+        return self.ramped(steps, every[after])
+
+    @property
+    def exists(self) -> bool:
+        """Whether the family allows these values."""
+        try:
+            schedule(self._text(self.begin) if self.spec is None else self.spec)
+        except ScheduleError:
+            return False
+        return True
+
+    def shifted(self, by: int) -> Member | None:
+        """The same rates so many steps later; None if it would have to begin in its middle."""
+        moved = self.moved_ramp(by)
+        if moved is None or self.begin + by < 0:
+            return None
+        # the lengths of wsd_s are shares of its steps, which would be others
+        if self.shape == "wsd_s" or not self.warmup:
+            return None
+        values = {key: _moved(key, value, by) for key, value in self.values.items()}
+        return replace(self, **moved, begin=self.begin + by, steps=self.steps + by, values=values)
+
+    def _text(self, origin: int, *, ramp: bool = False) -> str:
+        """The spec of what follows step `origin`, with or without the warm-up."""
+        parts = [f"peak={format_number(self.peak)}", f"steps={self.steps - origin}"]
+        for key, given in self.values.items():
+            value = _moved(key, given, -origin)
+            if isinstance(value, tuple):
+                parts.append(f"{key}={'/'.join(map(format_number, value))}")
+            else:
+                parts.append(f"{key}={value if isinstance(value, str) else format_number(value)}")
+        return f"{self.shape}:{','.join(parts)}" + (self.ramp_text if ramp else "")
+
+    @property
+    def cost(self) -> float:
+        """Digits that it takes to say it; see `Candidate.cost`."""
+        cost = COST + self.ramp_cost + digits_of(self.peak)
+        for value in self.values.values():
+            numbers = value if isinstance(value, tuple) else (value,)
+            cost += sum(digits_of(each) for each in numbers if not isinstance(each, str))
+        return cost + (0.0 if self.spec is not None else NO_SPEC)
+
+    @property
+    def spec(self) -> str | None:
+        """The spec that says it; None if the family has no such warm-up."""
+        counted = self.begin == self.warmup or self.shape == "wsd_s"
+        if self.ramp is not LINEAR or not counted:
+            return None
+        return self._text(0, ramp=True)
+
+    @property
+    def words(self) -> str:
+        """The spec, or a description."""
+        if self.spec is not None:
+            return self.spec
+        return f"{self._text(self.begin)} from step {self.begin} on, after {self.ramp_words}"
+
+
+def _moved(key: str, value: Any, by: int) -> Any:
+    """A value, so many steps later if it is a step."""
+    return value + by if key in FROM_START else value

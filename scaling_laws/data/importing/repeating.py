@@ -1,0 +1,287 @@
+"""Families that come back to their peak, behind sampled rates: restarts, cycles, WSD-S.
+
+Each finds the few whole numbers that the rows allow, from where the rates turn; peak and lowest
+rate then follow from least squares, as for a decay. Every row is checked afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.data.importing.curve_shapes import SHAPES, Decay
+from scaling_laws.data.importing.decayfit import Rows, solve_share
+from scaling_laws.data.importing.ramps import Ramp, first_top, ramps
+from scaling_laws.data.importing.recognised import Member
+from scaling_laws.data.importing.samples import Samples, rounded, simplest_between
+
+__all__ = ["repeating"]
+
+Array = NDArray[np.float64]
+# the step it begins at; highest and lowest rate and the worst row; values of the family's keys
+Trial = tuple[int, tuple[float, float, float], Mapping[str, Any]]
+LINEAR, INVERSE = (
+    next(s for s in SHAPES if s.name == name) for name in ("linear", "inverse_linear")
+)
+ROWS = 240  # rows that a trial looks at
+MOST = 60  # values of a whole number that are tried one by one
+MOST_FACTOR = 8  # growth of cycles
+
+
+def repeating(samples: Samples) -> Iterator[Member]:
+    """Members of families whose rates rise again after their first fall."""
+    top, fall = first_top(samples)
+    for ramp in ramps(samples, top):
+        rises = np.diff(samples.lr[ramp.rows :]) > _apart(samples.slack[ramp.rows :])
+        if rises.any():
+            # rows that are printed alike may stand on either side of the first peak
+            begins = _begins(ramp, int(samples.steps[fall]))
+            yield from _cosine_restarts(samples, ramp, begins)
+            yield from _cyclic(samples, ramp, begins)
+            yield from _wsd_s(samples, ramp)
+
+
+def _apart(slack: Array) -> Array:
+    return np.asarray(slack[1:] + slack[:-1])
+
+
+def _rows(samples: Samples, ramp: Ramp, shape: Decay) -> Rows | None:
+    """Rows that a trial looks at: evenly, and all around the turns."""
+    steps = samples.steps[ramp.rows :].astype(np.float64)
+    lr, slack = samples.lr[ramp.rows :], samples.slack[ramp.rows :]
+    if shape.line != 1.0 and not (lr > 0).all():
+        return None
+    if steps.size > ROWS:
+        turns = np.flatnonzero(np.diff(np.sign(np.diff(lr))))[: ROWS // 4] + 1
+        near = np.concatenate([turns + shift for shift in (-1, 0, 1)])
+        even = np.linspace(0, steps.size - 1, ROWS).astype(int)
+        chosen = np.unique(np.concatenate([even, np.clip(near, 0, steps.size - 1)]))
+        steps, lr, slack = steps[chosen], lr[chosen], slack[chosen]
+    return Rows(steps, shape.to_line(lr), 1.0 / (slack * shape.slope(lr)))
+
+
+def _whole(low: float, high: float, about: float | None = None) -> list[int]:
+    """Whole numbers from low to high; if they are many, those near a guess and round ones."""
+    first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+    if last - first < MOST:
+        return list(range(first, last + 1))
+    middle = 0.5 * (first + last) if about is None else about
+    near = {round(middle) + shift for shift in range(-2, 3)}
+    near |= {round(rounded(middle, digits)) for digits in (1, 2, 3)}
+    even = np.linspace(first, last, MOST).astype(int).tolist()
+    return sorted(each for each in {*near, *even} if first <= each <= last)
+
+
+def _begins(ramp: Ramp, fallen: int) -> list[int]:
+    """Steps at which what follows the warm-up may begin."""
+    if ramp.rows == 0:
+        return [ramp.told or 0]
+    if ramp.told is not None:
+        return [ramp.told - 1, ramp.told]
+    return _whole(max(ramp.last_rising, 0), fallen)
+
+
+def _members(
+    samples: Samples,
+    ramp: Ramp,
+    shape: str,
+    begin: int,
+    ends: tuple[float, float, float],
+    values: Mapping[str, Any],
+    low: str,
+) -> Iterator[Member]:
+    """Members with each warm-up that fits."""
+    peak, lowest, over = ends
+    if not 0 < peak < 1e6 or not 0 <= lowest <= peak or math.isinf(over):
+        return
+    total = max(samples.last + 1, samples.total or 0)
+    if shape == "wsd_s":
+        total = max(total, values["decay_ends"][-1])
+    for warmup, start in ramp.forms(peak, begin or None):
+        if shape == "wsd_s" or begin in (warmup, warmup - 1):
+            named = {**({low: lowest} if lowest else {}), **values}
+            member = Member(
+                warmup,
+                start,
+                peak,
+                samples.last,
+                total,
+                shape,
+                begin,
+                named,
+                ramp=ramp.shape,
+            )
+            if member.exists:
+                yield member
+
+
+def _tried(
+    samples: Samples,
+    ramp: Ramp,
+    shape: str,
+    low: str,
+    trials: Iterator[Trial],
+) -> Iterator[Member]:
+    """Members of every trial that explains its rows; else of the best one, for the report."""
+    best: tuple[float, Trial] | None = None
+    for trial in trials:
+        over = trial[1][2]
+        if over <= 1.0:
+            yield from _members(samples, ramp, shape, *trial, low)
+        elif best is None or over < best[0]:
+            best = (over, trial)
+    if best is not None:
+        yield from _members(samples, ramp, shape, *best[1], low)
+
+
+def _turns(lr: Array, slack: Array) -> list[int]:
+    """The first row, the lowest and highest rows between which rates fall and rise, and the last.
+
+    A turn is one if the rates come back from it by more than they were rounded.
+    """
+    edges, sign = [0], 1.0
+    while len(edges) < MOST:
+        rest = sign * lr[edges[-1] :]
+        back = rest > np.minimum.accumulate(rest) + 2 * slack[edges[-1] :]
+        if not back.any():
+            break
+        edges.append(edges[-1] + int(np.argmin(rest[: int(np.argmax(back))])))
+        sign = -sign
+    return [*edges, lr.size - 1]
+
+
+def _cosine_restarts(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Member]:
+    """Cycles of cosine decays: each rise happens in one step, between two rows."""
+    lr, steps = samples.lr[ramp.rows :], samples.steps[ramp.rows :]
+    jumps = np.flatnonzero(np.diff(lr) > _apart(samples.slack[ramp.rows :]))
+    rows = _rows(samples, ramp, LINEAR)
+    if (np.diff(jumps) == 1).any() or rows is None:
+        return  # a rise of several rows is no restart
+
+    def trials() -> Iterator[Trial]:
+        for begin, grow in itertools.product(begins, range(1, MOST_FACTOR + 1)):
+            # the n-th restart comes after this many first cycles
+            after = np.cumsum(float(grow) ** np.arange(jumps.size + 1))
+            low = float(((steps[jumps] + 1 - begin) / after[:-1]).max())
+            high = float(((steps[jumps + 1] - begin) / after[:-1]).min())
+            low = max(low, (int(steps[-1]) + 1 - begin) / after[-1], 1.0)
+            for cycle in _whole(low, high) if low <= high else []:
+                starts = begin + cycle * np.concatenate([[0.0], after])
+                place = np.searchsorted(starts, rows.steps, side="right") - 1
+                x = np.clip((rows.steps - starts[place]) / (cycle * float(grow) ** place), 0.0, 1.0)
+                ends = solve_share(LINEAR, rows, 0.5 * (1.0 + np.cos(np.pi * x)))
+                values = {"cycle": cycle, **({"cycle_factor": grow} if grow > 1 else {})}
+                yield begin, ends, values
+
+    yield from _tried(samples, ramp, "cosine_restarts", "end", trials())
+
+
+def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Member]:
+    """Triangles: the lines through rows between two turns meet at the turns."""
+    steps, lr = samples.steps[ramp.rows :].astype(np.float64), samples.lr[ramp.rows :]
+    rows = _rows(samples, ramp, LINEAR)
+    edges = _turns(lr, samples.slack[ramp.rows :])
+    lines: list[Array | None] = []
+    for first, last in itertools.pairwise(edges):
+        if last - first < 4:  # the rows at the turns may be on either side of them
+            lines.append(None)
+            continue
+        lines.append(np.polyfit(steps[first + 1 : last], lr[first + 1 : last], 1))
+    turns = {  # counted from 0, the first low
+        place: float((one[1] - other[1]) / (other[0] - one[0]))
+        for place, (one, other) in enumerate(itertools.pairwise(lines))
+        if one is not None and other is not None and one[0] * other[0] < 0
+    }
+    if 0 not in turns or rows is None:
+        return
+    half = None
+    if len(turns) > 1:
+        half = float(np.polyfit(list(turns), list(turns.values()), 1)[0])
+
+    def trials() -> Iterator[Trial]:
+        for begin in begins:
+            middle = 2.0 * (turns[0] - begin if half is None else half)
+            if half is not None and abs(turns[0] - half - begin) > 2.0 + 0.02 * half:
+                continue
+            for period in {round(middle) + shift for shift in (-1, 0, 1)}:
+                if period < 2:
+                    continue
+                x = np.mod(np.maximum(rows.steps - begin, 0.0), period) / period
+                ends = solve_share(LINEAR, rows, np.abs(1.0 - 2.0 * x))
+                yield begin, ends, {"period": period}
+
+    yield from _tried(samples, ramp, "cyclic", "low", trials())
+
+
+def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[Member]:
+    """Decays whose inverse is a straight line, each resumed at the peak in one step."""
+    rows = _rows(samples, ramp, INVERSE)
+    lines = _decay_lines(samples, ramp)
+    if rows is None or not lines:
+        return
+    top = 1.0 / float(samples.lr.max())
+
+    def trials() -> Iterator[Trial]:
+        intercept, slope, bracket = lines[0]
+        for first in _whole(*bracket) if bracket is not None else []:
+            floor = intercept + slope * first  # one over the lowest rate
+            ends = [round((floor - each[0]) / each[1]) for each in lines]
+            starts = [(top - each[0]) / each[1] for each in lines]
+            if not floor > top or any(np.diff([0, *ends]) <= 0):
+                continue
+            for slack in (0.49, 1.0, 2.0):
+                spans = [(end - start, end) for end, start in zip(ends, starts, strict=True)]
+                low = max((span - slack) / end for span, end in spans)
+                high = min((span + slack) / end for span, end in spans)
+                if not 0 < low <= high < 1:
+                    continue
+                share = simplest_between(low, high)
+                values = {"decay_ends": tuple(ends), "decay_fraction": share}
+                yield 0, solve_share(INVERSE, rows, _wsd_s_share(rows, ends, share)), values
+
+    yield from _tried(samples, ramp, "wsd_s", "end", trials())
+
+
+def _wsd_s_share(rows: Rows, ends: Sequence[int], fraction: float) -> Array:
+    """Place between peak and end, on the scale of one over the rate."""
+    share = np.ones_like(rows.steps)
+    for end in ends:
+        length = max(1, round(end * fraction))
+        x = (rows.steps - (end - length)) / length
+        share = np.where((x >= 0) & (x < 1), 1.0 - x, share)
+    return share
+
+
+def _decay_lines(samples: Samples, ramp: Ramp) -> list[tuple[float, float, tuple[int, int] | None]]:
+    """(intercept, slope, steps at which it may end) of one over the rate in each decay.
+
+    Empty if some decay has too few rows for a line.
+    """
+    steps, lr = samples.steps[ramp.rows :], samples.lr[ramp.rows :]
+    slack = samples.slack[ramp.rows :]
+    jumps = np.flatnonzero(np.diff(lr) > _apart(slack))
+    if (np.diff(jumps) == 1).any() or not (lr > 0).all():
+        return []
+    found: list[tuple[float, float, tuple[int, int] | None]] = []
+    edges = [0, *(jumps + 1).tolist(), lr.size]
+    for number, (first, last) in enumerate(itertools.pairwise(edges)):
+        inside = np.arange(first, last)[lr[first:last] < samples.lr.max() - 2 * slack[first:last]]
+        if inside.size == 0 and number == len(jumps):
+            break  # after the last decay the rows stay at the peak
+        if inside.size < 2:
+            return []
+        slope, intercept = np.polyfit(
+            steps[inside].astype(np.float64), 1.0 / lr[inside], 1, w=lr[inside] ** 2 / slack[inside]
+        )
+        if not slope > 0:
+            return []
+        bracket = None
+        if number < len(jumps):
+            bracket = (int(steps[last - 1]) + 1, int(steps[last]))
+        found.append((float(intercept), float(slope), bracket))
+    return found

@@ -1,0 +1,138 @@
+"""Which keys of a log are step, learning rate, loss, tokens and samples; ambiguity is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scaling_laws.common import DataError, UsageError, unknown_name
+from scaling_laws.data.importing.options import Options
+from scaling_laws.data.logs import Table
+from scaling_laws.data.logs.keys import known_keys
+
+__all__ = ["candidates", "find_roles", "useful_keys"]
+
+SHOWN = 12  # keys in a message
+
+
+def useful_keys(tables: Sequence[Table]) -> list[str]:
+    """Keys under which numbers were logged, in the order of the files."""
+    found = dict.fromkeys(
+        key
+        for table in tables
+        for key, column in table.columns.items()
+        if column.rows.size and not column.fault
+    )
+    return list(found)
+
+
+def candidates(role: str, tables: Sequence[Table], options: Options) -> list[str]:
+    """Keys that may have a role, the preferred one first; of keys with the same values only one."""
+    asked = getattr(options, f"{role}_key")
+    every = list(dict.fromkeys(key for table in tables for key in table.columns))
+    if asked is not None:
+        if asked not in every:
+            raise UsageError(
+                f"{tables[0].source}: --{role}-key: {unknown_name('key', asked, every)}"
+            )
+        return [asked]
+    if role == "step" and tables[0].step is not None:
+        return [tables[0].step]
+    known = known_keys(role, useful_keys(tables))
+    if role == "lr" and options.lr_group is not None and known:
+        chosen = [key for key in known if _group(key) == options.lr_group]
+        if not chosen:
+            raise UsageError(
+                f"{tables[0].source}: --lr-group {options.lr_group}: no such group among "
+                f"{', '.join(known)}"
+            )
+        known = chosen
+    if role == "loss":  # two losses that agree so far are still two losses
+        return known
+    distinct: list[str] = []
+    for key in known:
+        if not any(_same(tables, key, other) for other in distinct):
+            distinct.append(key)
+    return distinct
+
+
+def _group(key: str) -> int:
+    """The number of a parameter group that a key names; the first one if it names none."""
+    number = re.search(r"(\d+)\)?$", key)
+    return int(number[1]) if number else 0
+
+
+def _same(tables: Sequence[Table], one: str, other: str) -> bool:
+    return all(
+        one in table.columns
+        and other in table.columns
+        and np.array_equal(table.dense(one), table.dense(other), equal_nan=True)
+        for table in tables
+    )
+
+
+def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
+    """The key of each role that is there.
+
+    Raises:
+        UsageError: if a key was asked for that is not there, or several may have a role.
+        DataError: if no key is known as the loss, or none as the step, the tokens or the samples.
+    """
+    source = tables[0].source
+    keys: dict[str, str] = {}
+    for role in ("step", "loss", "lr"):
+        found = candidates(role, tables, options)
+        if len(found) > 1:
+            group = " (or --lr-group N)" if role == "lr" else ""
+            raise UsageError(
+                f"{source}: several keys may be the {_word(role)}: {', '.join(found)}; say which "
+                f"with --{role}-key{group}"
+            )
+        keys.update({role: found[0]} if found else {})
+    for role in ("tokens", "samples"):
+        found = candidates(role, tables, options)
+        keys.update({role: found[0]} if found else {})
+    useful = useful_keys(tables)
+    shown = ", ".join(useful[:SHOWN]) + (", ..." if len(useful) > SHOWN else "")
+    for role in ("loss", "step", *(["lr"] if options.schedule is None else [])):
+        broken = _broken(role, tables) if role not in keys else None
+        if broken is not None:
+            raise DataError(broken)
+    if "loss" not in keys:
+        raise DataError(
+            f"{source}: no key is known as a loss; say which is one with --loss-key. The keys with "
+            f"numbers are {shown}"
+        )
+    counted = ("samples" in keys and options.samples_per_step) or (
+        "tokens" in keys and _tokens_per_step(options)
+    )
+    if "step" not in keys and not counted:
+        raise DataError(
+            f"{source}: no key is known as the step; say which is one with --step-key, or give "
+            "--samples-per-step or --tokens-per-step where samples or tokens are logged. The keys "
+            f"with numbers are {shown}"
+        )
+    return keys
+
+
+def _broken(role: str, tables: Sequence[Table]) -> str | None:
+    """Where a key that has the role by its name holds something that is no number."""
+    for table in tables:
+        for key in known_keys(role, table.columns):
+            if table.columns[key].fault:
+                return f"{table.source} {table.columns[key].fault}; mend the cell or drop the row"
+    return None
+
+
+def _tokens_per_step(options: Options) -> int | None:
+    if options.tokens_per_step is not None:
+        return options.tokens_per_step
+    if options.samples_per_step is not None and options.sequence_length is not None:
+        return options.samples_per_step * options.sequence_length
+    return None
+
+
+def _word(role: str) -> str:
+    return {"lr": "learning rate"}.get(role, role)

@@ -1,0 +1,317 @@
+"""Schedules that may explain sampled rates: how they are fitted, and the spec that says them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.data.importing.curve_shapes import Decay
+from scaling_laws.data.importing.decayfit import Fitted, Rows, fit_decay, rows_of, solve_ends
+from scaling_laws.data.importing.ramps import Ramp
+from scaling_laws.data.importing.samples import (
+    Samples,
+    digits_of,
+    rounded,
+    roundest,
+    simplest_share,
+)
+from scaling_laws.data.importing.warmups import COSINE, LINEAR, Ramped
+from scaling_laws.models import format_number
+
+__all__ = ["Candidate", "Samples", "decays", "level", "stages"]
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+MAX_STAGES = 8
+POWER_DIGITS = 4
+# how many digits' worth of simplicity each form costs beside its numbers
+COSTS = {"constant": 0.0, "linear": 1.0, "cosine": 1.0, "stages": 2.0, "1-sqrt": 2.0}
+OTHER, POWERED, NO_SPEC = 3.0, 6.0, 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate(Ramped):
+    """A schedule: a warm-up, a level stretch, then stages or one decay.
+
+    Attributes:
+        decay: its shape, if it decays.
+        decay_start: step from which the decay counts.
+        decay_end: step at which it reaches `end`.
+        end: its lowest rate.
+        power: exponent of a power decay.
+        at: first step of each stage, for stages.
+        to: rates of the stages.
+    """
+
+    decay: Decay | None = None
+    decay_start: int = 0
+    decay_end: int = 0
+    end: float = 0.0
+    power: float = 1.0
+    at: tuple[int, ...] = ()
+    to: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def shape(self) -> str:
+        """What it is called in a list of shapes tried."""
+        if self.decay is not None:
+            return self.decay.name
+        return "stages" if self.at else "constant"
+
+    @property
+    def smooth(self) -> bool:
+        """Whether its rates all differ, so that agreement in full is no chance."""
+        return self.decay is not None
+
+    @property
+    def length(self) -> int:
+        """Steps that it has to have; 0 if any number will do."""
+        return self.decay_end
+
+    def shifted(self, by: int) -> Candidate | None:
+        """The same rates so many steps later; None if it would have to begin in its middle."""
+        moved = self.moved_ramp(by)
+        if moved is None or (self.decay is not None and self.decay_start + by < 0):
+            return None
+        return replace(
+            self,
+            **moved,
+            decay_start=self.decay_start + by if self.decay is not None else 0,
+            decay_end=self.decay_end + by if self.decay is not None else 0,
+            at=tuple(step + by for step in self.at),
+        )
+
+    def rates(self, steps: Whole) -> Array:
+        """Learning rates at some steps, like `steps`."""
+        at = steps.astype(np.float64)
+        lr = np.full(at.shape, self.peak)
+        if self.at:
+            every = np.array([self.peak, *self.to])
+            lr = every[np.searchsorted(np.array(self.at), steps, side="right")]
+        if self.decay is not None:
+            x = (at - self.decay_start) / (self.decay_end - self.decay_start)
+            lr = np.where(x > 0, self.decay.rates(x, self.peak, self.end, self.power), lr)
+        return self.ramped(steps, lr)
+
+    @property
+    def cost(self) -> float:
+        """Digits that it takes to say it: of two that explain a log the cheaper one is believed."""
+        numbers: list[float] = [self.peak, *self.at, *self.to]
+        cost = COSTS.get(self.shape, OTHER) + self.ramp_cost
+        if self.decay is not None:
+            numbers += [self.decay_end, self.end]
+            if self.decay_start not in (self.warmup, self.warmup - 1):
+                numbers.append(self.decay_start)
+                cost += 1.0
+            if self.decay.powered:
+                numbers.append(self.power)
+                cost += POWERED
+        return cost + sum(map(digits_of, numbers)) + (NO_SPEC if self.spec is None else 0.0)
+
+    @property
+    def spec(self) -> str | None:
+        """The spec that says it; None if no registered family does."""
+        number = format_number
+        common = f"peak={number(self.peak)}"
+        if self.ramp is not LINEAR:
+            return self._one_cycle_spec()
+        ramp = self.ramp_text
+        if self.at:
+            stages = f"at={'/'.join(map(str, self.at))},to={'/'.join(map(number, self.to))}"
+            return f"multistage:{common},{stages},steps={self.steps}{ramp}"
+        if self.decay is None:
+            return f"constant:{common},steps={self.steps}{ramp}"
+        return self._decay_spec(common, ramp)
+
+    def _decay_spec(self, common: str, ramp: str) -> str | None:
+        assert self.decay is not None
+        rest = self.last + 1 - self.decay_end  # steps after the decay, at its end
+        if self.decay_start < self.warmup or (rest > 0 and self.end == 0):
+            return None
+        tail = f" + constant:peak={format_number(self.end)},steps={rest}" if rest > 0 else ""
+        end = f",end={format_number(self.end)}" if self.end else ""
+        power = f",power={format_number(self.power)}" if self.decay.powered else ""
+        length = f",steps={self.decay_end}{ramp}"
+        if self.decay_start == self.warmup and self.decay.whole is not None:
+            if self.decay.name != "inverse_sqrt":
+                return f"{self.decay.whole}:{common}{end}{length}{power}{tail}"
+            span = self.decay_end - self.decay_start
+            scale = span / ((self.peak / self.end) ** 2 - 1.0)
+            near = rounded(scale, 6)
+            timescale = "" if near == self.warmup else f",timescale={format_number(near)}"
+            return f"inverse_sqrt:{common}{length}{timescale}{tail}"
+        if self.decay.name == "inverse_linear":  # a single decay of that family
+            if self.decay_end > 2 * (self.last + 1):
+                return None  # its rows are a short piece of it, and do not show it
+            share = simplest_share(self.decay_end, self.decay_end - self.decay_start)
+            at = f",decay_ends={self.decay_end},decay_fraction={format_number(share)}"
+            return f"wsd_s:{common}{end}{length}{at}{tail}"
+        if self.decay.cooldown is None:
+            return None
+        start = f",decay={self.decay.cooldown},decay_start={self.decay_start}"
+        return f"wsd:{common}{end}{length}{start}{power}{tail}"
+
+    def _one_cycle_spec(self) -> str | None:
+        """The family whose warm-up is half a cosine; it reaches its end at its last step."""
+        cosine = self.decay is not None and self.decay.name == "cosine"
+        steps = self.decay_end + 1
+        if not (self.ramp is COSINE and cosine and self.start > 0 and self.end > 0):
+            return None
+        if self.decay_start != self.warmup - 1 or self.last + 1 > steps:
+            return None
+        number = format_number
+        return (
+            f"one_cycle:peak={number(self.peak)},steps={steps},rise_fraction="
+            f"{number(self.warmup / steps)},start={number(self.start)},end={number(self.end)}"
+        )
+
+    @property
+    def words(self) -> str:
+        """The spec, or a description."""
+        if self.spec is not None:
+            return self.spec
+        if self.decay is None:
+            return f"{self.shape} at {self.peak:g} after {self.ramp_words}"
+        power = f", power {self.power:g}" if self.decay.powered else ""
+        return (
+            f"{self.decay.name} from {self.peak:g} at step {self.decay_start} to {self.end:g} at "
+            f"step {self.decay_end}{power}, after {self.ramp_words}"
+        )
+
+
+def level(samples: Samples, ramp: Ramp) -> Iterator[Candidate]:
+    """A constant rate after the warm-up, if the rows after it are level."""
+    after = samples.lr[ramp.rows :]
+    slack = samples.slack[ramp.rows :]
+    peak = float(np.median(after))
+    if np.ptp(after) > 2 * slack.max():
+        return
+    for value in dict.fromkeys(rounded(peak, digits) for digits in range(1, 17)):
+        if (np.abs(after - value) <= slack).all():
+            yield from _with_ramp(samples, ramp, value, {})
+            return
+
+
+def stages(samples: Samples, ramp: Ramp) -> Iterator[Candidate]:
+    """Stages, if the rows after the warm-up stand on few levels.
+
+    A change between two logged rows may have happened at any step from the one after the first to
+    the second; the earliest, the latest and the roundest are candidates.
+    """
+    steps, lr = samples.steps[ramp.rows :], samples.lr[ramp.rows :]
+    slack = samples.slack[ramp.rows :]
+    cuts = np.flatnonzero(np.abs(np.diff(lr)) > slack[1:] + slack[:-1]) + 1
+    if not 1 <= len(cuts) <= MAX_STAGES or len(lr) < 2 * (len(cuts) + 1):
+        return
+    edges = [0, *cuts.tolist(), len(lr)]
+    values = []
+    for low, high in itertools.pairwise(edges):
+        middle = float(np.median(lr[low:high]))
+        near = (rounded(middle, digits) for digits in range(1, 17))
+        values.append(next((v for v in near if abs(v - middle) <= slack[low:high].min()), middle))
+    if max(values) > values[0]:
+        return
+    choices = [(int(steps[cut - 1]) + 1, int(steps[cut])) for cut in cuts]
+    for pick in (
+        tuple(roundest(low, high) for low, high in choices),
+        tuple(low for low, _ in choices),
+        tuple(high for _, high in choices),
+    ):
+        yield from _with_ramp(samples, ramp, values[0], {"at": pick, "to": tuple(values[1:])})
+
+
+def decays(samples: Samples, ramp: Ramp, shape: Decay) -> Iterator[Candidate]:
+    """A decay of one shape, from the warm-up's end or after a level stretch."""
+    rows = rows_of(samples, ramp, shape)
+    if rows is None:
+        return
+    for fit in fit_decay(samples, ramp, shape, rows):
+        yield from _whole_numbers(samples, ramp, shape, rows, fit)
+
+
+def _whole_numbers(
+    samples: Samples, ramp: Ramp, shape: Decay, rows: Rows, fit: Fitted
+) -> Iterator[Candidate]:
+    """Candidates with whole steps and round rates near a fit with free ones."""
+    warmups = ramp.lengths(fit.peak)
+    starts = {round(fit.start) + shift for shift in (-1, 0, 1)}
+    starts |= {warmup - shift for warmup in warmups for shift in (0, 1)}
+    starts |= _corners(ramp, shape, fit)
+    low, high = fit.start_range
+    ends = {round(fit.end_step) + shift for shift in (-1, 0, 1)}
+    ends |= {round(rounded(fit.end_step, digits)) for digits in (1, 2, 3)}
+    ends |= {samples.last + 1, *([samples.total] if samples.total else [])}
+    powers = [1.0]
+    if shape.powered:
+        powers = list(dict.fromkeys(rounded(fit.power, d) for d in range(1, POWER_DIGITS + 1)))
+    worst: tuple[float, Candidate] | None = None
+    for start, end_step, power in itertools.product(sorted(starts), sorted(ends), powers):
+        if start < max(low, 0) or start > high or end_step <= start:
+            continue
+        peak, end, over = solve_ends(shape, rows, start, end_step, power)
+        if not 0 < peak < 1e6 or not 0 <= end <= peak or math.isinf(over):
+            continue
+        keys = {
+            "decay": shape,
+            "decay_start": start,
+            "decay_end": end_step,
+            "end": end,
+            "power": power,
+        }
+        for candidate in _with_ramp(samples, ramp, peak, keys):
+            if over <= 1.0:
+                yield candidate
+            elif worst is None or over < worst[0]:
+                worst = (over, candidate)
+    if worst is not None:
+        yield worst[1]  # for the report of what was tried
+
+
+def _corners(ramp: Ramp, shape: Decay, fit: Fitted) -> set[int]:
+    """Starts at which a shape without a scale of its own meets the ramp.
+
+    Such a decay looks the same from wherever it is counted, so its rows do not say where it began;
+    where no row shows the peak, the warm-up and the decay meet there.
+    """
+    if not shape.scaleless or ramp.row is None or ramp.told is not None:
+        return set()
+    steps = np.arange(max(ramp.last_rising, 0), ramp.first_after + 2)
+    x = (steps - fit.start) / (fit.end_step - fit.start)
+    line = shape.to_line(np.array([fit.peak, fit.end]))
+    share = np.maximum(1.0 - x, 0.0) ** (fit.power if shape.powered else 1.0)
+    level = line[0] * share + line[1] * (1.0 - share)
+    step, rate = ramp.row
+    rises = {(0.0, rate / step)} if step else set()
+    rises |= {(rate / (step + 1), rate / (step + 1))}
+    if ramp.slope is not None:
+        rises.add((ramp.start, ramp.slope))
+    found = set()
+    for start, slope in rises:
+        # the ramp reaches the peak a step before the decay counts, or as it begins to
+        for shift in (0, 1):
+            away = np.abs(
+                shape.to_line(np.maximum(start + slope * (steps - shift), 1e-300)) - level
+            )
+            found.add(int(steps[int(np.argmin(away))]))
+    return {each + shift for each in found for shift in (-1, 0, 1)}
+
+
+def _with_ramp(
+    samples: Samples, ramp: Ramp, peak: float, keys: dict[str, object]
+) -> Iterator[Candidate]:
+    after = keys.get("decay_start")
+    for warmup, start in ramp.forms(peak, after if isinstance(after, int) else None):
+        begins = keys.get("decay_start", warmup)
+        stage = keys.get("at", (warmup,))
+        assert isinstance(begins, int) and isinstance(stage, tuple)
+        if begins < warmup - 1 or stage[0] < warmup:
+            continue
+        # a log may end on its ramp
+        steps = max(samples.last + 1, samples.total or 0, warmup + 1)
+        found = Candidate(warmup, start, peak, samples.last, steps, ramp=ramp.shape)
+        yield replace(found, **keys)  # type: ignore[arg-type]

@@ -1,0 +1,308 @@
+"""The learning rate of every step of an imported run: told, recognised, or filled in as told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import DataError, ScheduleError, UsageError
+from scaling_laws.data.importing.curve import Curve
+from scaling_laws.data.importing.offsets import (
+    MovedRatesError,
+    elsewhere,
+    exact_offsets,
+    moved_evidence,
+)
+from scaling_laws.data.importing.options import Finding, Options
+from scaling_laws.data.importing.precision import DOUBLE, precision_of
+from scaling_laws.data.importing.recognise import Recognised, recognise
+from scaling_laws.data.importing.samples import Samples
+from scaling_laws.data.logs.configs import spec_of
+from scaling_laws.data.runs.read_runs import LR_TOLERANCE
+from scaling_laws.models import Schedule, densify, schedule
+
+__all__ = ["Planned", "plan_of", "samples_of"]
+
+Array = NDArray[np.float64]
+SHOWN = 4
+COARSEST = 0.02  # rounding of a printed rate, of the peak, up to which rows can be filled between
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A run's schedule.
+
+    Attributes:
+        spec: its spec; None if no registered family says it, and the rates must be written out.
+        lr: of every step: (steps,).
+        origin: where it comes from, in words.
+        findings: what is to be said about it.
+    """
+
+    spec: str | None
+    lr: Array = field(repr=False)
+    origin: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What came before a branch: the rates of its parent, one a step, (steps,)."""
+
+    name: str
+    lr: Array = field(repr=False)
+
+
+def samples_of(curve: Curve, options: Options, past: Past | None = None) -> Samples:
+    """Logged rates with the precision they were printed with, after those of a parent."""
+    precision = precision_of(curve.lr)
+    slack = precision.half_width(curve.lr)
+    steps, lr = curve.lr_steps, curve.lr
+    if past is not None:
+        own = steps >= past.lr.size
+        every = np.arange(past.lr.size)
+        exact = np.full(past.lr.size, DOUBLE * float(past.lr.max()))
+        steps = np.concatenate([every, steps[own]])
+        lr, slack = np.concatenate([past.lr, lr[own]]), np.concatenate([exact, slack[own]])
+    last = int(curve.steps[-1])
+    return Samples(steps, lr, slack, last, curve.total, options.warmup)
+
+
+def plan_of(
+    source: str,
+    curve: Curve,
+    options: Options,
+    config: Mapping[str, Any],
+    past: Past | None = None,
+) -> Planned:
+    """The learning rate of every step.
+
+    In this order: the spec that was given, the family that explains every logged rate to its
+    printed digits, the trainer's settings if the rates confirm them, and last the logged rates with
+    what was told to hold between them.
+
+    Args:
+        source: the file, for messages.
+        curve: the run's losses and rates.
+        options: what was said.
+        config: the trainer's settings.
+        past: rates of the run that this one branched off.
+
+    Raises:
+        UsageError: if nothing gives the rate of every step, saying what was tried.
+        DataError: if the logged rates contradict the given spec.
+        ScheduleError: if the given spec is malformed or too short.
+    """
+    last = int(curve.steps[-1])
+    if options.schedule is not None:
+        return _given(source, curve, options.schedule, last)
+    if not curve.lr.size:
+        raise UsageError(
+            f"{source}: no learning rate was logged, so the schedule must be given: --schedule "
+            f"SPEC, e.g. cosine:peak=3e-4,end=3e-5,steps={last + 1},warmup=100"
+        )
+    if not (curve.lr > 0).any():
+        raise DataError(f"{source}: every logged learning rate is 0; give --schedule SPEC")
+    samples = samples_of(curve, options, past)
+    moved: dict[int, str] = {}
+    unseen = past is None and options.warmup is None and _begins_late(samples)
+    if not unseen:
+        found = recognise(samples)
+        planned = _accepted(found, samples, last, curve.lr_offset if past is None else None)
+        if planned is not None:
+            return planned
+        why = _refused(found)
+        if past is None and found.best is None:
+            moved = {curve.lr_offset + by: best.words for by, best in elsewhere(samples)}
+    else:
+        why = (
+            f"the first logged rate, at step {samples.steps[0]}, is the highest, so the log does "
+            "not show the warm-up: say --warmup STEPS, 0 if there was none"
+        )
+    confirmed = _from_settings(curve, config, last)
+    also = tuple(Finding("lr_offset", _with_offsets(moved)) for _ in moved)[:1]
+    if confirmed is not None:
+        return replace(confirmed, findings=(*also, *confirmed.findings))
+    if options.between is not None:
+        filled = _filled(source, samples, options, last, unseen)
+        return replace(filled, findings=(*also, *filled.findings))
+    words = (
+        f"{source}: the learning rate of every step is needed, and the logged ones do not give it: "
+        f"{why}. "
+    )
+    mend = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
+    if moved:
+        raise MovedRatesError(f"{words}{_with_offsets(moved)}; else {mend}", tuple(moved))
+    raise UsageError(f"{words}Pass {mend}")
+
+
+def _begins_late(samples: Samples) -> bool:
+    top = int(np.argmax(samples.lr >= samples.lr.max() - samples.slack))
+    return top == 0 and int(samples.steps[0]) > 0
+
+
+def _given(source: str, curve: Curve, spec: str, last: int) -> Planned:
+    plan = schedule(spec)
+    if last >= plan.steps:
+        raise ScheduleError(
+            f"{source}: a loss is logged at step {last}, beyond the schedule's {plan.steps} steps "
+            f"({spec}); mend steps="
+        )
+    if not curve.lr.size:
+        note = Finding("schedule", "no learning rate is logged that would confirm the schedule")
+        return Planned(spec, plan.lr, "as given", (note,))
+    away, place = _distance(plan, curve)
+    exact = exact_offsets(plan.lr, curve)
+    hint = ""
+    if 0 not in exact:
+        hint = " or ".join(f"--lr-offset {curve.lr_offset + shift}" for shift in exact)
+    if away <= LR_TOLERANCE:
+        words = f"the logged rates agree with the schedule to {away:.1g} of its peak"
+        findings = [Finding("schedule", words)]
+        if hint:
+            words = f"the logged rates agree with the schedule to every digit with {hint}"
+            findings.append(Finding("lr_offset", words))
+        return Planned(spec, plan.lr, "as given", tuple(findings))
+    step = int(curve.lr_steps[place])
+    mend = f"they agree to every digit with {hint}: pass it" if hint else "mend --lr-offset"
+    raise DataError(
+        f"{source}, step {step}: {curve.lr[place]:g} is logged where the schedule gives "
+        f"{plan.lr[step]:g} ({spec}); mend --schedule, or {mend}"
+    )
+
+
+def _distance(plan: Schedule, curve: Curve) -> tuple[float, int]:
+    """Largest distance of the logged rates, as a share of the peak, and where it is."""
+    steps = curve.lr_steps
+    inside = (steps >= 0) & (steps < plan.steps)
+    if not inside.any() or not plan.peak_lr > 0:
+        return 0.0, 0
+    away = np.where(inside, np.abs(plan.lr[np.clip(steps, 0, plan.steps - 1)] - curve.lr), 0.0)
+    place = int(np.argmax(away))
+    return float(away[place] / plan.peak_lr), place
+
+
+def _accepted(found: Recognised, samples: Samples, last: int, offset: int | None) -> Planned | None:
+    """What was recognised, unless others that explain the log differ too much from it."""
+    best = found.best
+    if best is None or found.disagreement > LR_TOLERANCE:
+        return None
+    findings = []
+    printed = 2 * float((samples.slack / samples.peak).max())
+    if found.disagreement > printed:
+        words = (
+            f"another schedule explains the logged rates too and differs by up to "
+            f"{found.disagreement:.2g} of the peak, at step {found.at_step}: {found.rival}"
+        )
+        findings.append(Finding("schedule", words))
+    # a branch shares its parent's rates, which stand where they stand
+    moved = None if offset is None else moved_evidence(best, samples, offset)
+    if moved is not None:
+        findings.append(moved)
+    origin = f"recognised: all {samples.lr.size} rates agree to the digits logged"
+    spec = best.spec
+    if spec is not None:
+        plan = schedule(spec)
+        every = np.arange(plan.steps)
+        exact = np.allclose(plan.lr, best.rates(every), rtol=0, atol=1e-9 * samples.peak)
+        if exact and plan.steps > last:
+            return Planned(spec, plan.lr, origin, tuple(findings))
+    length = best.length if best.length <= 2 * (samples.last + 1) else 0  # else it only seems long
+    every = np.arange(max(samples.last + 1, length, samples.total or 0))
+    origin = f"{origin}: {best.words}; no family has this warm-up, so every rate is written out"
+    return Planned(None, best.rates(every), origin, tuple(findings))
+
+
+def _with_offsets(moved: Mapping[int, str]) -> str:
+    """What explains the rates as those of the update before or after."""
+    ways = " or ".join(f"--lr-offset {offset} ({words})" for offset, words in moved.items())
+    return f"Every rate agrees to its printed digits with {ways}: pass it if that is the schedule"
+
+
+def _refused(found: Recognised) -> str:
+    if found.best is not None:
+        return (
+            f"{found.best.words} explains them, but so does {found.rival}, which differs by "
+            f"{found.disagreement:.2g} of the peak at step {found.at_step}"
+        )
+    tried = "; ".join(
+        f"{each.shape} is off by {each.worst:.1g} of the peak at step {each.step}"
+        for each in found.tried[:SHOWN]
+    )
+    return f"no family explains them to the printed digits ({tried or 'too few rates'})"
+
+
+def _from_settings(curve: Curve, config: Mapping[str, Any], last: int) -> Planned | None:
+    """The schedule that a known trainer's settings mean, if the rates after the warm-up agree."""
+    spec = spec_of(config)
+    if spec is None:
+        return None
+    plan = schedule(spec)
+    after = (curve.lr_steps >= plan.warmup) & (curve.lr_steps < plan.steps)
+    if not after.any():
+        return None
+    away = np.abs(plan.lr[curve.lr_steps[after]] - curve.lr[after]) / plan.peak_lr
+    if away.max() > LR_TOLERANCE:
+        return None
+    findings = [
+        Finding(
+            "schedule",
+            f"the {int(after.sum())} logged rates after the warm-up agree with the settings to "
+            f"{float(away.max()):.1g} of the peak",
+        )
+    ]
+    before = (curve.lr_steps < plan.warmup) & (curve.lr_steps >= 0)
+    if before.any():
+        early = np.abs(plan.lr[curve.lr_steps[before]] - curve.lr[before]).max() / plan.peak_lr
+        if early > LR_TOLERANCE:
+            words = f"during the warm-up the logged rates leave it by up to {early:.2g} of the peak"
+            findings.append(Finding("schedule", words))
+    return Planned(spec, plan.lr, "from the log's settings", tuple(findings))
+
+
+def _filled(source: str, samples: Samples, options: Options, last: int, unseen: bool) -> Planned:
+    """Logged rates, and between them what was told."""
+    assert options.between is not None
+    coarse = float(samples.slack.max()) / float(samples.lr.max())
+    if coarse > COARSEST:
+        raise UsageError(
+            f"{source}: the learning rate is printed so coarsely that it may be off by "
+            f"{coarse:.2g} of the peak, which --between {options.between} cannot mend; pass "
+            "--schedule SPEC"
+        )
+    if unseen:
+        raise UsageError(
+            f"{source}: the first logged rate, at step {samples.steps[0]}, is the highest, so the "
+            "log does not show the warm-up; say --warmup STEPS, 0 if there was none"
+        )
+    total = max(last + 1, int(samples.steps[-1]) + 1)
+    warmup = options.warmup or 0
+    after = samples.steps >= warmup
+    if not after.any():
+        raise UsageError(f"{source}: --warmup {warmup} covers every logged rate; shorten it")
+    steps = samples.steps[after].astype(np.float64)
+    lr = samples.lr[after]
+    if steps[0] > warmup:
+        steps, lr = np.append(float(warmup), steps), np.append(lr[0], lr)
+    findings = []
+    if options.warmup is None and samples.steps[0] > 0:
+        words = f"the rate before step {samples.steps[0]}, the first logged one, is taken as its"
+        findings.append(Finding("schedule", words, True))
+    first = densify(np.append(-1.0, steps), np.append(lr[0], lr), total, options.between)
+    ramp = samples.steps < warmup
+    if warmup and ramp.any():  # the logged part of the warm-up counts, straight lines between
+        at = np.append(samples.steps[ramp], warmup).astype(np.float64)
+        first[:warmup] = np.interp(
+            np.arange(warmup),
+            np.append(-1.0, at),
+            np.append(0.0, np.append(samples.lr[ramp], lr[0])),
+        )
+    elif warmup:
+        first[:warmup] = np.linspace(0.0, float(lr[0]), warmup)
+    word = "held" if options.between == "hold" else "on straight lines"
+    findings.append(Finding("schedule", f"rates between logged ones are {word}, as told", True))
+    return Planned(None, first, f"logged rates, {word} between them", tuple(findings))

@@ -1,0 +1,82 @@
+"""Means over rows of a log, and the window of updates that each of them averages."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import UsageError
+from scaling_laws.data.importing.options import Finding
+
+__all__ = ["Averaged", "average_rows"]
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """A curve of means.
+
+    Attributes:
+        steps: of the last row of each mean, increasing: (means,).
+        loss: the means: (means,).
+        window: updates that each mean averages, up to and including its own.
+        finding: what was done.
+    """
+
+    steps: Whole = field(repr=False)
+    loss: Array = field(repr=False)
+    window: int
+    finding: Finding
+
+
+def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int) -> Averaged:
+    """Mean losses of so many rows each, one after the other and none used twice.
+
+    Means that overlap would show a fit the same noise several times. All means must cover the same
+    number of updates, since a run has one window: where rows are missing, counting starts anew, and
+    rows that are too few for a mean are left out, the earliest first.
+
+    Args:
+        source: the file, for messages.
+        steps: increasing: (points,).
+        loss: (points,).
+        rows: how many make a mean.
+        window: updates that each row averages already.
+
+    Raises:
+        UsageError: if there are nowhere so many rows in even distances.
+    """
+    if rows < 1:
+        raise UsageError(f"--average-window {rows} must be >= 1")
+    apart = np.diff(steps)
+    stride = int(np.median(apart)) if apart.size else 1
+    edges = np.concatenate([[0], np.flatnonzero(apart != stride) + 1, [steps.size]])
+    # the last rows of blocks that are counted back from the end of each even stretch
+    ends = [
+        np.arange(after - 1, first + rows - 2, -rows)[::-1]
+        for first, after in itertools.pairwise(edges.tolist())
+    ]
+    place = np.concatenate(ends).astype(np.int64)
+    if not place.size:
+        longest = int(np.diff(edges).max())
+        raise UsageError(
+            f"{source}: --average-window {rows}: at most {longest} rows follow each other evenly, "
+            f"every {stride} steps; choose {longest} or fewer"
+        )
+    total = np.concatenate([[0.0], np.cumsum(loss - loss.mean())])
+    means = (total[place + 1] - total[place + 1 - rows]) / rows + loss.mean()
+    # the window has its middle where the rows have theirs
+    wide = (rows - 1) * stride + window
+    left = steps.size - rows * place.size
+    words = (
+        f"each loss is now the mean of {rows} rows, {stride} steps apart, over a window of {wide} "
+        f"updates: {steps.size} points became {place.size}"
+    )
+    if left:
+        words += f"; {left} rows at the start or before gaps, too few for a mean, left out"
+    return Averaged(steps[place], means, wide, Finding("average_window", words, True))

@@ -1,0 +1,189 @@
+"""A set of loss curves on disk: a file a run, schedules where no spec says them, `dataset.toml`."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scaling_laws.common import (
+    OutputError,
+    all_or_none,
+    check_folder,
+    make_folder,
+    write_text,
+    write_with,
+)
+from scaling_laws.data.importing.curve import Curve
+from scaling_laws.data.importing.options import RunReport
+from scaling_laws.data.importing.schedule_resolution import Planned
+from scaling_laws.data.runs.columns import PARQUET, pyarrow_parquet
+from scaling_laws.data.runs.manifest import PLANS, tables_to_extend
+
+__all__ = ["ABOUT", "Entry", "run_name", "write_set"]
+
+ABOUT = ("title", "source", "license", "optimizer")  # what a set says of itself
+LONGEST = 150
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A run to be written.
+
+    Attributes:
+        report: what was found and done.
+        curve: its losses.
+        planned: its schedule.
+    """
+
+    report: RunReport
+    curve: Curve = field(repr=False)
+    planned: Planned = field(repr=False)
+
+
+def run_name(name: str) -> str:
+    """A name that a file may have: letters, digits, ``_``, ``.``, ``-``; others become ``_``."""
+    return re.sub(r"[^\w.\-]|^[.\-]", "_", name, flags=re.ASCII)[:LONGEST] or "run"
+
+
+def write_set(
+    folder: Path,
+    entries: Sequence[Entry],
+    about: Mapping[str, str],
+    *,
+    parquet: bool = False,
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Write runs into a set, the manifest last; all of it or nothing.
+
+    Args:
+        folder: the set; made if it does not exist.
+        entries: the runs.
+        about: of `ABOUT`, what the set says of itself.
+        parquet: whether to write each run as Parquet in place of a CSV; its entry names the file.
+        overwrite: whether runs of the same name, and what the set says, may be replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: if a run exists and may not be replaced, or a file cannot be written.
+        DataError: if the set's `dataset.toml` cannot be read.
+    """
+    if parquet:
+        pyarrow_parquet()  # before anything is written
+    check_folder(folder)
+    manifest = folder / "dataset.toml"
+    tables = tables_to_extend(manifest)
+    runs = dict(tables.pop("runs", {}))
+    files = [path for entry in entries for path in _paths(folder, entry, parquet)]
+    old = []  # curves of the same runs in the other format
+    for entry in entries:
+        name = entry.report.name
+        curves = [folder / f"{name}{ending}" for ending in (".csv", PARQUET)]
+        written = any(path.exists() for path in curves[: 1 + parquet])
+        if not overwrite and (name in runs or written):
+            raise OutputError(
+                f"{folder} has a run {name!r} already; choose another with --name or pass "
+                "--overwrite"
+            )
+        if name in runs:  # else a file of that name may be the log itself
+            before = runs[name].get("file", f"{name}.csv")
+            old += [path for path in curves if path.name == before and path not in files]
+        runs[name] = _manifest_entry(entry, parquet)
+    for key, value in about.items():
+        if key in tables and tables[key] != value and not overwrite:
+            raise OutputError(
+                f"{manifest}: {key} is {tables[key]!r}, not {value!r}; leave it out or pass "
+                "--overwrite"
+            )
+        tables[key] = value
+    ordered = {
+        key: tables[key] for key in (*ABOUT, *sorted(set(tables) - set(ABOUT))) if key in tables
+    }
+    ordered["runs"] = dict(sorted(runs.items()))
+    with all_or_none([*files, *old, manifest]):
+        make_folder(folder)
+        for entry in entries:
+            _write_run(folder, entry, parquet)
+        write_text(manifest, _toml(ordered))
+        for path in old:
+            _remove(path)
+    return (*files, manifest)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot replace {path}: {error.strerror}") from error
+
+
+def _paths(folder: Path, entry: Entry, parquet: bool) -> list[Path]:
+    name = entry.report.name
+    files = [folder / f"{name}{PARQUET if parquet else '.csv'}"]
+    return files if entry.planned.spec is not None else [*files, folder / PLANS / f"{name}.csv"]
+
+
+def _columns(entry: Entry) -> dict[str, Any]:
+    curve = entry.curve
+    columns: dict[str, Any] = {
+        "step": curve.steps,
+        "lr": entry.planned.lr[curve.steps],
+        "loss": curve.loss,
+    }
+    if curve.tokens is not None:
+        columns["tokens"] = curve.tokens
+    return columns
+
+
+def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
+    columns = _columns(entry)
+    (file, *plans) = _paths(folder, entry, parquet)
+    if parquet:
+        table = importlib.import_module("pyarrow").table(columns)
+        library = pyarrow_parquet()
+        write_with(file, lambda path: library.write_table(table, path))
+    else:
+        rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
+        text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
+        write_text(file, text)
+    for plan in plans:
+        make_folder(folder / PLANS)
+        lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
+        write_text(plan, "step,lr\n" + "".join(lines))
+
+
+def _manifest_entry(entry: Entry, parquet: bool) -> dict[str, Any]:
+    report = entry.report
+    said: dict[str, Any] = {"file": f"{report.name}{PARQUET}"} if parquet else {}
+    said["schedule"] = report.schedule
+    if report.window > 1:
+        said["window"] = report.window
+    said |= {key: _plain(value) for key, value in report.facts.items()}
+    said["import"] = {
+        "reader": report.reader,
+        "sources": list(report.sources),
+        "keys": dict(report.keys),
+        "rows": report.rows,
+        "points": report.points,
+        "schedule_from": report.schedule_from,
+        "changed": [f"{each.kind}: {each.words}" for each in report.findings if each.changed],
+        "found": [f"{each.kind}: {each.words}" for each in report.findings if not each.changed],
+    }
+    return said
+
+
+def _plain(value: float) -> float | int:
+    whole = math.isfinite(value) and value == int(value) and abs(value) >= 1
+    return int(value) if whole else value
+
+
+def _toml(tables: Mapping[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(tables)

@@ -1,0 +1,158 @@
+"""Logs of training runs, as trainers and trackers write them. One file a format.
+
+To add a format, write one file that ends in a `Reader`, and add it to `READERS`:
+
+1. `sniff(head)` says how surely a file is of the format: `Match.SPECIFIC` where its name or text
+   shows marks of it, `Match.GENERIC` where only the kind fits, else `Match.NO`. It must not raise.
+2. `read(path)` returns a `Table` for each run in the file, rows in the order of the file, nothing
+   resolved: repeated steps, restarts and NaN are the importer's business. `table_of` makes one
+   from records ``{key: value}``; `text.lines_of` gives the lines of a text log.
+3. What the format fixes goes into the table: `step`, `first_step`, `lr_offset`, `averaged`,
+   `total_steps`, `config`. What a file leaves out or breaks goes into `notes`; what cannot be
+   used is a `DataError` with the line. A row is never dropped without a note.
+4. Keys that the format names and `keys.py` does not know yet are added there.
+5. Optional libraries are imported inside `read`; `tensorboard.py` shows the pattern.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.aim import AIM
+from scaling_laws.data.logs.deepspeed import DEEPSPEED
+from scaling_laws.data.logs.delimited import CSV_TABLE, TSV_TABLE
+from scaling_laws.data.logs.detect import find_reader, read_with
+from scaling_laws.data.logs.json_table import JSON_TABLE
+from scaling_laws.data.logs.jsonl import JSONL
+from scaling_laws.data.logs.keys import find_step
+from scaling_laws.data.logs.lightning import LIGHTNING, LITGPT
+from scaling_laws.data.logs.llmc import LLMC, LLMC_PRINTED
+from scaling_laws.data.logs.log_runs import Imported, run_of
+from scaling_laws.data.logs.maxtext import MAXTEXT
+from scaling_laws.data.logs.megatron import MEGATRON
+from scaling_laws.data.logs.mlflow import MLFLOW, MLFLOW_DATABASE
+from scaling_laws.data.logs.modded_nanogpt import MODDED_NANOGPT
+from scaling_laws.data.logs.nanogpt import NANOGPT
+from scaling_laws.data.logs.nemo import NEMO
+from scaling_laws.data.logs.olmo_core import OLMO_CORE
+from scaling_laws.data.logs.parquet import PARQUET
+from scaling_laws.data.logs.printed import PRINTED
+from scaling_laws.data.logs.reader import Column, Head, Log, Match, Reader, Table, table_of
+from scaling_laws.data.logs.repeated import REPEATS, log_of
+from scaling_laws.data.logs.tensorboard import TENSORBOARD
+from scaling_laws.data.logs.text import head_of
+from scaling_laws.data.logs.torchtitan import TORCHTITAN
+from scaling_laws.data.logs.trackio import TRACKIO
+from scaling_laws.data.logs.trainer_state import LLAMA_FACTORY, TRAINER_STATE
+from scaling_laws.data.logs.wandb_export import WANDB_EXPORT
+from scaling_laws.data.logs.wandb_history import WANDB_HISTORY
+from scaling_laws.data.logs.wandb_offline import WANDB_OFFLINE
+
+__all__ = [
+    "READERS",
+    "REPEATS",
+    "Column",
+    "Head",
+    "Imported",
+    "Log",
+    "Match",
+    "Reader",
+    "Table",
+    "find_reader",
+    "is_log",
+    "log_of",
+    "read_log",
+    "read_tables",
+    "run_of",
+    "table_of",
+]
+
+READERS: tuple[Reader, ...] = (
+    CSV_TABLE,
+    TSV_TABLE,
+    JSONL,
+    JSON_TABLE,
+    PRINTED,
+    PARQUET,
+    WANDB_HISTORY,
+    MEGATRON,
+    NANOGPT,
+    LLMC,
+    LLMC_PRINTED,
+    MODDED_NANOGPT,
+    NEMO,
+    TORCHTITAN,
+    OLMO_CORE,
+    MAXTEXT,
+    DEEPSPEED,
+    TRAINER_STATE,
+    LLAMA_FACTORY,
+    WANDB_EXPORT,
+    LIGHTNING,
+    LITGPT,
+    TENSORBOARD,
+    MLFLOW,
+    MLFLOW_DATABASE,
+    TRACKIO,
+    WANDB_OFFLINE,
+    AIM,
+)
+
+
+def is_log(path: Path | str) -> bool:
+    """Whether a file is a log of some trainer or tracker, rather than a table `step,lr,loss`."""
+    file = Path(path)
+    if file.suffix.lower() == ".json":
+        return True
+    if not file.exists():
+        return False
+    head = head_of(file)
+    # a table of ours is a CSV too: only a tracker that is sure of its own may have it
+    least = Match.SPECIFIC if file.suffix.lower() == ".csv" else Match.GENERIC
+    return any(reader.sniff(head) >= least for reader in READERS)
+
+
+def read_tables(path: Path | str, *, format: str | None = None) -> tuple[Reader, tuple[Table, ...]]:
+    """Read every run of a file, nothing resolved.
+
+    Args:
+        path: the file, or a folder that a reader takes.
+        format: name of the reader; default the one that recognises the file.
+
+    Returns:
+        The reader, and a table for each run.
+
+    Raises:
+        DataError: if no reader takes the file, several do, or it cannot be used.
+        UsageError: if there is no such format.
+    """
+    reader = find_reader(Path(path), READERS, format)
+    return reader, read_with(reader, Path(path))
+
+
+def read_log(path: Path | str, *, repeats: str = "last", format: str | None = None) -> Log:
+    """Read the log of one run.
+
+    Args:
+        path: the file.
+        repeats: ``last``, ``first`` or ``mean``: which row of a step that was logged again counts.
+        format: name of the reader; default the one that recognises the file.
+
+    Raises:
+        DataError: if no reader takes the file, it cannot be used, or it holds several runs.
+        UsageError: if `repeats` is another word.
+    """
+    _, tables = read_tables(path, format=format)
+    if len(tables) > 1:
+        raise DataError(
+            f"{path}: it holds {len(tables)} runs ({', '.join(table.name for table in tables)}); "
+            "import the one that is meant with scaling-laws import --run NAME"
+        )
+    (table,) = tables
+    step = table.step or find_step(table.columns)
+    if step is None:
+        raise DataError(
+            f"{path}: no key is known as the step; the keys are {', '.join(table.columns)}"
+        )
+    return log_of(table, step, repeats)

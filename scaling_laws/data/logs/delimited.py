@@ -1,0 +1,325 @@
+"""Tables of text with a header row: CSV (any common separator), TSV, columns parted by spaces."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from scaling_laws.common import DataError, undecodable_line
+from scaling_laws.data.logs.cells import (
+    ABSENT_BITS,
+    COMMAS,
+    comma_style,
+    has_comma,
+    is_number,
+    numbers_of,
+)
+from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.splits import is_run_name, is_split_name, split_columns, split_runs
+from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, open_error
+
+__all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
+
+CHUNK = 4_000  # rows held as text at a time; many more leave the processor's cache
+SEPARATORS = ",;\t|"
+SPACES = " "  # any number of them
+SHOWN = 4  # lines in a note
+
+
+@dataclass
+class _Read:
+    """What was read of a table so far.
+
+    Attributes:
+        names: of the columns.
+        pieces: numbers by column, a chunk of rows each.
+        lines: of the rows, a chunk each.
+        words: cells of the column that tells rows of training and evaluation apart.
+        runs: cells of the column that tells runs apart.
+        faults: line and text of the first cell of a column that is no number, by its place.
+        again: lines that repeat the header.
+        comments: lines that begin with #.
+        notes: what is to be said.
+        cut: whether the last line has no end.
+    """
+
+    names: list[str] = field(default_factory=list)
+    pieces: list[list[np.ndarray]] = field(default_factory=list)
+    lines: list[np.ndarray] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    faults: dict[int, tuple[int, str]] = field(default_factory=dict)
+    again: list[int] = field(default_factory=list)
+    comments: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    cut: bool = False
+
+
+def read_delimited(path: Path, separator: str | None = None) -> Table:
+    """Read a table of text as one run; see `read_runs`."""
+    return _read_table(path, separator)[0]
+
+
+def read_runs(path: Path, separator: str | None = None) -> tuple[Table, ...]:
+    """Read a table of text: a run, or one for each word in a column called run.
+
+    A cell that is empty, or says null, holds nothing; nan and inf are kept as the trainer wrote
+    them. Comments (#) before the header are passed over, a header that comes again, as a restart
+    writes it, is left out and said. Commas within numbers are read where the table shows what they
+    are. A last line without a line end may be cut short, number and all, so it is left out and
+    said.
+
+    Args:
+        path: the file.
+        separator: between cells; default the most frequent of comma, semicolon, tab and bar in the
+            header, else spaces.
+
+    Raises:
+        DataError: naming the line whose cells do not fit the header, or whose bytes are no text.
+    """
+    table, words = _read_table(path, separator)
+    return split_runs(table, words) if words else (table,)
+
+
+def _read_table(path: Path, separator: str | None) -> tuple[Table, list[str]]:
+    """The table, and which run each row is of, if a column says so."""
+    read = _read(path, separator, None)
+    if any(has_comma(text) for _, text in read.faults.values()):
+        style = comma_style(cell for cells in _every(path, separator) for cell in cells)
+        if style is not None:
+            read = _read(path, separator, style)
+            read.notes.append(f"commas within numbers {COMMAS[style][1]}")
+    if not read.pieces:
+        raise DataError(f"{path}: a header and no row; nothing was logged")
+    table = [np.concatenate(parts) for parts in zip(*read.pieces, strict=True)]
+    every = np.concatenate(read.lines)
+    if read.cut and every.size > 1:
+        read.notes.append(f"line {every[-1]} has no line end and may be cut short; left out")
+        every, table = every[:-1], [column[:-1] for column in table]
+    if read.again:
+        read.notes.append(f"the header comes again {_at(read.again)}, as after a restart")
+    if read.comments:
+        read.notes.append(f"comments (#) are passed over {_at(read.comments)}")
+    return _table(path, read, table, every), read.runs[: every.size]
+
+
+def _at(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:SHOWN])) + (", ..." if len(lines) > SHOWN else "")
+    return f"in {'line' if len(lines) == 1 else 'lines'} {shown}"
+
+
+def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
+    """Every row as numbers."""
+    read = _Read()
+    try:
+        with path.open("rb") as stream:
+            encoding = encoding_of(stream.read(4))
+            read.cut = not has_last_end(stream)
+        with path.open(encoding=encoding, newline="") as stream:
+            rows, header, number = _opened(path, stream, separator)
+            read.names = names = _names(path, number, header)
+            told = next((place for place, name in enumerate(names) if is_split_name(name)), None)
+            run = next((place for place, name in enumerate(names) if is_run_name(name)), None)
+            while chunk := list(itertools.islice(rows, CHUNK)):
+                numbers, cells = _fitting(path, chunk, rows, header, read)
+                if numbers:
+                    read.lines.append(np.array(numbers, dtype=np.int64))
+                    columns = list(zip(*cells, strict=True))
+                    read.pieces.append(
+                        [
+                            numbers_of(column, place, numbers, read.faults, commas)
+                            for place, column in enumerate(columns)
+                        ]
+                    )
+                    read.words += columns[told] if told is not None else ()
+                    read.runs += columns[run] if run is not None else ()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} line {undecodable_line(path)}: {error.reason}: not UTF-8 text; save the file "
+            "as UTF-8"
+        ) from None
+    except csv.Error as error:
+        raise DataError(
+            f"{path}{_open_quote(path)}: broken table ({error}); close the quote or take it out"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None
+    return read
+
+
+def _open_quote(path: Path) -> str:
+    """Where the first line stands that opens a quote and does not close it."""
+    for number, line in lines_of(path):
+        if line.count('"') % 2:
+            return f" line {number}"
+    return ""
+
+
+def _every(path: Path, separator: str | None) -> Iterator[list[str]]:
+    """The cells of every row."""
+    with path.open("rb") as stream:
+        encoding = encoding_of(stream.read(4))
+    with path.open(encoding=encoding, newline="") as stream:
+        rows, _, _ = _opened(path, stream, separator)
+        for _, cells in rows:
+            yield cells
+
+
+Row = tuple[int, list[str]]
+
+
+def _opened(
+    path: Path, stream: Iterator[str], separator: str | None
+) -> tuple[Iterator[Row], list[str], int]:
+    """Rows after the header, the header's cells and its line.
+
+    Lines before it that begin with # are comments; where numbers follow at once, the last of them
+    is the header.
+    """
+    before, comment, first = 0, "", ""
+    for line in stream:
+        if line.strip() and not line.lstrip().startswith("#"):
+            first = line
+            break
+        comment = line.strip() or comment
+        before += 1
+    mark = separator or _mark(first)
+    again = itertools.chain([first], stream) if first else iter(())
+    rows = _rows(again, mark, before)
+    number, header = next(rows, (1, []))
+    if comment and header and all(map(is_number, header)):
+        named = next(_rows(iter([comment.lstrip("# ")]), _mark(comment.lstrip("# ")), 0), (1, []))
+        return itertools.chain([(number, header)], rows), named[1], before
+    return rows, header, number
+
+
+def _mark(line: str) -> str:
+    mark = max(SEPARATORS, key=line.count)
+    return mark if mark in line else SPACES
+
+
+def _rows(stream: Iterator[str], mark: str, before: int) -> Iterator[Row]:
+    """Rows that are not blank, with the number of the line each ends in."""
+    if mark == SPACES:
+        stream = (" ".join(line.split()) for line in stream)
+    reader = csv.reader(stream, delimiter=mark, strict=True)
+    for row in reader:
+        if len(row) > 1 or (row and row[0].strip()):
+            yield reader.line_num + before, row
+
+
+def _fitting(
+    path: Path, chunk: list[Row], rows: Iterator[Row], header: list[str], read: _Read
+) -> tuple[Sequence[int], Sequence[list[str]]]:
+    """Lines and cells of the rows that fit the header; one that does not is an error.
+
+    Separators at the end of a line make cells that hold nothing; they are cut off.
+    """
+    if any(row == header or row[0].startswith("#") for _, row in chunk):
+        read.again += [number for number, row in chunk if row == header]
+        read.comments += [number for number, row in chunk if row[0].startswith("#")]
+        chunk = [each for each in chunk if each[1] != header and not each[1][0].startswith("#")]
+    width = len(read.names)
+    if any(len(row) != width for _, row in chunk):
+        blank = [(n, row[:width] if not any(row[width:]) else row) for n, row in chunk]
+        place = next((at for at, (_, row) in enumerate(blank) if len(row) != width), None)
+        if place is not None:
+            number, row = blank[place]
+            if not (read.cut and place == len(blank) - 1 and next(rows, None) is None):
+                raise _ragged(path, number, row, read.names)
+            read.notes.append(f"line {number} is cut short; left out")
+            read.cut = False
+            blank.pop()
+        chunk = blank
+    return [number for number, _ in chunk], [row for _, row in chunk]
+
+
+def _table(path: Path, read: _Read, table: Sequence[np.ndarray], lines: np.ndarray) -> Table:
+    """Columns by name; absent cells were marked by a NaN with a payload of their own."""
+    full = np.arange(lines.size)
+    columns = {}
+    for place, name in enumerate(read.names):
+        values = table[place]
+        there = values.view(np.int64) != ABSENT_BITS
+        rows = full if there.all() else np.flatnonzero(there)
+        fault = ""
+        if place in read.faults:
+            line, text = read.faults[place]
+            fault = f"line {line}, column {name!r}: {text[:60]!r} is not a number"
+        if name and (rows.size or fault):
+            columns[name] = Column(rows, values if rows is full else values[rows], fault)
+    notes = read.notes
+    if read.words:
+        columns, said = split_columns(columns, read.words[: lines.size])
+        notes = notes + said
+    return Table(path.stem, str(path), columns, lines, "line", notes=tuple(notes))
+
+
+def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in header]
+    if not any(names):
+        raise DataError(f"{path}: the file is empty; a header row is needed, then rows of numbers")
+    for name in names:
+        if name and names.count(name) > 1:
+            raise DataError(f"{path} line {number}: column {name!r} appears twice; rename one")
+    if all(map(is_number, names)):
+        raise DataError(
+            f"{path} line {number}: numbers ({', '.join(names)[:60]}) where the names of the "
+            "columns are needed; put a header such as step,lr,loss before them"
+        )
+    return names
+
+
+def _ragged(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> DataError:
+    return DataError(
+        f"{path} line {line}: {len(cells)} cells under a header of {len(names)} "
+        f"({','.join(cells)[:60]}); mend or drop the line"
+    )
+
+
+CSV_TABLE = Reader(
+    name="csv",
+    meaning="a table of text with a header row, cells separated by comma, semicolon, tab, bar or "
+    "spaces",
+    sniff=lambda head: _csv(head),
+    read=lambda path: read_runs(path),
+)
+TSV_TABLE = Reader(
+    name="tsv",
+    meaning="a table of text with a header row, cells separated by tabs",
+    sniff=lambda head: _tsv(head),
+    read=lambda path: read_runs(path, "\t"),
+)
+
+
+def _csv(head: Head) -> Match:
+    """By its ending, or by a header over a row of numbers."""
+    if head.ending == ".csv":
+        return Match.GENERIC
+    lines = [line.strip() for line in head.text[:10_000].splitlines() if line.strip()]
+    start = next((at for at, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    if _tsv(head) or start == len(lines):
+        return Match.NO
+    header, *rest = map(_cells, lines[start : start + 2])
+    if start and all(map(is_number, header)):
+        header, rest = _cells(lines[start - 1].lstrip("# ")), [header]
+    if not rest:
+        return Match.NO
+    (row,) = rest
+    named = len(header) > 1 and not any(map(is_number, header))
+    numbers = len(row) == len(header) and all(is_number(cell) or not cell for cell in row)
+    return Match.GENERIC if named and numbers and any(row) else Match.NO
+
+
+def _cells(line: str) -> list[str]:
+    mark = _mark(line)
+    return [cell.strip() for cell in line.split(None if mark == SPACES else mark)]
+
+
+def _tsv(head: Head) -> Match:
+    return Match.GENERIC if head.ending in (".tsv", ".tab") else Match.NO

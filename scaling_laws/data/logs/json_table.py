@@ -1,0 +1,84 @@
+"""A JSON file that is a table: a list of objects, a row each, or an object of lists, a column each.
+
+``[{"step": 0, "loss": 3.5}, ...]`` and ``{"step": [0, ...], "loss": [3.5, ...]}``, as
+``json.dump`` writes what a training loop collected.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.jsonl import labelled
+from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.text import open_error
+
+__all__ = ["JSON_TABLE"]
+
+ROWS = re.compile(r"\s*\[\s*\{")
+COLUMNS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*\[\s*(-?[\d.]|NaN|null|\])')
+
+
+def sniff(head: Head) -> Match:
+    """By its first signs."""
+    found = ROWS.match(head.text) or COLUMNS.match(head.text)
+    return Match.SPECIFIC if head.ending == ".json" and found else Match.NO
+
+
+def read(path: Path) -> tuple[Table, ...]:
+    """Read one run.
+
+    Raises:
+        DataError: if the file is no whole JSON, or no such table.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{path}: JSON nested too deeply to be a table") from None
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None
+    records = _records(path, document)
+    table = table_of(path.stem, str(path), map(labelled, records))
+    if not table.columns:
+        raise DataError(f"{path}: no row holds a key; nothing was logged")
+    return (table,)
+
+
+def _records(path: Path, document: Any) -> list[dict[str, Any]]:
+    """Rows, of whichever layout."""
+    if isinstance(document, list):
+        for number, record in enumerate(document, start=1):
+            if not isinstance(record, dict):
+                raise DataError(
+                    f"{path} row {number}: {json.dumps(record)[:60]} is no object {{key: value}}"
+                )
+        return document
+    if not isinstance(document, dict):
+        raise DataError(
+            f"{path}: a list of objects or an object of lists is needed, not a "
+            f"{type(document).__name__}"
+        )
+    columns = {key: value for key, value in document.items() if isinstance(value, list)}
+    lengths = {key: len(column) for key, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        raise DataError(
+            f"{path}: columns of different lengths ({said[:120]}), so that rows cannot be told; "
+            "write one object a row, each with its step"
+        )
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+JSON_TABLE = Reader(
+    name="json",
+    meaning="JSON: a list of objects {key: value}, or an object of lists",
+    sniff=sniff,
+    read=read,
+)

@@ -1,0 +1,116 @@
+"""Lines of JSON, an object a line, keys as the trainer likes; nested keys are joined by ``/``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.splits import is_split_name, split_key, split_label
+from scaling_laws.data.logs.text import encoding_of, open_error
+
+__all__ = ["JSONL", "labelled", "records_of"]
+
+OBJECT = re.compile(r"\{(?!\s*').*\}")  # a dictionary as Python prints it has other quotes
+
+
+def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[str, Any]]:
+    """Objects of a file, one a line; blank lines are passed over.
+
+    A last line that is cut short, as a crash leaves it, is left out and said.
+
+    Args:
+        path: the file.
+        lines: gets the line of each object.
+        notes: gets what is to be said.
+
+    Raises:
+        DataError: naming the first line that is no JSON object.
+    """
+    decode = json.JSONDecoder().decode
+    number = 0
+    try:
+        with path.open("rb") as stream:
+            encoding = encoding_of(stream.read(4))
+        with path.open(encoding=encoding) as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.isspace():
+                    continue
+                try:
+                    record = decode(line)
+                except (ValueError, RecursionError) as error:
+                    if line.endswith("\n"):
+                        raise _no_json(path, number, line, error) from None
+                    notes.append(f"line {number}, the last, is cut short; left out")
+                    return
+                if type(record) is not dict:
+                    raise DataError(
+                        f"{path} line {number}: {line.strip()[:60]!r} is no JSON object"
+                    )
+                lines.append(number)
+                yield labelled(record)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} after line {number}: {error.reason}: not UTF-8 text; save the file as UTF-8"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None
+
+
+def labelled(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose word for training or evaluation, if it has one, went into its keys."""
+    for name, word in record.items():
+        if type(word) is str and is_split_name(name):
+            label = split_label(word)
+            if label is not None:
+                return {
+                    key if key == name else split_key(label, key): value
+                    for key, value in record.items()
+                }
+    return record
+
+
+def _no_json(path: Path, number: int, line: str, error: Exception) -> DataError:
+    what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    return DataError(
+        f"{path} line {number}: not JSON ({what}): {line.strip()[:60]!r}; mend or drop it"
+    )
+
+
+def sniff(head: Head) -> Match:
+    """By its ending, or by objects on its first two lines."""
+    if head.ending in (".jsonl", ".ndjson"):
+        return Match.GENERIC
+    first = head.text.lstrip().split("\n", 2)[:2]
+    if head.ending == ".json" and len(first) < 2:
+        return Match.NO
+    whole = all(OBJECT.fullmatch(line.strip()) for line in first)
+    return Match.GENERIC if head.text.strip() and whole else Match.NO
+
+
+def read(path: Path) -> tuple[Table, ...]:
+    """Read one run.
+
+    Raises:
+        DataError: naming the first line that is no JSON object.
+    """
+    lines: list[int] = []
+    notes: list[str] = []
+    records = records_of(path, lines, notes)
+    table = table_of(path.stem, str(path), records, lines=lines, unit="line")
+    if not table.columns:
+        raise DataError(f"{path}: no line holds a key; nothing was logged")
+    return (replace(table, notes=tuple(notes)),)
+
+
+JSONL = Reader(
+    name="jsonl",
+    meaning="lines of JSON, an object {key: value} a line",
+    sniff=sniff,
+    read=read,
+)

@@ -1,0 +1,189 @@
+"""Which key of a log is the step, the learning rate, the loss, the tokens or samples seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from scaling_laws.common import DataError, UsageError, unknown_name
+from scaling_laws.data.logs.reader import Log
+
+__all__ = [
+    "LOSSES",
+    "RATES",
+    "ROLES",
+    "SAMPLES",
+    "STEPS",
+    "TOKENS",
+    "find_step",
+    "known_keys",
+    "loss_key",
+    "rate_key",
+]
+
+# names that trainers use, in the order of preference; `_plain` says how they are compared
+STEPS = (
+    "iter",
+    "iteration",
+    "step",
+    "global_step",
+    "trainer/global_step",
+    "train/global_step",
+    "current_steps",
+    "train_step",
+    "train/step",
+    "update",
+    "num_updates",
+)
+COUNTERS = ("_step", "s")  # counts calls of the logger, which may be optimizer steps
+RATES = (
+    "lr",
+    "learning_rate",
+    "learning-rate",
+    "learning rate",
+    "train/lr",
+    "train/learning_rate",
+    "train_lr",
+    "optim/lr",
+    "optim/learning_rate",
+    "optim/LR (group 0)",
+    "lr/AdamW",
+    "lr-AdamW",
+    "lr-Adam",
+    "lr-SGD",
+    "learning/current_learning_rate",
+    "Train/Samples/lr",
+)
+# losses on held-out text first: they carry less noise
+HELD_OUT = (
+    "val/loss",
+    "val_loss",
+    "eval_loss",
+    "eval/loss",
+    "valid_loss",
+    "valid/loss",
+    "validation/loss",
+    "validation_loss",
+    "validation_metrics/loss",
+    "validation lm loss",
+    "lm loss validation",
+    "val loss",
+    "tel",
+)
+TRAINING = (
+    "loss",
+    "train/loss",
+    "train_loss",
+    "train loss",
+    "train_loss_step",
+    "training_loss",
+    "lm loss",
+    "lm_loss",
+    "train/lm_loss",
+    "reduced_train_loss",
+    "train/CE loss",
+    "train/CrossEntropyLoss",
+    "loss/out",
+    "loss_metrics/global_avg_loss",
+    "learning/loss",
+    "loss/train/total",
+    "Metrics/loss",
+    "Train/Samples/train_loss",
+    "trl",
+)
+LOSSES = HELD_OUT + TRAINING
+TOKENS = (
+    "tokens",
+    "total_tokens",
+    "consumed_tokens",
+    "consumed tokens",
+    "n_tokens_seen",
+    "tokens_seen",
+    "num_input_tokens_seen",
+    "train/num_input_tokens_seen",
+    "tokens/total",
+    "throughput/total tokens",
+    "throughput/total_tokens",
+    "optim/total_tokens",
+)
+SAMPLES = ("consumed_samples", "consumed samples", "samples_seen", "global_samples", "samples")
+ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"step": STEPS, "lr": RATES, "loss": LOSSES, "tokens": TOKENS, "samples": SAMPLES}
+)
+# further parameter groups and optimizers: lr-AdamW/pg1, lr/Muon/0, optim/LR (group 3)
+GROUPS = re.compile(
+    r"(lr[-/]\w+(/(pg)?\d+)?|optim/lr \(group \d+\)|lr[-_ /](group|pg)?_?\d+)", re.I
+)
+
+PARTS = re.compile(r"[\s_-]+")
+UNITS = re.compile(
+    r"\s*[(\[](nats?|nats?/token|steps?|updates?|iterations?|tokens?|samples?|#)[)\]]$"
+)
+
+
+def known_keys(role: str, keys: Iterable[str]) -> list[str]:
+    """The keys that are known under a role, in the order of preference.
+
+    A mere counter of rows is a step only where nothing else is.
+    """
+    every = list(keys)
+    found = _known(ROLES[role], every)
+    if role == "step":
+        return found or _known(COUNTERS, every)
+    if role == "lr":
+        found += [key for key in every if key not in found and GROUPS.fullmatch(key)]
+    return found
+
+
+def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
+    """The keys that are among some names, in the order of the names."""
+    by_name: dict[str, list[str]] = {}
+    for key in keys:
+        by_name.setdefault(_plain(key), []).append(key)
+    wanted = dict.fromkeys(map(_plain, names))
+    return [key for name in wanted for key in by_name.get(name, [])]
+
+
+def _plain(key: str) -> str:
+    """A key without what people change of it: case, what parts its words, a unit that is 1.
+
+    >>> _plain("Global Step"), _plain("loss [nats]"), _plain("tokens (B)"), _plain("_step")
+    ('global_step', 'loss', 'tokens_(b)', '_step')
+    """
+    return PARTS.sub("_", UNITS.sub("", key.strip().lower()))
+
+
+def find_step(keys: Iterable[str]) -> str | None:
+    """The key that holds the optimizer step; a mere counter of rows only where nothing else is."""
+    found = known_keys("step", keys)
+    return found[0] if found else None
+
+
+def rate_key(log: Log) -> str | None:
+    """The key of the learning rate, if a known one was logged."""
+    found = _known(RATES, log.columns)
+    return found[0] if found else None
+
+
+def loss_key(log: Log, asked: str | None = None) -> tuple[str, str]:
+    """The key of the loss, and in words why that one.
+
+    Validation losses come before training losses: they carry less noise.
+
+    Raises:
+        UsageError: if the log has no key `asked`.
+        DataError: if it has no known one.
+    """
+    if asked is not None:
+        if asked not in log.columns:
+            raise UsageError(f"--loss-key: {unknown_name('key', asked, log.columns)}")
+        return asked, f"loss: {asked}, as asked"
+    found = _known(LOSSES, log.columns)
+    if not found:
+        raise DataError(
+            f"{log.source}: no key is known as a loss; say which is one with --loss-key, of "
+            f"{', '.join(log.columns)}"
+        )
+    others = f"; --loss-key takes another ({', '.join(found[1:])})" if len(found) > 1 else ""
+    return found[0], f"loss: {found[0]}{others}"

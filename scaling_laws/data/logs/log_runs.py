@@ -1,0 +1,141 @@
+"""From a log to a run: its loss, its facts, and a schedule held against the logged rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling_laws.common import DataError, UsageError
+from scaling_laws.data.logs.configs import facts_of, spec_of
+from scaling_laws.data.logs.keys import loss_key, rate_key
+from scaling_laws.data.logs.reader import Log
+from scaling_laws.data.runs import Run
+from scaling_laws.data.runs.read_runs import LR_TOLERANCE
+from scaling_laws.models import Schedule, check_facts, is_fact, schedule
+
+__all__ = ["Imported", "run_of"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A run read from a log.
+
+    Attributes:
+        run: the run.
+        notes: in words, what was chosen, left out, or found odd.
+    """
+
+    run: Run
+    notes: tuple[str, ...]
+
+
+def run_of(
+    log: Log,
+    *,
+    spec: str | None = None,
+    key: str | None = None,
+    facts: Mapping[str, float] | None = None,
+    window: int | None = None,
+) -> Imported:
+    """The run that a log shows.
+
+    Args:
+        log: the log.
+        spec: its schedule; default what its settings mean, if they are of a known trainer and the
+            logged rates confirm it.
+        key: of the loss; default the first known one, validation losses before training losses.
+        facts: numbers that override what its settings state.
+        window: how many steps each logged loss averages; default 1.
+
+    Raises:
+        UsageError: if the log has no such key, or there is no spec and none can be confirmed.
+        DataError: if the logged rates contradict the schedule, or a loss cannot be used.
+        ScheduleError: if the spec is malformed.
+    """
+    check_facts(facts or {})
+    chosen, words = loss_key(log, key)
+    notes = [*(each for each in log.oddities if _about(each, chosen, rate_key(log))), words]
+    plan, checked = _schedule(log, spec)
+    notes += checked
+    stated = {name: value for name, value in facts_of(log.config).items() if is_fact(name, value)}
+    known = {**stated, **(facts or {})}
+    used = [f"{name} {value:g}" for name, value in stated.items() if name not in (facts or {})]
+    if used:
+        notes.append(f"from the log's settings: {', '.join(used)}")
+    steps, loss = log.series(chosen)
+    late = steps >= plan.steps
+    if late.any():
+        notes.append(
+            f"{int(late.sum())} points at or after step {plan.steps}, past the schedule's last "
+            "update, left out"
+        )
+    if late.all():
+        raise DataError(f"{log.source}: no {chosen} is logged within the schedule, {plan.spec}")
+    bad = ~late & ~(loss > 0)
+    if bad.any():
+        place = int(np.argmax(bad))
+        raise DataError(
+            f"{log.source}, {chosen}, step {steps[place]}: {loss[place]:g} is not > 0; a loss is"
+        )
+    if int(steps[0]) > 0.1 * plan.steps:
+        notes.append(f"the log begins at step {steps[0]}; what came before rests on the schedule")
+    run = Run(log.name, plan, steps[~late], loss[~late], known, log.source, window=window or 1)
+    return Imported(run, tuple(notes))
+
+
+def _about(oddity: str, *keys: str | None) -> bool:
+    """Whether an oddity is of one of these keys, or of the whole file."""
+    key, colon, _ = oddity.partition(":")
+    return not colon or key in keys
+
+
+def _schedule(log: Log, spec: str | None) -> tuple[Schedule, list[str]]:
+    """The schedule, checked against the logged rates, and what to say about it."""
+    text = spec if spec is not None else spec_of(log.config)
+    rate = rate_key(log)
+    if text is None:
+        raise UsageError(
+            f"{log.source}: its settings do not say which schedule it follows; pass --schedule "
+            "SPEC, e.g. cosine:peak=1e-3,steps=50000,warmup=300"
+        )
+    if spec is None and rate is None:
+        raise UsageError(
+            f"{log.source}: its settings mean {text}, but no learning rate is logged that would "
+            "confirm it; pass --schedule SPEC"
+        )
+    plan = schedule(text)
+    if rate is None:
+        return plan, [f"schedule: {text}, as given; no learning rate is logged to check it against"]
+    steps, logged = log.series(rate)
+    inside = steps < plan.steps
+    steps, logged = steps[inside], logged[inside]
+    apart = np.abs(logged - plan.lr[steps]) / plan.peak_lr
+    after = steps >= plan.warmup
+    wrong = after & (apart > LR_TOLERANCE)
+    whose = "as given" if spec is not None else "from the log's settings"
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        mend = "mend --schedule" if spec is not None else "pass --schedule SPEC"
+        raise DataError(
+            f"{log.source}, {rate}, step {steps[place]}: {logged[place]:g} is logged where the "
+            f"schedule, {whose}, gives {plan.lr[steps[place]]:g} ({text}); {int(wrong.sum())} of "
+            f"{len(steps)} points differ; {mend}"
+        )
+    if spec is None and not after.any():
+        raise UsageError(
+            f"{log.source}: its settings mean {text}, but no learning rate is logged after the "
+            "warm-up that would confirm it; pass --schedule SPEC"
+        )
+    notes = [
+        f"schedule: {text}, {whose}; the {int(after.sum())} logged rates after the warm-up agree "
+        f"to {float(apart[after].max(initial=0.0)):.1g} of the peak"
+    ]
+    early = float(apart[~after].max(initial=0.0))
+    if early > LR_TOLERANCE:
+        notes.append(
+            f"during the warm-up the logged rates leave the schedule by up to {early:.2g} of the "
+            "peak: the trainer's warm-up has another shape"
+        )
+    return plan, notes

@@ -1,0 +1,181 @@
+"""Text that Megatron-LM prints, a line every `--log-interval` iterations.
+
+``iteration 100/ 5000 | consumed samples: 25600 | ... | learning rate: 3.000000E-04 | ... |`` counts
+updates done, so the first is 1. Its losses are means over the successful iterations since the line
+before. Its learning rate is read after the scheduler has stepped: it is that of the next update.
+Validation losses stand in lines of their own. Restarts write into the same file and repeat
+iterations. Source: `training_log` in megatron/training/training.py, 2026-08.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.patterns import left_out
+from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.text import lines_of
+
+__all__ = ["MEGATRON"]
+
+Array = NDArray[Any]
+
+START = re.compile(r"(?:^|\s)iteration\s+(\d+)\s*/\s*(\d+)\s*\|")
+NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf))"
+KEY = r"[A-Za-z][\w ().,/%^-]*?"
+PAIR = re.compile(rf"\s*({KEY})\s*:\s*({NUMBER})\s*(?:\|)")
+VALIDATION = re.compile(r"validation loss at (?:iteration )?(\d+)[^|]*\|(.*)")
+VALUE = re.compile(rf"({KEY}) value\s*:\s*({NUMBER})\s*\|")
+BATCH = 20_000
+STEP = "iteration"
+
+
+def sniff(head: Head) -> Match:
+    """By a line of training, or the banner before one."""
+    for line in head.text.splitlines():
+        if START.search(line) and ("lm loss" in line or "consumed samples" in line):
+            return Match.SPECIFIC
+    return Match.NO
+
+
+def read(path: Path) -> tuple[Table, ...]:
+    """Read one run.
+
+    A line that is not whole, because it was cut short or another process wrote into it, is left out
+    and said.
+
+    Raises:
+        DataError: if no line of training is whole, or the file cannot be read.
+    """
+    rows = _Rows()
+    planned: set[int] = set()
+    broken: list[int] = []
+    template: re.Pattern[str] | None = None
+    names: tuple[str, ...] = ()
+    for number, line in lines_of(path):
+        if "iteration" not in line:
+            continue
+        fast = template.search(line) if template is not None else None
+        if fast is not None:
+            total, *values = fast.groups()
+            rows.add(number, names, values)
+            planned.add(int(total))
+            continue
+        start = START.search(line)
+        if start is None:
+            if "validation loss at" in line and not _validation(line, number, rows):
+                broken.append(number)
+            continue
+        pairs = _pairs(line[start.end() :])
+        if pairs is None:
+            broken.append(number)
+            continue
+        names = (STEP, *(name for name, _ in pairs))
+        rows.add(number, names, [start[1], *(value for _, value in pairs)])
+        planned.add(int(start[2]))
+        template = _template(names)
+    if not rows.lines:
+        raise DataError(f"{path}: no whole line of training was found (iteration N/ M | ... |)")
+    return (_table(path, rows, planned, broken),)
+
+
+class _Rows:
+    """Rows as they are read; many at a time become numbers, since text takes ten times the room."""
+
+    def __init__(self) -> None:
+        self.lines: list[int] = []
+        self.pieces: dict[str, list[tuple[Array, Array]]] = {}
+        self.names: tuple[str, ...] = ()
+        self.batch: list[Sequence[str]] = []
+
+    def add(self, line: int, names: tuple[str, ...], values: Sequence[str]) -> None:
+        if names != self.names or len(self.batch) == BATCH:
+            self.flush()
+            self.names = names
+        self.lines.append(line)
+        self.batch.append(values)
+
+    def flush(self) -> None:
+        if self.batch:
+            numbers = np.array(self.batch).astype(np.float64)
+            rows = np.arange(len(self.lines) - len(self.batch), len(self.lines))
+            for place, name in enumerate(self.names):
+                self.pieces.setdefault(name, []).append((rows, numbers[:, place]))
+            self.batch = []
+
+    def columns(self) -> dict[str, Column]:
+        self.flush()
+        return {
+            name: Column(
+                np.concatenate([rows for rows, _ in pieces]),
+                np.concatenate([values for _, values in pieces]),
+            )
+            for name, pieces in self.pieces.items()
+        }
+
+
+def _template(names: tuple[str, ...]) -> re.Pattern[str]:
+    """A whole line with these keys: several times as fast as taking it apart."""
+    body = "".join(rf"\s*{re.escape(name)}\s*:\s*({NUMBER})\s*\|" for name in names[1:])
+    # the plan is looked up first, so that the groups after it stand in the order of `names`
+    ahead = r"(?:^|\s)iteration\s+(?=\d+\s*/\s*(\d+)\s*\|)"
+    return re.compile(rf"{ahead}(\d+)\s*/\s*\d+\s*\|{body}\s*$")
+
+
+def _pairs(rest: str) -> list[tuple[str, str]] | None:
+    """Every ``key: number |`` of a line after its start; None if it is not whole."""
+    pairs, place = [], 0
+    while match := PAIR.match(rest, place):
+        pairs.append((match[1], match[2]))
+        place = match.end()
+    names = {name for name, _ in pairs}
+    whole = pairs and not rest[place:].strip() and len(names) == len(pairs)
+    return pairs if whole else None
+
+
+def _validation(line: str, number: int, rows: _Rows) -> bool:
+    """Take the losses of a line of validation, if it is whole."""
+    match = VALIDATION.search(line)
+    pairs = VALUE.findall(match[2]) if match is not None else []
+    if match is None or not pairs or not line.rstrip().endswith("|"):
+        return False
+    names = (STEP, *(f"{name} validation" for name, _ in pairs))
+    if len(set(names)) < len(names):
+        return False
+    rows.add(number, names, [match[1], *(value for _, value in pairs)])
+    return True
+
+
+def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> Table:
+    notes = left_out(broken, "lines of training are not whole and left out")
+    if len(planned) > 1:
+        notes.append(f"planned iterations change within the file: {sorted(planned)}")
+    columns = rows.columns()
+    averaged = {name for name in columns if name.endswith("loss")}
+    return Table(
+        path.stem,
+        str(path),
+        columns,
+        np.array(rows.lines),
+        "line",
+        step=STEP,
+        first_step=1,
+        lr_offset=1,
+        averaged=frozenset(averaged),
+        total_steps=max(planned),
+        notes=tuple(notes),
+    )
+
+
+MEGATRON = Reader(
+    name="megatron",
+    meaning="text that Megatron-LM prints: iteration N/ M | ... | lm loss: ... |",
+    sniff=sniff,
+    read=read,
+)

@@ -1,0 +1,51 @@
+"""Logs of modded-nanogpt: logs/*.txt, which begin with the program's own source.
+
+``step:125/1750 val_loss:4.5000 train_time:9000ms step_avg:72.00ms`` counts updates done. So does
+``step:126/1750 train_loss:4.6000 ...`` of older versions: its loss is that of the 126th update. No
+line says the learning rate, and the batch may change in stages: both stand in the source on top.
+Source: KellerJordan/modded-nanogpt, train_gpt.py, 2026-08.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from scaling_laws.data.logs.patterns import NUMBER, TOTAL, Kind, pairs_of, read_kinds, shows
+from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+
+__all__ = ["MODDED_NANOGPT"]
+
+START = re.compile(r"(?:^|\s)step:(\d+)/(\d+)(?=\s)")
+FIELD = re.compile(rf"\s+([a-z]\w*):({NUMBER})(?:ms|s|%)?(?=\s|$)")
+SNIFFED = re.compile(rf"(?:^|\s)step:\d+/\d+ (?:[a-z]\w*:\S+ )*?(?:val|train)_loss:{NUMBER}\s")
+
+
+def sniff(head: Head) -> Match:
+    """By a line with a loss."""
+    return shows(head, SNIFFED)
+
+
+def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
+    """A line of training or validation."""
+    pairs = pairs_of(line[start.end() :], FIELD)
+    return None if pairs is None else {"step": float(start[1]), TOTAL: float(start[2]), **pairs}
+
+
+def read(path: Path) -> tuple[Table, ...]:
+    """Read one run.
+
+    Raises:
+        DataError: if no line is whole, or the file cannot be read.
+    """
+    example = "step:125/1750 val_loss:4.5000 train_time:9000ms"
+    return (read_kinds(path, [Kind(START, parse)], example, step="step", first_step=1),)
+
+
+MODDED_NANOGPT = Reader(
+    name="modded_nanogpt",
+    meaning="logs of modded-nanogpt: step:N/M val_loss:... train_time:...",
+    sniff=sniff,
+    read=read,
+)

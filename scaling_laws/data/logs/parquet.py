@@ -1,0 +1,72 @@
+"""Parquet files with a column a key, as data frames and trackers write them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.splits import is_split_name, split_columns
+from scaling_laws.data.logs.text import open_error
+from scaling_laws.data.runs.columns import pyarrow_parquet
+
+__all__ = ["PARQUET"]
+
+
+def read(path: Path) -> tuple[Table, ...]:
+    """Read one run: every column of numbers; null is not logged, NaN is.
+
+    Raises:
+        DataError: if the file is no Parquet file, or holds no column of numbers.
+    """
+    library = pyarrow_parquet()
+    arrow = importlib.import_module("pyarrow")
+    try:
+        file = library.ParquetFile(path)
+        numeric = [
+            field.name
+            for field in file.schema_arrow
+            if arrow.types.is_integer(field.type) or arrow.types.is_floating(field.type)
+        ]
+        told = [
+            field.name
+            for field in file.schema_arrow
+            if is_split_name(field.name)
+            and (arrow.types.is_string(field.type) or arrow.types.is_large_string(field.type))
+        ][:1]
+        content = file.read(columns=numeric + told)
+    except arrow.ArrowException as error:
+        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from None
+    except OSError as error:
+        raise open_error(path, error) from None
+    if not numeric or not content.num_rows:
+        raise DataError(f"{path}: no column of numbers, or no row; nothing was logged")
+    full = np.arange(content.num_rows)
+    columns = {}
+    for name in numeric:
+        values = content.column(name)
+        rows = full
+        if values.null_count:
+            rows = np.flatnonzero(values.is_valid().to_numpy())
+            values = values.drop_null()
+        columns[name] = Column(rows, values.to_numpy().astype(np.float64))
+    notes: list[str] = []
+    for name in told:
+        columns, notes = split_columns(columns, content.column(name).to_pylist())
+    return (Table(path.stem, str(path), columns, full + 1, "row", notes=tuple(notes)),)
+
+
+def sniff(head: Head) -> Match:
+    """By the mark at its start."""
+    return Match.GENERIC if head.data.startswith(b"PAR1") else Match.NO
+
+
+PARQUET = Reader(
+    name="parquet",
+    meaning="a Parquet file with a column a key",
+    sniff=sniff,
+    read=read,
+)

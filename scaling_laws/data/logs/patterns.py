@@ -1,0 +1,175 @@
+"""What readers of text logs share: lines that are meant, lines taken apart, a table of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.reader import Head, Match, Table, table_of
+from scaling_laws.data.logs.text import COLOURS, has_last_end, lines_of, open_error
+
+__all__ = [
+    "BROKEN",
+    "NUMBER",
+    "TOTAL",
+    "Kind",
+    "ended_lines",
+    "left_out",
+    "number_of",
+    "pairs_of",
+    "read_kinds",
+    "shows",
+    "with_plan",
+]
+
+# thousands may be parted by commas; a comma that ends a field is none of the number
+NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+)?|(?i:nan|inf))"
+TOTAL = "total"  # key of the planned steps in a parsed line
+BROKEN = "\ufffd"  # stands for what was no text; see `lines_of`
+SHOWN = 3  # line numbers in a note
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of line of a log.
+
+    Attributes:
+        start: found in every line that is meant to be of this kind, even if it was cut short.
+        parse: the line and where `start` was found -> values by key, None if it is not whole. The
+            planned number of steps goes under `TOTAL`.
+    """
+
+    start: re.Pattern[str]
+    parse: Callable[[str, re.Match[str]], Mapping[str, float] | None]
+
+
+def shows(head: Head, *patterns: re.Pattern[str]) -> Match:
+    """`Match.SPECIFIC` if a file's head shows one of some patterns; colours are taken out."""
+    text = COLOURS.sub("", head.text) if "\x1b" in head.text else head.text
+    found = any(pattern.search(text) for pattern in patterns)
+    return Match.SPECIFIC if found else Match.NO
+
+
+def number_of(text: str) -> float:
+    """A number as logs print it, with commas between thousands or without."""
+    return float(text.replace(",", ""))
+
+
+def pairs_of(text: str, field: re.Pattern[str]) -> dict[str, float] | None:
+    """Every ``key: number`` of a text that holds nothing else.
+
+    Args:
+        text: the rest of a line.
+        field: one pair with what parts it from the next; its groups are the key and the number.
+
+    Returns:
+        Numbers by key; None if anything else is left, a key comes twice, or there is none.
+    """
+    pairs: dict[str, float] = {}
+    place = 0
+    while match := field.match(text, place):
+        if match[1] in pairs:
+            return None
+        pairs[match[1]] = number_of(match[2])
+        place = match.end()
+    return pairs if pairs and not text[place:].strip() else None
+
+
+def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, as `lines_of` gives them, without a last one that has no end.
+
+    Such a line may be cut short within a number, which nothing in it would show.
+
+    Args:
+        path: the file.
+        notes: gets what is to be said.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            ended = has_last_end(stream)
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None
+    lines = lines_of(path)
+    if ended:
+        yield from lines
+        return
+    before = next(lines, None)
+    for line in lines:
+        if before is not None:
+            yield before
+        before = line
+    if before is not None and before[1].strip():
+        notes.append(f"line {before[0]}, the last, has no end and may be cut short; left out")
+
+
+def left_out(broken: Sequence[int], what: str = "lines are not whole and left out") -> list[str]:
+    """A note on lines that were not used; empty if there are none."""
+    if not broken:
+        return []
+    shown = ", ".join(map(str, broken[:SHOWN])) + (", ..." if len(broken) > SHOWN else "")
+    return [f"{len(broken)} {what}: {shown}"]
+
+
+def read_kinds(path: Path, kinds: Sequence[Kind], example: str, **hints: Any) -> Table:
+    """The table of a log whose every line of interest is complete in itself.
+
+    A line that is meant to be of a kind but is not whole, because it was cut short or another
+    process wrote into it, is left out and said.
+
+    Args:
+        path: the file.
+        kinds: of lines; the first whose start is found takes a line.
+        example: of a line, for the message if there is none.
+        hints: further fields of `Table`.
+
+    Raises:
+        DataError: if no line is whole, or the file cannot be read.
+    """
+    lines: list[int] = []
+    broken: list[int] = []
+    notes: list[str] = []
+
+    def records() -> Iterator[Mapping[str, float]]:
+        for number, line in ended_lines(path, notes):
+            for kind in kinds:
+                start = kind.start.search(line)
+                if start is None:
+                    continue
+                found = None if BROKEN in line else kind.parse(line, start)
+                if found is None:
+                    broken.append(number)
+                else:
+                    lines.append(number)
+                    yield found
+                break
+
+    table = table_of(path.stem, str(path), records(), lines=lines, unit="line", **hints)
+    return with_plan(path, table, notes + left_out(broken), example)
+
+
+def with_plan(path: Path, table: Table, notes: Sequence[str], example: str) -> Table:
+    """A table with its notes, and its planned steps in place of their column.
+
+    Raises:
+        DataError: if the table has no row.
+    """
+    if not table.lines.size:
+        said = f" ({'; '.join(notes)})" if notes else ""
+        raise DataError(f"{path}: no whole line of training was found, such as {example!r}{said}")
+    columns = dict(table.columns)
+    plan = columns.pop(TOTAL, None)
+    if plan is None:
+        return replace(table, notes=(*table.notes, *notes))
+    planned = [int(each) for each in np.unique(plan.values)]
+    if len(planned) > 1:
+        notes = [*notes, f"planned steps change within the file: {planned}"]
+    return replace(table, columns=columns, total_steps=planned[-1], notes=(*table.notes, *notes))

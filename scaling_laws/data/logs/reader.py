@@ -1,0 +1,276 @@
+"""What a reader makes of a file: tables of runs, and the log over increasing steps made of one."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import DataError, unknown_name
+
+__all__ = ["FURTHEST", "Column", "Head", "Log", "Match", "Reader", "Table", "table_of"]
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+FURTHEST = 2**53  # whole numbers beyond are not exact in float64
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """What was logged under a key, in the order of the file.
+
+    Attributes:
+        rows: the row of the table that each value stands in, increasing, int64: (values,). A key
+            that is not logged in every row has fewer values than the table has rows.
+        values: as logged, float64; NaN and infinity are what the trainer wrote: (values,).
+        fault: where and what, if a cell of the column holds no number; raised on use only, since a
+            column of words is nobody's loss.
+    """
+
+    rows: Whole
+    values: Array
+    fault: str = ""
+
+    def __post_init__(self) -> None:
+        rows = np.asarray(self.rows, dtype=np.int64)
+        values = np.asarray(self.values, dtype=np.float64)
+        if rows.shape != values.shape or rows.ndim != 1:
+            raise DataError(f"a column of {values.shape} values at {rows.shape} rows")
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What one run logged, row by row in the order of the file; nothing is resolved yet.
+
+    Attributes:
+        name: of the run.
+        source: the file it was read from.
+        columns: by key, as the trainer or tracker calls it.
+        lines: the line (or row, or record) of the file that each row was read from: (rows,).
+        unit: what `lines` counts, for messages.
+        step: the key of the step, where the format fixes it.
+        first_step: the step number of the first update: 1 where a trainer counts updates done.
+        lr_offset: a row's learning rate belongs to the update this many after the row's own.
+        averaged: keys whose values are means since the row before.
+        total_steps: how many updates the trainer planned, if the file says.
+        notes: in words, what was odd about the file and what was done about it.
+        config: settings of the run, as logged.
+    """
+
+    name: str
+    source: str
+    columns: Mapping[str, Column] = field(repr=False)
+    lines: Whole = field(repr=False)
+    unit: str = "row"
+    step: str | None = None
+    first_step: int = 0
+    lr_offset: int = 0
+    averaged: frozenset[str] = frozenset()
+    total_steps: int | None = None
+    notes: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
+        object.__setattr__(self, "lines", np.asarray(self.lines, dtype=np.int64))
+        object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
+
+    def column(self, key: str) -> Column:
+        """A column whose every cell is a number.
+
+        Raises:
+            DataError: if there is no such key, or a cell holds something else.
+        """
+        if key not in self.columns:
+            raise DataError(f"{self.source}: {unknown_name('key', key, self.columns)}")
+        column = self.columns[key]
+        if column.fault:
+            raise DataError(f"{self.source} {column.fault}; mend the cell or drop the row")
+        return column
+
+    def dense(self, key: str) -> Array:
+        """A key's value in every row, NaN where it was not logged: (rows,)."""
+        column = self.column(key)
+        full = np.full(self.lines.size, math.nan)
+        full[column.rows] = column.values
+        return full
+
+    def where(self, row: int) -> str:
+        """A row's place in the file, for messages."""
+        return f"{self.source} {self.unit} {self.lines[row]}"
+
+
+def table_of(
+    name: str,
+    source: str,
+    records: Iterable[Mapping[str, Any]],
+    *,
+    lines: Sequence[int] | Whole | None = None,
+    unit: str = "row",
+    **hints: Any,
+) -> Table:
+    """A table from records, one a row; nested keys are joined by ``/``.
+
+    Numbers are kept (also those written as NaN or infinity), null counts as not logged, and words
+    make a column that cannot be used as a number. Booleans count as words.
+
+    Args:
+        name: of the run.
+        source: the file.
+        records: what was logged, a mapping a row.
+        lines: each row's line in the file; default counts the records from 1.
+        unit: what `lines` counts.
+        hints: further fields of `Table`.
+    """
+    # plain lists would take four times the memory
+    rows: dict[str, array[int]] = {}
+    values: dict[str, array[float]] = {}
+    faults: dict[str, tuple[int, str]] = {}
+    count = 0
+    for count, record in enumerate(records, start=1):
+        for key, value in _flat(record):
+            if type(value) is float or type(value) is int:
+                if key not in rows:
+                    rows[key], values[key] = array("q"), array("d")
+                rows[key].append(count - 1)
+                values[key].append(_double(value))
+            elif value is not None:
+                faults.setdefault(key, (count - 1, repr(value)[:60]))
+    numbered = np.arange(1, count + 1) if lines is None else np.asarray(lines, dtype=np.int64)
+    columns = {
+        key: Column(
+            np.array(rows.get(key, []), dtype=np.int64),
+            np.array(values.get(key, []), dtype=np.float64),
+            _fault(unit, int(numbered[faults[key][0]]), key, faults[key][1])
+            if key in faults
+            else "",
+        )
+        for key in {**rows, **faults}
+    }
+    return Table(name, source, columns, numbered, unit, **hints)
+
+
+def _double(value: float) -> float:
+    """A number as a double; whole numbers beyond its range become infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _fault(unit: str, line: int, key: str, text: str) -> str:
+    return f"{unit} {line}, column {key!r}: {text} is not a number"
+
+
+def _flat(record: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in record.items():
+        if type(value) is dict:
+            yield from _flat(value, f"{start}{key}/")
+        else:
+            yield f"{start}{key}" if start else key, value
+
+
+class Match(IntEnum):
+    """How surely a reader takes a file; the surest reader reads it."""
+
+    NO = 0
+    GENERIC = 1  # the general kind fits: any CSV, any JSON
+    SPECIFIC = 2  # the file shows marks of this very format
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a reader sees of a file to say whether it takes it.
+
+    Attributes:
+        path: the file, or a folder.
+        text: the first 256 KiB and the last 64 KiB of a file, what is no text replaced; empty for
+            a folder.
+        data: the first bytes as they are.
+        names: names of the files in a folder; empty for a file.
+    """
+
+    path: Path
+    text: str = field(default="", repr=False)
+    data: bytes = field(default=b"", repr=False)
+    names: tuple[str, ...] = ()
+
+    @property
+    def ending(self) -> str:
+        """Of the file's name, in lower case, with its dot."""
+        return self.path.suffix.lower()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format of logs.
+
+    Attributes:
+        name: of the format, as `--format` takes it.
+        meaning: where such files come from, for messages.
+        sniff: a file's head -> how surely this reader takes it. It must not raise.
+        read: the file -> a table for each run in it. It raises a `DataError` that names the file
+            and the line of what cannot be used, and never leaves a row out without a note.
+    """
+
+    name: str
+    meaning: str
+    sniff: Callable[[Head], Match]
+    read: Callable[[Path], Sequence[Table]]
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """What a run logged, one row a step.
+
+    Attributes:
+        name: of the run.
+        source: the file it was read from.
+        steps: every step at which anything was logged, increasing, int64: (rows,).
+        columns: what was logged by key, NaN where a step has none, each (rows,).
+        oddities: in words, what was odd about the file and what was done about it.
+        config: settings of the run, as logged.
+    """
+
+    name: str
+    source: str
+    steps: Whole = field(repr=False)
+    columns: Mapping[str, Array] = field(repr=False)
+    oddities: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        steps = np.array(self.steps, dtype=np.int64)
+        if steps.ndim != 1 or steps.size == 0 or (np.diff(steps) <= 0).any():
+            raise DataError(f"{self.source}: steps must be a non-empty, increasing row")
+        columns = {name: np.array(row, dtype=np.float64) for name, row in self.columns.items()}
+        for name, row in columns.items():
+            if row.shape != steps.shape:
+                raise DataError(f"{self.source}, column {name!r}: {row.shape} is not {steps.shape}")
+            row.flags.writeable = False
+        steps.flags.writeable = False
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "columns", MappingProxyType(columns))
+        object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
+
+    def series(self, key: str) -> tuple[Whole, Array]:
+        """The steps at which a key was logged, and its values: (points,) each.
+
+        Raises:
+            DataError: if the log has no such key.
+        """
+        if key not in self.columns:
+            raise DataError(f"{self.source}: {unknown_name('key', key, self.columns)}")
+        row = self.columns[key]
+        logged = ~np.isnan(row)
+        return self.steps[logged], row[logged]

@@ -1,0 +1,132 @@
+"""Rows of training and of evaluation, or of several runs, told apart by a word in a column.
+
+``step,split,loss`` with rows ``100,train,3.2`` and ``100,val,3.3`` holds two losses. Their keys
+become ``train/loss`` and ``val/loss``; keys that count (step, tokens, samples) stay as they are.
+``run,step,loss`` holds a run for each word in its first column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from scaling_laws.data.logs.keys import COUNTERS, SAMPLES, STEPS, TOKENS
+from scaling_laws.data.logs.reader import Column, Table
+
+__all__ = [
+    "is_run_name",
+    "is_split_name",
+    "split_columns",
+    "split_key",
+    "split_label",
+    "split_runs",
+]
+
+# what such a column is called, and what its cells say; any other word tells no rows apart
+NAMES = frozenset({"split", "subset", "phase", "mode", "stage", "set", "partition"})
+RUNS = frozenset(
+    {"run", "run_id", "run_name", "run name", "run id", "experiment", "experiment_name"}
+)
+LABELS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "valid",
+    "validation": "validation",
+    "eval": "eval",
+    "evaluation": "eval",
+    "test": "test",
+    "dev": "dev",
+}
+SHARED = frozenset(name.lower() for name in (*STEPS, *COUNTERS, *TOKENS, *SAMPLES, "epoch"))
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a column of that name may tell rows apart."""
+    return name.strip().lower() in NAMES
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a column of that name may say which run a row is of."""
+    return name.strip().lower() in RUNS
+
+
+def split_label(word: object) -> str | None:
+    """The label of a row, of the cell in such a column; None if the word is none."""
+    return LABELS.get(word.strip().lower()) if isinstance(word, str) else None
+
+
+def split_key(label: str, key: str) -> str:
+    """The key of a value in a row with a label.
+
+    >>> split_key("val", "loss"), split_key("val", "val_loss"), split_key("val", "step")
+    ('val/loss', 'val_loss', 'step')
+    """
+    same = key.lower() in SHARED or key.lower().startswith(label)
+    return key if same else f"{label}/{key}"
+
+
+def split_columns(
+    columns: Mapping[str, Column], words: Sequence[object]
+) -> tuple[dict[str, Column], list[str]]:
+    """Columns by key and label.
+
+    Args:
+        columns: by key.
+        words: the word of each row: (rows,).
+
+    Returns:
+        Columns, and a note; the columns as they are and no note if no word is a label. Rows whose
+        word is none keep their keys.
+    """
+    labels = [split_label(word) for word in words]
+    known = sorted({label for label in labels if label is not None})
+    if not known:
+        return dict(columns), []
+    places = {label: place for place, label in enumerate([None, *known])}
+    of_row = np.array([places[label] for label in labels])
+    found: dict[str, Column] = {}
+    for key, column in columns.items():
+        if is_split_name(key):
+            found[key] = column
+            continue
+        for label, place in places.items():
+            new = key if label is None else split_key(label, key)
+            keep = of_row[column.rows] == place
+            if label is not None and new == key:
+                found[key] = column
+            elif keep.any():
+                found[new] = Column(column.rows[keep], column.values[keep], column.fault)
+    return found, [f"rows are told apart by a column of words: {', '.join(known)}"]
+
+
+def split_runs(table: Table, words: Sequence[str]) -> tuple[Table, ...]:
+    """A table for each run, in the order in which they come up.
+
+    Args:
+        table: rows of one or several runs.
+        words: which run each row is of: (rows,).
+
+    Returns:
+        The table itself if all words are the same.
+    """
+    names = list(dict.fromkeys(word.strip() for word in words))
+    if len(names) < 2:
+        return (table,)
+    places = {name: place for place, name in enumerate(names)}
+    of_row = np.array([places[word.strip()] for word in words])
+    return tuple(_rows_of(table, name, of_row == place) for name, place in places.items())
+
+
+def _rows_of(table: Table, name: str, mine: np.ndarray) -> Table:
+    """The table of some of its rows."""
+    row = np.cumsum(mine) - 1  # of the new table
+    columns = {}
+    for key, column in table.columns.items():
+        keep = mine[column.rows]
+        if keep.any() or column.fault:
+            columns[key] = Column(row[column.rows[keep]], column.values[keep], column.fault)
+    label = name or f"{table.name} (rows without a run)"
+    return replace(table, name=label, columns=columns, lines=table.lines[mine])

@@ -1,0 +1,105 @@
+"""Text of log files: encodings, lines with their numbers, the pieces that readers of text share."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.reader import Head
+
+__all__ = ["encoding_of", "has_last_end", "head_of", "lines_of", "open_error"]
+
+FIRST, LAST = 2**18, 2**16  # bytes of a file that are looked at to tell its format
+COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+BLOCK = 2**22
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def encoding_of(data: bytes) -> str:
+    """The encoding that a file's first bytes name; UTF-8 where they name none.
+
+    Text in UTF-16 without a mark shows itself by every other byte being zero.
+    """
+    if len(data) >= 4 and not data.startswith(codecs.BOM_UTF16):
+        zeros = [not byte for byte in data[:4]]
+        if zeros in ([False, True, False, True], [True, False, True, False]):
+            return "utf-16-be" if zeros[0] else "utf-16-le"
+    return next((name for mark, name in MARKS if data.startswith(mark)), "utf-8-sig")
+
+
+def has_last_end(stream: BinaryIO) -> bool:
+    """Whether a file's last line has an end, in whatever encoding; moves the stream."""
+    size = stream.seek(0, 2)
+    stream.seek(max(size - 2, 0))
+    return stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
+
+
+def open_error(path: Path, error: OSError | ValueError) -> DataError:
+    """What to raise for a file that cannot be opened or read."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{path} is a folder, not a file")
+    return DataError(f"{path}: cannot be read: {error}")
+
+
+def head_of(path: Path) -> Head:
+    """What readers see of a file, or of a folder.
+
+    Raises:
+        DataError: if there is no such file, or it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return Head(path, names=tuple(sorted(each.name for each in path.iterdir())))
+        with path.open("rb") as stream:
+            first = stream.read(FIRST)
+            size = stream.seek(0, 2)
+            stream.seek(max(size - LAST, len(first)))
+            last = stream.read()
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None
+    encoding = encoding_of(first)
+    if encoding.startswith("utf-16"):
+        # the tail may begin in the middle of a pair; the head says enough
+        return Head(path, first.decode(encoding, "replace"), first)
+    text = first.decode("utf-8-sig", "replace") + "\n" + last.decode("utf-8", "replace")
+    return Head(path, text, first)
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a text log with their numbers, from 1; colours of a terminal are taken out.
+
+    What is no text becomes the replacement character, so that one broken line of a long log does
+    not hide the others; a reader must not take a number from a line that holds one. A carriage
+    return ends a line too, as a progress bar writes it; such a piece keeps its line's number. A
+    line longer than 4 MiB comes in pieces.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            encoding = encoding_of(stream.read(4))
+        with path.open(encoding=encoding, errors="replace", newline="\n") as lines:
+            number, whole = 1, True
+            while line := lines.readline(BLOCK):
+                whole = line.endswith("\n")
+                plain = COLOURS.sub("", line) if "\x1b" in line else line
+                plain = plain.rstrip("\r\n")
+                if "\r" in plain:
+                    for piece in plain.split("\r"):
+                        yield number, piece
+                else:
+                    yield number, plain
+                number += whole
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None

@@ -1,0 +1,108 @@
+"""CSV exports of Weights & Biases charts: a column ``RUN - METRIC`` a run, several runs in a file.
+
+The first column is the chart's x axis: ``Step`` counts calls of the logger, which need not be
+updates; a chart over ``trainer/global_step`` counts those. Beside each column stand its ``__MIN``
+and ``__MAX``, the ends of the points that were drawn as one. Charts are sampled, up to 1500 points
+a run, so a smooth schedule is kept and single spikes are not. The export of the table of runs has a
+row a run and no step: it is no curve, and is refused. Source: the tracker's docs on exports,
+wandb#5994 and wandb#1783 on the sampling.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from scaling_laws.common import DataError
+from scaling_laws.data.logs.delimited import read_delimited
+from scaling_laws.data.logs.keys import find_step
+from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+
+__all__ = ["WANDB_EXPORT"]
+
+BETWEEN = " - "
+ENDS = ("__MIN", "__MAX")
+SAMPLED = (
+    "charts are exported sampled (1500 points a run at most) and points may be means of several; "
+    "the whole history is run.scan_history() of the wandb package"
+)
+ONE_METRIC = "a chart has one metric; give the charts of loss and learning rate together"
+
+
+def sniff(head: Head) -> Match:
+    """By a header whose columns past the first are all runs' metrics, with their ends or steps."""
+    names = _header(head.text)
+    rest = names[1:]
+    marked = any(name.endswith(ENDS) for name in rest)
+    metrics = bool(rest) and all(BETWEEN in name for name in rest)
+    over_steps = bool(names) and find_step(names[:1]) is not None
+    if metrics and (marked or over_steps) and BETWEEN not in names[0]:
+        return Match.SPECIFIC
+    return Match.SPECIFIC if _table_of_runs(head) else Match.NO
+
+
+def _header(text: str) -> list[str]:
+    first = text.lstrip("\ufeff").split("\n", 1)[0].rstrip("\r")
+    try:
+        return next(csv.reader([first]), [])
+    except csv.Error:
+        return []
+
+
+def _table_of_runs(head: Head) -> bool:
+    """An export of the runs' table: a row a run, with its state."""
+    names = set(_header(head.text))
+    return head.path.name.startswith("wandb_export") and {"Name", "State"} <= names
+
+
+def read(path: Path) -> tuple[Table, ...]:
+    """Read every run of a chart.
+
+    Raises:
+        DataError: if it is the table of runs, a column is of no run, or a row does not fit.
+    """
+    table = read_delimited(path)
+    if {"Name", "State"} <= set(table.columns):
+        raise DataError(
+            f"{path}: this is the table of runs, a row a run, and no curve; export the chart of "
+            "the loss instead"
+        )
+    axis, *rest = table.columns
+    runs: dict[str, dict[str, Column]] = {}
+    left: list[str] = []
+    for name in rest:
+        run, between, metric = name.rpartition(BETWEEN)
+        if not between or not run:
+            left.append(name)
+        elif not metric.endswith(ENDS):
+            runs.setdefault(run, {})[metric] = table.columns[name]
+    if not runs:
+        raise DataError(
+            f"{path} line 1: no column RUN - METRIC with a value in it among "
+            f"{', '.join(table.columns)[:120]}"
+        )
+    notes = [*table.notes, SAMPLED]
+    if axis == "Step":
+        notes.append("Step counts calls of the logger, which need not be updates")
+    if left:
+        notes.append(f"columns of no run are left out: {', '.join(left)}")
+    return tuple(_run(table, axis, run, columns, notes) for run, columns in runs.items())
+
+
+def _run(
+    table: Table, axis: str, run: str, columns: dict[str, Column], notes: Sequence[str]
+) -> Table:
+    own = {axis: table.columns[axis], **columns}
+    if len(columns) == 1:
+        notes = [*notes, f"{ONE_METRIC}: --run {shlex.quote(run)} --join"]
+    return Table(run, table.source, own, table.lines, table.unit, notes=tuple(notes))
+
+
+WANDB_EXPORT = Reader(
+    name="wandb_export",
+    meaning="CSV of a Weights & Biases chart, columns RUN - METRIC",
+    sniff=sniff,
+    read=read,
+)

@@ -1,0 +1,134 @@
+"""The run value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import DataError, UsageError, unknown_name
+from scaling_laws.models import FACTS, TRACES, Schedule, in_trace
+
+__all__ = ["FACTS", "TRACES", "Run", "run_list"]
+
+
+def run_list(runs: Iterable[Run] | Mapping[str, Run]) -> list[Run]:
+    """Runs, or those of a mapping, as a list.
+
+    Raises:
+        UsageError: if two have the same name.
+    """
+    values = list(runs.values() if isinstance(runs, Mapping) else runs)
+    seen: set[str] = set()
+    for run in values:
+        if run.name in seen:
+            raise UsageError(f"two runs are named {run.name!r}; give them different names")
+        seen.add(run.name)
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training run.
+
+    Attributes:
+        name: unique among the runs of a call.
+        schedule: the learning rate of every optimizer step.
+        steps: increasing steps at which a loss was logged, int64, (points,). A loss logged at step
+            s has seen `schedule.lr[0..s]`, both ends included.
+        loss: losses in nats, float64, (points,).
+        facts: numbers known of the run, of those in `FACTS`.
+        traces: quantities at every optimizer step, of those in `TRACES`, each (schedule.steps,).
+        source: where it came from, for messages and law files.
+        window: how many steps each logged loss averages: those up to and including its own.
+        weight: how much each point counts in a fit, >= 0, (points,); default 1 each.
+    """
+
+    name: str
+    schedule: Schedule
+    steps: NDArray[np.int64] = field(repr=False)
+    loss: NDArray[np.float64] = field(repr=False)
+    facts: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
+    traces: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    window: int = 1
+    weight: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        where = self.source or self.name
+        counted = np.array(self.steps, dtype=np.float64)
+        if not (np.isfinite(counted).all() and (counted == np.floor(counted)).all()):
+            raise DataError(f"{where}: steps must be whole numbers")
+        steps = counted.astype(np.int64)
+        loss = np.array(self.loss, dtype=np.float64)
+        if steps.ndim != 1 or steps.shape != loss.shape or steps.size == 0:
+            raise DataError(
+                f"{where}: steps {steps.shape} and loss {loss.shape} must be rows of one length"
+            )
+        if steps[0] < 0 or (np.diff(steps) <= 0).any():
+            raise DataError(f"{where}: steps must be >= 0 and increase")
+        if not (np.isfinite(loss).all() and (loss > 0).all()):
+            raise DataError(f"{where}: losses must be finite and > 0")
+        if steps[-1] >= self.schedule.steps:
+            raise DataError(
+                f"{where}: a loss is logged at step {steps[-1]}, beyond the schedule's "
+                f"{self.schedule.steps} steps ({self.schedule.spec})"
+            )
+        traces = {name: np.array(row, dtype=np.float64) for name, row in self.traces.items()}
+        for name, row in traces.items():
+            if name not in TRACES:
+                raise DataError(f"{where}: {unknown_name('trace', name, TRACES)}")
+            if row.shape != (self.schedule.steps,) or not in_trace(name, row).all():
+                raise DataError(
+                    f"{where}: {name} must be {self.schedule.steps} finite numbers "
+                    f"{TRACES[name]}, one a step"
+                )
+        if self.window < 1 or self.window != int(self.window):
+            raise DataError(f"{where}: window={self.window!r} must be a whole number of steps >= 1")
+        weight = np.ones(len(loss)) if self.weight is None else np.array(self.weight, dtype=float)
+        if weight.shape != loss.shape or not (np.isfinite(weight) & (weight >= 0)).all():
+            raise DataError(f"{where}: weight must be {len(loss)} finite numbers >= 0, one a point")
+        for values in (steps, loss, weight, *traces.values()):
+            values.flags.writeable = False
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "loss", loss)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "window", int(self.window))
+        object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
+        object.__setattr__(self, "traces", MappingProxyType(traces))
+
+    def from_step(self, first: int | str) -> Run:
+        """The same run without the points before step `first`, or before its warm-up's end.
+
+        Args:
+            first: a step, or ``"warmup"``.
+
+        Raises:
+            UsageError: if none is left.
+        """
+        first = self.schedule.warmup if first == "warmup" else int(first)
+        keep = self.steps >= first
+        if not keep.any():
+            raise UsageError(
+                f"run {self.name!r}: no point at or after step {first}; "
+                f"its last logged step is {self.steps[-1]}"
+            )
+        return self.at(np.flatnonzero(keep))
+
+    def at(self, place: NDArray[np.int64]) -> Run:
+        """The same run with some of its points, by their places in `steps`."""
+        assert self.weight is not None  # set on construction
+        return replace(
+            self, steps=self.steps[place], loss=self.loss[place], weight=self.weight[place]
+        )
+
+    def averaged(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What would be logged: losses after every step, (steps,) -> (points,)."""
+        if self.window == 1:
+            return losses[self.steps]
+        total = np.concatenate([[0.0], np.cumsum(losses)])
+        first = np.maximum(self.steps + 1 - self.window, 0)
+        return np.asarray((total[self.steps + 1] - total[first]) / (self.steps + 1 - first))

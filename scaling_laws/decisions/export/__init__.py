@@ -1,0 +1,31 @@
+"""A schedule back in a trainer: files and settings for each target, and a check of the new run.
+
+`TARGETS` in `targets.py` lists the targets, one file each.
+"""
+
+from __future__ import annotations
+
+from scaling_laws.decisions.export.native import NativeFit
+from scaling_laws.decisions.export.schedule_export import (
+    export_schedule,
+    native_summary,
+    read_schedule,
+)
+from scaling_laws.decisions.export.target import Export, Outlook, Row, Target
+from scaling_laws.decisions.export.targets import TARGETS, get_target
+from scaling_laws.decisions.export.verification import Verification, verify_schedule
+
+__all__ = [
+    "TARGETS",
+    "Export",
+    "NativeFit",
+    "Outlook",
+    "Row",
+    "Target",
+    "Verification",
+    "export_schedule",
+    "get_target",
+    "native_summary",
+    "read_schedule",
+    "verify_schedule",
+]

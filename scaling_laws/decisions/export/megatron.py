@@ -1,0 +1,186 @@
+"""Megatron-LM: command-line arguments, or a patch of `OptimizerParamScheduler.get_lr`.
+
+Formulas: megatron.core.optimizer_param_scheduler. The scheduler counts samples; update t, counted
+from 0, runs at get_lr with num_steps = t·(global batch size). The warm-up ends at step W itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import UsageError
+from scaling_laws.decisions.export.decay_shapes import after_warmup, cosine, linear, one_minus_sqrt
+from scaling_laws.decisions.export.native import Basis, NativeFamily
+from scaling_laws.decisions.export.python_form import comment, number, python_file
+from scaling_laws.decisions.export.target import NativeForm, Request, Target
+
+__all__ = ["MEGATRON"]
+
+Array = NDArray[np.float64]
+Numbers = Mapping[str, int]
+RESUME = (
+    "On resume Megatron-LM takes the scheduler's values from the checkpoint, or stops where they",
+    "differ; --override-opt_param-scheduler takes these ones, but max_lr and min_lr saved in the",
+    "optimizer's param groups stay as they were (issue 1138). Check the first logged rates.",
+)
+PATCH = '''
+SAMPLES_PER_STEP = {per_step}  # global batch size; get_lr counts samples
+
+
+def get_lr(self, param_group):
+    """The schedule in place of Megatron's; a group with its own max_lr keeps its ratio."""
+    max_lr = param_group.get("max_lr")
+    ratio = 1.0 if max_lr is None else max_lr / PEAK_LR
+    return ratio * rate_at(self.num_steps / SAMPLES_PER_STEP)
+
+
+def apply():
+    """Replace the method; call it before the scheduler is made."""
+    from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+
+    OptimizerParamScheduler.get_lr = get_lr
+'''
+
+
+def _rising(step: Array, warmup: int) -> tuple[NDArray[np.bool_], Array]:
+    inside = (step <= warmup) if warmup else np.zeros(step.shape, dtype=bool)
+    return inside, step / max(warmup, 1)
+
+
+def _decay(curve: Any) -> Basis:
+    def basis(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
+        warmup, end = numbers["warmup"], numbers["decay_end"]
+        if not warmup < end <= 4 * total:
+            return None
+        progress = np.clip((step - warmup) / (end - warmup), 0.0, 1.0)
+        return after_warmup(*_rising(step, warmup), curve(progress))
+
+    return basis
+
+
+def _constant(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
+    if numbers["warmup"] >= total:
+        return None
+    rising, ramp = _rising(step, numbers["warmup"])
+    return np.where(rising, ramp, 1.0), np.zeros_like(step)
+
+
+def _inverse_sqrt(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
+    warmup = numbers["warmup"]
+    if warmup >= total:
+        return None
+    rising, ramp = _rising(step, warmup)
+    late = np.sqrt(max(warmup, 1) / np.maximum(step, 1.0))
+    return np.where(rising, ramp, late), np.zeros_like(step)
+
+
+def _stable_decay(curve: Any) -> Basis:
+    def basis(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
+        warmup, decay = numbers["warmup"], numbers["decay"]
+        if decay < 1 or warmup + decay > total or warmup >= total:
+            return None
+        progress = np.clip((step - (total - decay)) / decay, 0.0, 1.0)
+        return after_warmup(*_rising(step, warmup), curve(progress))
+
+    return basis
+
+
+def _exponential(progress: Array) -> Array:
+    return np.asarray(2.0 * 0.5**progress - 1.0)
+
+
+FAMILIES = (
+    NativeFamily("constant", ("warmup",), _constant),
+    NativeFamily("linear", ("warmup", "decay_end"), _decay(linear)),
+    NativeFamily("cosine", ("warmup", "decay_end"), _decay(cosine)),
+    NativeFamily("inverse-square-root", ("warmup",), _inverse_sqrt),
+    *(
+        NativeFamily("WSD", ("warmup", "decay"), _stable_decay(curve), {"style": style})
+        for style, curve in (
+            ("linear", linear),
+            ("cosine", cosine),
+            ("minus_sqrt", one_minus_sqrt),
+            ("exponential", _exponential),
+        )
+    ),
+)
+
+
+def arguments(request: Request) -> dict[str, Any]:
+    """Options of `pretrain_gpt.py` and its like, in iterations or samples."""
+    fit = request.nearest
+    samples = request.unit == "samples"
+    word, factor = ("samples", request.per_step) if samples else ("iters", 1)
+    found: dict[str, Any] = {
+        f"train-{word}": request.plan.steps * factor,
+        "lr": fit.peak,
+        "min-lr": fit.end,
+        f"lr-warmup-{word}": fit.numbers["warmup"] * factor,
+        f"lr-decay-{word}": fit.numbers.get("decay_end", request.plan.steps) * factor,
+        "lr-decay-style": fit.family.name,
+    }
+    if fit.family.name == "WSD":
+        found["lr-wsd-decay-style"] = fit.family.options["style"]
+        found[f"lr-wsd-decay-{word}"] = fit.numbers["decay"] * factor
+    return found
+
+
+def write_native(request: Request) -> str:
+    """The arguments, a warning, and how to have the exact schedule."""
+    fit = request.nearest
+    lines = request.native_heading("Megatron-LM")
+    words = [f"--{name} {_word(value)}" for name, value in arguments(request).items()]
+    exact = (
+        ["These arguments give the schedule exactly."]
+        if fit.exact
+        else [
+            "These arguments are the nearest that Megatron-LM knows. For the exact schedule patch",
+            "OptimizerParamScheduler.get_lr: --exact --samples-per-step N --out exact_schedule.py",
+            "writes a file for it; in the training script, before pretrain():",
+            "    import exact_schedule; exact_schedule.apply()",
+        ]
+    )
+    return comment([*lines, *RESUME, *exact, *request.check_lines()]) + " \\\n".join(words) + "\n"
+
+
+def _word(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def write(request: Request) -> str:
+    """A module that patches the scheduler's `get_lr`.
+
+    Raises:
+        UsageError: without the batch size: a wrong one would stretch the schedule silently.
+    """
+    if request.samples_per_step is None:
+        raise UsageError(
+            "Megatron-LM's scheduler counts samples: the exact form needs the global batch size, "
+            "--samples-per-step N"
+        )
+    usage = [
+        "Import this file in the training script and call apply() before pretrain().",
+        f"    --lr {number(request.peak_lr)} --train-iters {request.plan.steps}",
+        "The arguments of Megatron-LM must name some schedule still; its rates are replaced.",
+        "SAMPLES_PER_STEP is the global batch size; a ramp-up of it would stretch the schedule.",
+        *RESUME,
+    ]
+    body = "\n" + PATCH.format(per_step=request.samples_per_step)
+    return python_file(request, "Megatron-LM", usage, body)
+
+
+MEGATRON = Target(
+    name="megatron",
+    meaning="command-line arguments (nearest schedule); exact: a patch of get_lr",
+    suffix=".sh",
+    forms=("absolute",),
+    units=("steps", "samples"),
+    exact=write,
+    native=NativeForm(FAMILIES, write_native, arguments),
+    prefers_native=True,
+    python=True,
+)

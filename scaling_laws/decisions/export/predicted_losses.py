@@ -1,0 +1,38 @@
+"""Predicted final losses of the schedule asked for and of the native ones near it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.decisions.export.target import Outlook
+from scaling_laws.inference import FittedLaw, final_losses
+from scaling_laws.models import Schedule
+
+__all__ = ["losses_of", "outlook_of"]
+
+Array = NDArray[np.float64]
+
+
+def outlook_of(law: FittedLaw, plan: Schedule, facts: Mapping[str, float] | None) -> Outlook:
+    """Predicted final loss of a schedule, with its 90 % interval where the law has one.
+
+    Raises:
+        LawError: if the law sees no schedule or needs a fact that nothing gives.
+    """
+    predicted = law.predict(plan, [plan.steps - 1], facts=facts)
+    interval = None
+    if predicted.uncertainty is not None:
+        low, high = predicted.interval(0.9)
+        interval = (float(low[-1]), float(high[-1]))
+    return Outlook(law.law.name, predicted.final_loss, interval)
+
+
+def losses_of(
+    law: FittedLaw, plan: Schedule, lr: Array, facts: Mapping[str, float] | None
+) -> Array:
+    """Predicted final losses of schedules in place of `plan`: lr (schedules, steps)."""
+    joined = {"transfer_step": float(plan.joins[0])} if plan.joins else {}
+    return final_losses(law, lr, facts={**joined, **(facts or {})})

@@ -1,0 +1,149 @@
+"""The parts that generated Python files share: heading, knots, interpolation.
+
+The files stand alone: they import the standard library and their own trainer, never this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scaling_laws.decisions.export.knots import rounded
+from scaling_laws.decisions.export.target import Request
+
+__all__ = ["LAMBDA_CLASS", "comment", "docstring", "knot_block", "number", "python_file", "row_of"]
+
+WIDTH = 96
+
+INTERPOLATION = '''
+def rate_at(step):
+    """{what} of update `step`, counted from 0; level before the first and after the last."""
+    place = bisect_right(STEPS, step) - 1
+    if place < 0:
+        return RATES[0]
+    if place >= len(STEPS) - 1:
+        return RATES[-1]
+    left, right = STEPS[place], STEPS[place + 1]
+    share = (step - left) / (right - left)
+    return RATES[place] + share * (RATES[place + 1] - RATES[place])
+'''
+
+# LambdaLR saves a callable object's attributes in its state_dict, a plain function's not at all;
+# the knots are left out of the object so that a checkpoint does not bring old ones back
+LAMBDA_CLASS = {
+    "multiplier": '''
+class Schedule:
+    """Multiplier of each group's own LR; an object, so that it can be pickled."""
+
+    def __call__(self, step):
+        return rate_at(step)
+
+
+def make_scheduler(optimizer, last_epoch=-1):
+    """A LambdaLR for an optimizer whose groups were given their peak LRs."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    return LambdaLR(optimizer, [Schedule() for _ in optimizer.param_groups], last_epoch)
+''',
+    "absolute": '''
+class Schedule:
+    """Multiplier that turns a group's LR into the schedule's, whatever it was given."""
+
+    def __init__(self, base_lr):
+        self.base_lr = float(base_lr)
+
+    def __call__(self, step):
+        return rate_at(step) / self.base_lr
+
+
+def make_scheduler(optimizer, last_epoch=-1):
+    """A LambdaLR under which every group has exactly the schedule's LR."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    given = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    return LambdaLR(optimizer, [Schedule(base_lr) for base_lr in given], last_epoch)
+''',
+}
+
+
+def number(value: float) -> str:
+    """The shortest text that reads back as the same number.
+
+    >>> number(0.0003), number(1.0)
+    ('0.0003', '1.0')
+    """
+    return repr(float(value))
+
+
+def comment(lines: Iterable[str]) -> str:
+    """Lines as comments of Python, shell, YAML or TOML."""
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
+
+
+def row_of(name: str, words: Sequence[str]) -> str:
+    """A tuple over as many lines as it needs."""
+    lines, line = [], "   "
+    for word in words:
+        if len(line) + len(word) + 2 > WIDTH:
+            lines.append(line)
+            line = "   "
+        line += f" {word},"
+    lines.append(line)
+    return f"{name} = (\n" + "\n".join(lines) + "\n)\n"
+
+
+def docstring(lines: Iterable[str]) -> str:
+    r"""Lines as the docstring of a module, harmless whatever they hold.
+
+    >>> print(docstring(['a "quoted" back\\slash']), end="")
+    '''
+    a "quoted" back/slash
+    '''
+    """
+    text = "\n".join(lines).replace("\\", "/").replace("'''", "'")
+    return f"'''\n{text}\n'''\n"
+
+
+def knot_block(request: Request) -> str:
+    """The knots as constants `STEPS` and `RATES`, and the peak they belong to."""
+    knots = request.knots
+    rates = (
+        [rate / request.scale for rate in knots.lr.tolist()]
+        if request.form == "multiplier"
+        else knots.lr.tolist()
+    )
+    what = "multipliers of PEAK_LR" if request.form == "multiplier" else "learning rates"
+    return (
+        f"PEAK_LR = {number(request.peak_lr)}\n"
+        f"TOTAL_STEPS = {request.plan.steps}\n"
+        f"# {len(rates)} knots, straight lines between them: steps, and {what} there\n"
+        + row_of("STEPS", [str(step) for step in knots.steps.tolist()])
+        + row_of("RATES", [number(rounded(rate)) for rate in rates])
+    )
+
+
+def interpolation(request: Request) -> str:
+    """The function `rate_at`, in exact steps and double precision."""
+    what = "Multiplier" if request.form == "multiplier" else "Learning rate"
+    return INTERPOLATION.format(what=what)
+
+
+def python_file(
+    request: Request,
+    subject: str,
+    usage: Sequence[str],
+    body: str,
+    *,
+    imports: str = "from bisect import bisect_right\n",
+) -> str:
+    """A whole generated file.
+
+    Args:
+        request: what to write.
+        subject: what the file is for.
+        usage: lines that say how it is used.
+        body: code after the knots and `rate_at`.
+        imports: import lines, with `bisect_right` among them.
+    """
+    lines = request.heading(subject, request.knots.max_error)
+    head = docstring([*lines, "", *usage, "", *request.check_lines()])
+    return head + f"\n{imports}\n" + knot_block(request) + "\n" + interpolation(request) + body

@@ -1,0 +1,262 @@
+"""What a target is, what it is asked to write, and the export that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws._version import __version__
+from scaling_laws.common import OutputError, write_bytes
+from scaling_laws.decisions.export.knots import Knots
+from scaling_laws.decisions.export.native import NativeFamily, NativeFit
+from scaling_laws.models import Schedule
+
+__all__ = [
+    "Export",
+    "NativeForm",
+    "Outlook",
+    "Request",
+    "Row",
+    "Target",
+    "one_line",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a law says of the schedule; all None without a law.
+
+    Attributes:
+        law: name of the law.
+        final_loss: predicted loss in nats after the last step.
+        interval: 90 % interval of it, if the law's errors were measured.
+    """
+
+    law: str | None = None
+    final_loss: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table to check: a step, the rate it must have, the schedule's own rate."""
+
+    step: int
+    lr: float
+    schedule_lr: float
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Everything a target may write.
+
+    Attributes:
+        plan: the schedule to write, from `start_step` on.
+        spec: the text that describes the whole of it, on one line.
+        peak_lr: of the whole schedule: what a trainer that goes on was given as its LR.
+        start_step: step of the whole schedule at which `plan` begins.
+        knots: of `plan`.
+        form: ``multiplier`` of the peak or ``absolute`` learning rate.
+        unit: ``steps``, ``samples`` or ``tokens``.
+        per_step: how many of the unit one step takes.
+        rows: the table to check.
+        outlook: what a law says.
+        native: nearest native schedule, where the target has such.
+        native_loss: its predicted final loss, with a law.
+        checkpoint_every: steps between two checkpoints, for merges.
+        samples_per_step: the global batch size, where it was given.
+    """
+
+    plan: Schedule
+    spec: str
+    peak_lr: float
+    start_step: int
+    knots: Knots
+    form: str
+    unit: str
+    per_step: int
+    rows: tuple[Row, ...]
+    outlook: Outlook
+    native: NativeFit | None = None
+    native_loss: float | None = None
+    checkpoint_every: int | None = None
+    samples_per_step: int | None = None
+
+    @property
+    def scale(self) -> float:
+        """What every written rate is divided by: the peak of the whole schedule, or 1."""
+        return self.peak_lr if self.form == "multiplier" else 1.0
+
+    @property
+    def nearest(self) -> NativeFit:
+        """The native fit of a target that has native families."""
+        if self.native is None:  # a target without native families asked for one
+            raise ValueError("no native fit was made")
+        return self.native
+
+    def heading(self, subject: str, max_error: float) -> list[str]:
+        """Lines that say what a file is: no line breaks in any of them.
+
+        Args:
+            subject: what the file is for.
+            max_error: largest distance of what it holds from the schedule, in LR.
+        """
+        plan = self.plan
+        lines = [
+            f"Learning rates for {subject}, written by scaling-laws {__version__}.",
+            f"schedule: {self.spec}",
+            f"peak LR {self.peak_lr:.12g}, {plan.steps} updates",
+            "lr[t] is the rate of update t, counted from 0; after the last one its rate is held.",
+        ]
+        if self.start_step:
+            lines.append(
+                f"Step 0 here is step {self.start_step} of the schedule: for a run that goes on."
+            )
+        lines.append(
+            f"largest error: {max_error:.2g} in LR, {max_error / self.peak_lr:.2g} of the peak."
+        )
+        if self.outlook.final_loss is not None:
+            interval = self.outlook.interval
+            between = f", 90 % [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+            lines.append(
+                f"predicted final loss under {self.outlook.law}: "
+                f"{self.outlook.final_loss:.5f} nats{between}."
+            )
+        return lines
+
+    def native_heading(self, subject: str) -> list[str]:
+        """The heading of a native schedule, with what it costs under the law."""
+        fit = self.nearest
+        name = "exactly" if fit.exact else "nearest"
+        lines = [*self.heading(subject, fit.max_error), f"native schedule ({name}): {fit.label}"]
+        if self.native_loss is not None and self.outlook.final_loss is not None:
+            cost = self.native_loss - self.outlook.final_loss
+            lines.append(
+                f"its predicted final loss: {self.native_loss:.5f} nats, {cost:+.5f} against the "
+                "schedule"
+            )
+        return lines
+
+    def check_lines(self) -> list[str]:
+        """The table as lines of text, to be put into a comment."""
+        header = "check against the run's log: update -> learning rate"
+        return [header, *(f"  {row.step:>9}  {row.lr:.9g}" for row in self.rows)]
+
+
+@dataclass(frozen=True)
+class NativeForm:
+    """The named schedules of a trainer, and how one of them is asked for.
+
+    Attributes:
+        families: what may be chosen.
+        write: request -> the text for the trainer.
+        arguments: fit -> the trainer's own names and values.
+    """
+
+    families: tuple[NativeFamily, ...]
+    write: Callable[[Request], str]
+    arguments: Callable[[Request], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a schedule can go.
+
+    Attributes:
+        name: the word after ``--to``.
+        meaning: one line about what is written.
+        suffix: usual end of the file's name.
+        forms: among ``multiplier`` and ``absolute``, the default first.
+        units: among ``steps``, ``samples`` and ``tokens``, the default first.
+        exact: request -> the content that reproduces the schedule.
+        native: the trainer's own schedules, if it has any.
+        prefers_native: whether the native form is written unless the exact one is asked for.
+        max_error: request -> error of the exact form in LR, where it is not that of the knots.
+        run_lr: (schedule, steps between checkpoints) -> the rates that the run itself must log,
+            where they are not the schedule's.
+        python: whether the exact form is a Python file.
+    """
+
+    name: str
+    meaning: str
+    suffix: str
+    forms: tuple[str, ...]
+    units: tuple[str, ...]
+    exact: Callable[[Request], str | bytes]
+    native: NativeForm | None = None
+    prefers_native: bool = False
+    max_error: Callable[[Request], float] | None = None
+    run_lr: Callable[[Schedule, int | None], Array] | None = None
+    python: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """A schedule written for a trainer.
+
+    Attributes:
+        target: name of the target.
+        form: ``multiplier`` or ``absolute``.
+        unit: what positions are counted in.
+        kind: ``exact`` or ``native``.
+        exact: whether what was written gives the schedule, to 1e-7 of its peak.
+        max_lr_error: largest distance from the schedule, in LR.
+        text: what was written; None if it is not text.
+        content: the same as bytes.
+        table: rates to check the run's log against.
+        native: the nearest native schedule, where the trainer has such.
+        native_arguments: the trainer's names and values for it.
+        native_text: how it is asked for.
+        outlook: what the law says of the schedule.
+        native_final_loss: what it says of the native one.
+        notes: what to know before it is used.
+    """
+
+    target: str
+    form: str
+    unit: str
+    kind: str
+    exact: bool
+    max_lr_error: float
+    text: str | None = field(repr=False)
+    content: bytes = field(repr=False)
+    table: tuple[Row, ...] = field(repr=False)
+    native: NativeFit | None = None
+    native_arguments: Mapping[str, Any] = field(default_factory=dict)
+    native_text: str | None = field(default=None, repr=False)
+    outlook: Outlook = field(default_factory=Outlook)
+    native_final_loss: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cost_nats(self) -> float | None:
+        """Predicted final loss of the native schedule less that of the wanted one."""
+        if self.native_final_loss is None or self.outlook.final_loss is None:
+            return None
+        return self.native_final_loss - self.outlook.final_loss
+
+    def save(self, path: Path | str) -> Path:
+        """Write it to a file, whole or not at all.
+
+        Raises:
+            OutputError: if the file cannot be written.
+        """
+        if not str(path):
+            raise OutputError("the name of the file is empty; give one")
+        return write_bytes(path, self.content)
+
+
+def one_line(text: str) -> str:
+    r"""Text that stays within one line of a comment whatever it holds.
+
+    >>> one_line("a  b\nc")
+    'a b c'
+    """
+    return " ".join(text.split())

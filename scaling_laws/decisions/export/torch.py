@@ -1,0 +1,41 @@
+"""PyTorch: a picklable object for `LambdaLR`."""
+
+from __future__ import annotations
+
+from scaling_laws.decisions.export.python_form import LAMBDA_CLASS, number, python_file
+from scaling_laws.decisions.export.target import Request, Target
+
+__all__ = ["TORCH", "usage_of_groups"]
+
+
+def usage_of_groups(request: Request) -> list[str]:
+    """What LR an optimizer must be given for the form asked for, and how: lines of usage."""
+    peak = number(request.peak_lr)
+    words = (
+        f"Give the optimizer lr={peak}; a group with an LR of its own keeps its ratio to that one."
+    )
+    if request.form == "absolute":
+        words = "Every group gets the schedule's LR, whatever LR the optimizer was given (not 0)."
+    return [words, f"    optimizer = torch.optim.AdamW(model.parameters(), lr={peak})"]
+
+
+def write(request: Request) -> str:
+    """A module with the class `Schedule` and the factory `make_scheduler`."""
+    usage = [
+        *usage_of_groups(request),
+        "    scheduler = make_scheduler(optimizer)",
+        "    ...  # each update: optimizer.step(); scheduler.step()",
+        "To resume, load_state_dict() of optimizer and scheduler; the step comes with them.",
+    ]
+    return python_file(request, "PyTorch", usage, "\n" + LAMBDA_CLASS[request.form])
+
+
+TORCH = Target(
+    name="torch",
+    meaning="Python file: an object for LambdaLR, and a factory for several param groups",
+    suffix=".py",
+    forms=("multiplier", "absolute"),
+    units=("steps",),
+    exact=write,
+    python=True,
+)

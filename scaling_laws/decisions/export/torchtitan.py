@@ -1,0 +1,113 @@
+"""torchtitan: a container of LambdaLRs, or the `lr_scheduler` table of the configuration.
+
+Formula: torchtitan.components.lr_scheduler, since 2025-05. Update t, counted from 0: the warm-up is
+(t + 1)/W, and a virtual step after the last keeps the last rate above the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.decisions.export.decay_shapes import DECAYS, after_warmup
+from scaling_laws.decisions.export.native import Basis, NativeFamily
+from scaling_laws.decisions.export.python_form import LAMBDA_CLASS, comment, number, python_file
+from scaling_laws.decisions.export.target import NativeForm, Request, Target
+
+__all__ = ["TORCHTITAN"]
+
+Array = NDArray[np.float64]
+Numbers = Mapping[str, int]
+BUILDER = '''
+
+def build_lr_schedulers(optimizers, *ignored, **also_ignored):
+    """In place of torchtitan's function of this name, e.g. in a TrainSpec."""
+    from torchtitan.components.lr_scheduler import LRSchedulersContainer
+
+    return LRSchedulersContainer(optimizers, Schedule())
+'''
+
+
+def _decay(curve: Any) -> Basis:
+    def basis(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
+        warmup, decay = numbers["warmup"], numbers["decay"]
+        if decay < 1 or warmup + decay > total:
+            return None
+        ramp = (step + 1.0) / max(warmup, 1)
+        progress = np.clip((step - (total - decay)) / decay, 0.0, 1.0)
+        return after_warmup(step < warmup, ramp, curve(progress))
+
+    return basis
+
+
+def _constant(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
+    warmup = numbers["warmup"]
+    if warmup > total:
+        return None
+    ramp = (step + 1.0) / max(warmup, 1)
+    return np.where(step < warmup, ramp, 1.0), np.zeros_like(step)
+
+
+FAMILIES = (
+    NativeFamily("constant", ("warmup",), _constant),
+    *(
+        NativeFamily("decay", ("warmup", "decay"), _decay(curve), {"decay_type": word})
+        for word, curve in DECAYS.items()
+    ),
+)
+
+
+def arguments(request: Request) -> dict[str, Any]:
+    """Keys of the tables `optimizer`, `training` and `lr_scheduler`."""
+    fit, total = request.nearest, request.plan.steps
+    table: dict[str, Any] = {"warmup_steps": fit.numbers["warmup"]}
+    if fit.family.name == "constant":
+        table["decay_ratio"] = 0.0
+    else:
+        # torchtitan rounds total·ratio to whole steps, so the quotient gives them back
+        table["decay_ratio"] = fit.numbers["decay"] / total
+        table["decay_type"] = fit.family.options["decay_type"]
+        table["min_lr_factor"] = fit.end / fit.peak if fit.peak else 0.0
+    return {"optimizer": {"lr": fit.peak}, "training": {"steps": total}, "lr_scheduler": table}
+
+
+def write_native(request: Request) -> str:
+    """A TOML fragment."""
+    lines = request.native_heading("torchtitan")
+    text = comment([*lines, *request.check_lines()])
+    for name, table in arguments(request).items():
+        rows = (
+            f'{key} = "{value}"\n' if isinstance(value, str) else f"{key} = {value}\n"
+            for key, value in table.items()
+        )
+        text += f"\n[{name}]\n" + "".join(rows)
+    return text
+
+
+def write(request: Request) -> str:
+    """A module with `build_lr_schedulers`."""
+    usage = [
+        "torchtitan's containers hold LambdaLRs of one function for all optimizers:",
+        f"    set optimizer lr = {number(request.peak_lr)}, training steps ="
+        f" {request.plan.steps}, and",
+        "    TrainSpec(..., build_lr_schedulers_fn=build_lr_schedulers)",
+        "or, where a config builds the container, LRSchedulersContainer(optimizers, Schedule()).",
+        "Checkpoints hold the step; a resumed run goes on by itself.",
+    ]
+    body = "\n" + LAMBDA_CLASS["multiplier"] + BUILDER
+    return python_file(request, "torchtitan", usage, body)
+
+
+TORCHTITAN = Target(
+    name="torchtitan",
+    meaning="Python file with build_lr_schedulers; native: the table lr_scheduler",
+    suffix=".py",
+    forms=("multiplier",),
+    units=("steps",),
+    exact=write,
+    native=NativeForm(FAMILIES, write_native, arguments),
+    python=True,
+)

@@ -1,0 +1,173 @@
+"""Whether a run's logged rates are those of a schedule, and what went wrong where they are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import (
+    DataError,
+    ScheduleError,
+    UsageError,
+    cell_error,
+    check_steps,
+    read_columns,
+)
+from scaling_laws.decisions.export.faults import Fault, Log, find_fault, shifted_log
+from scaling_laws.decisions.export.schedule_export import read_schedule
+from scaling_laws.models import Schedule
+
+__all__ = ["Compared", "Verification", "verify_schedule"]
+
+Array = NDArray[np.float64]
+ROWS = 12
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row of the log beside the schedule.
+
+    Attributes:
+        step: the logged step.
+        lr: the logged rate.
+        schedule_lr: the schedule's rate; that of its last step beyond its end.
+        good: whether they agree.
+    """
+
+    step: int
+    lr: float
+    schedule_lr: float
+    good: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """What the comparison of a log with a schedule says.
+
+    Attributes:
+        matches: whether every logged rate is the schedule's within the tolerance.
+        n_rows: rows with a logged rate.
+        max_deviation: largest distance, in LR.
+        max_relative: the same as a share of the schedule's peak.
+        tolerance: as a share of the peak.
+        first_bad_step: first logged step beyond the tolerance; None if there is none.
+        fault: name of what explains the difference, if something does.
+        diagnosis: one sentence about it, or about the match.
+        table: rows to look at, those around the first bad one among them.
+    """
+
+    matches: bool
+    n_rows: int
+    max_deviation: float
+    max_relative: float
+    tolerance: float
+    first_bad_step: int | None
+    fault: str | None
+    diagnosis: str
+    table: tuple[Compared, ...] = field(repr=False)
+
+
+def verify_schedule(
+    log: Path | str, plan: Schedule | str | Path, *, tolerance: float | None = None
+) -> Verification:
+    """Compare the learning rates that a run logged with its schedule.
+
+    Args:
+        log: a CSV with columns step and lr; others, and rows without a rate, are left alone.
+        plan: the schedule, its spec, or the path of a CSV with columns step,lr.
+        tolerance: what may differ, as a share of the schedule's peak; default what reading a run
+            allows, `LR_TOLERANCE`.
+
+    Returns:
+        Whether they agree, where they first do not, and which common fault explains it.
+
+    Raises:
+        DataError: naming file, row and column of what cannot be used.
+        ScheduleError: if the spec is malformed.
+        UsageError: if the tolerance is not > 0.
+    """
+    if tolerance is None:
+        from scaling_laws.data import LR_TOLERANCE
+
+        tolerance = LR_TOLERANCE
+    if not 0 < tolerance < 1:
+        raise UsageError(f"--tolerance {tolerance:g} must lie between 0 and 1, a share of the peak")
+    wanted = plan if isinstance(plan, Schedule) else read_schedule(str(plan))
+    if not wanted.peak_lr > 0:
+        raise ScheduleError(f"{wanted.spec}: every learning rate is 0; nothing can deviate")
+    path = Path(log)
+    columns = read_columns(path, ["step"], ["lr"])
+    step = columns["step"]
+    check_steps(path, step)
+    if "lr" not in columns:
+        raise DataError(f"{path} row 1: no column 'lr'; rename the one with the learning rate")
+    lr = columns["lr"]
+    if (lr < 0).any():
+        row = int(np.argmax(lr < 0))
+        raise cell_error(path, row, "lr", f"{lr[row]:g} is negative; a learning rate is >= 0")
+    logged = ~np.isnan(lr)
+    if not logged.any():
+        raise DataError(f"{path}, column 'lr': every cell is empty; nothing can be compared")
+    rows = Log(step[logged].astype(np.int64), lr[logged], tolerance * wanted.peak_lr)
+    if rows.step[0] >= wanted.steps:
+        raise DataError(
+            f"{path}: the first logged rate is at step {rows.step[0]}, beyond the schedule's "
+            f"{wanted.steps} steps; nothing can be compared"
+        )
+    return _compare(rows, wanted, tolerance, int((~logged).sum()))
+
+
+def _compare(rows: Log, wanted: Schedule, tolerance: float, empty: int) -> Verification:
+    expected = wanted.lr[np.minimum(rows.step, wanted.steps - 1)]
+    off = np.abs(rows.lr - expected)
+    beyond = rows.step >= wanted.steps
+    bad = (off > rows.slack) | beyond
+    first = int(np.argmax(bad)) if bad.any() else None
+    fault: Fault | None
+    if first is None:
+        fault = shifted_log(rows, wanted.lr, expected)
+        text = "the logged rates are the schedule's"
+        if fault is not None:
+            text += f", within the tolerance; yet {fault.sentence}"
+    else:
+        fault = find_fault(rows, wanted, first)
+        text = (
+            fault.sentence
+            if fault is not None
+            else f"no common fault explains it; the rates part at step {rows.step[first]}"
+        )
+    if empty:
+        text += f" ({empty} rows hold no rate and were left out)"
+    return Verification(
+        first is None,
+        int(rows.step.size),
+        float(off.max()),
+        float(off.max() / wanted.peak_lr),
+        tolerance,
+        None if first is None else int(rows.step[first]),
+        None if fault is None else fault.name,
+        text,
+        _table(rows, expected, bad, first),
+    )
+
+
+def _table(
+    rows: Log, expected: Array, bad: NDArray[np.bool_], first: int | None
+) -> tuple[Compared, ...]:
+    last = rows.step.size - 1
+    shown = set(np.linspace(0, last, ROWS).round().astype(int).tolist())
+    if first is not None:
+        shown |= {place for place in (first - 1, first, first + 1) if 0 <= place <= last}
+        shown.add(int(np.argmax(np.abs(rows.lr - expected))))
+    return tuple(
+        Compared(
+            int(rows.step[place]),
+            float(rows.lr[place]),
+            float(expected[place]),
+            not bool(bad[place]),
+        )
+        for place in sorted(shown)
+    )

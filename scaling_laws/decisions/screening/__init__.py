@@ -1,0 +1,7 @@
+"""Screening: very many schedules evaluated on all devices, and the best of them."""
+
+from scaling_laws.decisions.screening.cluster import Cluster
+from scaling_laws.decisions.screening.schedule_screening import LostProcess, screen
+from scaling_laws.decisions.screening.screening_result import Ranked, Screening
+
+__all__ = ["Cluster", "LostProcess", "Ranked", "Screening", "screen"]

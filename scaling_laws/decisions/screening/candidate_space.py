@@ -1,0 +1,297 @@
+"""What is screened: every searchable shape, and the numbered points of its box.
+
+A candidate is a number. Point i of a box of d free numbers is a term of the additive recurrence
+with the powers of the generalised golden ratio φ_d (φ^(d+1) = φ + 1), which covers a box more
+evenly than random points do (Roberts 2018, "The unreasonable effectiveness of quasirandom
+sequences"), shifted by the seed (Cranley and Patterson 1976). It is worked out in 32-bit integers
+and cut to 24 bits, so that every device, and the host in float64, get the same point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import UsageError, unknown_name
+from scaling_laws.models import (
+    FAMILIES,
+    Family,
+    Frame,
+    Shape,
+    Walk,
+    all_values,
+    cell_counts,
+    format_spec,
+    member_values,
+    pieces_of,
+    schedule,
+    walk,
+)
+
+__all__ = [
+    "MOST",
+    "TILE",
+    "Arm",
+    "Numbers",
+    "Space",
+    "candidate_walk",
+    "check_frame",
+    "free_numbers",
+    "space_of",
+]
+
+Array = Any
+TILE = 1024  # candidates that are evaluated together, all of one arm
+MOST = 2**32 - 2**22  # candidates: their numbers are 32-bit, whole tiles included
+MOST_PIECES = 5  # of a run: warm-up, and three kinks after it
+BITS = 24  # of a coordinate: exact in float32
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One shape of a family and its share of the candidates.
+
+    Attributes:
+        family: of schedules.
+        shape: whose box is filled.
+        count: candidates.
+        first_tile: number of its first tile.
+        shift: of its coordinates, by the seed, of 2^32: (dimensions,).
+    """
+
+    family: Family
+    shape: Shape
+    count: int
+    first_tile: int
+    shift: NDArray[np.uint32]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles that hold its candidates; the last may be part empty."""
+        return -(-self.count // TILE)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a space, apart from what code is compiled for.
+
+    Attributes:
+        steps: of every schedule: ().
+        warmup: steps: ().
+        end_min: lowest rate after the warm-up: ().
+        peak: the lowest: ().
+        peak_ratio: highest peak over lowest: ().
+        shifts: of each arm's coordinates, uint32: (dimensions,) each.
+    """
+
+    steps: Array
+    warmup: Array
+    end_min: Array
+    peak: Array
+    peak_ratio: Array
+    shifts: tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """All candidates.
+
+    Attributes:
+        arms: the shapes.
+        steps: of every schedule, warm-up included.
+        warmup: steps.
+        end_min: lowest rate after the warm-up.
+        peak: lowest and highest peak; the same twice where it is given.
+    """
+
+    arms: tuple[Arm, ...]
+    steps: int
+    warmup: int
+    end_min: float
+    peak: tuple[float, float]
+
+    @property
+    def candidates(self) -> int:
+        """How many there are."""
+        return sum(arm.count for arm in self.arms)
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles hold them."""
+        return sum(arm.tiles for arm in self.arms)
+
+    @property
+    def searches_peak(self) -> bool:
+        """Whether the last coordinate of every box is the peak."""
+        return self.peak[1] > self.peak[0]
+
+    def places(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of the arms of slots (tile times `TILE` plus lane), and indices in the arms."""
+        first = np.array([arm.first_tile for arm in self.arms]) * TILE
+        arms = np.searchsorted(first, slots, side="right") - 1
+        return arms, slots - first[arms]
+
+    def place(self, slot: int) -> tuple[Arm, int]:
+        """The arm of one slot, and the candidate's index in it."""
+        (arm,), (index,) = self.places(np.array([slot]))
+        return self.arms[arm], int(index)
+
+    def _on_host(self, slot: int) -> tuple[Arm, list[float], Frame]:
+        arm, index = self.place(slot)
+        with np.errstate(over="ignore"):  # the numbers are meant to wrap
+            free, unit = free_numbers(arm.shape, arm.shift, np.uint32(index), np)
+        low, high = self.peak
+        peak = low if unit is None else low * (high / low) ** float(unit)
+        frame = Frame(peak, self.steps, self.warmup, self.end_min)
+        return arm, [float(each) for each in free], frame
+
+    def spec(self, slot: int) -> str:
+        """The spec of a candidate, its numbers rounded to four digits."""
+        arm, free, frame = self._on_host(slot)
+        if self.searches_peak:
+            frame = replace(frame, peak=float(f"{frame.peak:.4g}"))
+        return format_spec(arm.family, member_values(arm.family, arm.shape, frame, free))
+
+    def rates(self, slot: int) -> NDArray[np.float64]:
+        """Every step of a candidate as it is screened, without the rounding of a spec."""
+        arm, free, frame = self._on_host(slot)
+        return arm.family.build(all_values(arm.family, arm.shape, frame, free, np))
+
+    def numbers(self, dtype: Any) -> Numbers:
+        """What devices are told of it."""
+        low, high = self.peak
+        return Numbers(
+            steps=dtype(self.steps),
+            warmup=dtype(self.warmup),
+            end_min=dtype(self.end_min),
+            peak=dtype(low),
+            peak_ratio=dtype(high / low),
+            shifts=tuple(arm.shift for arm in self.arms),
+        )
+
+
+def free_numbers(shape: Shape, shift: Any, index: Any, xp: Any) -> tuple[list[Any], Any]:
+    """Free numbers of a candidate, and its place between the lowest and the highest peak or None.
+
+    Args:
+        shape: whose box is filled.
+        shift: of its coordinates, uint32: (free numbers,), one more where the peak is searched.
+        index: of the candidate, uint32: ().
+        xp: numpy or jax.numpy.
+    """
+    dimensions = len(shift)
+    kind = xp.zeros(()).dtype
+    units = []
+    for place, step in enumerate(_steps_of(dimensions)):
+        bits = index * xp.uint32(step) + shift[place]
+        units.append((bits >> xp.uint32(32 - BITS)).astype(kind) * 2.0**-BITS)
+    peak = units.pop() if dimensions > len(shape.low) else None
+    return [a + (b - a) * u for a, b, u in zip(shape.low, shape.high, units, strict=True)], peak
+
+
+def candidate_walk(
+    family: Family, shape: Shape, numbers: Numbers, shift: Any, index: Any, cells: int, warm: bool
+) -> Walk:
+    """A candidate as cells; traceable, and of one form for all shapes.
+
+    Args:
+        family: of its shape.
+        shape: whose box is filled.
+        numbers: of the space.
+        shift: of the arm's coordinates.
+        index: of the candidate in its arm, uint32: ().
+        cells: in all.
+        warm: whether there is a warm-up.
+    """
+    free, unit = free_numbers(shape, shift, index, jnp)
+    peak = numbers.peak if unit is None else numbers.peak * numbers.peak_ratio**unit
+    steps, warmup = numbers.steps, numbers.warmup
+    frame = Frame(peak, steps, warmup, numbers.end_min)
+    values = all_values(family, shape, frame, free, jnp)
+    assert family.after is not None, f"{family.name} has shapes, so it needs `after`"
+    after = family.after
+
+    def rate(step: Array) -> Array:
+        later = after(values, jnp.maximum(step, warmup), jnp)
+        if not warm:
+            return later
+        # as `warm_up`: from 0 to the peak, which its last step has
+        return jnp.where(step < warmup, peak * step / jnp.maximum(warmup - 1.0, 1.0), later)
+
+    kinks = family.kinks(values)
+    counts = cell_counts(len(kinks) + 1 + warm, cells, warmup=warm)
+    pieces = pieces_of(kinks, steps, warmup if warm else None)
+    return walk(rate, pieces, counts, MOST_PIECES)
+
+
+def space_of(
+    *,
+    candidates: int,
+    steps: int,
+    warmup: int,
+    end_min: float,
+    peak: tuple[float, float],
+    families: Sequence[str] | None,
+    seed: int,
+) -> Space:
+    """Candidates shared out over the shapes of families, in proportion to their free numbers.
+
+    Raises:
+        UsageError: if a family is unknown or has no shape to search, or the numbers do not fit.
+    """
+    if not 1 <= candidates <= MOST:
+        raise UsageError(f"candidates={candidates:,} must be from 1 to {MOST:,}")
+    known = {family.name: family for family in FAMILIES if family.shapes}
+    for name in families or ():
+        if name not in known:
+            raise UsageError(unknown_name("family with a shape to search", name, known))
+    chosen = [known[name] for name in dict.fromkeys(families)] if families else known.values()
+    shapes = [(family, shape) for family in chosen for shape in family.shapes]
+    searched = int(peak[1] > peak[0])
+    weight = np.array([len(shape.low) + searched for _, shape in shapes])
+    share = np.maximum(1, candidates * weight // max(int(weight.sum()), 1))
+    share[weight == 0] = 1  # nothing to vary: one schedule
+    share[int(np.argmax(weight))] += candidates - int(share.sum())
+    if share.min() < 1:
+        raise UsageError(
+            f"candidates={candidates} are too few for {len(shapes)} shapes; give more, or fewer "
+            "families"
+        )
+    generator = np.random.default_rng(seed)
+    arms, tile = [], 0
+    for (family, shape), count in zip(shapes, share.tolist(), strict=True):
+        size = len(shape.low) + searched
+        shift = generator.integers(0, 2**32, size=size, dtype=np.uint64).astype(np.uint32)
+        arms.append(Arm(family, shape, count, tile, shift))
+        tile += arms[-1].tiles
+    return Space(tuple(arms), steps, warmup, end_min, peak)
+
+
+@cache
+def _steps_of(size: int) -> tuple[int, ...]:
+    """Powers of 1/φ_d in 32 bits, made odd so that a coordinate passes every value once."""
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1.0 + ratio) ** (1.0 / (size + 1.0))
+    powers = ratio ** -np.arange(1.0, size + 1.0)
+    return tuple(int(power * 2.0**32) | 1 for power in powers)
+
+
+def check_frame(steps: int, warmup: int, end_min: float, peak: tuple[float, float]) -> None:
+    """Raise what a schedule of this frame would raise, and a UsageError for its limits."""
+    low, high = peak
+    if not 0 < low <= high < float("inf"):
+        raise UsageError(f"peak={low:g}:{high:g} must be one learning rate or LOW:HIGH, above 0")
+    if not 0 <= end_min < low:
+        raise UsageError(f"end_min={end_min:g} must be from 0 to below peak={low:g}")
+    if steps - warmup < 4:
+        raise UsageError(f"steps={steps} and warmup={warmup} leave fewer than 4 steps to shape")
+    schedule(f"constant:peak={high!r},steps={steps},warmup={warmup}")

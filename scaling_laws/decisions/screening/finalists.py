@@ -1,0 +1,112 @@
+"""The second look: the lowest of a screen at full length, and how sure their order is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.decisions.screening.candidate_space import Space
+from scaling_laws.decisions.screening.cell_choice import exact_losses
+from scaling_laws.decisions.screening.device_screen import losses_at
+from scaling_laws.decisions.screening.reduction import Tally
+from scaling_laws.decisions.screening.screening_result import Ranked
+from scaling_laws.inference import FittedLaw, predict, roughness
+from scaling_laws.models import in_float64, schedule
+
+__all__ = ["finalists_of"]
+
+Array = NDArray[np.float64]
+
+
+def finalists_of(
+    fitted: FittedLaw,
+    space: Space,
+    tally: Tally,
+    facts: Mapping[str, float],
+    *,
+    cells: int,
+    top: int,
+    draws: int,
+) -> dict[str, Any]:
+    """What a `Screening` says of its best, by name of its fields."""
+    values = np.concatenate([tally.value, tally.arm_value])
+    some = np.isfinite(values)
+    kept = np.concatenate([tally.slot, tally.arm_slot])[some]
+    screened = dict(zip(kept.tolist(), values[some].tolist(), strict=True))
+    # the best under a single draw may be far from the best on average; it is a finalist too
+    others = {int(slot) for slot in tally.draw_slot} - set(screened)
+    slots = [*screened, *sorted(others)]
+    plans = [schedule(space.spec(slot)) for slot in slots]
+    exact = exact_losses(fitted, [plan.lr for plan in plans], facts)
+    losses = _under_draws(fitted, space, slots, facts, cells, draws) if draws else None
+    expected = exact if losses is None else losses.mean(axis=0)
+    best_share, regret = (None, None) if losses is None else _standing(losses)
+    gaps = [
+        abs(screened[slot] - expected[place])
+        for place, slot in enumerate(slots)
+        if slot in screened
+    ]
+
+    def final_loss(lr: Array) -> float:
+        return float(exact_losses(fitted, [lr], facts)[0])
+
+    @cache
+    def ranked(place: int) -> Ranked:
+        slot, plan = slots[place], plans[place]
+        found = predict(fitted, plan, [space.steps - 1], facts=facts)
+        return Ranked(
+            spec=plan.spec,
+            shape=space.place(slot)[0].shape.label,
+            final_loss=float(exact[place]),
+            screened=screened.get(slot, float("nan")),
+            roughness=roughness(final_loss, plan.lr, space.warmup),
+            interval_90=_interval(found),
+            expected=None if losses is None else float(expected[place]),
+            best_share=None if best_share is None else float(best_share[place]),
+            regret=None if regret is None else float(regret[place]),
+        )
+
+    order = [int(place) for place in np.argsort(expected, kind="stable")]
+    chosen = order[:top]
+    arms = set(tally.arm_slot[np.isfinite(tally.arm_value)].tolist())
+    worst = float(tally.value[-1])  # infinite where fewer were kept: then none is missing
+    return {
+        "ranked": tuple(ranked(place) for place in chosen),
+        "best_by_shape": tuple(ranked(place) for place in order if slots[place] in arms),
+        "rescored_disagreement": float(max(gaps)),
+        "margin": worst - float(expected[chosen[-1]]),
+        "notes": fitted.range_notes(plans[chosen[0]], facts),
+    }
+
+
+def _interval(found: Any) -> tuple[float, float] | None:
+    if found.uncertainty is None:
+        return None
+    low, high = found.interval(0.9)
+    return float(low[-1]), float(high[-1])
+
+
+def _standing(losses: Array) -> tuple[Array, Array]:
+    """Share of draws won, and mean distance to the winner: losses (draws, finalists)."""
+    best = losses.min(axis=1, keepdims=True)
+    wins = losses <= best
+    share = (wins / wins.sum(axis=1, keepdims=True)).mean(axis=0)
+    return share, (losses - best).mean(axis=0)
+
+
+@in_float64
+def _under_draws(
+    fitted: FittedLaw,
+    space: Space,
+    slots: list[int],
+    facts: Mapping[str, float],
+    cells: int,
+    draws: int,
+) -> Array:
+    """Losses of some candidates under the draws, in float64 and finer cells: (draws, slots)."""
+    params = {name: np.asarray(fitted.draws[name][:draws], float) for name in fitted.params}
+    return losses_at(fitted.schedule_law, space, slots, params, facts, 2 * cells)

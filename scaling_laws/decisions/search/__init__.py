@@ -1,0 +1,18 @@
+"""Search for the schedule with the lowest predicted final loss."""
+
+from scaling_laws.decisions.search.branches import Branch, Branches, optimize_branches
+from scaling_laws.decisions.search.evaluator import Scored
+from scaling_laws.decisions.search.gains import Gain, shared_error
+from scaling_laws.decisions.search.optimization import optimize
+from scaling_laws.decisions.search.optimum import Optimum
+
+__all__ = [
+    "Branch",
+    "Branches",
+    "Gain",
+    "Optimum",
+    "Scored",
+    "optimize",
+    "optimize_branches",
+    "shared_error",
+]

@@ -1,0 +1,220 @@
+"""One main run with a cooldown of its own to each of several horizons, as in WSD-S.
+
+The main run is trained once; each horizon branches off from a checkpoint of it and cools down over
+the same share of its length. What is searched is the main run's learning rate, a smooth schedule,
+and the share and shape of the cooldowns, for the lowest mean of the final losses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import UsageError
+from scaling_laws.decisions.search.constraints import Limits, read_limits
+from scaling_laws.decisions.search.descent import descend
+from scaling_laws.decisions.search.evaluator import Measure
+from scaling_laws.decisions.search.free_form import cuts_of, free_form, task_of
+from scaling_laws.decisions.search.search_objective import (
+    Reading,
+    cells_for,
+    objective_of,
+    params_of,
+)
+from scaling_laws.decisions.search.spline import Spline, spline_of
+from scaling_laws.inference import FittedLaw, check_needs, facts_for
+from scaling_laws.models import DECAYS, Schedule, in_float64
+
+__all__ = ["Branch", "Branches", "optimize_branches"]
+
+Array = NDArray[np.float64]
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # of a horizon that its cooldown takes
+SHAPES = {"linear": ("linear", 1.0), "1-sqrt": ("1-sqrt", 1.0), "power 1.5": ("power", 1.5)}
+FLAT = 1e-4  # nats that the main run's LR must gain by falling, or it stays at its peak
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One horizon.
+
+    Attributes:
+        schedule: the main run up to `start` and the cooldown after it.
+        start: step at which the cooldown begins.
+        final_loss: predicted, in nats.
+        interval_90: of it, or None.
+        alone: predicted final loss of the best smooth schedule for this horizon alone.
+    """
+
+    schedule: Schedule
+    start: int
+    final_loss: float
+    interval_90: tuple[float, float] | None
+    alone: float
+
+
+@dataclass(frozen=True, eq=False)
+class Branches:
+    """A main run and its cooldowns.
+
+    Attributes:
+        trunk: schedule of the main run, up to the last cooldown.
+        branches: one a horizon.
+        share: of a horizon that its cooldown takes.
+        shape: of the cooldowns.
+        value: mean of the final losses.
+        notes: where the branches leave the range of the fit.
+        seconds: wall time.
+    """
+
+    trunk: Schedule
+    branches: tuple[Branch, ...]
+    share: float
+    shape: str
+    value: float
+    notes: tuple[str, ...]
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """It as a JSON-able mapping."""
+        ends = [each.schedule.steps for each in self.branches]
+        cooled = sum(each.schedule.steps - each.start for each in self.branches)
+        return {
+            "branches": [
+                {
+                    "steps": each.schedule.steps,
+                    "start": each.start,
+                    "final_loss": each.final_loss,
+                    "interval_90": each.interval_90,
+                    "alone": each.alone,
+                }
+                for each in self.branches
+            ],
+            "share": self.share,
+            "shape": self.shape,
+            "value": self.value,
+            "peak": self.trunk.peak_lr,
+            "trunk_end": float(self.trunk.lr[-1]),
+            "updates": self.trunk.steps + cooled,
+            "updates_apart": sum(ends),
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+
+
+@in_float64
+def optimize_branches(
+    fitted: FittedLaw,
+    *,
+    horizons: Sequence[int],
+    steps: int,
+    peak: float,
+    warmup: int = 0,
+    end_min: float = 0.0,
+    facts: Mapping[str, float] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Branches:
+    """Search one main run whose cooldowns end well at every horizon.
+
+    Args:
+        fitted: the law.
+        horizons: step counts at which a cooldown ends.
+        steps: the longest; one of the horizons whether it is named or not.
+        peak: peak learning rate.
+        warmup: warm-up steps, linear from 0.
+        end_min: lowest learning rate, where every cooldown ends.
+        facts: numbers of the run that override those of the fit.
+        report: called with a line of progress now and then.
+
+    Raises:
+        UsageError: if there are fewer than two horizons, or the frame contradicts itself.
+        LawError: if the law needs a fact that the fit does not hold.
+    """
+    began = time.perf_counter()
+    law = fitted.schedule_law
+    known = facts_for(fitted, facts)
+    check_needs(law, known, {}, "the law file")
+    ends = sorted({*(int(end) for end in horizons), steps})
+    if len(ends) < 2:
+        raise UsageError(f"horizons={list(horizons)}: give two different ones at least")
+    whole = read_limits(steps=steps, peak=peak, warmup=warmup, end_min=end_min)
+    if round(ends[0] * (1.0 - SHARES[-1])) < warmup + 20:
+        raise UsageError(f"horizon {ends[0]} is too short for warmup={warmup} and a cooldown")
+    before = np.linspace(0.0, peak, warmup)
+    params = params_of(fitted)
+    traced = {name: jnp.float64(value) for name, value in known.items()}
+    tried: list[tuple[float, float, str, Array]] = []
+    for share in SHARES:
+        starts = [end - round(share * end) for end in ends]
+        spline = spline_of(replace(whole, steps=starts[-1]))
+        flat = np.zeros(len(spline.low))
+        for shape in SHAPES:
+            readings = [
+                _reading(law, spline, whole, before, start, end, shape)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+            objective = objective_of(law, readings, params, traced)
+            found = descend(objective, spline, [flat, _half(spline)])
+            rates, value = spline.rates(found.free), found.value
+            level = objective(flat)[0]
+            if value > level - FLAT:
+                rates, value = spline.rates(flat), level
+            tried.append((value, share, shape, np.concatenate([before, rates])))
+        if report is not None:
+            report(f"cooldowns over {100 * share:.0f} %: {min(tried)[0]:.5f}")
+    _, share, shape, trunk = min(tried, key=lambda each: each[0])
+    branches = []
+    for end in ends:
+        start = end - round(share * end)
+        plan = Schedule("free form", _branch(trunk, start, end, shape, end_min))
+        measure = Measure(fitted, known, (end,))
+        alone = free_form(task_of(measure, replace(whole, steps=end)), [], None)[1]
+        loss = measure.final_loss(plan.lr)
+        interval = measure.interval(plan.lr)
+        branches.append(Branch(plan, start, loss, interval, measure.final_loss(alone.lr)))
+    notes = [
+        f"{each.schedule.steps} steps: {note}"
+        for each in branches
+        for note in fitted.range_notes(each.schedule, known)
+    ]
+    return Branches(
+        Schedule("free form", trunk),
+        tuple(branches),
+        share,
+        shape,
+        float(np.mean([each.final_loss for each in branches])),
+        tuple(notes),
+        time.perf_counter() - began,
+    )
+
+
+def _half(spline: Spline) -> Array:
+    """Drops of a main run whose rate falls evenly to half of its peak."""
+    return np.full(len(spline.low), 0.5 / len(spline.low))
+
+
+def _cooldown(start: int, end: int, shape: str) -> Array:
+    """Multipliers of the steps of a cooldown: (end - start,)."""
+    decay, power = SHAPES[shape]
+    done = np.arange(end - start) / (end - start)
+    return np.asarray(DECAYS[decay](done, 1.0, 0.0, power, np))
+
+
+def _branch(trunk: Array, start: int, end: int, shape: str, end_min: float) -> Array:
+    """Rates of a branch: (end,)."""
+    fall = _cooldown(start, end, shape)
+    return np.concatenate([trunk[:start], end_min + (trunk[start - 1] - end_min) * fall])
+
+
+def _reading(
+    law: Any, spline: Spline, limits: Limits, before: Array, start: int, end: int, shape: str
+) -> Reading:
+    """A branch as the objective sees it: linear in the drops of the main run."""
+    cells = cells_for(law, end, cuts_of(limits))
+    offset, matrix = spline.of_cells(before, cells, (start, _cooldown(start, end, shape)))
+    return Reading(offset, matrix, None, None, cells)

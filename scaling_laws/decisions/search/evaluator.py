@@ -1,0 +1,72 @@
+"""What a candidate is worth: its loss at full length, by the law's own every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.inference import FittedLaw, compiled_final_loss, exposure_of, interval_of_end
+from scaling_laws.models import Schedule, in_float64
+
+__all__ = ["Measure", "Scored"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A schedule, its predicted final loss and its value of the objective, in nats."""
+
+    schedule: Schedule
+    final_loss: float
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """What is minimised, exactly.
+
+    Attributes:
+        fitted: the law.
+        facts: numbers known of the run.
+        horizons: how many steps have been done where a loss counts, the last one all of them.
+        robust: whether upper ends of 90 % intervals count in place of losses.
+    """
+
+    fitted: FittedLaw
+    facts: Mapping[str, float]
+    horizons: Sequence[int]
+    robust: bool = False
+
+    @in_float64
+    def final_loss(self, lr: Array, decay: Array | None = None) -> float:
+        """Loss after the last step of a schedule (steps,), under a weight decay (steps,)."""
+        traces = {} if decay is None else {"weight_decay": jnp.asarray(decay)}
+        params, facts = (
+            {name: jnp.float64(value) for name, value in each.items()}
+            for each in (self.fitted.params, self.facts)
+        )
+        return float(compiled_final_loss(self.fitted.schedule_law)(params, lr, facts, traces))
+
+    def interval(self, lr: Array, decay: Array | None = None) -> tuple[float, float] | None:
+        """90 % interval of the loss after the last step; None if the law has no uncertainty."""
+        if self.fitted.uncertainty is None:
+            return None
+        traces = {} if decay is None else {"weight_decay": decay}
+        last = np.array([len(lr) - 1])
+        exposure = exposure_of(self.fitted, lr, last, self.facts, traces)
+        value = self.final_loss(lr, decay)
+        return interval_of_end(value, self.fitted.uncertainty, 0.9, exposure)
+
+    def value(self, lr: Array, decay: Array | None = None) -> float:
+        """The objective of a schedule: mean over the horizons, in nats."""
+        found = []
+        for horizon in self.horizons:
+            part = None if decay is None else decay[:horizon]
+            ends = self.interval(lr[:horizon], part) if self.robust else None
+            found.append(self.final_loss(lr[:horizon], part) if ends is None else ends[1])
+        return float(np.mean(found))

@@ -1,0 +1,8 @@
+"""From runs to a fitted law: fits, predictions with intervals, evaluation, comparison.
+
+The names are those of `__init__.pyi`; each is imported on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

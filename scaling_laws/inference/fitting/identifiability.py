@@ -1,0 +1,166 @@
+"""What the runs cannot tell: bounds hit, flat directions, runs too alike, no abrupt drop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.inference.fitting.fit_data import Data
+from scaling_laws.inference.fitting.multistart import BLOCKS
+from scaling_laws.inference.fitting.priors import Prior
+from scaling_laws.inference.fitting.varpro import Outcome
+from scaling_laws.models import Schedule
+
+__all__ = ["abrupt_drop", "condition_number", "identifiability"]
+
+Array = NDArray[np.float64]
+NUDGE = 1e-4  # relative change of a parameter for a difference quotient
+LOOSE = 1.0  # standard deviation of a logarithm, along the flattest direction, that is reported
+NO_DROP = "no abrupt drop among the fitted runs"  # how the warning begins; a plan looks for it
+ABRUPT = 0.3  # share of the peak LR lost within a hundredth of a run that shows how a memory fades
+ALIKE = 0.02  # runs whose LRs differ by less, as a share of the peak, count as one schedule
+
+
+def identifiability(
+    data: Data,
+    best: Outcome,
+    params: Mapping[str, float],
+    prior: Prior | None,
+    refits: Sequence[Outcome],
+) -> tuple[float, list[str]]:
+    """The condition number of a fit, and warnings in words.
+
+    Args:
+        data: the runs.
+        best: the fit.
+        params: its parameters in the unit of the logs.
+        prior: of the fit.
+        refits: to reweighted runs, if there are any.
+    """
+    notes = _bounds(data, best, params)
+    condition, smallest, flat = condition_number(data, best)
+    error = np.log(data.observed) - np.log(data.predict([best])[0])
+    # residuals are autocorrelated: a run counts as `BLOCKS` points
+    alike = max(1.0, len(error) / (BLOCKS * len(data.runs)))
+    loose = float(np.sqrt(alike * np.average(error**2, weights=data.weight))) / smallest
+    if loose > LOOSE:
+        rest = "their values mean little one by one"
+        if prior is None:
+            rest = "other values fit as well; add runs, or let the prior in"
+        notes.append(
+            f"condition number {condition:.1g}: {', '.join(flat)} are not told apart; {rest}"
+        )
+    if prior is not None and refits:
+        notes += _prior_only(data, prior, refits)
+    memory = [name for name in data.law.memory if name not in data.fixed]
+    drops = [abrupt_drop(run.schedule, int(run.steps[-1])) for run in data.runs]
+    if memory and max(drops) < ABRUPT:
+        notes.append(
+            f"{NO_DROP}: the memory ({', '.join(memory)}) is not identified; add a run whose LR "
+            f"falls at once, e.g. multistage:{_example(data)}"
+        )
+    if len(data.runs) > 1 and _alike(data):
+        notes.append(
+            "the fitted runs follow one and the same schedule: what another schedule does is "
+            "extrapolation; add a run with a different one"
+        )
+    return condition, notes
+
+
+def _bounds(data: Data, best: Outcome, params: Mapping[str, float]) -> list[str]:
+    notes = []
+    low, high = data.limits
+    for place, parameter in enumerate(data.law.shape):
+        if not data.moving()[place]:
+            continue
+        for end, bound in zip((low[place], high[place]), parameter.bounds, strict=True):
+            if abs(best.free[place] - end) < 1e-3:
+                notes.append(
+                    f"{parameter.name} ended on its bound {bound:g}: these runs do not identify it"
+                )
+    for parameter in data.law.amplitudes:
+        if params[parameter.name] == 0 and parameter.name not in data.fixed:
+            notes.append(
+                f"{parameter.name} is 0: these runs show nothing of it ({parameter.meaning})"
+            )
+    return notes
+
+
+def condition_number(data: Data, best: Outcome) -> tuple[float, float, list[str]]:
+    """Of the Gauss-Newton matrix of log losses in log parameters.
+
+    Returns:
+        The number, the smallest singular value of the Jacobian, and the parameters that make up
+        its direction.
+    """
+    names, plus, minus = [], [], []
+    for place, parameter in enumerate(data.law.shape):
+        if data.moving()[place]:
+            step = np.zeros(len(best.free))
+            step[place] = NUDGE
+            names.append(parameter.name)
+            plus.append(replace(best, free=best.free + step))
+            minus.append(replace(best, free=best.free - step))
+    for place, parameter in enumerate(data.law.amplitudes):
+        if best.amplitudes[place] != 0 and parameter.name not in data.fixed:
+            scale = np.ones(len(best.amplitudes))
+            scale[place] = 1.0 + NUDGE
+            names.append(parameter.name)
+            plus.append(replace(best, amplitudes=best.amplitudes * scale))
+            minus.append(replace(best, amplitudes=best.amplitudes / scale))
+    losses = np.log(data.predict([*plus, *minus]))
+    slope = (losses[: len(plus)] - losses[len(plus) :]).T / (2.0 * NUDGE)
+    slope = slope * np.sqrt(data.weight)[:, None]
+    _, singular, directions = np.linalg.svd(slope, full_matrices=False)
+    flat = [name for name, part in zip(names, directions[-1], strict=True) if abs(part) > 0.2]
+    smallest = max(float(singular[-1]), 1e-12 * float(singular[0]))
+    return float((singular[0] / smallest) ** 2), smallest, flat
+
+
+def _prior_only(data: Data, prior: Prior, refits: Sequence[Outcome]) -> list[str]:
+    """Parameters whose refits spread as wide as the prior, in one note."""
+    names = []
+    free = np.array([each.free for each in refits])
+    for place, parameter in enumerate(data.law.shape):
+        spread = prior.spread.get(parameter.name)
+        if spread is None or not data.moving()[place]:
+            continue
+        if np.std(free[:, place]) > 0.85 * spread:
+            names.append(parameter.name)
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: value and interval come from the prior, not from these runs; the "
+        f"prior: {prior.source}"
+    ]
+
+
+def abrupt_drop(schedule: Schedule, last: int | None = None) -> float:
+    """Largest share of the peak LR lost within a hundredth of a run, up to a step."""
+    lr = schedule.lr if last is None else schedule.lr[: last + 1]
+    apart = max(1, schedule.steps // 100)
+    before, after = lr[:-apart], lr[apart:]
+    if before.size == 0:
+        return 0.0
+    return float(np.max(before - after, initial=0.0) / max(float(lr.max()), np.finfo(float).tiny))
+
+
+def _example(data: Data) -> str:
+    longest: Schedule = max((run.schedule for run in data.runs), key=lambda plan: plan.steps)
+    return (
+        f"peak={longest.peak_lr:g},at={longest.steps // 2},to={0.1 * longest.peak_lr:.3g},"
+        f"steps={longest.steps},warmup={longest.warmup}"
+    )
+
+
+def _alike(data: Data) -> bool:
+    plans: Sequence[Schedule] = [run.schedule for run in data.runs]
+    first = plans[0].lr
+    for plan in plans[1:]:
+        shared = min(len(first), len(plan.lr))
+        if np.max(np.abs(first[:shared] - plan.lr[:shared])) > ALIKE * plans[0].peak_lr:
+            return False
+    return True

@@ -1,0 +1,237 @@
+"""Fit a law of single numbers to a table of measurements, a row a finished run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import least_squares
+
+from scaling_laws.common import FitError, LawError, UsageError
+from scaling_laws.inference.fitting.objective import HUBER_DELTA, Huber, huber_objective, root
+from scaling_laws.inference.fitting.starts import box, draw_starts
+from scaling_laws.inference.metrics import log_errors, metrics
+from scaling_laws.inference.results import FitRecord, FittedLaw, InputRange, Uncertainty
+from scaling_laws.inference.results.point_prediction import (
+    check_inputs,
+    check_output,
+    predict_points,
+)
+from scaling_laws.models import PointLaw, get_law, in_float64
+
+__all__ = ["fit_table"]
+
+Array = NDArray[np.float64]
+Report = Callable[[str], None]
+FOLDS = 6
+FLAT = 1e-4  # ratio of singular values of a flat direction; sound tables have 1e-3 and more
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Inputs and observed outputs: each (rows,)."""
+
+    inputs: Mapping[str, Array]
+    observed: Array
+
+    def rows(self, keep: NDArray[Any]) -> Table:
+        """Some of the rows."""
+        return Table({name: row[keep] for name, row in self.inputs.items()}, self.observed[keep])
+
+
+@in_float64
+def fit_table(
+    law: str | PointLaw,
+    table: Mapping[str, ArrayLike],
+    *,
+    starts: int = 64,
+    seed: int = 0,
+    hold_out: bool = True,
+    source: str = "table",
+    report: Report | None = None,
+) -> FittedLaw:
+    """Fit a law of single numbers.
+
+    Minimises the sum over rows of Huber(δ) of log(observed / predicted), δ = 1e-3 unless the law
+    says otherwise, by a trust-region solver from many starts, all parameters in unconstrained form.
+
+    Args:
+        law: a point law or its name.
+        table: a mapping (or data frame) with a column for each input of the law and one for its
+            output, such as model_params, tokens and loss.
+        starts: how many starts; the first is the middle of each parameter's start range.
+        seed: of the other starts and of the folds.
+        hold_out: measure held-out errors, for intervals, by refitting without some rows.
+        source: where the table came from, for the law file.
+        report: called with a line of progress now and then.
+
+    Returns:
+        The law with its parameters, held-out uncertainty, range of inputs and record.
+
+    Raises:
+        LawError: if the law is unknown or one of schedules, or a column is missing or out of range.
+        UsageError: if `starts` is not positive.
+        FitError: if there are too few rows, or no start succeeded.
+
+    >>> law = FittedLaw.published("chinchilla", "hoffmann_rounded")
+    >>> sizes, tokens = np.meshgrid([1e8, 1e9, 1e10], [1e9, 1e10, 1e11])
+    >>> table = {"model_params": sizes.ravel(), "tokens": tokens.ravel()}
+    >>> fitted = fit_table("chinchilla", {**table, "loss": law.at(**table).value})
+    >>> round(fitted.params["alpha"], 3)
+    0.34
+    """
+    began = time.perf_counter()
+    chosen = get_law(law) if isinstance(law, str) else law
+    if not isinstance(chosen, PointLaw):
+        raise LawError(f"{chosen.name} is a law of schedules; fit it to runs, not to a table")
+    if starts < 1:
+        raise UsageError(f"starts={starts} must be >= 1")
+    columns = [str(name) for name in table]
+    stars = [each.name[:-1] for each in chosen.inputs if each.name.endswith("*")]
+    chosen = chosen.over_columns(columns) if chosen.starred else chosen
+    data = _table(chosen, table, columns)
+    delta = chosen.huber_delta or HUBER_DELTA
+    free, outcomes = _solve(chosen, data, draw_starts(chosen.parameters, starts, seed), report)
+    params = _params(chosen, free)
+    predicted = predict_points(chosen, params, data.inputs)
+    best = min(outcomes)
+    return FittedLaw(
+        chosen,
+        params,
+        _hold_out(chosen, data, free, seed) if hold_out else None,
+        InputRange.of(data.inputs, stars),
+        FitRecord(
+            objective=huber_objective(data.observed, predicted, delta),
+            huber_delta=delta,
+            n_points=len(data.observed),
+            starts=starts,
+            starts_at_best=sum(outcome <= 1.001 * best + 1e-15 for outcome in outcomes),
+            seconds=time.perf_counter() - began,
+            seed=seed,
+            from_step=0,
+            runs={source: metrics(data.observed, predicted)},
+            sources={source: source},
+            warnings=tuple(_warnings(chosen, data, free)),
+        ),
+    )
+
+
+def _table(law: PointLaw, table: Mapping[str, ArrayLike], columns: list[str]) -> Table:
+    for name in (*law.input_names, law.output):
+        if name not in columns:
+            raise LawError(f"{law.name} needs a column {name}; the table has {', '.join(columns)}")
+    inputs = check_inputs(law, {name: table[name] for name in law.input_names})
+    observed = check_output(law, inputs, table[law.output])
+    if len(observed) <= len(law.parameters):
+        raise FitError(
+            f"{law.name} has {len(law.parameters)} parameters and the table has {len(observed)} "
+            "rows; it needs more rows than parameters"
+        )
+    return Table(inputs, observed)
+
+
+def _params(law: PointLaw, free: Array) -> dict[str, float]:
+    return {
+        each.name: float(each.support.constrain(float(number)))
+        for each, number in zip(law.parameters, free, strict=True)
+    }
+
+
+@cache
+def _compiled(law: PointLaw) -> tuple[Any, Any]:
+    """Residual in units of δ, and its Jacobian, of (free parameters, inputs, observed)."""
+    delta = law.huber_delta or HUBER_DELTA
+
+    def residual(free: Any, inputs: Mapping[str, Any], observed: Any) -> Any:
+        values = {
+            each.name: each.support.constrain(free[place])
+            for place, each in enumerate(law.parameters)
+        }
+        # laws that can go below zero on the way are held at a tiny share of what was seen
+        predicted = jnp.maximum(law.value(values, inputs), 1e-6 * observed)
+        return root(Huber(delta), jnp.log(observed) - jnp.log(predicted)) / delta
+
+    return jax.jit(residual), jax.jit(jax.jacfwd(residual))
+
+
+def _solve(
+    law: PointLaw, data: Table, starts: Array, report: Report | None = None
+) -> tuple[Array, list[float]]:
+    """The best free parameters, and the objective of every start."""
+    residual, jacobian = _compiled(law)
+    arguments = (dict(data.inputs), data.observed)
+    low, high = box(law.parameters)
+    best, at, outcomes = math.inf, starts[0], []
+    for place, start in enumerate(np.clip(starts, low, high)):
+        try:
+            found = least_squares(
+                lambda free: np.asarray(residual(free, *arguments)),
+                start,
+                jac=lambda free: np.asarray(jacobian(free, *arguments)),
+                bounds=(low, high),
+                x_scale="jac",
+                ftol=1e-12,
+                xtol=1e-12,
+                gtol=1e-9,
+                max_nfev=500,
+            )
+            objective, end = float(found.cost), found.x
+        except ValueError:  # not finite where the solver went
+            objective, end = math.inf, start
+        outcomes.append(objective)
+        if objective < best:
+            best, at = objective, end
+        if report is not None:
+            report(f"{law.name}: start {place + 1} of {len(starts)}")
+    if not math.isfinite(best):
+        raise FitError(f"{law.name}: none of {len(starts)} starts gave a finite objective")
+    return at, outcomes
+
+
+def _warnings(law: PointLaw, data: Table, free: Array) -> list[str]:
+    notes = []
+    for each, number in zip(law.parameters, free, strict=True):
+        for bound in each.bounds:
+            if abs(number - each.support.free(bound)) < 1e-3:
+                notes.append(
+                    f"{each.name} ended on its bound {bound:g}: the table does not identify it"
+                )
+    slope = np.asarray(_compiled(law)[1](free, dict(data.inputs), data.observed))
+    size = np.linalg.norm(slope, axis=0)
+    columns = slope / np.where(size > 0, size, 1.0)
+    _, singular, directions = np.linalg.svd(columns, full_matrices=False)
+    if singular[-1] < FLAT * singular[0]:
+        flat = [
+            each.name
+            for each, share in zip(law.parameters, directions[-1], strict=True)
+            if abs(share) > 0.1
+        ]
+        notes.append(
+            f"{', '.join(flat)} are not identified apart: other values fit the table as well"
+        )
+    return notes
+
+
+def _hold_out(law: PointLaw, data: Table, free: Array, seed: int) -> Uncertainty | None:
+    """Refit without a sixth of the rows at a time and look at how far off they are."""
+    rows = len(data.observed)
+    order = np.random.default_rng(seed).permutation(rows)
+    squares = []
+    for fold in range(min(FOLDS, rows)):
+        held = np.zeros(rows, dtype=bool)
+        held[order[fold :: min(FOLDS, rows)]] = True
+        if np.sum(~held) <= len(law.parameters):
+            return None
+        found, _ = _solve(law, data.rows(~held), free[None])
+        away = data.rows(held)
+        predicted = predict_points(law, _params(law, found), away.inputs)
+        squares.append(float(np.mean(log_errors(away.observed, predicted) ** 2)))
+    return Uncertainty.plain("leave_rows_out", float(np.sqrt(np.mean(squares))), len(squares))

@@ -1,0 +1,343 @@
+"""Pictures of a fit: its curves, its terms, its objective, its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from scaling_laws.common import LawError
+from scaling_laws.data import Run
+from scaling_laws.inference import FittedLaw, Prediction, Profile
+from scaling_laws.interface.report.figures import (
+    COLOURS,
+    bare,
+    drawn_steps,
+    loss_limits,
+    new_figure,
+    set_range,
+    style_of,
+)
+from scaling_laws.models import Law, Parameter, Support, bucket, in_float64
+
+__all__ = ["contributions", "plot_draws", "plot_fit", "plot_profiles", "plot_terms"]
+
+Array = NDArray[np.float64]
+FEW = 6  # runs that a legend inside the picture has room for
+BAND = COLOURS[5]
+BINS = 16
+
+
+def plot_fit(
+    fitted: FittedLaw,
+    runs: Iterable[Run] | Mapping[str, Run],
+    from_step: int | str = 0,
+    *,
+    title: str = "",
+) -> Figure:
+    """Logged and predicted losses of runs, over their learning rates, with what is left below.
+
+    Args:
+        fitted: the law.
+        runs: the runs, or a mapping to them; each gets a colour and a line style.
+        from_step: leave out steps before it, or before ``"warmup"`` ends.
+        title: of the figure.
+
+    Returns:
+        A figure with the learning rates above, the losses with their 90 % bands in the middle and
+        the residuals, predicted over logged less one in %, below.
+
+    Raises:
+        LawError: if the law sees no schedule, or needs a fact or a trace that a run lacks.
+        UsageError: if `from_step` leaves a run empty.
+    """
+    every = list(runs.values() if isinstance(runs, Mapping) else runs)
+    many = len(every) > FEW
+    figure = new_figure(10.5 if many else 8.0, max(7.0, 0.19 * len(every) + 1.0))
+    rates, losses, residuals = figure.subplots(
+        3, 1, sharex=True, gridspec_kw={"height_ratios": [1.0, 2.4, 1.0]}
+    )
+    if title:
+        figure.suptitle(title, fontsize=11)
+    shade = max(
+        0.02, min(0.3, 0.6 / max(len(every), 1))
+    )  # bands overlap: many of them must stay light
+    size, shown = 3.0 if not many else 2.0, []
+    for place, run in enumerate(every):
+        style = style_of(place)
+        colour = style["color"]
+        kept = run.from_step(from_step)
+        prediction = _predict(fitted, run)
+        steps = drawn_steps(int(kept.steps[0]), int(kept.steps[-1]))
+        whole = drawn_steps(0, int(kept.steps[-1]))
+        rates.plot(whole, run.schedule.lr[whole], linewidth=1.2, **style)
+        losses.plot(
+            kept.steps, kept.loss, ".", color=colour, markersize=size, alpha=0.5, linewidth=0
+        )
+        losses.plot(steps, prediction.loss[steps], linewidth=1.2, label=run.name, **style)
+        if prediction.uncertainty is not None:
+            low, high = prediction.interval(0.9)
+            losses.fill_between(
+                steps, low[steps], high[steps], color=colour, alpha=shade, linewidth=0
+            )
+        ratio = kept.averaged(prediction.loss) / kept.loss
+        residuals.plot(kept.steps, 100.0 * (ratio - 1.0), color=colour, linewidth=0.8)
+        shown += [kept.loss, prediction.loss[steps]]
+    loss_limits(losses, shown)
+    rates.set_ylabel("learning rate")
+    banded = ", bands 90 %" if fitted.uncertainty is not None else ""
+    losses.set_ylabel(f"loss (nats)\ndots logged, lines predicted{banded}")
+    residuals.axhline(0.0, color="black", linewidth=0.6)
+    residuals.set_ylabel("residual (%)\npredicted - logged")
+    residuals.set_xlabel("step")
+    bare((rates, losses, residuals))
+    figure.align_ylabels()
+    if many:
+        figure.legend(loc="outside right upper", fontsize=7, frameon=False, handlelength=3.5)
+    else:
+        losses.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _predict(fitted: FittedLaw, run: Run) -> Prediction:
+    return fitted.predict(run.schedule, facts=run.facts, traces=run.traces)
+
+
+@cache
+def _compiled_terms(law: Law) -> Any:
+    """The law's terms, compiled once for each shape of history."""
+    return jax.jit(law.terms)
+
+
+@in_float64
+def contributions(fitted: FittedLaw, run: Run) -> dict[str, Array]:
+    """What each term adds to the loss of a run: amplitude times column, by the amplitude's name.
+
+    Args:
+        fitted: the law.
+        run: the run.
+
+    Returns:
+        Nats after every step, each (steps,); together they are the predicted loss.
+
+    Raises:
+        LawError: if the law sees no schedule.
+    """
+    law = fitted.schedule_law
+    facts = {**fitted.facts, **run.facts}
+    lr = run.schedule.lr
+    history = law.every_step(lr, steps=bucket(len(lr)), facts=facts, traces=run.traces)
+    columns = np.asarray(_compiled_terms(law)(dict(fitted.params), history))[: len(lr)]
+    return {
+        each.name: fitted.params[each.name] * columns[:, place]
+        for place, each in enumerate(law.amplitudes)
+    }
+
+
+def plot_terms(fitted: FittedLaw, run: Run, from_step: int | str = 0, *, title: str = "") -> Figure:
+    """What each term of a law contributes to the loss of a run, under its learning rate.
+
+    Args:
+        fitted: the law.
+        run: the run.
+        from_step: leave out steps before it, or before ``"warmup"`` ends; the first twentieth is
+            left out anyway: a power law begins without bound.
+        title: of the figure; default the names of the law and the run.
+
+    Returns:
+        A figure with the learning rate above, then the loss, logged and predicted, with the terms
+        that stay constant, then a panel for each term that changes, with its last value.
+
+    Raises:
+        LawError: if the law sees no schedule, or needs a fact or a trace that the run lacks.
+    """
+    law = fitted.schedule_law
+    prediction = _predict(fitted, run)
+    terms = contributions(fitted, run)
+    warmup, last = run.schedule.warmup, run.schedule.steps - 1
+    given = warmup if from_step == "warmup" else int(from_step)
+    first = min(max(given, warmup, last // 20), last)
+    steps = drawn_steps(first, last)
+    constant = {name for name, row in terms.items() if np.ptp(row[steps]) <= 1e-12 * abs(row[-1])}
+    changing = [each for each in law.amplitudes if each.name not in constant]
+    figure = new_figure(8.0, 3.6 + 1.5 * len(changing))
+    rates, losses, *panels = figure.subplots(
+        2 + len(changing),
+        1,
+        sharex=True,
+        gridspec_kw={"height_ratios": [0.8, 1.6, *[1.0] * len(changing)]},
+    )
+    figure.suptitle(title or f"{law.name}: {run.name}", fontsize=11)
+    whole = drawn_steps(0, last)
+    rates.plot(whole, run.schedule.lr[whole], color="black", linewidth=1.2)
+    shown = run.steps >= first
+    losses.plot(
+        run.steps[shown], run.loss[shown], ".", color="#999999", markersize=3.0, label="logged"
+    )
+    losses.plot(
+        steps, prediction.loss[steps], color="black", linewidth=1.2, label="predicted: the sum"
+    )
+    places = iter(panels)
+    for place, each in enumerate(law.amplitudes):
+        row, colour = terms[each.name], COLOURS[place]
+        label = f"{each.name}: {each.meaning}"
+        axes = losses if each.name in constant else next(places)
+        axes.plot(steps, row[steps], linewidth=1.4, label=label, color=colour)
+        axes.annotate(
+            f"{row[-1]:.3g}",
+            (last, row[-1]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+        if axes is not losses:
+            axes.set_ylabel(f"{each.name} term (nats)", fontsize=8)
+    for axes in (losses, *panels):
+        axes.legend(fontsize=8, frameon=False)
+    rates.set_ylabel("learning rate")
+    losses.set_ylabel("loss (nats)")
+    (panels or [losses])[-1].set_xlabel("step")
+    bare((rates, losses, *panels))
+    figure.align_ylabels()
+    return figure
+
+
+def plot_profiles(profiles: Mapping[str, Profile], fitted: FittedLaw) -> Figure:
+    """The objective along each shape parameter, all others solved anew.
+
+    Args:
+        profiles: of `scaling_laws.inference.fitting.profile`.
+        fitted: the fit.
+
+    Returns:
+        A figure with a panel a parameter: the objective as a line, the fit as a dot and the middle
+        90 % of the draws as a band; logarithmic for positive parameters.
+
+    Raises:
+        LawError: if there is no profile, or one of no parameter of the law.
+    """
+    if not profiles:
+        raise LawError(f"{fitted.law.name}: no profile to draw; no shape parameter was searched")
+    known = {each.name: each for each in fitted.law.parameters}
+    columns = 2 if len(profiles) in (2, 4) else min(len(profiles), 3)
+    rows = -(-len(profiles) // columns)
+    figure = new_figure(max(3.2 * columns, 4.5), 2.7 * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(profiles) :]:
+        axes.remove()
+    for axes, (name, each) in zip(grid.flat, profiles.items(), strict=False):
+        if name not in known:
+            raise LawError(f"{fitted.law.name} has no parameter {name!r}")
+        fine = np.isfinite(each.objective)
+        low, high = _ends(each.values, known[name])
+        set_range(axes, "x", low, high, logarithmic=_positive(known[name]))
+        if each.interval_90 is not None:
+            axes.axvspan(
+                *each.interval_90, color=BAND, alpha=0.3, linewidth=0, label="90 % of draws"
+            )
+        axes.plot(each.values[fine], each.objective[fine], ".-", color=COLOURS[0], markersize=4.0)
+        at_fit = np.interp(each.fit, each.values[fine], each.objective[fine])
+        axes.plot([each.fit], [at_fit], "o", color=COLOURS[1], markersize=6.0, label="fit")
+        axes.set_xlabel(name)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("objective")
+    figure.legend(
+        *grid[0, 0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+    )
+    bare(grid.flat[: len(profiles)])
+    return figure
+
+
+def plot_draws(fitted: FittedLaw) -> Figure:
+    """Draws of the shape parameters against each other, and each by itself on the diagonal.
+
+    Parameters that were given or tied are left out. Lines mark the fit. The outermost twentieth of
+    the draws may lie outside a panel: a few wild ones would squeeze the rest.
+
+    Raises:
+        LawError: if there are no draws, or none of the shape parameters was searched.
+    """
+    law = fitted.schedule_law
+    if fitted.draw_count < 2:
+        raise LawError(f"{law.name}: there are no draws to show; fit with draws")
+    record = fitted.record
+    still = set() if record is None else {*record.fixed, *record.ties}
+    chosen = [each for each in law.shape if each.name not in still]
+    if not chosen:
+        raise LawError(f"{law.name}: no shape parameter was searched; there are no draws of any")
+    count = len(chosen)
+    size = max(1.9 * count, 3.2)
+    figure = new_figure(size, size)
+    figure.suptitle(f"{law.name}: {fitted.draw_count} draws; lines mark the fit", fontsize=10)
+    grid = figure.subplots(count, count, squeeze=False)
+    ends = [
+        _ends(np.append(_middle(fitted.draws[each.name]), fitted.params[each.name]), each)
+        for each in chosen
+    ]
+    for row, vertical in enumerate(chosen):
+        for column, horizontal in enumerate(chosen):
+            axes = grid[row, column]
+            if column > row:
+                axes.remove()
+                continue
+            across = fitted.draws[horizontal.name]
+            low, high = ends[column]
+            if row == column:
+                space = np.geomspace if _positive(horizontal) else np.linspace
+                axes.hist(across, bins=space(low, high, BINS + 1), color=BAND)
+                axes.set_yticks([])
+            else:
+                set_range(axes, "y", *ends[row], logarithmic=_positive(vertical))
+                upward = fitted.draws[vertical.name]
+                inside = _inside(across, ends[column]) & _inside(upward, ends[row])
+                axes.plot(across[inside], upward[inside], ".", color=COLOURS[0], markersize=3.5)
+                axes.axhline(fitted.params[vertical.name], color=COLOURS[1], linewidth=0.9)
+            axes.axvline(fitted.params[horizontal.name], color=COLOURS[1], linewidth=0.9)
+            set_range(axes, "x", low, high, logarithmic=_positive(horizontal))
+            axes.tick_params(
+                labelsize=7, labelbottom=row == count - 1, labelleft=column == 0 and row > 0
+            )
+            if row == count - 1:
+                axes.set_xlabel(horizontal.name)
+            if column == 0 and row:
+                axes.set_ylabel(vertical.name)
+    bare(axes for axes in grid.flat if axes.figure is not None)
+    return figure
+
+
+def _positive(parameter: Parameter) -> bool:
+    return parameter.support is Support.POSITIVE
+
+
+def _middle(draws: Array) -> Array:
+    """The two draws between which all but the outermost lie."""
+    return np.quantile(draws, [0.025, 0.975])
+
+
+def _inside(values: Array, ends: tuple[float, float]) -> NDArray[np.bool_]:
+    return (values >= ends[0]) & (values <= ends[1])
+
+
+def _ends(values: Array, parameter: Parameter) -> tuple[float, float]:
+    """A range that holds values, with a margin."""
+    free = np.log(values) if _positive(parameter) else values
+    low, high = float(np.min(free)), float(np.max(free))
+    margin = 0.12 * (high - low) or 0.1
+    ends = np.array([low - margin, high + margin])
+    first, last = np.exp(ends) if _positive(parameter) else ends
+    return float(first), float(last)

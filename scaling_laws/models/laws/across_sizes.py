@@ -1,0 +1,104 @@
+"""One law over several model sizes: shared shapes, amplitudes as power laws of the size.
+
+    L0 -> L0 + L0_size·n^-size_exponent,    X -> X·n^-X_exponent for every other amplitude X,
+
+with n the number of parameters over 1e8. The floor falls with size as in the laws of Kaplan and
+Chinchilla; what the schedule removes may grow or shrink with it. Shape parameters (how a memory
+fades) are the same at all sizes: few runs of each size then identify them together.
+
+Any law of schedules that does not know sizes itself can be so extended, under the name
+``LAW_across_sizes``. Known limits: needs runs of three sizes to identify `size_exponent`, else its
+prior decides; batch size and learning rate are assumed to follow the size as in the fitted runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import jax.numpy as jnp
+
+from scaling_laws.common import LawError
+from scaling_laws.models.laws.law import Law
+from scaling_laws.models.numerics.history import History
+from scaling_laws.models.parameters import Parameter, Support
+
+__all__ = ["REFERENCE_SIZE", "SUFFIX", "across_sizes"]
+
+SUFFIX = "_across_sizes"
+REFERENCE_SIZE = 1e8  # parameters; amplitudes are those of such a model
+
+
+@cache
+def across_sizes(law: Law) -> Law:
+    """The law over several model sizes; the same value on every call.
+
+    Raises:
+        LawError: if the law knows sizes itself, or has no floor L0.
+
+    >>> from scaling_laws.models.laws import get_schedule_law
+    >>> across_sizes(get_schedule_law("power")).names
+    ('L0', 'L0_size', 'A', 'alpha', 'size_exponent', 'A_exponent')
+    """
+    names = [each.name for each in law.amplitudes]
+    if "model_params" in law.needs:
+        raise LawError(f"{law.name} knows model sizes itself; fit it to all of them as it is")
+    if "L0" not in names:
+        raise LawError(f"{law.name} has no floor L0 that could fall with the model size")
+    floor = names.index("L0")
+    others = [name for name in names if name != "L0"]
+
+    def terms(values: Mapping[str, Any], history: History) -> Any:
+        columns = law.terms(values, history)
+        size = jnp.asarray(history.facts["model_params"]) / REFERENCE_SIZE
+        parts = []
+        for place, name in enumerate(names):
+            column = columns[:, place]
+            if place == floor:
+                parts += [column, column * size ** -values["size_exponent"]]
+            else:
+                parts.append(column * size ** -values[f"{name}_exponent"])
+        return jnp.stack(parts, axis=1)
+
+    amplitudes: list[Parameter] = []
+    for each in law.amplitudes:
+        amplitudes.append(each)
+        if each.name == "L0":
+            meaning = "further floor of a model of 1e8 parameters, that size removes"
+            amplitudes.append(Parameter("L0_size", Support.POSITIVE, meaning, "nats"))
+    exponents = [
+        Parameter(
+            f"{name}_exponent",
+            Support.REAL,
+            f"exponent of {name} in the model size",
+            "1",
+            (-0.3, 0.3),
+            (-2.0, 2.0),
+        )
+        for name in others
+    ]
+    return replace(
+        law,
+        name=law.name + SUFFIX,
+        formula=f"{law.formula}; over n = N/1e8: L0 + L0_size·n^-size_exponent, "
+        + ", ".join(f"{name}·n^-{name}_exponent" for name in others),
+        conventions=f"{law.conventions}; amplitudes are those of a model of 1e8 parameters",
+        amplitudes=tuple(amplitudes),
+        shape=(
+            *law.shape,
+            Parameter(
+                "size_exponent",
+                Support.POSITIVE,
+                "exponent of the floor in the model size",
+                "1",
+                (0.15, 0.6),
+                (0.01, 3.0),
+            ),
+            *exponents,
+        ),
+        terms=terms,
+        needs=law.needs | {"model_params"},
+        published={},
+    )

@@ -1,0 +1,29 @@
+"""One power law in summed learning rate, blind to how the rate got there.
+
+The baseline of every schedule-aware law: what is left of them on a constant schedule. Known limit:
+it gives two schedules of equal summed LR the same loss, so a cooldown gains nothing.
+"""
+
+from __future__ import annotations
+
+from scaling_laws.models.laws.common import (
+    ALPHA,
+    FLOOR_LOSS,
+    POWER_AMPLITUDE,
+    power_terms,
+    rescale_power,
+)
+from scaling_laws.models.laws.law import Law
+
+__all__ = ["POWER"]
+
+POWER = Law(
+    name="power",
+    formula="L = L0 + A·S^-alpha, S = Σ lr",
+    citation="the schedule-blind limit of Luo et al. 2025, arXiv 2503.12811",
+    amplitudes=(FLOOR_LOSS, POWER_AMPLITUDE),
+    shape=(ALPHA,),
+    terms=power_terms,
+    rescale=rescale_power,
+    conventions="S sums the LR of steps 0..t inclusive, warm-up included",
+)

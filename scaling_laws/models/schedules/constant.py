@@ -1,0 +1,33 @@
+"""Constant learning rate after warm-up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.models.schedules.family import COMMON, Family, Shape, Values, warm_up
+
+__all__ = ["CONSTANT"]
+
+
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    return values["peak"] * xp.ones_like(step)
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    return warm_up(values, lambda step: after(values, step, np))
+
+
+CONSTANT = Family(
+    name="constant",
+    formula="peak",
+    citation="standard",
+    keys=COMMON,
+    build=build,
+    shapes=(Shape("constant", (), (), lambda free, frame, xp: {}),),
+    after=after,
+)

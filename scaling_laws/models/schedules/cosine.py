@@ -1,0 +1,42 @@
+"""Cosine decay (Loshchilov and Hutter 2017, arXiv 1608.03983, one cycle)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    END,
+    Family,
+    Shape,
+    Values,
+    end_between,
+    warm_up,
+)
+
+__all__ = ["COSINE"]
+
+
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    return end + 0.5 * (peak - end) * (1.0 + xp.cos(xp.pi * (step - warmup) / (steps - warmup)))
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    return warm_up(values, lambda step: after(values, step, np))
+
+
+COSINE = Family(
+    name="cosine",
+    formula="end + (peak - end)·(1 + cos(π(t - W)/(T - W)))/2",
+    citation="Loshchilov & Hutter 2017, arXiv 1608.03983",
+    keys=(*COMMON, END),
+    build=build,
+    shapes=(Shape("cosine", (0.0,), (1.0,), end_between),),
+    after=after,
+)

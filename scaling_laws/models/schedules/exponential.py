@@ -1,0 +1,49 @@
+"""Exponential decay over the whole run after warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    Family,
+    Frame,
+    Key,
+    Shape,
+    Values,
+    positive,
+    warm_up,
+)
+
+__all__ = ["EXPONENTIAL"]
+
+
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    return peak * (end / peak) ** ((step - warmup) / (steps - warmup))
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    return warm_up(values, lambda step: after(values, step, np))
+
+
+def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+    lowest = xp.maximum(frame.end_min, 1e-4 * frame.peak)
+    return {"end": xp.minimum(lowest * (frame.peak / lowest) ** free[0], frame.peak)}
+
+
+EXPONENTIAL = Family(
+    name="exponential",
+    formula="peak·(end/peak)^((t - W)/(T - W))",
+    citation="standard",
+    keys=(*COMMON, Key("end", positive, "learning rate at step `steps`, > 0", required=True)),
+    build=build,
+    shapes=(Shape("exponential", (0.0,), (1.0,), _values),),
+    after=after,
+)

@@ -1,0 +1,305 @@
+"""The schedule value, the spec text, and what a schedule family is.
+
+The step convention, stated here once for the whole package: ``lr[t]`` is the learning rate of
+update ``t``, 0-based. A loss logged at step ``s`` has seen ``lr[0..s]``, both ends included.
+Decay families count the same way and reach ``end`` at step ``steps``, just past the last one:
+the last update still runs a little above it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import MAX_STEPS, ScheduleError, unknown_name
+
+__all__ = ["Family", "Frame", "Key", "Schedule", "Shape", "end_between", "format_number", "warm_up"]
+
+Values = Mapping[str, Any]
+MAX_LR = 1e100  # sums and powers of rates stay finite; no training runs anywhere near
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The learning rate of every optimizer step.
+
+    Attributes:
+        spec: the text that describes it, e.g. ``cosine:peak=3e-4,end=3e-5,steps=24000``.
+        lr: learning rates of shape (steps,), float64, read-only, from 0 to `MAX_LR`.
+        joins: steps at which a later part of a joined spec begins; empty for a plain one.
+    """
+
+    spec: str
+    lr: NDArray[np.float64] = field(repr=False)
+    joins: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        lr = np.array(self.lr, dtype=np.float64, copy=True)
+        if lr.ndim != 1 or lr.size == 0:
+            raise ScheduleError(
+                f"{self.spec}: a schedule is a non-empty row of LRs, got {lr.shape}"
+            )
+        bad = ~((lr >= 0) & (lr <= MAX_LR))  # NaN is bad too
+        if bad.any():
+            step = int(np.argmax(bad))
+            raise ScheduleError(
+                f"{self.spec}: LR {lr[step]} at step {step} is not a number from 0 to {MAX_LR:g}"
+            )
+        edges = (0, *self.joins, lr.size)
+        if self.joins and any(after <= before for before, after in itertools.pairwise(edges)):
+            raise ScheduleError(
+                f"{self.spec}: joins={self.joins} must increase within 1..{lr.size - 1}"
+            )
+        lr.flags.writeable = False
+        object.__setattr__(self, "lr", lr)
+
+    @property
+    def steps(self) -> int:
+        """How many updates the schedule has, warm-up included."""
+        return int(self.lr.size)
+
+    @property
+    def peak_lr(self) -> float:
+        """The largest learning rate of any step."""
+        return float(self.lr.max())
+
+    @property
+    def warmup(self) -> int:
+        """Steps of rising rate at the start, up to and including the first at the peak of them."""
+        rising = np.diff(self.lr) > 0
+        if not rising[:1].any():
+            return 0
+        return (int(np.argmin(rising)) if not rising.all() else int(rising.size)) + 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and np.array_equal(self.lr, other.lr)
+
+    def __hash__(self) -> int:
+        return hash((self.steps, self.lr.tobytes()))
+
+
+def positive(text: str) -> float:
+    """A finite number > 0."""
+    value = _number(text)
+    if not value > 0:
+        raise ValueError("must be > 0")
+    return value
+
+
+def nonnegative(text: str) -> float:
+    """A finite number >= 0."""
+    value = _number(text)
+    if value < 0:
+        raise ValueError("must be >= 0")
+    return value
+
+
+def negative(text: str) -> float:
+    """A finite number < 0."""
+    value = _number(text)
+    if not value < 0:
+        raise ValueError("must be < 0")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number >= 0; ``24000``, ``24_000`` and ``2.4e4`` are the same."""
+    value = _number(text)
+    if value != int(value) or value < 0:
+        raise ValueError("must be a whole number >= 0")
+    if value > MAX_STEPS:
+        raise ValueError(f"is more than {MAX_STEPS:,} steps")
+    return int(value)
+
+
+def fraction(text: str) -> float:
+    """A number strictly between 0 and 1."""
+    value = _number(text)
+    if not 0 < value < 1:
+        raise ValueError("must lie between 0 and 1")
+    return value
+
+
+def file_path(text: str) -> str:
+    """A file; a spec's relative one starts from the `base` folder of `schedule`."""
+    if not text:
+        raise ValueError("the path is missing")
+    return text
+
+
+def choice(*options: str) -> Callable[[str], str]:
+    """One of the given words."""
+
+    def convert(text: str) -> str:
+        if text not in options:
+            raise ValueError(unknown_name("choice", text, options))
+        return text
+
+    return convert
+
+
+def row_of(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A row of values separated by ``/``."""
+
+    def convert_row(text: str) -> tuple[Any, ...]:
+        return tuple(convert(part) for part in text.split("/"))
+
+    return convert_row
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("is not a number") from None
+    if not math.isfinite(value):
+        raise ValueError("is not finite")
+    return value
+
+
+@dataclass(frozen=True)
+class Key:
+    """One ``key=value`` of a family: how to read it, what it means, its default if it has one."""
+
+    name: str
+    convert: Callable[[str], Any]
+    meaning: str
+    default: Any = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a search holds fixed while it shapes a schedule; numbers, or arrays while traced."""
+
+    peak: Any
+    steps: Any
+    warmup: Any
+    end_min: Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A searchable shape of a family: a box of free numbers and how they become spec values.
+
+    Attributes:
+        label: a name for messages.
+        low: lower ends of the box, of shape (free numbers,).
+        high: upper ends.
+        values: (free numbers, frame, numpy or jax.numpy) -> values for the family's keys beside
+            peak, steps, warmup; traceable.
+    """
+
+    label: str
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    values: Callable[[Sequence[Any], Frame, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A schedule family: a name, its keys and a function from values to learning rates.
+
+    Attributes:
+        name: the word before the colon of a spec.
+        formula: the learning rate after warm-up, with T the total steps, W the warm-up.
+        citation: where the family comes from.
+        keys: every key a spec may have.
+        build: values by key name -> learning rates of shape (steps,).
+        shapes: what a schedule search may vary; empty when there is nothing to search.
+        after: (values, steps from the warm-up on, numpy or jax.numpy) -> their rates, traceable;
+            every family with shapes has it, and `build` is made of it.
+        kinks: values -> the steps, in increasing order, at which a new smooth piece of `after`
+            begins.
+    """
+
+    name: str
+    formula: str
+    citation: str
+    keys: tuple[Key, ...]
+    build: Callable[[Values], NDArray[np.float64]]
+    shapes: tuple[Shape, ...] = ()
+    after: Callable[[Values, Any, Any], Any] | None = None
+    kinks: Callable[[Values], tuple[Any, ...]] = lambda values: ()
+
+
+PEAK = Key("peak", positive, "highest learning rate", required=True)
+END = Key("end", nonnegative, "learning rate at step `steps`", default=0.0)
+STEPS = Key("steps", count, "total steps, warm-up included", required=True)
+WARMUP = Key("warmup", count, "warm-up steps, linear up to the peak", default=0)
+WARMUP_FROM = Key(
+    "warmup_from", nonnegative, "learning rate of the first warm-up step", default=0.0
+)
+COMMON = (PEAK, STEPS, WARMUP, WARMUP_FROM)
+
+
+def warm_up(
+    values: Values, after: Callable[[NDArray[np.float64]], Any], *, to_peak: bool = True
+) -> NDArray[np.float64]:
+    """Put a linear warm-up before a schedule.
+
+    Args:
+        values: must hold peak, steps, warmup and warmup_from.
+        after: steps from `warmup` on (float64) -> their learning rates.
+        to_peak: whether the warm-up rises to the peak; else to the first rate of `after`, for a
+            family that may start below its peak: there is then no fall at the end of the warm-up.
+
+    Returns:
+        Learning rates of shape (steps,).
+
+    Raises:
+        ScheduleError: if the warm-up does not fit, or its start or `end` is above the peak.
+    """
+    steps, warmup = values["steps"], values["warmup"]
+    if steps < 1:
+        raise ScheduleError("steps=0: a schedule needs at least one step")
+    if warmup >= steps:
+        raise ScheduleError(f"warmup={warmup} leaves no step of steps={steps}; shorten the warm-up")
+    if values["warmup_from"] > values["peak"]:
+        raise ScheduleError(
+            f"warmup_from={values['warmup_from']:g} is above peak={values['peak']:g}"
+        )
+    if values.get("end", 0.0) > values["peak"]:
+        raise ScheduleError(f"end={values['end']:g} is above peak={values['peak']:g}")
+    lr = np.empty(steps)
+    lr[warmup:] = after(np.arange(warmup, steps, dtype=np.float64))
+    top = values["peak"] if to_peak else float(lr[warmup])
+    if warmup and values["warmup_from"] > top:
+        raise ScheduleError(
+            f"warmup_from={values['warmup_from']:g} is above {top:g}, the first rate after it"
+        )
+    lr[:warmup] = np.linspace(values["warmup_from"], top, warmup)
+    return lr
+
+
+def decay_start(values: Values) -> int:
+    """First step of a cooldown given as `decay_start` or as `decay_fraction` of all steps."""
+    start, share = values["decay_start"], values["decay_fraction"]
+    steps, warmup = int(values["steps"]), int(values["warmup"])
+    if (start is None) == (share is None):
+        raise ScheduleError("give either decay_start=STEP or decay_fraction=SHARE, and only one")
+    first = int(start) if start is not None else steps - round(steps * float(share))
+    if first < warmup:
+        raise ScheduleError(f"the cooldown starts at step {first}, within warmup={warmup}")
+    if first >= steps:
+        raise ScheduleError(f"the cooldown starts at step {first}, not before steps={steps}")
+    return first
+
+
+def end_between(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+    """Search the end LR: the first free number in [0, 1] runs from the lowest end to the peak."""
+    end = frame.end_min + free[0] * (frame.peak - frame.end_min)
+    return {"end": xp.minimum(end, frame.peak)}  # the sum may round to just above the peak
+
+
+def format_number(value: float) -> str:
+    """The shortest text that reads back as the same number."""
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15 and abs(value) >= 1):
+        return str(int(value))
+    return repr(float(value))

@@ -1,0 +1,66 @@
+"""Infinite schedule (Ibrahim et al. 2024): cool down to a constant rate, stay, anneal when asked.
+
+A run can stop or go on from any step of the constant phase, whatever was planned.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import ScheduleError
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    Family,
+    Key,
+    Values,
+    choice,
+    count,
+    positive,
+    warm_up,
+)
+
+__all__ = ["INFINITE"]
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    peak, hold, end, steps, warmup = (
+        values[key] for key in ("peak", "constant_lr", "end", "steps", "warmup")
+    )
+    cooled, start = warmup + values["cooldown"], values["anneal_start"]
+    start = steps if start is None else start
+    if not end <= hold <= peak:
+        raise ScheduleError(f"end={end:g} <= constant_lr={hold:g} <= peak={peak:g} must hold")
+    if not warmup < cooled <= start <= steps:
+        raise ScheduleError(
+            f"the cooldown ends at step {cooled} and the annealing starts at {start}: they must "
+            f"follow each other between warmup={warmup} and steps={steps}"
+        )
+
+    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = np.clip((step - warmup) / (cooled - warmup), 0.0, 1.0)
+        if values["shape"] == "cosine":
+            rate = hold + 0.5 * (peak - hold) * (1.0 + np.cos(np.pi * x))
+        else:  # inverse square root of time, scaled to meet the constant rate
+            rate = peak / np.sqrt(1.0 + ((peak / hold) ** 2 - 1.0) * x)
+        annealed = hold * (end / hold) ** ((step - start) / max(steps - start, 1))
+        return np.asarray(np.where(step >= start, annealed, rate))
+
+    return warm_up(values, after)
+
+
+INFINITE = Family(
+    name="infinite",
+    formula="cooldown from peak to constant_lr, constant, then constant_lr·(end/constant_lr)^x",
+    citation="Ibrahim et al. 2024, arXiv 2403.08763",
+    keys=(
+        *COMMON,
+        Key("constant_lr", positive, "rate of the constant phase", required=True),
+        Key("cooldown", count, "steps from the peak to it", required=True),
+        Key("shape", choice("cosine", "inverse_sqrt"), "of the cooldown", default="cosine"),
+        Key("anneal_start", count, "first step of the annealing; default none"),
+        Key("end", positive, "learning rate at step `steps`, > 0", required=True),
+    ),
+    build=build,
+)

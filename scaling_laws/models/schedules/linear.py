@@ -1,0 +1,42 @@
+"""Linear decay from the end of the warm-up; to zero it is D2Z (Bergsma et al. 2025)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    END,
+    Family,
+    Shape,
+    Values,
+    end_between,
+    warm_up,
+)
+
+__all__ = ["LINEAR"]
+
+
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    return end + (peak - end) * ((steps - step) / (steps - warmup))
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    return warm_up(values, lambda step: after(values, step, np))
+
+
+LINEAR = Family(
+    name="linear",
+    formula="end + (peak - end)·(T - t)/(T - W)",
+    citation="Bergsma et al. 2025, arXiv 2502.15938 (D2Z: end = 0)",
+    keys=(*COMMON, END),
+    build=build,
+    shapes=(Shape("linear", (0.0,), (1.0,), end_between),),
+    after=after,
+)

@@ -1,0 +1,54 @@
+"""PowerCool (modded-nanogpt): the peak, then a cooldown that follows a power of the steps left.
+
+The README of modded-nanogpt writes min(peak, c·(T - t)^1.2). Here the first step of the cooldown is
+given instead of c, which follows from it: the two curves meet there. `end` above 0 is an addition.
+With the same power and start it is `wsd` with decay=power; it has a name of its own because its
+power has a default.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    END,
+    Family,
+    Key,
+    Values,
+    count,
+    decay_start,
+    fraction,
+    positive,
+    warm_up,
+)
+
+__all__ = ["POWER_COOL"]
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    peak, end, steps = (values[key] for key in ("peak", "end", "steps"))
+    start = decay_start(values)
+
+    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+        left = (steps - step) / (steps - start)  # above 1 before the start: the peak is lower there
+        return np.asarray(np.minimum(peak, end + (peak - end) * left ** values["power"]))
+
+    return warm_up(values, after)
+
+
+POWER_COOL = Family(
+    name="power_cool",
+    formula="min(peak, end + c·(T - t)^power), c = (peak - end)/(T - d)^power, d = decay_start",
+    citation="Jordan et al. 2024, github.com/KellerJordan/modded-nanogpt (README)",
+    keys=(
+        *COMMON,
+        END,
+        Key("decay_start", count, "first step of the cooldown"),
+        Key("decay_fraction", fraction, "cooldown steps over total steps"),
+        Key("power", positive, "exponent of the steps left", default=1.2),
+    ),
+    build=build,
+)

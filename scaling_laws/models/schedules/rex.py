@@ -1,0 +1,43 @@
+"""REX (Chen et al. 2021): stays high for long, then falls ever faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    END,
+    Family,
+    Shape,
+    Values,
+    end_between,
+    warm_up,
+)
+
+__all__ = ["REX"]
+
+
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    left = (steps - step) / (steps - warmup)
+    return end + (peak - end) * (left / (0.5 + 0.5 * left))
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    return warm_up(values, lambda step: after(values, step, np))
+
+
+REX = Family(
+    name="rex",
+    formula="end + (peak - end)·(1 - z)/(1/2 + (1 - z)/2), z = (t - W)/(T - W)",
+    citation="Chen et al. 2021, arXiv 2107.04197",
+    keys=(*COMMON, END),
+    build=build,
+    shapes=(Shape("rex", (0.0,), (1.0,), end_between),),
+    after=after,
+)

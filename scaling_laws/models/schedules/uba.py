@@ -1,0 +1,56 @@
+"""Unified budget-aware schedule (2025): one number between a flat rate, cosine and a fast decay.
+
+The formula is written from its known limits (phi = 2 is cosine, phi -> 0 flat, large phi a fast
+decay), not checked against the paper's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    END,
+    Family,
+    Frame,
+    Key,
+    Shape,
+    Values,
+    positive,
+    warm_up,
+)
+
+__all__ = ["UBA"]
+
+
+def after(values: Values, step: Any, xp: Any) -> Any:
+    """Rates from the warm-up on."""
+    peak, end, steps, warmup, phi = (
+        values[key] for key in ("peak", "end", "steps", "warmup", "phi")
+    )
+    bow = 1.0 + xp.cos(xp.pi * (step - warmup) / (steps - warmup))
+    return end + (peak - end) * (2.0 * bow / (2.0 * phi + (2.0 - phi) * bow))
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    return warm_up(values, lambda step: after(values, step, np))
+
+
+def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+    return {"end": frame.end_min, "phi": 10.0 ** free[0]}
+
+
+UBA = Family(
+    name="uba",
+    formula="end + (peak - end)·2c/(2phi + (2 - phi)c), c = 1 + cos(π(t - W)/(T - W))",
+    citation="UBA 2025, arXiv 2505.24452 (from its limits)",
+    keys=(*COMMON, END, Key("phi", positive, "2 is cosine; lower is flatter", required=True)),
+    build=build,
+    shapes=(Shape("uba", (-3.0,), (1.0,), _values),),
+    after=after,
+)

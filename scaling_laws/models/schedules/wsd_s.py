@@ -1,0 +1,70 @@
+"""WSD-S (Wen et al. 2024): several decays on one main branch, each resumed at the peak.
+
+Every checkpoint in `decay_ends` is a finished model; training goes on from it, not from before its
+decay. Inside a decay the inverse of the rate is a straight line.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import ScheduleError
+from scaling_laws.models.schedules.family import (
+    COMMON,
+    Family,
+    Key,
+    Values,
+    count,
+    fraction,
+    positive,
+    row_of,
+    warm_up,
+)
+
+__all__ = ["WSD_S"]
+
+
+def build(values: Values) -> NDArray[np.float64]:
+    """Learning rates of shape (steps,)."""
+    peak, low, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
+    ends = values["decay_ends"]
+    lengths = [max(1, round(end * values["decay_fraction"])) for end in ends]
+    free = warmup
+    for end, length in zip(ends, lengths, strict=True):
+        if end - length < free:
+            raise ScheduleError(
+                f"the decay that ends at {end} starts at {end - length}, before step {free}, where "
+                "the one before it (or the warm-up) ends; choose ends further apart"
+            )
+        free = end
+    if free > steps:
+        raise ScheduleError(f"the last decay ends at {free}, beyond steps={steps}")
+
+    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+        rate = np.full(step.shape, peak)
+        for end, length in zip(ends, lengths, strict=True):
+            done = (step - (end - length)) / length
+            x = np.clip(done, 0.0, 1.0)
+            decayed = 1.0 / (x / low + (1.0 - x) / peak)
+            rate = np.where((done >= 0) & (done < 1), decayed, rate)
+        return np.asarray(np.minimum(rate, peak))
+
+    return warm_up(values, after)
+
+
+WSD_S = Family(
+    name="wsd_s",
+    formula="peak; over the last decay_fraction·e steps before each e in decay_ends "
+    "1/(x/end + (1 - x)/peak)",
+    citation="Wen et al. 2024, arXiv 2410.05192",
+    keys=(
+        *COMMON,
+        Key("end", positive, "learning rate that a decay would reach at its end", required=True),
+        Key(
+            "decay_ends", row_of(count), "step just past each decay, separated by /", required=True
+        ),
+        Key("decay_fraction", fraction, "steps of a decay over the step it ends at", default=0.1),
+    ),
+    build=build,
+)

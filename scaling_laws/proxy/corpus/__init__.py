@@ -1,9 +1,0 @@
-"""Tokens to train on and tokens held out: the standard library, files, or a synthetic source."""
-
-from __future__ import annotations
-
-from scaling_laws.proxy.corpus.base import Corpus
-from scaling_laws.proxy.corpus.load import load_corpus
-from scaling_laws.proxy.corpus.markov import MarkovStream, markov_entropy, markov_source
-
-__all__ = ["Corpus", "MarkovStream", "load_corpus", "markov_entropy", "markov_source"]

@@ -1,0 +1,150 @@
+"""Text of jobs for clusters: every task runs the same command on its own shard of the plan.
+
+Nothing is submitted. A shard holds whole chains of branches, so no task waits for another; one that
+is preempted and started again goes on from its checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaling_laws.common import UsageError, find_by_name
+
+__all__ = ["SCRIPTS", "Job", "Script", "script_text"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a script runs.
+
+    Attributes:
+        plan: absolute path of the plan, which every task must see.
+        options: further words of the command.
+        shards: tasks.
+        image: container image with scaling-laws in it, for Kubernetes.
+        claim: persistent volume claim that holds the plan's folder, for Kubernetes.
+    """
+
+    plan: Path
+    options: Sequence[str]
+    shards: int
+    image: str | None = None
+    claim: str | None = None
+
+    def command(self, index: str) -> str:
+        """The command of a task as shell text; `index` is shell text too."""
+        words = ["scaling-laws", "proxy", "sweep", str(self.plan), *self.options]
+        return f'{shlex.join(words)} --shard "{index}/{self.shards}"'
+
+    @property
+    def name(self) -> str:
+        """A name that both systems accept."""
+        word = re.sub(r"[^a-z0-9]+", "-", self.plan.stem.lower()).strip("-")
+        return f"sweep-{word}"[:50].rstrip("-")
+
+
+def _slurm(job: Job) -> str:
+    return f"""\
+#!/bin/bash
+# {job.shards} tasks, each a shard of the plan; add --partition, --time and --mem as your cluster
+# wants them. A task that is preempted, or killed at its time limit and submitted again, goes on.
+#SBATCH --job-name={job.name}
+#SBATCH --array=0-{job.shards - 1}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=2
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output={job.name}-%a.log
+
+exec {job.command("${SLURM_ARRAY_TASK_ID}")}
+"""
+
+
+def _kubernetes(job: Job) -> str:
+    if job.image is None or job.claim is None:
+        raise UsageError(
+            "--script kubernetes needs --image NAME, a container image with scaling-laws in it, "
+            "and --claim NAME, a persistent volume claim that holds the plan's folder"
+        )
+    folder = json.dumps(str(job.plan.parent))  # JSON strings are YAML strings
+    return f"""\
+# {job.shards} pods, each a shard of the plan. Evicted pods do not count as failures; exit code 1 (a
+# run diverged) and 2 (bad input) would come again, so they are not tried again.
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {json.dumps(job.name)}
+spec:
+  completionMode: Indexed
+  completions: {job.shards}
+  parallelism: {job.shards}
+  backoffLimitPerIndex: 5
+  podFailurePolicy:
+    rules:
+      - action: Ignore
+        onPodConditions:
+          - type: DisruptionTarget
+      - action: FailIndex
+        onExitCodes:
+          operator: In
+          values: [1, 2]
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: sweep
+          image: {json.dumps(job.image)}
+          command: ["/bin/sh", "-c"]
+          args:
+            - {json.dumps("exec " + job.command("${JOB_COMPLETION_INDEX}"))}
+          workingDir: {folder}
+          volumeMounts:
+            - name: plan
+              mountPath: {folder}
+      volumes:
+        - name: plan
+          persistentVolumeClaim:
+            claimName: {json.dumps(job.claim)}
+"""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A system that starts many tasks.
+
+    Attributes:
+        name: the word after ``--script``.
+        write: the job's text.
+        help: one line.
+    """
+
+    name: str
+    write: Callable[[Job], str]
+    help: str
+
+
+SCRIPTS: tuple[Script, ...] = (
+    Script("slurm", _slurm, "a job array for sbatch"),
+    Script("kubernetes", _kubernetes, "an indexed Job for kubectl apply -f, 1.31 or later"),
+)
+
+
+def script_text(name: str, job: Job) -> str:
+    """The text of a job.
+
+    Args:
+        name: of one of `SCRIPTS`.
+        job: what it runs.
+
+    Raises:
+        UsageError: if the name is unknown, there is no task, or something the system needs is
+            missing.
+    """
+    if job.shards < 1:
+        raise UsageError(f"--shards {job.shards}: a job has 1 task or more")
+    return find_by_name("script", name, SCRIPTS, UsageError).write(job)

@@ -1,0 +1,184 @@
+"""What decides a curve, and how a run is cut into windows of equal batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import ProxyError
+from scaling_laws.models import Schedule
+from scaling_laws.proxy.training.batches import SAMPLINGS
+from scaling_laws.proxy.training.corpus import Corpus
+from scaling_laws.proxy.training.optimizers import WIDTH_RULES, get_optimizer
+from scaling_laws.proxy.training.sizes import Size
+
+__all__ = ["PRECISIONS", "ProxyConfig", "Window", "flops", "validation_windows"]
+
+PRECISIONS = ("float32", "bfloat16")
+EVALUATION_BATCH = 64  # windows at a time, to bound memory
+BACKWARD = 3  # a step's products over those of its forward pass
+
+
+class Window(NamedTuple):
+    """Updates between two logged losses: those of steps first..end-1, `batch` sequences each."""
+
+    first: int
+    end: int
+    batch: int
+    seen: int  # sequences that all updates before took
+
+
+@dataclass(frozen=True, eq=False)
+class ProxyConfig:
+    """Everything that decides a curve.
+
+    Attributes:
+        size: the model and its batch; the vocabulary is that of the corpus, whatever it says.
+        schedule: the learning rate of every update.
+        corpus: what to train on and what to measure on.
+        seed: of the initial parameters and the batches, in [0, 2^31).
+        every: updates between two logged losses; the last update is always logged.
+        weight_decay: decoupled, on matrices: each update also takes lr·weight_decay of them away.
+        optimizer: a name of `optimizers.OPTIMIZERS`.
+        sampling: where a batch comes from, one of `batches.SAMPLINGS`.
+        ramp: (step, batch) pairs that change the size's batch from that step on, multiples of
+            `every`.
+        precision: type of the matrix products, one of `PRECISIONS`; weights stay float32.
+        width_rule: one of `optimizers.WIDTH_RULES`.
+        ema: decays of exponential averages of the weights whose losses are logged too.
+        merge: counts of logged steps over whose weights a plain average is taken and measured.
+
+    Raises:
+        ProxyError: if a number is out of range or the corpus too small for the size.
+    """
+
+    size: Size
+    schedule: Schedule
+    corpus: Corpus
+    seed: int = 0
+    every: int = 20
+    weight_decay: float = 0.1
+    optimizer: str = "adamw"
+    sampling: str = "random"
+    ramp: tuple[tuple[int, int], ...] = ()
+    precision: str = "float32"
+    width_rule: str = "per-layer"
+    ema: tuple[float, ...] = ()
+    merge: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", replace(self.size, vocabulary=self.corpus.vocabulary))
+        if not 0 <= self.seed < 2**31:
+            raise ProxyError(f"seed={self.seed} must lie in [0, {2**31})")
+        if self.every < 1:
+            raise ProxyError(f"every={self.every}: log every 1 or more steps")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ProxyError(f"weight_decay={self.weight_decay} must be a finite number >= 0")
+        get_optimizer(self.optimizer)
+        for key, known in (
+            ("sampling", SAMPLINGS),
+            ("precision", PRECISIONS),
+            ("width_rule", WIDTH_RULES),
+        ):
+            if getattr(self, key) not in known:
+                raise ProxyError(f"{key}={getattr(self, key)!r} must be {' or '.join(known)}")
+        for decay in self.ema:
+            if not 0 <= decay < 1:
+                raise ProxyError(f"ema={decay}: the decay of an average lies in [0, 1)")
+        for count in self.merge:
+            if count < 1:
+                raise ProxyError(f"merge={count}: an average takes 1 or more logged steps")
+        for key in ("ema", "merge"):
+            # columns are named by six digits of it
+            names = [f"{each:g}" for each in getattr(self, key)]
+            if len(set(names)) < len(names):
+                raise ProxyError(
+                    f"{key}={','.join(names)}: two columns would have the same name; "
+                    "give each average once"
+                )
+        self._check_ramp()
+        if self.corpus.stream is not None and self.sampling != "random":
+            raise ProxyError(
+                f"sampling={self.sampling!r}: corpus {self.corpus.name!r} never comes to the end "
+                "of an epoch; it must be random"
+            )
+        window = self.size.context + 1
+        for part, tokens in (("train", self.corpus.train), ("held-out", self.corpus.validation)):
+            endless = part == "train" and self.corpus.stream is not None
+            if tokens.size < window and not endless:
+                raise ProxyError(
+                    f"corpus {self.corpus.name!r} is too small for size {self.size.name!r}: its "
+                    f"{part} part has {tokens.size} tokens and one sequence takes {window}; "
+                    "give it more text"
+                )
+
+    def _check_ramp(self) -> None:
+        before = 0
+        for step, batch in self.ramp:
+            if step <= before or step % self.every or batch < 1:
+                raise ProxyError(
+                    f"batch ramp {batch}@{step}: steps must grow from {self.every} on in multiples "
+                    f"of the {self.every} steps between two logged losses, batches be at least 1"
+                )
+            before = step
+
+    @property
+    def validation_windows(self) -> NDArray[np.integer]:
+        """Held-out sequences of shape (chunks, windows, context + 1), see `validation_windows`."""
+        return validation_windows(self.corpus, self.size)
+
+    def windows(self, start: int = 0) -> Iterator[Window]:
+        """The windows of the run in order, those that begin before `start` left out."""
+        seen, changes, batch = 0, dict(self.ramp), self.size.batch
+        for first in range(0, self.schedule.steps, self.every):
+            end = min(first + self.every, self.schedule.steps)
+            batch = changes.get(first, batch)
+            if first >= start:
+                yield Window(first, end, batch, seen)
+            seen += batch * (end - first)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the whole run predicts."""
+        return sum(each.batch * (each.end - each.first) for each in self.windows()) * (
+            self.size.context
+        )
+
+
+def validation_windows(corpus: Corpus, size: Size) -> NDArray[np.integer]:
+    """Held-out sequences, evenly spread over the held-out tokens.
+
+    Returns:
+        Tokens of shape (chunks, windows, context + 1): `size.validation_windows` of them at most,
+        fewer if the held-out part is short, so that no two overlap by more than one token.
+    """
+    room = corpus.validation.size - size.context - 1
+    count = min(size.validation_windows, max(1, room // size.context))
+    chunk = min(EVALUATION_BATCH, count)
+    count -= count % chunk
+    starts = np.linspace(0, room, count).astype(np.int64)
+    windows: NDArray[np.integer] = corpus.validation[
+        starts[:, None] + np.arange(size.context + 1)[None, :]
+    ]
+    return windows.reshape(-1, chunk, size.context + 1)
+
+
+def flops(config: ProxyConfig, start: int = 0) -> float:
+    """Multiplications and additions of the matrix products of a run from step `start` on.
+
+    Training takes `BACKWARD` times the forward pass for every token; every logged loss takes one
+    forward pass over the held-out windows, and one more for each average of the weights.
+    """
+    forward = config.size.forward_flops
+    held_out = config.validation_windows[..., 1:].size
+    measured = 1 + len(config.ema) + len(config.merge)
+    trained = evaluated = 0
+    for each in config.windows(start):
+        trained += each.batch * (each.end - each.first) * config.size.context
+        evaluated += held_out * measured
+    return float(forward * (BACKWARD * trained + evaluated))

@@ -1,0 +1,176 @@
+"""The tokens of files: in memory, or written once to a cache and memory-mapped.
+
+A cache holds a folder for each text and tokenizer, named after the hash of both: the two parts as
+NPY files, the trained tokenizer, and, written last, the digest of the corpus. What does not have
+that digest when it is opened is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import ProxyError, make_folder, write_text, write_with
+from scaling_laws.proxy.training.corpus.corpus import MAX_TOKENS, Corpus
+from scaling_laws.proxy.training.corpus.text import Parts, Piece, read_blocks
+from scaling_laws.proxy.training.tokenizers import BYTES, encode, train_tokenizer
+
+__all__ = ["in_memory", "in_store"]
+
+FORMAT = 1  # raise it when other tokens would come from the same text
+FACTS = "corpus.json"
+TOKENIZER = "tokenizer.json"
+TRAIN = "train.npy"
+VALIDATION = "validation.npy"
+
+
+def in_memory(name: str, parts: Parts, tokenizer: str, vocabulary: int) -> Corpus:
+    """The corpus of a text, held in memory.
+
+    Args:
+        name: of the corpus.
+        parts: where its bytes are.
+        tokenizer: ``bytes`` or ``bpe:N``.
+        vocabulary: its number of tokens.
+    """
+    trained = _train(name, parts, tokenizer, vocabulary)
+    train, validation = (
+        np.concatenate(list(_tokens(name, pieces, trained)))
+        for pieces in (parts.train, parts.validation)
+    )
+    return _corpus(name, parts, tokenizer, vocabulary, trained, train, validation)
+
+
+def in_store(name: str, parts: Parts, tokenizer: str, vocabulary: int, cache: Path) -> Corpus:
+    """The corpus of a text, memory-mapped from a cache; made there if it is not there, or damaged.
+
+    Args:
+        name: of the corpus.
+        parts: where its bytes are.
+        tokenizer: ``bytes`` or ``bpe:N``.
+        vocabulary: its number of tokens.
+        cache: the folder that holds the caches of all texts; made if need be.
+
+    Raises:
+        OutputError: if the cache cannot be written.
+        ProxyError: if what was written cannot be read back.
+    """
+    key = _key(parts, tokenizer)
+    folder = cache / key
+
+    def opened() -> Corpus:
+        trained = None if tokenizer == BYTES else (folder / TOKENIZER).read_text(encoding="utf-8")
+        train, validation = (
+            np.lib.format.open_memmap(folder / part, mode="r") for part in (TRAIN, VALIDATION)
+        )
+        return _corpus(name, parts, tokenizer, vocabulary, trained, train, validation)
+
+    try:
+        facts = json.loads((folder / FACTS).read_bytes())
+        if facts["made_of"] == key and (found := opened()).digest == facts["digest"]:
+            return found
+    except (OSError, ValueError, TypeError, KeyError, EOFError, ProxyError):
+        pass  # not there, or not what was written: make it again
+    trained = _train(name, parts, tokenizer, vocabulary)
+    make_folder(folder)
+    for part, pieces in ((TRAIN, parts.train), (VALIDATION, parts.validation)):
+        _write_row(folder / part, name, _tokens(name, pieces, trained))
+    if trained is not None:
+        write_text(folder / TOKENIZER, trained)
+    try:
+        corpus = opened()
+    except (OSError, ValueError) as error:
+        raise ProxyError(
+            f"corpus {name!r}: cannot read back the cache {folder}: {error}; "
+            "delete it and try again"
+        ) from error
+    facts = {
+        "made_of": key,
+        "corpus": name,
+        "tokenizer": tokenizer,
+        "train_tokens": corpus.train.size,
+        "validation_tokens": corpus.validation.size,
+        "digest": corpus.digest,
+    }
+    write_text(folder / FACTS, json.dumps(facts, indent=2) + "\n")
+    return corpus
+
+
+def _key(parts: Parts, tokenizer: str) -> str:
+    """A name for what the tokens are made of; the names of the files change nothing of them."""
+    files = [(file.size, file.digest.hex()) for file in parts.files]
+    pieces = [
+        [(piece.start, piece.stop) for piece in part] for part in (parts.train, parts.validation)
+    ]
+    made_of = json.dumps([FORMAT, tokenizer, files, pieces])
+    return hashlib.sha256(made_of.encode()).hexdigest()
+
+
+def _train(name: str, parts: Parts, tokenizer: str, vocabulary: int) -> str | None:
+    if tokenizer == BYTES:
+        return None
+    return train_tokenizer(name, vocabulary, read_blocks(name, parts.train))
+
+
+def _tokens(name: str, pieces: Iterable[Piece], trained: str | None) -> Iterator[NDArray[Any]]:
+    blocks = read_blocks(name, pieces)
+    if trained is not None:
+        return encode(trained, blocks)
+    return (np.frombuffer(block, dtype=np.uint8) for block in blocks)
+
+
+def _corpus(
+    name: str,
+    parts: Parts,
+    tokenizer: str,
+    vocabulary: int,
+    trained: str | None,
+    train: NDArray[Any],
+    validation: NDArray[Any],
+) -> Corpus:
+    digest = None
+    if trained is not None:
+        digest = f"sha256:{hashlib.sha256(trained.encode()).hexdigest()}"
+    return Corpus(
+        name,
+        train,
+        validation,
+        vocabulary=vocabulary,
+        tokenizer=tokenizer,
+        bytes_per_token=parts.validation_bytes / validation.size,
+        tokenizer_digest=digest,
+    )
+
+
+def _write_row(path: Path, name: str, blocks: Iterator[NDArray[Any]]) -> None:
+    """Write blocks one after the other as one NPY row, without joining them in memory."""
+
+    def write(temporary: Path) -> None:
+        first = next(blocks)
+        count = 0
+        with temporary.open("wb") as file:
+            _write_header(file, first.dtype, count)
+            for block in chain([first], blocks):
+                file.write(block.data)
+                count += block.size
+                if count > MAX_TOKENS:
+                    raise ProxyError(
+                        f"corpus {name!r} has more than {MAX_TOKENS} tokens, the most that can be "
+                        "indexed; choose a part of it"
+                    )
+            file.seek(0)  # numpy leaves room for the shape to grow in its header
+            _write_header(file, first.dtype, count)
+
+    write_with(path, write)
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], count: int) -> None:
+    header = {"descr": dtype.str, "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, header)

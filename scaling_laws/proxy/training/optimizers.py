@@ -1,0 +1,138 @@
+"""Directions of an update: each optimizer up to the learning rate and the weight decay.
+
+An update is ``p <- p - lr·(width_factor·direction + weight_decay·p)``, the decay on matrices only.
+
+**Width.** At `BASE_WIDTH` every factor is one. Elsewhere matrices that sum over the width have
+`BASE_WIDTH/width` (Adam's moves have the same size in every entry, and what they add up to grows
+with the number of inputs), the embedding and the gains keep one. This is the table of rates of µP
+for Adam (Yang et al. 2022, arXiv 2203.03466, table 3) with the initial values left as they are
+(the "standard parameterization with per-layer rates" of Everett et al. 2024, arXiv 2407.05872).
+A matrix optimizer moves all directions of a hidden matrix alike, so there the power is a half: the
+spectral norm of its moves grows with the square root of the width, not with the width (the spectral
+condition of Yang, Simon & Bernstein 2023, arXiv 2310.17813). The decay is not scaled, so that
+lr·weight_decay, the rate at which weights are forgotten, is the same at every width (Wang &
+Aitchison 2024, arXiv 2405.13698).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax import contrib
+
+from scaling_laws.common import ProxyError, find_by_name
+from scaling_laws.proxy.training import model
+from scaling_laws.proxy.training.sizes import BASE_WIDTH, Size
+
+__all__ = [
+    "BETA1",
+    "BETA2",
+    "CLIP",
+    "OPTIMIZERS",
+    "WIDTH_RULES",
+    "Optimizer",
+    "get_optimizer",
+    "width_factors",
+]
+
+BETA1 = 0.95  # a longer mean than the usual 0.9: a third less noise in the validation loss
+BETA2 = 0.99
+CLIP = 1.0  # largest global gradient norm
+MUON_BETA = 0.95
+MUON_SCALE = 0.2  # times sqrt(larger side): entries as large as Adam's, arXiv 2502.16982, section 2
+WIDTH_RULES = ("per-layer", "none")
+TABLES = ("embedding", "head")  # not hidden: a matrix optimizer leaves them to Adam
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A way to turn gradients into a direction.
+
+    Attributes:
+        name: the word after ``--optimizer``.
+        description: one line, with the source.
+        transform: from a model's parameters (or their shapes) to the transformation of gradients
+            that are clipped already; the caller multiplies in the rate and adds the decay.
+        hidden_power: of BASE_WIDTH/width in the factor of hidden matrices, see above.
+    """
+
+    name: str
+    description: str
+    transform: Callable[[model.Parameters], optax.GradientTransformation]
+    hidden_power: float = 1.0
+
+
+def _adam(parameters: model.Parameters | None = None) -> optax.GradientTransformation:
+    return optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=1e-8)
+
+
+def _muon(parameters: model.Parameters) -> optax.GradientTransformation:
+    """Orthogonalised momentum on hidden matrices, Adam on embedding, head and gains."""
+
+    def scaled(updates: Any, state: Any, parameters: Any = None) -> tuple[Any, Any]:
+        def scale(leaf: jax.Array) -> jax.Array:
+            return jnp.multiply(leaf, MUON_SCALE * max(leaf.shape) ** 0.5)
+
+        return jax.tree.map(scale, updates), state
+
+    def dimensions(updates: Any) -> Any:  # optax takes a tree with none for a single matrix
+        return jax.tree.map(lambda leaf: contrib.MuonDimensionNumbers(), updates)
+
+    matrices = optax.chain(
+        contrib.scale_by_muon(beta=MUON_BETA, weight_dimension_numbers=dimensions),
+        optax.GradientTransformation(lambda parameters: optax.EmptyState(), scaled),
+    )
+
+    def label(path: tuple[Any, ...], leaf: jax.Array) -> str:
+        return "matrix" if leaf.ndim == 2 and path[0].key not in TABLES else "rest"
+
+    labels = jax.tree_util.tree_map_with_path(label, parameters)
+    return optax.partition({"matrix": matrices, "rest": _adam()}, labels)
+
+
+OPTIMIZERS: tuple[Optimizer, ...] = (
+    Optimizer("adamw", "Adam with decoupled decay (Loshchilov & Hutter 2019)", _adam),
+    Optimizer(
+        "muon",
+        "orthogonalised momentum on hidden matrices (Jordan 2024), Adam elsewhere",
+        _muon,
+        hidden_power=0.5,
+    ),
+)
+
+
+def get_optimizer(name: str) -> Optimizer:
+    """The registered optimizer of that name.
+
+    Raises:
+        ProxyError: listing the near matches if there is none.
+    """
+    return find_by_name("optimizer", name, OPTIMIZERS, ProxyError)
+
+
+def width_factors(
+    parameters: model.Parameters, size: Size, rule: str, optimizer: str = "adamw"
+) -> model.Parameters:
+    """What the direction of each leaf is multiplied by, same nesting, Python floats.
+
+    Args:
+        parameters: of that size.
+        size: gives the width.
+        rule: one of `WIDTH_RULES`.
+        optimizer: a name of `OPTIMIZERS`.
+    """
+    narrow = BASE_WIDTH / size.width if rule == "per-layer" else 1.0
+    power = get_optimizer(optimizer).hidden_power
+
+    def factor(path: tuple[Any, ...], leaf: jax.Array) -> float:
+        if leaf.ndim != 2 or path[0].key == "embedding":
+            return 1.0
+        return narrow if path[0].key == "head" else float(narrow**power)
+
+    factors: model.Parameters = jax.tree_util.tree_map_with_path(factor, parameters)
+    return factors

@@ -1,0 +1,166 @@
+"""The compiled work: many updates in one loop, and the measurements between them.
+
+The learning rates, batches and weight decay are data to it, so another schedule of the same shapes
+compiles nothing. With `fleet` every argument has a leading axis of members, trained side by side.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from scaling_laws.proxy.training import model
+from scaling_laws.proxy.training.config import ProxyConfig
+from scaling_laws.proxy.training.optimizers import CLIP, TABLES, get_optimizer, width_factors
+from scaling_laws.proxy.training.sizes import Size
+
+__all__ = ["GROUPS", "Shapes", "State", "evaluate", "initialize", "norms", "shapes_of", "update"]
+
+GROUPS = ("embedding", "hidden", "head")  # of matrices, whose norms are logged apart
+
+
+class Shapes(NamedTuple):
+    """What a compiled program depends on; runs that agree in it can train as one fleet."""
+
+    size: Size
+    optimizer: str
+    precision: str
+    width_rule: str
+    ema: tuple[float, ...]
+
+
+class State(NamedTuple):
+    """What an update changes: the parameters, the optimizer's moments and the averages."""
+
+    parameters: model.Parameters
+    moments: Any
+    averages: tuple[model.Parameters, ...]
+
+
+def shapes_of(config: ProxyConfig) -> Shapes:
+    """What a compiled program needs to know of a configuration."""
+    return Shapes(config.size, config.optimizer, config.precision, config.width_rule, config.ema)
+
+
+@partial(jax.jit, static_argnames=("shapes", "fleet"))
+def initialize(key: jax.Array, shapes: Shapes, fleet: bool = False) -> State:
+    """The state before the first update; `key` is a `jax.random.key`, or (members,) of them."""
+
+    def one(key: jax.Array) -> State:
+        parameters = model.initialize(key, shapes.size)
+        moments = _direction(parameters, shapes).init(parameters)
+        return State(parameters, moments, (parameters,) * len(shapes.ema))
+
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes floats and counts
+        return (jax.vmap(one) if fleet else one)(key)
+
+
+@partial(jax.jit, static_argnames=("shapes", "fleet"), donate_argnames="state")
+def update(
+    state: State,
+    rates: jax.Array,
+    windows: jax.Array,
+    weight_decay: jax.Array,
+    shapes: Shapes,
+    fleet: bool = False,
+) -> tuple[State, jax.Array]:
+    """Run one update for each rate.
+
+    Args:
+        state: which is used up.
+        rates: learning rates of shape (updates,), float32.
+        windows: tokens of shape (updates, batch, context + 1), unsigned.
+        weight_decay: a float32 scalar.
+        shapes: of the members.
+        fleet: whether all of these have a leading axis of members.
+
+    Returns:
+        The new state; and of shape (updates, 3), float32: the batch's loss before the update, the
+        gradient's global norm before clipping, and the norm of what is added to the matrices.
+    """
+
+    def one(
+        state: State, rates: jax.Array, windows: jax.Array, weight_decay: jax.Array
+    ) -> tuple[State, jax.Array]:
+        step = partial(_update, weight_decay=weight_decay, shapes=shapes)
+        return jax.lax.scan(step, state, (rates, windows))
+
+    return (jax.vmap(one) if fleet else one)(state, rates, windows, weight_decay)
+
+
+def _direction(parameters: model.Parameters, shapes: Shapes) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.clip_by_global_norm(CLIP), get_optimizer(shapes.optimizer).transform(parameters)
+    )
+
+
+def _update(
+    state: State, now: tuple[jax.Array, jax.Array], weight_decay: jax.Array, shapes: Shapes
+) -> tuple[State, jax.Array]:
+    rate, windows = now
+    before = state.parameters
+    loss, gradient = jax.value_and_grad(model.loss)(
+        before, windows, shapes.size, jnp.dtype(shapes.precision)
+    )
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes floats and counts
+        direction, moments = _direction(before, shapes).update(gradient, state.moments, before)
+    factors = width_factors(before, shapes.size, shapes.width_rule, shapes.optimizer)
+
+    def move(leaf: jax.Array, direction: jax.Array, factor: float) -> jax.Array:
+        kept = weight_decay * leaf if leaf.ndim == 2 else jnp.zeros_like(leaf)
+        return -rate * (factor * direction + kept)
+
+    moves = jax.tree.map(move, before, direction, factors)
+    after = jax.tree.map(jnp.add, before, moves)
+    averages = tuple(
+        jax.tree.map(lambda a, p, d=decay: d * a + (1.0 - d) * p, average, after)
+        for decay, average in zip(shapes.ema, state.averages, strict=True)
+    )
+    seen = jnp.stack([loss, _norm(jax.tree.leaves(gradient)), _norm(_matrices(moves))])
+    return State(after, moments, averages), seen
+
+
+@partial(jax.jit, static_argnames=("shapes", "fleet"))
+def evaluate(
+    parameters: model.Parameters, held_out: jax.Array, shapes: Shapes, fleet: bool = False
+) -> jax.Array:
+    """Mean loss over held-out windows of shape (chunks, windows, context + 1), shared by a fleet.
+
+    Returns:
+        A float32 scalar in nats per token, or (members,) of them.
+    """
+
+    def one(parameters: model.Parameters) -> jax.Array:
+        dtype = jnp.dtype(shapes.precision)
+        return jnp.mean(
+            jax.lax.map(lambda each: model.loss(parameters, each, shapes.size, dtype), held_out)
+        )
+
+    return (jax.vmap(one) if fleet else one)(parameters)
+
+
+@partial(jax.jit, static_argnames="fleet")
+def norms(parameters: model.Parameters, fleet: bool = False) -> jax.Array:
+    """L2 norms of matrices, (4,) or (members, 4): all, embedding, hidden, head (zero if tied)."""
+
+    def one(parameters: model.Parameters) -> jax.Array:
+        hidden = {name: part for name, part in parameters.items() if name not in TABLES}
+        groups = [[parameters["embedding"]], _matrices(hidden)]
+        groups.append([parameters["head"]] if "head" in parameters else [])
+        return jnp.stack([_norm(_matrices(parameters)), *map(_norm, groups)])
+
+    return (jax.vmap(one) if fleet else one)(parameters)
+
+
+def _matrices(tree: Any) -> list[jax.Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if leaf.ndim == 2]
+
+
+def _norm(leaves: list[jax.Array]) -> jax.Array:
+    """L2 norm over all numbers of all leaves; optax names its own differently in each release."""
+    squares = [jnp.sum(jnp.square(leaf)) for leaf in leaves]
+    return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))
