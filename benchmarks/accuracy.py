@@ -26,7 +26,7 @@ from scaling_laws.inference.comparison import (
     Repeats,
     compare,
 )
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law, across_sizes
+from scaling_laws.models.laws import Law, across_sizes, schedule_laws
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"
@@ -129,8 +129,12 @@ OURS = {
 }
 PROTOCOLS = PUBLIC | OURS
 # laws of schedules that need nothing that these sets lack; our runs log the norm of the weights
-LAWS = [law for law in SCHEDULE_LAWS if not law.needs_traces and "transfer_step" not in law.needs]
-MEASURED = [law for law in SCHEDULE_LAWS if law.needs_traces == {"param_norm"}]
+LAWS = [
+    law
+    for law in schedule_laws()
+    if not law.required_traces and "transfer_step" not in law.required_facts
+]
+MEASURED = [law for law in schedule_laws() if law.required_traces == {"param_norm"}]
 PUBLISHED = {
     "25M": "the public implementation of the Multi-Power Law: PredE .00110",
     "100M": "the public implementation of the Multi-Power Law: PredE .00142",
@@ -148,7 +152,7 @@ def _judged(protocol: Protocol) -> dict[str, Law]:
     """The laws that a split can judge, by the name of the law of one size."""
     if protocol.across:
         return {
-            law.name: law if "model_params" in law.needs else across_sizes(law)
+            law.name: law if "model_params" in law.required_facts else across_sizes(law)
             for law in LAWS
             if not law.name.startswith("norm_clock_")
         }

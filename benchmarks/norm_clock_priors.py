@@ -56,7 +56,7 @@ REPORTED = (  # triples of benchmarks/accuracy.md
     {"constant_50000", "cosine_to10_25000", "wsd_linear_0.2_25000"},
 )
 LAW = get_schedule_law("norm_clock")
-NAMES = [each.name for each in LAW.shape]
+NAMES = [each.name for each in LAW.nonlinear_parameters]
 SIZE = len(NAMES)
 POINTS = 110  # of a run
 SMALLEST = 3e-4  # relative error that is as good as none
@@ -129,15 +129,15 @@ def stack(prior: Prior) -> Stack:
 @cache
 def compiled() -> Any:
     """(free numbers and amplitudes, histories, observed, scales) -> errors, Jacobian, columns."""
-    supports = [each.support for each in LAW.shape]
+    transforms = [each.transform for each in LAW.nonlinear_parameters]
 
     def columns(free: Any, history: Any, scale: Any) -> Any:
         values = {
-            name: support.constrain(number)
-            for name, support, number in zip(NAMES, supports, free, strict=True)
+            name: transform.forward(number, jnp)
+            for name, transform, number in zip(NAMES, transforms, free, strict=True)
         }
         values["initial_norm"] = values["initial_norm"] * scale
-        return LAW.terms(values, history)
+        return LAW.design_matrix(values, history)
 
     def errors(both: Any, history: Any, observed: Any, scale: Any) -> Any:
         every = jax.vmap(columns, in_axes=(None, 0, 0))(both[:SIZE], history, scale)

@@ -15,7 +15,7 @@ import numpy as np
 
 from scaling_laws import fit, load_runs
 from scaling_laws.inference.fitting.priors import Prior
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law
+from scaling_laws.models.laws import Law, schedule_laws
 
 PROXY = Path(__file__).resolve().parents[1] / "data" / "proxy_nano"
 FROM_STEP = 400
@@ -28,18 +28,18 @@ def free_numbers(law: Law, values: dict[str, float], peak: float) -> list[float]
     """The shape parameters as the solver sees them, for schedules scaled to a peak of 1."""
     assert law.rescale is not None
     scaled = law.rescale(values, 1.0 / peak)
-    return [each.support.free(float(scaled[each.name])) for each in law.shape]
+    return [each.transform.inverse(float(scaled[each.name])) for each in law.nonlinear_parameters]
 
 
 def main() -> None:
     """Print the numbers."""
     runs = load_runs(PROXY)
     peak = max(run.schedule.peak_lr for run in runs.values())
-    for law in SCHEDULE_LAWS:
+    for law in schedule_laws():
         if law.name not in PEAK or len(law.published) < FEWEST:
             continue
         rows = [free_numbers(law, dict(each), PEAK[law.name]) for each in law.published.values()]
-        names = [each.name for each in law.shape]
+        names = [each.name for each in law.nonlinear_parameters]
         middle = dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
         first = Prior(middle, dict.fromkeys(names, 1.0), "published fits, a factor of e around")
         ours = fit(law, runs, from_step=FROM_STEP, prior=first, draws=0, hold_out=False)

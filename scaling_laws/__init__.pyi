@@ -1,7 +1,10 @@
 from ._version import __version__ as __version__
 from .common import PoolOptions as PoolOptions
 from .common import ScalingLawsError as ScalingLawsError
+from .common import ScalingLawsWarning as ScalingLawsWarning
 from .data import Run as Run
+from .data import import_logs as import_logs
+from .data import inspect_log as inspect_log
 from .data import load_runs as load_runs
 from .data import read_points as read_points
 from .data import read_run as read_run
@@ -32,6 +35,7 @@ from .inference import fit as fit
 from .inference import fit_table as fit_table
 from .inference import load_law as load_law
 from .inference import predict as predict
+from .inference import profile as profile
 from .inference import save_law as save_law
 from .models import FAMILIES as FAMILIES
 from .models import LAWS as LAWS
@@ -40,4 +44,6 @@ from .models import Law as Law
 from .models import PointLaw as PointLaw
 from .models import Schedule as Schedule
 from .models import get_law as get_law
+from .models import register_family as register_family
+from .models import register_law as register_law
 from .models import schedule as schedule

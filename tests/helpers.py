@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.laws import Law
-from scaling_laws.models.parameters import Support
 from scaling_laws.models.schedules import schedule
 
 SCHEDULES: dict[str, NDArray[np.float64]] = {
@@ -27,16 +26,14 @@ SCHEDULES: dict[str, NDArray[np.float64]] = {
 def draw_values(law: Law, seed: int, peak_lr: float) -> dict[str, float]:
     """Parameters inside a law's start ranges, for learning rates with that peak."""
     generator = np.random.default_rng(seed)
-    scaled = {parameter.name: float(generator.uniform(0.5, 2.0)) for parameter in law.amplitudes}
+    scaled = {
+        parameter.name: float(generator.uniform(0.5, 2.0)) for parameter in law.linear_parameters
+    }
     scaled["L0"] += 2.0  # no drop makes a loss negative
-    for parameter in law.shape:
-        low, high = (parameter.support.free(end) for end in parameter.start)
-        free = generator.uniform(low, high)
-        scaled[parameter.name] = float(
-            {Support.POSITIVE: np.exp(free), Support.UNIT: -np.expm1(-free), Support.REAL: free}[
-                parameter.support
-            ]
-        )
+    for parameter in law.nonlinear_parameters:
+        low, high = (parameter.transform.inverse(end) for end in parameter.start)
+        unconstrained = generator.uniform(low, high)
+        scaled[parameter.name] = float(parameter.transform.forward(unconstrained))
     if law.rescale is None:
         return scaled
     return {name: float(value) for name, value in law.rescale(scaled, peak_lr).items()}

@@ -14,7 +14,11 @@ MAX_LINES = 400
 GROUPS = ("common", "models", "data", "inference", "decisions", "proxy", "interface")
 # inside a group, a unit may import from the units of the layers before its own, and from itself
 LAYERS: dict[str, tuple[set[str], ...]] = {
-    "common": ({"errors"}, {"files", "optional", "pools"}, {"tables"}),
+    "common": (
+        {"errors", "progress", "warnings"},
+        {"files", "optional", "pools", "registry"},
+        {"tables"},
+    ),
     "models": ({"numerics", "parameters"}, {"schedules", "laws"}),
     "data": ({"runs"}, {"logs"}, {"importing"}),
     "inference": ({"metrics", "results"}, {"fitting", "evaluation"}, {"comparison"}),

@@ -10,7 +10,7 @@ import pytest
 
 from scaling_laws.interface.cli import main
 from scaling_laws.interface.report.catalogue import catalogue
-from scaling_laws.models.laws import LAWS, SCHEDULE_LAWS
+from scaling_laws.models.laws import LAWS, schedule_laws
 from scaling_laws.models.schedules import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,8 +68,8 @@ def test_ci_runs_the_readme_s_commands() -> None:
 
 
 def test_every_law_that_the_sets_can_judge_is_in_the_table() -> None:
-    for law in SCHEDULE_LAWS:
-        judged = not law.needs_traces and "transfer_step" not in law.needs
+    for law in schedule_laws():
+        judged = not law.required_traces and "transfer_step" not in law.required_facts
         assert (f"| `{law.name}` |" in README) == judged
 
 
@@ -78,7 +78,7 @@ def test_the_catalogue_is_that_of_the_registries() -> None:
     assert page == catalogue(), (
         "run python -m scaling_laws.interface.report.catalogue docs/catalogue.md"
     )
-    for named in (*LAWS, *FAMILIES):
+    for named in (*LAWS.values(), *FAMILIES.values()):
         assert f"| `{named.name}` |" in page
 
 

@@ -1,14 +1,16 @@
 """Every exception of the package.
 
 All derive from `ScalingLawsError`, which the command line turns into one message and exit code 2.
-A message says what is wrong, where (file, row, column), echoes the value, and names the mend.
+A message says what is wrong and where (file, row, column), echoes the value, and says how to
+correct it. The same facts are attributes of the exception.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 __all__ = [
     "DataError",
@@ -19,6 +21,7 @@ __all__ = [
     "ProxyError",
     "ScalingLawsError",
     "ScheduleError",
+    "UnreadableFileError",
     "UsageError",
     "find_by_name",
     "unknown_name",
@@ -26,38 +29,66 @@ __all__ = [
 
 
 class ScalingLawsError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can correct.
+
+    Every class also derives from the built-in one that fits, so that ``except ValueError`` and
+    ``except OSError`` catch what they should.
+
+    Args:
+        message: what is wrong, where, and how to correct it.
+        path: the file it is about, if it is about one.
+        row: row of that file, counted from 1, the header included.
+        column: name of the column.
+        value: the offending value.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: Path | str | None = None,
+        row: int | None = None,
+        column: str | None = None,
+        value: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = None if path is None else str(path)
+        self.row, self.column, self.value = row, column, value
 
 
-class UsageError(ScalingLawsError):
-    """The words of a command or the arguments of a call do not fit together."""
+class UsageError(ScalingLawsError, ValueError):
+    """The arguments of a call or of a command contradict each other or are out of range."""
 
 
-class ScheduleError(ScalingLawsError):
+class ScheduleError(ScalingLawsError, ValueError):
     """A schedule spec is malformed or describes no valid schedule."""
 
 
-class DataError(ScalingLawsError):
-    """A loss curve or a `dataset.toml` cannot be used as it is."""
+class DataError(ScalingLawsError, ValueError):
+    """A loss curve, a log or a `dataset.toml` cannot be used as it is."""
 
 
-class LawError(ScalingLawsError):
+class UnreadableFileError(DataError, OSError):
+    """A file does not exist, or cannot be opened or read."""
+
+
+class LawError(ScalingLawsError, ValueError):
     """A law is unknown, lacks a fact it needs, or got parameters outside their support."""
 
 
-class LawFileError(ScalingLawsError):
-    """A law file cannot be read."""
+class LawFileError(ScalingLawsError, OSError, ValueError):
+    """A law file cannot be read, or is not a valid one."""
 
 
-class FitError(ScalingLawsError):
-    """No start of a fit succeeded."""
+class FitError(ScalingLawsError, RuntimeError):
+    """No start of a fit succeeded, or there are too few points."""
 
 
-class OutputError(ScalingLawsError):
+class OutputError(ScalingLawsError, OSError):
     """A result cannot be written where it was asked for."""
 
 
-class ProxyError(ScalingLawsError):
+class ProxyError(ScalingLawsError, ValueError):
     """A proxy training run cannot be set up."""
 
 
@@ -94,5 +125,5 @@ def find_by_name(
     """
     known = {item.name: item for item in items}
     if name not in known:
-        raise error(unknown_name(kind, name, known))
+        raise error(unknown_name(kind, name, known), value=name)
     return known[name]

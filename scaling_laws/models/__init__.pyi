@@ -1,5 +1,4 @@
 from .laws import LAWS as LAWS
-from .laws import SCHEDULE_LAWS as SCHEDULE_LAWS
 from .laws import AnyLaw as AnyLaw
 from .laws import Input as Input
 from .laws import Law as Law
@@ -7,6 +6,9 @@ from .laws import PointLaw as PointLaw
 from .laws import across_sizes as across_sizes
 from .laws import get_law as get_law
 from .laws import get_schedule_law as get_schedule_law
+from .laws import point_laws as point_laws
+from .laws import register_law as register_law
+from .laws import schedule_laws as schedule_laws
 from .laws.across_sizes import SUFFIX as SUFFIX
 from .laws.chinchilla import compute_optimal as compute_optimal
 from .laws.collapse_noise import transfer_loss as transfer_loss
@@ -37,6 +39,7 @@ from .parameters import FACTS as FACTS
 from .parameters import TRACES as TRACES
 from .parameters import Parameter as Parameter
 from .parameters import Support as Support
+from .parameters import Transform as Transform
 from .parameters import check_facts as check_facts
 from .parameters import check_parameters as check_parameters
 from .parameters import in_trace as in_trace
@@ -55,6 +58,7 @@ from .schedules import get_family as get_family
 from .schedules import merge_weights_from_decay as merge_weights_from_decay
 from .schedules import reads_files as reads_files
 from .schedules import refine as refine
+from .schedules import register_family as register_family
 from .schedules import schedule as schedule
 from .schedules import write_schedule as write_schedule
 from .schedules.family import format_number as format_number

@@ -1,4 +1,4 @@
-"""Parameters of a law: names, supports, units, start ranges; solvers see free numbers."""
+"""Parameters of a law: names, supports, units, start ranges; solvers see unconstrained numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from numbers import Real
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import Any, Protocol
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ __all__ = [
     "TRACES",
     "Parameter",
     "Support",
+    "Transform",
     "check_facts",
     "check_parameters",
     "in_trace",
@@ -38,34 +38,83 @@ TRACES: Mapping[str, str] = MappingProxyType({"param_norm": "> 0", "weight_decay
 Array = Any
 
 
+class Transform(Protocol):
+    """A bijection between the real numbers and the support of a parameter.
+
+    `xp` is the array module: numpy, or jax.numpy for numbers that are traced.
+    """
+
+    def forward(self, unconstrained: Array, xp: ModuleType = np) -> Array:
+        """Unconstrained real numbers -> values in the support, elementwise."""
+
+    def inverse(self, value: Array, xp: ModuleType = np) -> Array:
+        """Values in the support -> unconstrained real numbers, elementwise."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Every real number is its own unconstrained number."""
+
+    def forward(self, unconstrained: Array, xp: ModuleType = np) -> Array:
+        """The number itself."""
+        return unconstrained
+
+    def inverse(self, value: Array, xp: ModuleType = np) -> Array:
+        """The number itself."""
+        return value
+
+
+@dataclass(frozen=True)
+class Exp:
+    """Positive numbers as exponentials."""
+
+    def forward(self, unconstrained: Array, xp: ModuleType = np) -> Array:
+        """exp(x)."""
+        return xp.exp(unconstrained)
+
+    def inverse(self, value: Array, xp: ModuleType = np) -> Array:
+        """log(y)."""
+        return xp.log(value)
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Forgetting factors in (0, 1) as 1 - exp(-x), where exp(x) is the number of steps remembered.
+
+    A logistic function would lose the digits of factors near 1.
+    """
+
+    def forward(self, unconstrained: Array, xp: ModuleType = np) -> Array:
+        """1 - exp(-x)."""
+        return -xp.expm1(-unconstrained)
+
+    def inverse(self, value: Array, xp: ModuleType = np) -> Array:
+        """-log(1 - y)."""
+        return -xp.log1p(-value)
+
+
 class Support(Enum):
-    """Where a parameter may lie."""
+    """Where a parameter may lie; the value is how messages put it."""
 
     POSITIVE = "> 0"
     UNIT = "in (0, 1)"
     REAL = "a real number"
 
-    def constrain(self, free: Array) -> Array:
-        """Unconstrained real number -> parameter.
+    @property
+    def transform(self) -> Transform:
+        """The bijection from the real numbers, in which solvers work."""
+        return TRANSFORMS[self]
 
-        A number in (0, 1) is a forgetting factor here: ``1 - exp(-free)`` keeps digits near 1,
-        where ``exp(free)`` is the number of steps remembered.
-        """
-        if self is Support.REAL:
-            return free
-        return jnp.exp(free) if self is Support.POSITIVE else -jnp.expm1(-free)
-
-    def free(self, value: float) -> float:
-        """Parameter -> unconstrained real number; inverse of `constrain`."""
-        if self is Support.REAL:
-            return value
-        return math.log(value) if self is Support.POSITIVE else -math.log1p(-value)
-
-    def holds(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
         """Whether a number lies in the support."""
         if self is Support.REAL:
             return math.isfinite(value)
         return 0.0 < value < (math.inf if self is Support.POSITIVE else 1.0)
+
+
+TRANSFORMS: Mapping[Support, Transform] = MappingProxyType(
+    {Support.POSITIVE: Exp(), Support.UNIT: Forgetting(), Support.REAL: Identity()}
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +138,11 @@ class Parameter:
     unit: str
     start: tuple[float, float] = (1.0, 1.0)
     bounds: tuple[float, float] = (1e-12, 1e12)
+
+    @property
+    def transform(self) -> Transform:
+        """The bijection from the real numbers to its support."""
+        return self.support.transform
 
 
 def is_fact(name: str, value: Any) -> bool:
@@ -131,7 +185,7 @@ def check_parameters(
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise LawError(f"{law}: parameter {parameter.name} is {value!r}, not a number")
         amplitude_zero = value == 0 and parameter.support is Support.POSITIVE
-        if not (parameter.support.holds(value) or amplitude_zero) or not math.isfinite(value):
+        if not (parameter.support.contains(value) or amplitude_zero) or not math.isfinite(value):
             raise LawError(
                 f"{law}: parameter {parameter.name}={value!r} must be {parameter.support.value}"
             )

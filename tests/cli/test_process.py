@@ -63,24 +63,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_laws() -> None:
     laws = call_json("laws")["laws"]
-    assert list(laws) == [law.name for law in LAWS]
-    for law in LAWS:
+    assert list(laws) == [law.name for law in LAWS.values()]
+    for law in LAWS.values():
         found = laws[law.name]
         assert found["formula"] == law.formula and found["citation"] == law.citation
         assert list(found["params"]) == list(law.names)
     text = call("laws").out
-    assert all(f"{law.name}\n  {law.formula}\n" in text for law in LAWS)
+    assert all(f"{law.name}\n  {law.formula}\n" in text for law in LAWS.values())
 
 
 def test_schedules() -> None:
     schedules = call_json("schedules")["schedules"]
-    assert list(schedules) == [family.name for family in FAMILIES]
-    for family in FAMILIES:
+    assert list(schedules) == [family.name for family in FAMILIES.values()]
+    for family in FAMILIES.values():
         found = schedules[family.name]
         assert found["formula"] == family.formula and found["citation"] == family.citation
         assert list(found["params"]) == [key.name for key in family.keys]
     text = call("schedules").out
-    assert all(f"{family.name}\n  {family.formula}\n" in text for family in FAMILIES)
+    assert all(f"{family.name}\n  {family.formula}\n" in text for family in FAMILIES.values())
 
 
 def test_process_prints_one_json_object(law_file: Path) -> None:

@@ -29,7 +29,7 @@ from scaling_laws.inference.fitting.objective import (
 from scaling_laws.inference.fitting.priors import prior_of
 from scaling_laws.inference.fitting.scipy_solver import solve_with_scipy
 from scaling_laws.inference.fitting.varpro import Status, solve_amplitudes, solve_jobs
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.schedules import schedule
 from tests.helpers import traces_for
 
@@ -131,11 +131,11 @@ def test_held_amplitudes_stay_and_the_others_adapt() -> None:
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda each: each.spec)
 def test_a_job_that_may_not_move_solves_its_amplitudes(objective: Objective) -> None:
     data = data_of("linear_drop")
-    start = np.array([data.law.shape[0].support.free(0.45)])
+    start = np.array([data.law.nonlinear_parameters[0].transform.inverse(0.45)])
     with jax.enable_x64(True):
         jobs = data.jobs(start, moving=np.zeros(1, dtype=bool))
         found = solve_jobs(data.law, data.problem, jobs, objective)[0]
-        columns = np.asarray(data.problem.terms(data.law, {"alpha": np.float64(0.45)}))
+        columns = np.asarray(data.problem.design_matrix(data.law, {"alpha": np.float64(0.45)}))
 
     def cost(scaled: np.ndarray) -> float:
         predicted = np.maximum(columns @ (scaled * found.amplitudes), 1e-3)
@@ -149,7 +149,7 @@ def test_a_job_that_may_not_move_solves_its_amplitudes(objective: Objective) -> 
 
 
 @pytest.mark.parametrize(
-    "law", [law for law in SCHEDULE_LAWS if law.shape], ids=lambda law: law.name
+    "law", [law for law in schedule_laws() if law.nonlinear_parameters], ids=lambda law: law.name
 )
 def test_nothing_near_a_solution_is_better(law: Law) -> None:
     """A local optimum: SciPy, all parameters at once, starts there and finds nothing lower."""
@@ -157,7 +157,7 @@ def test_nothing_near_a_solution_is_better(law: Law) -> None:
         data = prepare(law, runs())
         # more than ten shape numbers lie in a valley too flat to end in, without their prior
         pull: dict[str, Any] = {}
-        if len(law.shape) > 10:
+        if len(law.nonlinear_parameters) > 10:
             pull = {"prior": prior_of(law, "weak"), "strength": MISFIT**2}
         jobs = data.jobs(data.starts(8, 0), **pull)
         found = min(

@@ -12,7 +12,7 @@ from scaling_laws.data.runs import read_points
 from scaling_laws.inference.evaluation import evaluate_table
 from scaling_laws.inference.fitting import fit_table
 from scaling_laws.inference.results import FittedLaw, InputRange, load_law, save_law
-from scaling_laws.models.laws import POINT_LAWS, PointLaw, get_law
+from scaling_laws.models.laws import PointLaw, get_law, point_laws
 
 SHARES = np.array([[0.1, 0.3], [0.7, 0.1], [0.4, 0.4], [0.2, 0.6], [0.5, 0.2], [0.3, 0.1]])
 
@@ -37,8 +37,9 @@ def known(law: PointLaw) -> FittedLaw:
         return FittedLaw(law, next(iter(law.published.values())))
     middle = {
         each.name: float(
-            each.support.constrain(
-                0.5 * (each.support.free(each.start[0]) + each.support.free(each.start[1]))
+            each.transform.forward(
+                0.5
+                * (each.transform.inverse(each.start[0]) + each.transform.inverse(each.start[1]))
             )
         )
         for each in law.parameters
@@ -46,9 +47,9 @@ def known(law: PointLaw) -> FittedLaw:
     return FittedLaw(law, {**middle, **({"t_code": 0.5} if "t_code" in middle else {})})
 
 
-@pytest.mark.parametrize("law", POINT_LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("law", point_laws(), ids=lambda law: law.name)
 def test_predictions_come_back(law: PointLaw) -> None:
-    whole = law.over(["web", "code"]) if law.starred else law
+    whole = law.expand(["web", "code"]) if law.has_wildcards else law
     truth, table = known(whole), table_for(whole)
     table[law.output] = truth.at(**table).value
     fitted = fit_table(law, table, starts=24, hold_out=False)

@@ -30,7 +30,7 @@ from scaling_laws.inference.fitting.objective import Huber
 from scaling_laws.inference.fitting.priors import prior_of
 from scaling_laws.inference.fitting.serialization import name_of, received, sent
 from scaling_laws.inference.fitting.varpro import Outcome
-from scaling_laws.models.laws import SCHEDULE_LAWS, get_schedule_law
+from scaling_laws.models.laws import get_schedule_law, schedule_laws
 from tests.cli.calls import call, call_json, write_curves
 
 cloudpickle = pytest.importorskip("cloudpickle")
@@ -232,7 +232,7 @@ def test_pieces_and_copies_give_the_same_bits(data: Data, search: Search) -> Non
 
 
 def test_laws_travel_by_name(data: Data) -> None:
-    for law in SCHEDULE_LAWS:
+    for law in schedule_laws():
         assert get_schedule_law(name_of(law)) is law
     across = get_schedule_law("multi_power_across_sizes")
     assert get_schedule_law(name_of(across)) is across

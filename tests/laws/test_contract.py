@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scaling_laws.inference.results.prediction import compiled_loss
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.numerics.history import History
 from scaling_laws.models.parameters import Support
 from scaling_laws.models.schedules import schedule
@@ -21,7 +21,7 @@ from tests.helpers import FACTS, SCHEDULES, draw_values, traces_for
 from tests.reference import reference_loss
 
 pytestmark = pytest.mark.usefixtures("float64")
-laws = pytest.mark.parametrize("law", SCHEDULE_LAWS, ids=lambda law: law.name)
+laws = pytest.mark.parametrize("law", schedule_laws(), ids=lambda law: law.name)
 schedules = pytest.mark.parametrize("name", SCHEDULES)
 
 
@@ -111,8 +111,8 @@ def test_chosen_steps_are_good_without_warm_up_and_with_sparse_logs(law: Law) ->
 @schedules
 def test_finite_with_gradient_at_the_edges(law: Law, name: str) -> None:
     lr = SCHEDULES[name]
-    extremes = [{parameter.name: 1.0 for parameter in law.amplitudes} for _ in range(2)]
-    for parameter in law.shape:
+    extremes = [{parameter.name: 1.0 for parameter in law.linear_parameters} for _ in range(2)]
+    for parameter in law.nonlinear_parameters:
         extremes[0][parameter.name], extremes[1][parameter.name] = parameter.start
     for values in (draw_values(law, 1, lr.max()), *extremes):
         traced = {key: jnp.float64(value) for key, value in values.items()}
@@ -192,7 +192,7 @@ def test_float32_is_near(law: Law) -> None:
     history = jax.tree.map(np.float32, every(law, lr))
     single = losses(law, {key: np.float32(value) for key, value in values.items()}, history)
     assert single.dtype == np.float32
-    forgets = any(parameter.support is Support.UNIT for parameter in law.shape)
+    forgets = any(parameter.support is Support.UNIT for parameter in law.nonlinear_parameters)
     tolerance = (1e-3 if forgets else 2e-5) * np.abs(exact[1:]).max()
     np.testing.assert_allclose(single[1 : len(lr)], exact[1:], rtol=0, atol=tolerance)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from scaling_laws.common.errors import LawError
-from scaling_laws.models.laws import POINT_LAWS, Input, PointLaw, get_law
+from scaling_laws.models.laws import Input, PointLaw, get_law, point_laws
 from scaling_laws.models.laws.chinchilla import compute_optimal
 from scaling_laws.models.laws.critical_mixture import critical_ratio
 from scaling_laws.models.laws.peak_lr import scale_peak_lr, scale_peak_lr_to_size
@@ -27,7 +27,7 @@ Values = dict[str, float]
 Columns = dict[str, NDArray[np.float64]]
 
 ITEMS = ["web", "code"]
-CASES = [law.over(ITEMS) if law.starred else law for law in POINT_LAWS]
+CASES = [law.expand(ITEMS) if law.has_wildcards else law for law in point_laws()]
 LARGE = 1e15  # an edge for inputs without an upper one
 TYPICAL = {"model_params": (1e7, 1e11), "tokens": (1e9, 1e13), "unique_tokens": (1e8, 1e12)}
 POINTS = 7
@@ -46,7 +46,7 @@ def float64() -> Iterator[None]:
 def point_law(name: str) -> PointLaw:
     law = get_law(name)
     assert isinstance(law, PointLaw)
-    return law.over(ITEMS) if law.starred else law
+    return law.expand(ITEMS) if law.has_wildcards else law
 
 
 def draw(law: PointLaw, seed: int) -> Values:
@@ -54,8 +54,8 @@ def draw(law: PointLaw, seed: int) -> Values:
     generator = np.random.default_rng(seed)
     drawn = {}
     for parameter in law.parameters:
-        low, high = (parameter.support.free(end) for end in parameter.start)
-        drawn[parameter.name] = float(parameter.support.constrain(generator.uniform(low, high)))
+        low, high = (parameter.transform.inverse(end) for end in parameter.start)
+        drawn[parameter.name] = float(parameter.transform.forward(generator.uniform(low, high)))
     return drawn
 
 
@@ -102,7 +102,7 @@ def test_says_what_it_is(law: PointLaw) -> None:
         assert parameter.meaning and parameter.unit
         low, high = parameter.start
         assert parameter.bounds[0] < low < high < parameter.bounds[1]
-        assert parameter.support.holds(low) and parameter.support.holds(high)
+        assert parameter.support.contains(low) and parameter.support.contains(high)
     for values in law.published.values():
         check_parameters(law.name, law.parameters, values)
         for parameter in law.parameters:
@@ -243,18 +243,18 @@ def test_mixtures_are_log_linear_and_know_t_up_to_a_shift(
 
 def test_a_mixture_needs_its_domains() -> None:
     law = get_law("data_mixing")
-    assert isinstance(law, PointLaw) and law.starred
-    three = law.over(["web", "code", "books"])
+    assert isinstance(law, PointLaw) and law.has_wildcards
+    three = law.expand(["web", "code", "books"])
     assert three.names == ("c", "k", "t_web", "t_code", "t_books")
-    assert law.over_columns(["share_web", "loss", "share_code"]).names == (
+    assert law.expand_for_columns(["share_web", "loss", "share_code"]).names == (
         "c",
         "k",
         "t_web",
         "t_code",
     )
-    assert law.over_parameters(three.names).names == three.names
+    assert law.expand_for_parameters(three.names).names == three.names
     with pytest.raises(LawError, match=r"share_\*"):
-        law.over([])
+        law.expand([])
 
 
 # published numbers

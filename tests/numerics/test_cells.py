@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.inference.results import FittedLaw
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.numerics.cells import Cells, cells_of, means
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import schedule
@@ -21,7 +21,7 @@ PARAMS = {
     "norm_clock": dict(get_schedule_law("norm_clock").published["124M"]),
     "lr_annealing": {"L0": 2.6, "A": 0.4, "alpha": 0.5, "C": 2.0, "decay": 0.999},
 }
-SEEN = [law for law in SCHEDULE_LAWS if law.sees_cells]
+SEEN = [law for law in schedule_laws() if law.sees_cells]
 
 
 @in_float64

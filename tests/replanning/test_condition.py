@@ -114,7 +114,7 @@ def test_gathered_points_keep_the_mean(count: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [each for each in LAWS if isinstance(each, Law)], ids=lambda e: e.name
+    "law", [each for each in LAWS.values() if isinstance(each, Law)], ids=lambda e: e.name
 )
 def test_free_numbers_are_undone(law: Law) -> None:
     values = draw_values(law, 3, 1e-3)

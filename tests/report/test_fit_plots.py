@@ -23,7 +23,7 @@ from scaling_laws.interface.report.fit_plots import (
     plot_terms,
 )
 from scaling_laws.interface.report.plots import plot_predictions
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values, traces_for
 
@@ -135,14 +135,14 @@ def test_many_runs_have_styles_of_their_own_and_a_legend_outside(tmp_path: Path)
     assert box.y0 >= 0 and box.y1 <= figure.bbox.y1  # all names fit in
 
 
-@pytest.mark.parametrize("law", SCHEDULE_LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("law", schedule_laws(), ids=lambda law: law.name)
 def test_contributions_add_up_to_the_loss(law: Law) -> None:
     plan = schedule("wsd:peak=1e-3,steps=290,warmup=10,decay_fraction=0.3")
     fitted = FittedLaw(law, draw_values(law, 1, 1e-3))
     traces = traces_for(plan.lr)
     run = Run("run", plan, [50], [3.0], FACTS, traces=traces)  # type: ignore[arg-type]
     terms = contributions(fitted, run)
-    assert list(terms) == [each.name for each in law.amplitudes]
+    assert list(terms) == [each.name for each in law.linear_parameters]
     total = np.sum(list(terms.values()), axis=0)
     expected = fitted.predict(plan, facts=FACTS, traces=traces).loss
     shown = expected > 1e-3  # a loss is kept off zero, a sum of terms is not

@@ -23,7 +23,7 @@ from scaling_laws.models.schedules import (
 from scaling_laws.models.schedules.family import format_number
 from scaling_laws.models.schedules.search_points import member_values, with_defaults
 
-SHAPES = [(family, shape) for family in FAMILIES for shape in family.shapes]
+SHAPES = [(family, shape) for family in FAMILIES.values() for shape in family.shapes]
 
 # spec -> what its message must say: the value and the mend
 MALFORMED: dict[str, str] = {
@@ -162,9 +162,9 @@ def test_schedules_refuse_bad_rates(rates: list[float], message: str) -> None:
 
 
 def test_families_have_unique_names_and_keys() -> None:
-    names = [family.name for family in FAMILIES]
+    names = [family.name for family in FAMILIES.values()]
     assert len(set(names)) == len(names)
-    for family in FAMILIES:
+    for family in FAMILIES.values():
         assert get_family(family.name) is family
         keys = [key.name for key in family.keys]
         assert len(set(keys)) == len(keys)
@@ -212,7 +212,7 @@ def test_numbers_read_back_exactly(value: float) -> None:
     assert len(text) <= max(len(repr(value)), 1)
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f.shapes], ids=lambda f: f.name)
+@pytest.mark.parametrize("family", [f for f in FAMILIES.values() if f.shapes], ids=lambda f: f.name)
 def test_rates_can_be_traced(family: Family) -> None:
     """NumPy and JAX read the same formula; kinks are where its pieces begin."""
     frame = Frame(1e-3, 2000, 100, 1e-5)

@@ -13,7 +13,7 @@ from scaling_laws.decisions.screening import Screening, cell_choice, schedule_sc
 from scaling_laws.decisions.screening.candidate_space import TILE, space_of
 from scaling_laws.decisions.screening.device_screen import losses_at
 from scaling_laws.inference.results import FittedLaw, final_losses
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values
@@ -158,7 +158,7 @@ def test_a_law_that_needs_every_step_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [law for law in SCHEDULE_LAWS if law.sees_cells], ids=lambda law: law.name
+    "law", [law for law in schedule_laws() if law.sees_cells], ids=lambda law: law.name
 )
 def test_every_law_that_sees_cells_can_be_screened(law: Law) -> None:
     """Fine enough cells agree with every step for whatever parameters a fit starts from."""
@@ -169,7 +169,7 @@ def test_every_law_that_sees_cells_can_be_screened(law: Law) -> None:
     )  # fmt: skip
     slots = [arm.first_tile * TILE + index for arm in space.arms for index in range(4)]
     exact = final_losses(fitted, np.stack([space.rates(slot) for slot in slots]), facts=FACTS)
-    facts = {name: value for name, value in FACTS.items() if name in law.needs}
+    facts = {name: value for name, value in FACTS.items() if name in law.required_facts}
     params = {name: np.array([value]) for name, value in fitted.params.items()}
     seen = in_float64(losses_at)(law, space, slots, params, facts, 256)[0]
     np.testing.assert_allclose(seen, exact, rtol=1e-3)

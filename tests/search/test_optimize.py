@@ -11,7 +11,7 @@ from scaling_laws.decisions.search.baselines import baseline_specs
 from scaling_laws.decisions.search.evaluator import Measure
 from scaling_laws.inference.results import FittedLaw
 from scaling_laws.inference.results.smoothing_sensitivity import MAX_ROUGHNESS, roughness
-from scaling_laws.models.laws import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.laws.multi_power import MULTI_POWER
 from scaling_laws.models.schedules import Frame, Schedule, schedule
 from tests.helpers import FACTS, draw_values
@@ -75,7 +75,7 @@ def test_final_loss_is_that_of_the_schedule(published: Optimum) -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [law for law in SCHEDULE_LAWS if not law.needs_traces], ids=lambda law: law.name
+    "law", [law for law in schedule_laws() if not law.required_traces], ids=lambda law: law.name
 )
 def test_every_law_can_be_searched(law: Law) -> None:
     fitted = FittedLaw(law, draw_values(law, 0, 1e-3), facts={"model_params": 1.0})

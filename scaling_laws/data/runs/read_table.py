@@ -28,7 +28,7 @@ def read_points(path: Path | str, law: PointLaw) -> dict[str, NDArray[np.float64
         DataError: naming file, row and column of the first cell that cannot be used.
         LawError: if the law has an input an item and no column names one.
     """
-    chosen = law.over_columns(read_header(path)) if law.starred else law
+    chosen = law.expand_for_columns(read_header(path)) if law.has_wildcards else law
     columns = read_columns(path, [*chosen.input_names, chosen.output])
     for each in chosen.inputs:
         wrong = (columns[each.name] < each.low) | (columns[each.name] > each.high)

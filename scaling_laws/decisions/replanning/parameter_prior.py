@@ -89,26 +89,21 @@ class Belief:
 
 def free_numbers(law: Law, values: Mapping[str, float]) -> Array:
     """Parameters -> free numbers: (parameters,)."""
-    return np.array([_free(each, float(values[each.name])) for each in law.parameters])
+    return np.array([_unconstrained(each, float(values[each.name])) for each in law.parameters])
 
 
-def _free(parameter: Parameter, value: float) -> float:
+def _unconstrained(parameter: Parameter, value: float) -> float:
     if parameter.support is Support.POSITIVE:
         value = max(value, TINY)
-    return parameter.support.free(value)
+    return float(parameter.transform.inverse(value))
 
 
 def params_of(law: Law, free: Array) -> dict[str, Array]:
-    """Free numbers (rows, parameters) -> parameters by name, (rows,) each."""
-    values = {}
-    for place, each in enumerate(law.parameters):
-        row = free[:, place]
-        if each.support is Support.POSITIVE:
-            row = np.exp(row)
-        elif each.support is Support.UNIT:
-            row = -np.expm1(-row)
-        values[each.name] = row
-    return values
+    """Unconstrained numbers (rows, parameters) -> parameters by name, (rows,) each."""
+    return {
+        each.name: each.transform.forward(free[:, place])
+        for place, each in enumerate(law.parameters)
+    }
 
 
 def beliefs_of(fitted: FittedLaw, unit: float) -> list[Belief]:
@@ -136,7 +131,7 @@ def beliefs_of(fitted: FittedLaw, unit: float) -> list[Belief]:
 
 def _still(law: Law, values: Mapping[str, float], covariance: Array) -> Array:
     """A covariance in which amplitudes of zero, terms that a fit did without, do not move."""
-    off = [each in law.amplitudes and values[each.name] == 0 for each in law.parameters]
+    off = [each in law.linear_parameters and values[each.name] == 0 for each in law.parameters]
     moves = ~np.array(off)
     return np.asarray(covariance * moves[:, None] * moves[None, :])
 
@@ -155,12 +150,12 @@ def _shipped(law: Law) -> Prior:
 
 def _amplitude_spread(law: Law, centre: Array, scope: Scope) -> Array:
     """Covariance that a scope adds to the amplitudes: (parameters, parameters)."""
-    count = len(law.amplitudes)
+    count = len(law.linear_parameters)
     # a change by a share, as a change of the free number
     step = np.array(
         [
             abs(centre[place]) if each.support is Support.REAL else 1.0
-            for place, each in enumerate(law.amplitudes)
+            for place, each in enumerate(law.linear_parameters)
         ]
     )
     found = np.zeros((len(centre), len(centre)))
@@ -190,8 +185,8 @@ def shipped_belief(
         )
     prior = _shipped(law)
     shape = {
-        each.name: float(each.support.constrain(prior.centre.get(each.name, 0.0)))
-        for each in law.shape
+        each.name: float(each.transform.forward(prior.centre.get(each.name, 0.0)))
+        for each in law.nonlinear_parameters
     }
     ratios, spreads = _ratios(law, unit)
     sizes = np.array([1.0, *ratios])
@@ -200,8 +195,8 @@ def shipped_belief(
     weight = np.sqrt(points.weight)
     found, _ = nnls(weight[:, None] * table, weight * np.exp(points.log_loss))
     floor, size = (max(float(each), 1e-3) for each in found)
-    values = {**shape, law.amplitudes[0].name: floor}
-    for each, ratio in zip(law.amplitudes[1:], sizes, strict=True):
+    values = {**shape, law.linear_parameters[0].name: floor}
+    for each, ratio in zip(law.linear_parameters[1:], sizes, strict=True):
         values[each.name] = size * ratio
     centre = free_numbers(law, values)
     covariance = np.diag(_shape_spread(law) ** 2) + _amplitude_spread(law, centre, SHIPPED)
@@ -218,10 +213,10 @@ def _terms(
     Read off the law's losses, one amplitude at a time over a floor that keeps them positive.
     """
     floor = 100.0
-    count = len(law.amplitudes)
+    count = len(law.linear_parameters)
     table = np.eye(count)
     table[:, 0] = floor
-    params = {each.name: table[:, place] for place, each in enumerate(law.amplitudes)}
+    params = {each.name: table[:, place] for place, each in enumerate(law.linear_parameters)}
     params |= {name: np.full(count, value) for name, value in shape.items()}
     losses = np.exp(log_losses(law, params, lr, points.steps, facts)).T - floor
     losses[:, 0] = 1.0
@@ -231,13 +226,13 @@ def _terms(
 def _ratios(law: Law, unit: float) -> tuple[list[float], list[float]]:
     """Ratios of the amplitudes after the second to the second, and the spread of their logs."""
     labelled = dict(law.published)
-    for other in LAWS:  # a fallback has the terms of the law that it stands in for
+    for other in LAWS.values():  # a fallback has the terms of the law that it stands in for
         if isinstance(other, Law) and other.fallback is not None and other.fallback is law:
             labelled |= other.published
-    names = [each.name for each in law.amplitudes[1:]]
+    names = [each.name for each in law.linear_parameters[1:]]
     free: list[list[float]] = []
     for values in labelled.values():
-        full = {**{each.name: 1.0 for each in law.shape}, **values}
+        full = {**{each.name: 1.0 for each in law.nonlinear_parameters}, **values}
         scaled = in_unit(law, full, unit)
         if all(float(scaled[name]) > 0 for name in names):
             free.append([float(np.log(scaled[name] / scaled[names[0]])) for name in names[1:]])

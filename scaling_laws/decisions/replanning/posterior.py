@@ -130,14 +130,14 @@ def look_out(run: Run, points: Points, now: int, given: FittedLaw | Law, seed: i
         facts = facts_for(given, run.facts, run.schedule)
         notes += [
             f"{need} {facts[need]:g} is the law's: the run does not state its own"
-            for need in sorted(law.needs & set(given.facts) - set(run.facts))
+            for need in sorted(law.required_facts & set(given.facts) - set(run.facts))
         ]
     else:
         law, instead = law_for(given, [run])
         notes += instead
         facts = {**run.facts}
-    if law.needs_traces or set(run.traces) & law.needs:
-        needed = ", ".join(sorted(law.needs_traces | (set(run.traces) & law.needs)))
+    if law.required_traces or set(run.traces) & law.required_facts:
+        needed = ", ".join(sorted(law.required_traces | (set(run.traces) & law.required_facts)))
         raise LawError(
             f"{law.name} would need {needed} at steps that are not trained yet; take a law that "
             "follows from the schedule alone, and leave such columns out of the log"

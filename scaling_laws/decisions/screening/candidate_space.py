@@ -249,7 +249,7 @@ def space_of(
     """
     if not 1 <= candidates <= MOST:
         raise UsageError(f"candidates={candidates:,} must be from 1 to {MOST:,}")
-    known = {family.name: family for family in FAMILIES if family.shapes}
+    known = {family.name: family for family in FAMILIES.values() if family.shapes}
     for name in families or ():
         if name not in known:
             raise UsageError(unknown_name("family with a shape to search", name, known))

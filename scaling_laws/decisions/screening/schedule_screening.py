@@ -135,7 +135,7 @@ def screen(
     settings = {
         "law": law.name,
         "parameters": _digest(params),
-        "facts": {name: known[name] for name in sorted(law.needs & set(known))},
+        "facts": {name: known[name] for name in sorted(law.required_facts & set(known))},
         "steps": steps,
         "warmup": warmup,
         "end_min": end_min,

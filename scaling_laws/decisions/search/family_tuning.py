@@ -93,7 +93,7 @@ def tune_families(
 
     tried = [
         (family, shape, point)
-        for family in FAMILIES
+        for family in FAMILIES.values()
         for shape in family.shapes
         for point in _points(shape, seed)
     ]

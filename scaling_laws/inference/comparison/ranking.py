@@ -30,7 +30,7 @@ from scaling_laws.inference.comparison.scores import Comparison, score
 from scaling_laws.inference.fitting import HeldOutFit, Objective, predict_held_out, read_objective
 from scaling_laws.inference.fitting.serialization import name_of
 from scaling_laws.inference.results.prediction import check_needs
-from scaling_laws.models import SCHEDULE_LAWS, Law, get_schedule_law
+from scaling_laws.models import Law, get_schedule_law, schedule_laws
 
 __all__ = ["DEFAULT_STARTS", "compare"]
 
@@ -160,7 +160,7 @@ def _choose(
     """The laws to fit; and if all were asked for, which of them cannot be, and why."""
     if laws == "all":
         chosen, skipped = [], {}
-        for law in SCHEDULE_LAWS:
+        for law in schedule_laws():
             try:
                 _check_facts(law, runs)
                 chosen.append(law)

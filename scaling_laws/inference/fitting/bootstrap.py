@@ -125,7 +125,9 @@ def _refit(
     ]
     base = data.weight if asked.base is None else asked.base
     weight = block_weights(data, base, generators)
-    shift = np.array([each.standard_normal(len(data.law.shape)) for each in generators])
+    shift = np.array(
+        [each.standard_normal(len(data.law.nonlinear_parameters)) for each in generators]
+    )
     jobs = data.jobs(
         asked.centre.free,
         weight=weight,

@@ -259,7 +259,7 @@ def _range(law: Law, runs: Sequence[Run]) -> Range:
         lowest.append(float(after.min()) / run.schedule.peak_lr if after.size else 1.0)
     facts = {
         need: (float(min(row.min() for row in rows)), float(max(row.max() for row in rows)))
-        for need in sorted(law.needs - {"transfer_step"})
+        for need in sorted(law.required_facts - {"transfer_step"})
         for rows in [[_along(run, need) for run in runs]]
     }
     last = max(int(run.steps[-1]) for run in runs)

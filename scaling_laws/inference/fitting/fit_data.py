@@ -61,9 +61,11 @@ class Data:
     @property
     def limits(self) -> tuple[Array, Array]:
         """Lowest and highest free value of each shape parameter."""
-        low, high = box(self.law.shape)
+        low, high = box(self.law.nonlinear_parameters)
         if self._logged_unit:
-            scaled = np.array([each.name in _in_units_of_lr(self.law) for each in self.law.shape])
+            scaled = np.array(
+                [each.name in _in_units_of_lr(self.law) for each in self.law.nonlinear_parameters]
+            )
             low, high = np.where(scaled, -FREE_LIMIT, low), np.where(scaled, FREE_LIMIT, high)
         return low, high
 
@@ -74,7 +76,7 @@ class Data:
 
     def starts(self, count: int, seed: int) -> Array:
         """Start points: (count, shape)."""
-        return self._in_unit(draw_starts(self.law.shape, count, seed))
+        return self._in_unit(draw_starts(self.law.nonlinear_parameters, count, seed))
 
     def _in_unit(self, free: Array) -> Array:
         """Free parameters for schedules scaled to a peak of 1 -> for those of this fit."""
@@ -84,13 +86,18 @@ class Data:
         assert self.law.rescale is not None
         rows = []
         for row in free:
-            values = {each.name: 1.0 for each in self.law.amplitudes}
+            values = {each.name: 1.0 for each in self.law.linear_parameters}
             values |= {
-                each.name: float(each.support.constrain(float(number)))
-                for each, number in zip(self.law.shape, row, strict=True)
+                each.name: float(each.transform.forward(float(number)))
+                for each, number in zip(self.law.nonlinear_parameters, row, strict=True)
             }
             logged = self.law.rescale(values, peak)
-            rows.append([each.support.free(float(logged[each.name])) for each in self.law.shape])
+            rows.append(
+                [
+                    each.transform.inverse(float(logged[each.name]))
+                    for each in self.law.nonlinear_parameters
+                ]
+            )
         return np.array(rows)
 
     def prior_centre(self, prior: Prior) -> Array:
@@ -100,7 +107,9 @@ class Data:
     def moving(self) -> NDArray[np.bool_]:
         """Which shape parameters a fit may move: (shape,)."""
         still = set(self.fixed) | {name for name, _ in self.ties}
-        return np.asarray([each.name not in still for each in self.law.shape], dtype=bool)
+        return np.asarray(
+            [each.name not in still for each in self.law.nonlinear_parameters], dtype=bool
+        )
 
     def jobs(
         self,
@@ -129,7 +138,7 @@ class Data:
             array = np.asarray(values)
             return np.array(np.broadcast_to(array, (count, array.shape[-1])))
 
-        shape = len(self.law.shape)
+        shape = len(self.law.nonlinear_parameters)
         centre, pull = np.zeros(shape), np.zeros(shape)
         moves = self.moving() if moving is None else moving
         strong = np.asarray(strength, np.float64)[..., None]
@@ -139,11 +148,11 @@ class Data:
                 safe = np.where(pull > 0, pull, 1.0)
                 centre = centre + shift * np.where(pull > 0, np.sqrt(strong / safe), 0.0)
         begin = rows(starts)
-        for place, each in enumerate(self.law.shape):
+        for place, each in enumerate(self.law.nonlinear_parameters):
             if each.name in self.fixed:
-                begin[:, place] = each.support.free(self.fixed[each.name])
+                begin[:, place] = each.transform.inverse(self.fixed[each.name])
         # where a given number depends on the unit, the fit is in the unit of the logs
-        held = [self.fixed.get(each.name, np.nan) for each in self.law.amplitudes]
+        held = [self.fixed.get(each.name, np.nan) for each in self.law.linear_parameters]
         return Job(
             start=begin,
             moving=rows(moves),
@@ -158,10 +167,10 @@ class Data:
         """The parameters of an outcome, for LRs as they are logged."""
         scaled = {
             parameter.name: float(value) + 0.0  # no -0
-            for parameter, value in zip(self.law.amplitudes, outcome.amplitudes, strict=True)
+            for parameter, value in zip(self.law.linear_parameters, outcome.amplitudes, strict=True)
         }
-        for parameter, free in zip(self.law.shape, outcome.free, strict=True):
-            scaled[parameter.name] = float(parameter.support.constrain(float(free)))
+        for parameter, free in zip(self.law.nonlinear_parameters, outcome.free, strict=True):
+            scaled[parameter.name] = float(parameter.transform.forward(float(free)))
         for name, other in self.ties:
             scaled[name] = scaled[other]
         values = scaled if self.law.rescale is None else self.law.rescale(scaled, self.unit)
@@ -184,7 +193,7 @@ class Data:
 def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
     def losses(problem: Problem, free: Any, amplitudes: Any) -> Any:
         def one(free: Any, amplitudes: Any) -> Any:
-            return problem.terms(law, shape_values(law, free, ties)) @ amplitudes
+            return problem.design_matrix(law, shape_values(law, free, ties)) @ amplitudes
 
         return jnp.maximum(jax.vmap(one)(free, amplitudes), 1e-6)
 
@@ -196,7 +205,7 @@ def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[str, ...]]:
     missing = [
         (need, run.name)
         for run in runs
-        for need in sorted(law.needs)
+        for need in sorted(law.required_facts)
         if need not in run.facts and need not in run.traces
     ]
     if law.fallback is None or not missing:
@@ -239,7 +248,7 @@ def prepare(
     notes: list[str] = []
     kept = tuple(_cut(law, run, from_step, notes) for run in values)
     sizes = {run.facts.get("model_params") for run in kept}
-    if "model_params" in law.needs and len(sizes) == 1:
+    if "model_params" in law.required_facts and len(sizes) == 1:
         notes.append(
             f"all runs have model_params={sizes.pop():g}: {law.name} cannot tell its terms in the "
             "model size from the others; its parameters serve this size only"
@@ -290,11 +299,11 @@ def _given(
     law: Law, fix: Mapping[str, float], tie: Mapping[str, str]
 ) -> tuple[dict[str, float], tuple[tuple[str, str], ...]]:
     by_name = {each.name: each for each in law.parameters}
-    shape = [each.name for each in law.shape]
+    shape = [each.name for each in law.nonlinear_parameters]
     for name, value in fix.items():
         if name not in by_name:
             raise LawError(f"{law.name}: {unknown_name('parameter', name, by_name)}")
-        if not (by_name[name].support.holds(value) or (name not in shape and value == 0)):
+        if not (by_name[name].support.contains(value) or (name not in shape and value == 0)):
             raise LawError(
                 f"{law.name}: {name}={value!r} must be {by_name[name].support.value} to be fixed"
             )

@@ -73,7 +73,7 @@ def identifiability(
 def _bounds(data: Data, best: Outcome, params: Mapping[str, float]) -> list[str]:
     notes = []
     low, high = data.limits
-    for place, parameter in enumerate(data.law.shape):
+    for place, parameter in enumerate(data.law.nonlinear_parameters):
         if not data.moving()[place]:
             continue
         for end, bound in zip((low[place], high[place]), parameter.bounds, strict=True):
@@ -81,7 +81,7 @@ def _bounds(data: Data, best: Outcome, params: Mapping[str, float]) -> list[str]
                 notes.append(
                     f"{parameter.name} ended on its bound {bound:g}: these runs do not identify it"
                 )
-    for parameter in data.law.amplitudes:
+    for parameter in data.law.linear_parameters:
         if params[parameter.name] == 0 and parameter.name not in data.fixed:
             notes.append(
                 f"{parameter.name} is 0: these runs show nothing of it ({parameter.meaning})"
@@ -97,14 +97,14 @@ def condition_number(data: Data, best: Outcome) -> tuple[float, float, list[str]
         its direction.
     """
     names, plus, minus = [], [], []
-    for place, parameter in enumerate(data.law.shape):
+    for place, parameter in enumerate(data.law.nonlinear_parameters):
         if data.moving()[place]:
             step = np.zeros(len(best.free))
             step[place] = NUDGE
             names.append(parameter.name)
             plus.append(replace(best, free=best.free + step))
             minus.append(replace(best, free=best.free - step))
-    for place, parameter in enumerate(data.law.amplitudes):
+    for place, parameter in enumerate(data.law.linear_parameters):
         if best.amplitudes[place] != 0 and parameter.name not in data.fixed:
             scale = np.ones(len(best.amplitudes))
             scale[place] = 1.0 + NUDGE
@@ -124,7 +124,7 @@ def _prior_only(data: Data, prior: Prior, refits: Sequence[Outcome]) -> list[str
     """Parameters whose refits spread as wide as the prior, in one note."""
     names = []
     free = np.array([each.free for each in refits])
-    for place, parameter in enumerate(data.law.shape):
+    for place, parameter in enumerate(data.law.nonlinear_parameters):
         spread = prior.spread.get(parameter.name)
         if spread is None or not data.moving()[place]:
             continue

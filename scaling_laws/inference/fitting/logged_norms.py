@@ -81,9 +81,9 @@ def shipped_or_given(law: Law, choice: str | Prior | None, runs: Sequence[Run]) 
     found = logged_start(runs)
     if found is None:
         return prior
-    support = next(each for each in law.shape if each.name == START).support
+    start = next(each for each in law.nonlinear_parameters if each.name == START)
     return replace(
         prior,
-        centre={**prior.centre, START: float(support.free(found))},
+        centre={**prior.centre, START: float(start.transform.inverse(found))},
         source=f"{prior.source}; {START}={found:.3g} from logged norms",
     )

@@ -43,8 +43,8 @@ class Prior:
 
     def arrays(self, law: Law) -> tuple[Array, Array]:
         """Centre and precision of each shape parameter: (shape,) each; 0 where it says nothing."""
-        centre = [self.centre.get(parameter.name, 0.0) for parameter in law.shape]
-        spread = [self.spread.get(parameter.name, np.inf) for parameter in law.shape]
+        centre = [self.centre.get(parameter.name, 0.0) for parameter in law.nonlinear_parameters]
+        spread = [self.spread.get(parameter.name, np.inf) for parameter in law.nonlinear_parameters]
         return np.array(centre), 1.0 / np.array(spread) ** 2
 
 
@@ -93,8 +93,8 @@ LEARNT: Mapping[str, Prior] = {
 def from_start_ranges(law: Law) -> Prior:
     """The middle of each start range, half the range as standard deviation."""
     centre, spread = {}, {}
-    for parameter in law.shape:
-        low, high = (parameter.support.free(end) for end in parameter.start)
+    for parameter in law.nonlinear_parameters:
+        low, high = (parameter.transform.inverse(end) for end in parameter.start)
         centre[parameter.name] = 0.5 * (low + high)
         spread[parameter.name] = 0.5 * (high - low)
     return Prior(centre, spread, "the law's start ranges")
@@ -113,7 +113,7 @@ def prior_of(law: Law, choice: str | Prior | None) -> Prior | None:
     if choice is None or choice == "none":
         return None
     if isinstance(choice, Prior):
-        names = [parameter.name for parameter in law.shape]
+        names = [parameter.name for parameter in law.nonlinear_parameters]
         for name in choice.centre:
             if name not in names:
                 raise UsageError(f"{law.name} has no shape parameter {name!r}; it has {names}")

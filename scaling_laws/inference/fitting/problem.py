@@ -115,7 +115,7 @@ class Problem:
         share = np.concatenate([_deepen(each, deepest, fill=0.0) for each in shares])
         return cls(groups, place, share)
 
-    def terms(self, law: Law, values: dict[str, Any]) -> Any:
+    def design_matrix(self, law: Law, values: dict[str, Any]) -> Any:
         """What each amplitude is multiplied by, at every loss: (losses, amplitudes)."""
         columns = jnp.concatenate([chosen_terms(law, values, stack) for stack in self.groups])
         if self.place.shape[1] == 1:
@@ -125,14 +125,15 @@ class Problem:
 
 def chosen_terms(law: Law, values: Mapping[str, Any], stack: History) -> Any:
     """What each amplitude is multiplied by at all points of a stack: (points, amplitudes)."""
-    columns = jax.vmap(lambda history: law.terms(values, history))(stack)
+    columns = jax.vmap(lambda history: law.design_matrix(values, history))(stack)
     return columns.reshape(-1, columns.shape[-1])
 
 
 def shape_values(law: Law, free: Any, ties: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Shape parameters by name, of free numbers (shape,), tied ones made equal."""
     values = {
-        each.name: each.support.constrain(free[place]) for place, each in enumerate(law.shape)
+        each.name: each.transform.forward(free[place], jnp)
+        for place, each in enumerate(law.nonlinear_parameters)
     }
     return values | {name: values[other] for name, other in ties}
 

@@ -100,7 +100,11 @@ def profile(
         tie=record.ties,
     )
     _check_runs(data, record)
-    searched = [each.name for each, moves in zip(chosen.shape, data.moving(), strict=True) if moves]
+    searched = [
+        each.name
+        for each, moves in zip(chosen.nonlinear_parameters, data.moving(), strict=True)
+        if moves
+    ]
     for name in names or ():
         if name not in searched:
             raise UsageError(unknown_name("searched shape parameter", name, searched))
@@ -111,7 +115,7 @@ def profile(
     draws = _free(data, fitted.draws) if len(fitted.draws) else np.empty((0, len(fit)))
     low, high = data.limits
     starts, pinned = [], []
-    for place, parameter in enumerate(chosen.shape):
+    for place, parameter in enumerate(chosen.nonlinear_parameters):
         if parameter.name not in chosen_names:
             continue
         spread = float(spread_of(draws[:, place])) if len(draws) > 1 else 0.0
@@ -140,7 +144,7 @@ def profile(
     )
     objective = np.array([outcome.objective for outcome in outcomes])
     profiles = {}
-    for place, parameter in enumerate(chosen.shape):
+    for place, parameter in enumerate(chosen.nonlinear_parameters):
         mine = np.flatnonzero(np.array(pinned) == place)
         if mine.size == 0:
             continue
@@ -190,19 +194,21 @@ def _free(data: Data, logged: Mapping[str, Array]) -> Array:
     for number in range(len(next(iter(logged.values())))):
         values = {name: float(row[number]) for name, row in logged.items()}
         scaled = values if law.rescale is None else law.rescale(values, 1.0 / data.unit)
-        rows.append([each.support.free(float(scaled[each.name])) for each in law.shape])
+        rows.append(
+            [each.transform.inverse(float(scaled[each.name])) for each in law.nonlinear_parameters]
+        )
     return np.array(rows)
 
 
 def _logged(data: Data, fitted: FittedLaw, place: int, free: Array) -> Array:
     """Free numbers of one shape parameter -> in the unit that the fit gives it in the logs."""
     law = data.law
-    parameter = law.shape[place]
+    parameter = law.nonlinear_parameters[place]
     if law.rescale is None:
-        return np.array([float(parameter.support.constrain(float(number))) for number in free])
+        return np.array([float(parameter.transform.forward(float(number))) for number in free])
     values = law.rescale(dict(fitted.params), 1.0 / data.unit)
     pinned = [
-        {**values, parameter.name: float(parameter.support.constrain(float(number)))}
+        {**values, parameter.name: float(parameter.transform.forward(float(number)))}
         for number in free
     ]
     return np.array([float(law.rescale(each, data.unit)[parameter.name]) for each in pinned])

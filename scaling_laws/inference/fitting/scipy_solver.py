@@ -30,12 +30,14 @@ EVALUATIONS = 2000
 @cache
 def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...]) -> Any:
     """(problem, job, free and amplitudes, scale) -> residuals, and their Jacobian."""
-    size = len(law.shape)
+    size = len(law.nonlinear_parameters)
 
     def residual(problem: Problem, job: Job, point: Any, scale: Any) -> Any:
         free, amplitudes = point[:size], point[size:]
         values = shape_values(law, free, ties)
-        predicted = jnp.maximum(problem.terms(law, values) @ amplitudes, FLOOR * job.observed)
+        predicted = jnp.maximum(
+            problem.design_matrix(law, values) @ amplitudes, FLOOR * job.observed
+        )
         misfit = root(objective, jnp.log(job.observed) - jnp.log(predicted))
         pull = jnp.sqrt(job.pull) * (free - job.centre)
         return jnp.concatenate([jnp.sqrt(job.weight) * misfit, pull]) * scale
@@ -55,7 +57,7 @@ def solve_with_scipy(
 ) -> list[Outcome]:
     """As `lanes.solve_jobs`, one job after the other."""
     functions = _compiled(law, objective, ties)
-    low, high = box(law.shape) if limits is None else limits
+    low, high = box(law.nonlinear_parameters) if limits is None else limits
     outcomes: list[Outcome] = []
     for place in range(len(jobs.observed)):
         job = jax.tree.map(lambda leaf: np.asarray(leaf)[place], jobs)  # noqa: B023
@@ -73,14 +75,14 @@ def _solve_one(
     low: NDArray[np.float64],
     high: NDArray[np.float64],
 ) -> Outcome:
-    size = len(law.shape)
+    size = len(law.nonlinear_parameters)
     start = np.where(job.moving, np.clip(job.start, low, high), job.start)
     held = np.asarray(job.held)
     # amplitudes begin where a straight line through the losses would put them
     level = np.append(start, np.where(np.isnan(held), 1.0, held))
-    signed = [each.support is Support.REAL for each in law.amplitudes]
+    signed = [each.support is Support.REAL for each in law.linear_parameters]
     least = np.append(low, [-np.inf if free else 0.0 for free in signed])
-    most = np.append(high, np.full(len(law.amplitudes), np.inf))
+    most = np.append(high, np.full(len(law.linear_parameters), np.inf))
     moves = np.append(job.moving, np.isnan(held))
     scale = 1e3  # SciPy's gradient tolerance is absolute: residuals near one mean the same anywhere
 
@@ -102,7 +104,7 @@ def _solve_one(
             max_nfev=EVALUATIONS,
         )
     except ValueError:  # not finite where the solver went
-        return Outcome(Status.NOT_FINITE, np.inf, start, np.zeros(len(law.amplitudes)), 0)
+        return Outcome(Status.NOT_FINITE, np.inf, start, np.zeros(len(law.linear_parameters)), 0)
     status = Status.CONVERGED if found.status > 0 else Status.OUT_OF_ITERATIONS
     end = full(found.x)
     return Outcome(status, float(found.cost) / scale**2, end[:size], end[size:], int(found.nfev))

@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 
 def box(parameters: Sequence[Parameter]) -> tuple[Array, Array]:
     """Lowest and highest free value of each parameter."""
-    low = [parameter.support.free(parameter.bounds[0]) for parameter in parameters]
-    high = [parameter.support.free(parameter.bounds[1]) for parameter in parameters]
+    low = [parameter.transform.inverse(parameter.bounds[0]) for parameter in parameters]
+    high = [parameter.transform.inverse(parameter.bounds[1]) for parameter in parameters]
     return np.array(low), np.array(high)
 
 
@@ -31,8 +31,8 @@ def draw_starts(parameters: Sequence[Parameter], count: int, seed: int) -> Array
     """
     if not parameters:
         return np.zeros((1, 0))  # linear in all its parameters: one start is as good as many
-    low = np.array([parameter.support.free(parameter.start[0]) for parameter in parameters])
-    high = np.array([parameter.support.free(parameter.start[1]) for parameter in parameters])
+    low = np.array([parameter.transform.inverse(parameter.start[0]) for parameter in parameters])
+    high = np.array([parameter.transform.inverse(parameter.start[1]) for parameter in parameters])
     # what a forgetting factor remembers spans decades: draw its logarithm evenly
     memory = np.array([parameter.support is Support.UNIT for parameter in parameters])
     low[memory], high[memory] = np.log(low[memory]), np.log(high[memory])

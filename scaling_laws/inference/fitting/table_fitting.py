@@ -96,7 +96,7 @@ def fit_table(
         raise UsageError(f"starts={starts} must be >= 1")
     columns = [str(name) for name in table]
     stars = [each.name[:-1] for each in chosen.inputs if each.name.endswith("*")]
-    chosen = chosen.over_columns(columns) if chosen.starred else chosen
+    chosen = chosen.expand_for_columns(columns) if chosen.has_wildcards else chosen
     data = _table(chosen, table, columns)
     delta = chosen.huber_delta or HUBER_DELTA
     free, outcomes = _solve(chosen, data, draw_starts(chosen.parameters, starts, seed), report)
@@ -140,7 +140,7 @@ def _table(law: PointLaw, table: Mapping[str, ArrayLike], columns: list[str]) ->
 
 def _params(law: PointLaw, free: Array) -> dict[str, float]:
     return {
-        each.name: float(each.support.constrain(float(number)))
+        each.name: float(each.transform.forward(float(number)))
         for each, number in zip(law.parameters, free, strict=True)
     }
 
@@ -152,7 +152,7 @@ def _compiled(law: PointLaw) -> tuple[Any, Any]:
 
     def residual(free: Any, inputs: Mapping[str, Any], observed: Any) -> Any:
         values = {
-            each.name: each.support.constrain(free[place])
+            each.name: each.transform.forward(free[place], jnp)
             for place, each in enumerate(law.parameters)
         }
         # laws that can go below zero on the way are held at a tiny share of what was seen
@@ -200,7 +200,7 @@ def _warnings(law: PointLaw, data: Table, free: Array) -> list[str]:
     notes = []
     for each, number in zip(law.parameters, free, strict=True):
         for bound in each.bounds:
-            if abs(number - each.support.free(bound)) < 1e-3:
+            if abs(number - each.transform.inverse(bound)) < 1e-3:
                 notes.append(
                     f"{each.name} ended on its bound {bound:g}: the table does not identify it"
                 )

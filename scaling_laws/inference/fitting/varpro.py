@@ -157,10 +157,10 @@ def _choose(which: Array, one: _State, other: _State) -> _State:
 @cache
 def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...]) -> Any:
     """(problem, jobs, states, low, high) -> states a round later; compiled once for each shape."""
-    signed = [parameter.support is Support.REAL for parameter in law.amplitudes]
+    signed = [parameter.support is Support.REAL for parameter in law.linear_parameters]
 
     def terms(problem: Problem, free: Array) -> Array:
-        return problem.terms(law, shape_values(law, free, ties))
+        return problem.design_matrix(law, shape_values(law, free, ties))
 
     def expand(problem: Problem, job: Job, free: Array, amplitudes: Array) -> tuple[Array, ...]:
         """Amplitudes, objective, slope and curve at a trial."""
@@ -308,7 +308,7 @@ def solve_jobs(
         One outcome a job, in order; none of them depends on the others.
     """
     count = len(jobs.observed)
-    low, high = box(law.shape) if limits is None else limits
+    low, high = box(law.nonlinear_parameters) if limits is None else limits
     start = np.clip(jobs.start, low, high)
     # a coordinate that nothing moves stands where it is told, inside the box or not
     jobs = replace(jobs, start=np.where(jobs.moving, start, jobs.start))
@@ -336,10 +336,10 @@ def solve_jobs(
 
 
 def _begin(law: Law, start: NDArray[np.float64]) -> _State:
-    size = len(law.shape)
+    size = len(law.nonlinear_parameters)
     return _State(
         free=np.asarray(start, dtype=np.float64),
-        amplitudes=np.zeros(len(law.amplitudes)),
+        amplitudes=np.zeros(len(law.linear_parameters)),
         objective=np.array(np.inf),
         slope=np.zeros(size),
         curve=np.eye(size),

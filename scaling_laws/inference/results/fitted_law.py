@@ -256,7 +256,7 @@ class FittedLaw:
         """
         found = get_law(law)
         if isinstance(found, PointLaw):
-            found = found.over_parameters(list(params))
+            found = found.expand_for_parameters(list(params))
         return cls(found, params)
 
     @classmethod

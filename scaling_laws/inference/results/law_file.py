@@ -90,7 +90,7 @@ def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
     try:
         law = get_law(document["law"])
         if isinstance(law, PointLaw):
-            law = law.over_parameters(list(document["params"]))
+            law = law.expand_for_parameters(list(document["params"]))
         uncertainty, covered, record = (
             document.get(key) for key in ("uncertainty", "range", "fit")
         )

@@ -129,12 +129,12 @@ def check_needs(
     law: Law, facts: Mapping[str, float], traces: Mapping[str, Any], where: str
 ) -> None:
     """Raise a LawError, with the mend, when a law lacks a fact or a logged quantity it needs."""
-    for need in sorted(law.needs - set(facts) - set(traces)):
+    for need in sorted(law.required_facts - set(facts) - set(traces)):
         raise LawError(
             f"{law.name} needs {need}, which {where} does not give; "
             f"pass --{need.replace('_', '-')} or add it to dataset.toml"
         )
-    for need in sorted(law.needs_traces - set(traces)):
+    for need in sorted(law.required_traces - set(traces)):
         raise LawError(
             f"{law.name} needs {need} at every step, which {where} does not give; add a column "
             f"{need} to the run's CSV, or pass traces in Python"

@@ -282,7 +282,7 @@ def _correlations(fitted: FittedLaw) -> tuple[Correlation, ...] | None:
         return None
     ties: Mapping[str, str] = {} if fitted.record is None else fitted.record.ties
     rows = {
-        each.name: _free(each, fitted.draws[each.name])
+        each.name: _unconstrained(each, fitted.draws[each.name])
         for each in fitted.law.parameters
         # a given number does not move, and a tied one moves as the other does
         if each.name not in ties and np.ptp(fitted.draws[each.name]) > 0
@@ -300,11 +300,11 @@ def _correlations(fitted: FittedLaw) -> tuple[Correlation, ...] | None:
     return tuple(sorted(pairs, key=lambda pair: -abs(pair.value)))
 
 
-def _free(parameter: Parameter, draws: Array) -> Array:
-    """Draws as free numbers: logarithms where they are positive; an amplitude may be zero."""
-    if parameter.support is Support.UNIT:
-        return np.asarray(-np.log1p(-draws))
-    return np.log(draws) if parameter.support is Support.POSITIVE and draws.min() > 0 else draws
+def _unconstrained(parameter: Parameter, draws: Array) -> Array:
+    """Draws as unconstrained numbers; an amplitude that may be zero has no logarithm and stays."""
+    if parameter.support is Support.POSITIVE and draws.min() <= 0:
+        return draws
+    return np.asarray(parameter.transform.inverse(draws))
 
 
 def _plain(value: Any) -> Any:

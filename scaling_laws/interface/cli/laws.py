@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every law with formula, parameters and citation."""
     from scaling_laws.models import LAWS, get_law
 
-    chosen = [get_law(name) for name in arguments.names] or LAWS
+    chosen = [get_law(name) for name in arguments.names] or LAWS.values()
     return {"laws": {law.name: describe(law) for law in chosen}, "whole": bool(arguments.names)}
 
 
@@ -41,7 +41,7 @@ def describe(law: AnyLaw) -> dict[str, Any]:
     if isinstance(law, PointLaw):
         inputs = {each.name: each.meaning for each in law.inputs}
     if isinstance(law, Law):
-        needs = sorted({*law.needs, *law.needs_traces})
+        needs = sorted({*law.required_facts, *law.required_traces})
     return {
         "formula": law.formula,
         "params": {

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 },
                 "citation": family.citation,
             }
-            for family in FAMILIES
+            for family in FAMILIES.values()
         }
     }
 

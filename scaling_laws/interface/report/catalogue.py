@@ -72,7 +72,7 @@ def _law_row(law: AnyLaw) -> str:
     )
     needs: list[str] = []
     if isinstance(law, Law):
-        needs = sorted({*law.needs, *law.needs_traces})
+        needs = sorted({*law.required_facts, *law.required_traces})
     if isinstance(law, PointLaw):
         needs = list(law.input_names)
     published = ", ".join(f"`{law.name}:{label}`" for label in law.published)
@@ -88,9 +88,9 @@ def catalogue() -> str:
     )
     rule = "|---|---|---|---|---|---|"
     lines += [head.format(what="loss", needs="needs"), rule]
-    lines += [_law_row(law) for law in LAWS if isinstance(law, Law)]
+    lines += [_law_row(law) for law in LAWS.values() if isinstance(law, Law)]
     lines += ["", "## Laws of single numbers", "", head.format(what="law", needs="inputs"), rule]
-    lines += [_law_row(law) for law in LAWS if isinstance(law, PointLaw)]
+    lines += [_law_row(law) for law in LAWS.values() if isinstance(law, PointLaw)]
     lines += [
         "",
         "## Schedule families",
@@ -101,7 +101,7 @@ def catalogue() -> str:
         "| family | learning rate | keys | source |",
         "|---|---|---|---|",
     ]
-    for family in FAMILIES:
+    for family in FAMILIES.values():
         keys = ", ".join(f"`{key.name}`" + ("" if key.required else "?") for key in family.keys)
         cells = (f"`{family.name}`", family.formula, keys, family.citation)
         lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")

@@ -112,7 +112,7 @@ def _predict(fitted: FittedLaw, run: Run) -> Prediction:
 @cache
 def _compiled_terms(law: Law) -> Any:
     """The law's terms, compiled once for each shape of history."""
-    return jax.jit(law.terms)
+    return jax.jit(law.design_matrix)
 
 
 @in_float64
@@ -136,7 +136,7 @@ def contributions(fitted: FittedLaw, run: Run) -> dict[str, Array]:
     columns = np.asarray(_compiled_terms(law)(dict(fitted.params), history))[: len(lr)]
     return {
         each.name: fitted.params[each.name] * columns[:, place]
-        for place, each in enumerate(law.amplitudes)
+        for place, each in enumerate(law.linear_parameters)
     }
 
 
@@ -165,7 +165,7 @@ def plot_terms(fitted: FittedLaw, run: Run, from_step: int | str = 0, *, title: 
     first = min(max(given, warmup, last // 20), last)
     steps = drawn_steps(first, last)
     constant = {name for name, row in terms.items() if np.ptp(row[steps]) <= 1e-12 * abs(row[-1])}
-    changing = [each for each in law.amplitudes if each.name not in constant]
+    changing = [each for each in law.linear_parameters if each.name not in constant]
     figure = new_figure(8.0, 3.6 + 1.5 * len(changing))
     rates, losses, *panels = figure.subplots(
         2 + len(changing),
@@ -184,7 +184,7 @@ def plot_terms(fitted: FittedLaw, run: Run, from_step: int | str = 0, *, title: 
         steps, prediction.loss[steps], color="black", linewidth=1.2, label="predicted: the sum"
     )
     places = iter(panels)
-    for place, each in enumerate(law.amplitudes):
+    for place, each in enumerate(law.linear_parameters):
         row, colour = terms[each.name], COLOURS[place]
         label = f"{each.name}: {each.meaning}"
         axes = losses if each.name in constant else next(places)
@@ -277,7 +277,7 @@ def plot_draws(fitted: FittedLaw) -> Figure:
         raise LawError(f"{law.name}: there are no draws to show; fit with draws")
     record = fitted.record
     still = set() if record is None else {*record.fixed, *record.ties}
-    chosen = [each for each in law.shape if each.name not in still]
+    chosen = [each for each in law.nonlinear_parameters if each.name not in still]
     if not chosen:
         raise LawError(f"{law.name}: no shape parameter was searched; there are no draws of any")
     count = len(chosen)

@@ -1,8 +1,12 @@
-"""Loss laws. To add one: write a file that ends in a `Law` or `PointLaw`, and add it to `LAWS`."""
+"""Loss laws, one file each; see README.md in this folder for how to add one.
+
+`LAWS` holds the laws shipped here, those that plug-ins bring (entry-point group
+``scaling_laws.laws``) and those added by `register_law`.
+"""
 
 from __future__ import annotations
 
-from scaling_laws.common import LawError, find_by_name
+from scaling_laws.common import LawError, Registry
 from scaling_laws.models.laws.across_sizes import SUFFIX, across_sizes
 from scaling_laws.models.laws.chinchilla import CHINCHILLA
 from scaling_laws.models.laws.collapse_noise import COLLAPSE_NOISE
@@ -32,8 +36,6 @@ from scaling_laws.models.laws.power import POWER
 
 __all__ = [
     "LAWS",
-    "POINT_LAWS",
-    "SCHEDULE_LAWS",
     "AnyLaw",
     "Input",
     "Law",
@@ -41,9 +43,12 @@ __all__ = [
     "across_sizes",
     "get_law",
     "get_schedule_law",
+    "point_laws",
+    "register_law",
+    "schedule_laws",
 ]
 
-LAWS: tuple[AnyLaw, ...] = (
+SHIPPED: tuple[AnyLaw, ...] = (
     POWER,
     LINEAR_DROP,
     LR_ANNEALING,
@@ -68,8 +73,35 @@ LAWS: tuple[AnyLaw, ...] = (
     CRITICAL_MIXTURE,
     PEAK_LR,
 )
-SCHEDULE_LAWS = tuple(law for law in LAWS if isinstance(law, Law))
-POINT_LAWS = tuple(law for law in LAWS if isinstance(law, PointLaw))
+LAWS: Registry[AnyLaw] = Registry(
+    "law", SHIPPED, group="scaling_laws.laws", record_type=AnyLaw, error=LawError
+)
+
+
+def register_law(law: AnyLaw, *, replace: bool = False) -> AnyLaw:
+    """Make a law known by its name, here and wherever names of laws are taken.
+
+    Args:
+        law: the law, a `Law` or a `PointLaw`.
+        replace: whether it may take the place of a law of the same name.
+
+    Returns:
+        The law.
+
+    Raises:
+        LawError: if it is not a law, or its name is taken.
+    """
+    return LAWS.register(law, replace=replace)
+
+
+def schedule_laws() -> tuple[Law, ...]:
+    """All registered laws of schedules."""
+    return tuple(law for law in LAWS.values() if isinstance(law, Law))
+
+
+def point_laws() -> tuple[PointLaw, ...]:
+    """All registered laws of single numbers."""
+    return tuple(law for law in LAWS.values() if isinstance(law, PointLaw))
 
 
 def get_law(name: str) -> AnyLaw:
@@ -78,9 +110,9 @@ def get_law(name: str) -> AnyLaw:
     Raises:
         LawError: listing the near matches if there is none.
     """
-    if name.endswith(SUFFIX):
+    if name.endswith(SUFFIX) and name not in LAWS:
         return across_sizes(get_schedule_law(name.removesuffix(SUFFIX)))
-    return find_by_name("law", name, LAWS, LawError)
+    return LAWS.find(name)
 
 
 def get_schedule_law(name: str) -> Law:
@@ -91,6 +123,6 @@ def get_schedule_law(name: str) -> Law:
     """
     law = get_law(name)
     if not isinstance(law, Law):
-        known = ", ".join(each.name for each in SCHEDULE_LAWS)
-        raise LawError(f"{name} knows no schedule; laws that do: {known}")
+        known = ", ".join(each.name for each in schedule_laws())
+        raise LawError(f"{name} does not take a schedule; laws that do: {known}", value=name)
     return law

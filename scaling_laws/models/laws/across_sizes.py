@@ -42,16 +42,16 @@ def across_sizes(law: Law) -> Law:
     >>> across_sizes(get_schedule_law("power")).names
     ('L0', 'L0_size', 'A', 'alpha', 'size_exponent', 'A_exponent')
     """
-    names = [each.name for each in law.amplitudes]
-    if "model_params" in law.needs:
+    names = [each.name for each in law.linear_parameters]
+    if "model_params" in law.required_facts:
         raise LawError(f"{law.name} knows model sizes itself; fit it to all of them as it is")
     if "L0" not in names:
         raise LawError(f"{law.name} has no floor L0 that could fall with the model size")
     floor = names.index("L0")
     others = [name for name in names if name != "L0"]
 
-    def terms(values: Mapping[str, Any], history: History) -> Any:
-        columns = law.terms(values, history)
+    def design_matrix(values: Mapping[str, Any], history: History) -> Any:
+        columns = law.design_matrix(values, history)
         size = jnp.asarray(history.facts["model_params"]) / REFERENCE_SIZE
         parts = []
         for place, name in enumerate(names):
@@ -63,7 +63,7 @@ def across_sizes(law: Law) -> Law:
         return jnp.stack(parts, axis=1)
 
     amplitudes: list[Parameter] = []
-    for each in law.amplitudes:
+    for each in law.linear_parameters:
         amplitudes.append(each)
         if each.name == "L0":
             meaning = "further floor of a model of 1e8 parameters, that size removes"
@@ -85,9 +85,9 @@ def across_sizes(law: Law) -> Law:
         formula=f"{law.formula}; over n = N/1e8: L0 + L0_size·n^-size_exponent, "
         + ", ".join(f"{name}·n^-{name}_exponent" for name in others),
         conventions=f"{law.conventions}; amplitudes are those of a model of 1e8 parameters",
-        amplitudes=tuple(amplitudes),
-        shape=(
-            *law.shape,
+        linear_parameters=tuple(amplitudes),
+        nonlinear_parameters=(
+            *law.nonlinear_parameters,
             Parameter(
                 "size_exponent",
                 Support.POSITIVE,
@@ -98,7 +98,7 @@ def across_sizes(law: Law) -> Law:
             ),
             *exponents,
         ),
-        terms=terms,
-        needs=law.needs | {"model_params"},
+        design_matrix=design_matrix,
+        required_facts=law.required_facts | {"model_params"},
         published={},
     )

@@ -39,7 +39,7 @@ from scaling_laws.models.parameters import Parameter, Support
 __all__ = ["COLLAPSE_NOISE", "transfer_loss"]
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S^-alpha / (1 + kappa·(peak - lr)): (points, 2)."""
     below = (history.peak_lr - jnp.asarray(history.lr)).reshape(-1)
     return power_terms(values, history) / jnp.stack(
@@ -86,8 +86,8 @@ COLLAPSE_NOISE = Law(
     name="collapse_noise",
     formula="L = L0 + A·S^-alpha / (1 + kappa·(peak_lr - lr[t]))",
     citation="Qiu et al. 2025, arXiv 2507.02119 (predictor form; reference by a power law)",
-    amplitudes=(FLOOR_LOSS, POWER_AMPLITUDE),
-    shape=(
+    linear_parameters=(FLOOR_LOSS, POWER_AMPLITUDE),
+    nonlinear_parameters=(
         ALPHA,
         Parameter(
             "kappa",
@@ -98,7 +98,7 @@ COLLAPSE_NOISE = Law(
             (1e-6, 1e2),
         ),
     ),
-    terms=terms,
+    design_matrix=design_matrix,
     rescale=rescale,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; "
     "peak_lr is the largest LR of the schedule",

@@ -56,7 +56,7 @@ def clock_since_transfer(lr: Any, facts: Mapping[str, Any]) -> Any:
     return jnp.cumsum(jnp.where(step >= facts["transfer_step"], rates, 0.0))
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S1^-alpha, -S2_before, -S2_after, shift: (points, 5)."""
     before, after = _areas(values, history)
     since = jnp.asarray(history.traces["clock_since_transfer"]).reshape(-1)
@@ -79,14 +79,14 @@ CONTINUAL = Law(
     name="continual",
     formula="L = L0 + A·S1^-alpha - C1·S2_before - C2·S2_after + B·[1 - (1 + E·S1_after)^-beta]",
     citation="Wang et al. 2025, arXiv 2505.07796 (form from a summary)",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         POWER_AMPLITUDE,
         Parameter("C1", Support.POSITIVE, "gain of annealing before the transfer", "nats / LR"),
         Parameter("C2", Support.POSITIVE, "gain of annealing after the transfer", "nats / LR"),
         Parameter("B", Support.REAL, "loss that the change of corpus adds in the end", "nats"),
     ),
-    shape=(
+    nonlinear_parameters=(
         ALPHA,
         DECAY,
         Parameter(
@@ -101,11 +101,11 @@ CONTINUAL = Law(
             "beta", Support.POSITIVE, "exponent of the shift", "1", (0.05, 2.0), (1e-3, 10.0)
         ),
     ),
-    terms=terms,
+    design_matrix=design_matrix,
     memory=("decay",),
     rescale=rescale,
-    needs=frozenset({"transfer_step"}),
-    features={"clock_since_transfer": clock_since_transfer},
+    required_facts=frozenset({"transfer_step"}),
+    derived_traces={"clock_since_transfer": clock_since_transfer},
     conventions="S1 and S2 as in lr_annealing; transfer_step is the first step (0-based) on the "
     "new corpus; a change of LR at that step belongs to S2_after",
 )

@@ -38,7 +38,7 @@ from scaling_laws.models.parameters import Parameter, Support
 __all__ = ["CONVEX_BOUND", "bound", "optimal_base_lr"]
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, 1/S, lr_t + Σ_{k<t} lr_k²/(S_t - S_k): (points, 3)."""
     clock = jnp.asarray(history.clock).reshape(-1)
     one = jnp.ones_like(clock)
@@ -115,13 +115,13 @@ CONVEX_BOUND = Law(
     name="convex_bound",
     formula="L = L0 + A/S + B·(lr[t] + Σ_{k<t} lr[k]²/(S_t - S_k))",
     citation="Schaipp et al. 2025, arXiv 2501.18965, theorem from Defazio et al., arXiv 2310.07831",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         Parameter("A", Support.POSITIVE, "M·D²/2: loss from the start's distance", "nats · LR"),
         Parameter("B", Support.POSITIVE, "M·G²/2: loss from the updates' noise", "nats / LR"),
     ),
-    shape=(),
-    terms=terms,
+    nonlinear_parameters=(),
+    design_matrix=design_matrix,
     rescale=rescale,
     noise=True,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; constant gradient norm; "

@@ -27,7 +27,7 @@ __all__ = ["EXPONENTIAL_FORECAST", "denoise"]
 ROUNDS, SHARE = 10, 0.03
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, exp(-rate·t): (points, 2)."""
     falling = jnp.exp(-values["rate"] * jnp.asarray(history.step).reshape(-1))
     return jnp.stack([jnp.ones_like(falling), falling], axis=1)
@@ -89,11 +89,11 @@ EXPONENTIAL_FORECAST = Law(
     name="exponential_forecast",
     formula="L = L0 + A·exp(-rate·t)",
     citation="Jin et al. 2021, AutoLRS (ICLR 2021)",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         Parameter("A", Support.POSITIVE, "loss above the floor at step 0", "nats"),
     ),
-    shape=(
+    nonlinear_parameters=(
         Parameter(
             "rate",
             Support.POSITIVE,
@@ -103,7 +103,7 @@ EXPONENTIAL_FORECAST = Law(
             (1e-8, 1.0),
         ),
     ),
-    terms=terms,
+    design_matrix=design_matrix,
     rescale=rescale,
     conventions="t counts optimizer steps from 0; one run at one LR",
 )

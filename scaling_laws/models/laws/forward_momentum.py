@@ -57,7 +57,7 @@ def momentum(lr: Any, facts: Mapping[str, Any]) -> Any:
     return jnp.cumsum(mean / (jnp.sqrt(SCALE * square + EPSILON) + EPSILON))
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S^-alpha, N^-alpha_N, -M: (points, 4)."""
     size = jnp.asarray(history.facts["model_params"])
     gained = jnp.asarray(history.traces["momentum"]).reshape(-1)
@@ -71,17 +71,17 @@ FORWARD_MOMENTUM = Law(
     formula="L = L0 + A·S^-alpha + B·N^-alpha_N - C·M, M = Σ m / (√(1e5·v + 1e-8) + 1e-8) of the "
     "falls of the LR",
     citation="Wang et al. 2025, arXiv 2512.13705",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         POWER_AMPLITUDE,
         SIZE_AMPLITUDE,
         Parameter("C", Support.POSITIVE, "loss gained per unit of momentum", "nats"),
     ),
-    shape=(ALPHA, size_exponent("alpha_N")),
-    terms=terms,
+    nonlinear_parameters=(ALPHA, size_exponent("alpha_N")),
+    design_matrix=design_matrix,
     rescale=None,
-    needs=frozenset({"model_params"}),
-    features={"momentum": momentum},
+    required_facts=frozenset({"model_params"}),
+    derived_traces={"momentum": momentum},
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; M is computed at every "
     "step from changes per step, warm-up included; N in parameters",
 )

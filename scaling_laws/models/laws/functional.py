@@ -36,7 +36,7 @@ from scaling_laws.models.parameters import Parameter, Support
 __all__ = ["FUNCTIONAL"]
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S^-alpha, and minus the drops with and without S_k^-alpha: (points, 4)."""
     kernel = PowerKernel(
         scale=values["C"],
@@ -69,7 +69,7 @@ FUNCTIONAL = Law(
     formula="L = L0 + A·S^-alpha - Σ_falls (lr[k-1] - lr[k])·(D + B·S_k^-alpha)"
     "·[1 - (1 + C·(S - S_k))^-beta]",
     citation="Li et al. 2025, arXiv 2509.19189, appendix B.2 (form from a third party's code)",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         POWER_AMPLITUDE,
         Parameter(
@@ -82,12 +82,12 @@ FUNCTIONAL = Law(
             "D", Support.POSITIVE, "loss gained per unit of LR decay at any time", "nats / LR"
         ),
     ),
-    shape=(
+    nonlinear_parameters=(
         ALPHA,
         MEMORY_SPEED,
         MEMORY_EXPONENT,
     ),
-    terms=terms,
+    design_matrix=design_matrix,
     memory=("C", "beta"),
     rescale=rescale,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; rises of the LR are "

@@ -30,7 +30,7 @@ from scaling_laws.models.parameters import Parameter, Support
 __all__ = ["FUNCTIONAL_NOISE", "FUNCTIONAL_NOISE_NORMS"]
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, (B1 + S)^-alpha, noise: (points, 3)."""
     falling = (values["B1"] + jnp.asarray(history.clock).reshape(-1)) ** -values["alpha"]
     noise = noise_level(history, NoiseKernel(exponent=values["beta"], offset=values["B2"]))
@@ -57,12 +57,12 @@ FUNCTIONAL_NOISE = Law(
     name="functional_noise",
     formula="L = L0 + A·(B1 + S)^-alpha + C·Σ_j (B2 + S - S_j)^-beta·lr[j]²",
     citation="Liu et al. 2026, arXiv 2608.24814, eq. E.1 (lr-FSL)",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         POWER_AMPLITUDE,
         Parameter("C", Support.POSITIVE, "size of the noise", "nats · (summed LR)^beta / LR²"),
     ),
-    shape=(
+    nonlinear_parameters=(
         ALPHA,
         Parameter(
             "B1", Support.POSITIVE, "start of the clock", "summed LR", (0.1, 1e3), (1e-3, 1e5)
@@ -72,7 +72,7 @@ FUNCTIONAL_NOISE = Law(
             "B2", Support.POSITIVE, "delay of the memory", "summed LR", (1.0, 1e3), (0.5, 1e5)
         ),
     ),
-    terms=terms,
+    design_matrix=design_matrix,
     memory=("beta", "B2"),
     rescale=rescale,
     noise=True,
@@ -91,7 +91,7 @@ FUNCTIONAL_NOISE_NORMS = replace(
     formula="L = L0 + A·(B1 + S)^-alpha + C·Σ_j (B2 + S - S_j)^-beta·r_j², r = lr / ‖W‖, S = Σ r",
     citation="Liu et al. 2026, arXiv 2608.24814, eq. E.1 (elr-FSL)",
     rate=effective_rate,
-    needs_traces=frozenset({"param_norm"}),
+    required_traces=frozenset({"param_norm"}),
     conventions=CONVENTIONS.format(
         rate="S sums LR / param_norm, the Frobenius norm of the parameters at that step"
     ),

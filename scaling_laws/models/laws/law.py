@@ -77,19 +77,19 @@ class Law(AnyLaw):
     projection), so a law names them apart.
 
     Attributes:
-        amplitudes: parameters that enter linearly, in the order of the terms; >= 0 unless their
-            support is every real number.
-        shape: the other parameters.
-        terms: (shape values, history) -> (points, amplitudes); pure JAX.
+        linear_parameters: parameters that enter linearly, in the order of the columns of the
+            design matrix; >= 0 unless their support is every real number.
+        nonlinear_parameters: the other parameters.
+        design_matrix: (shape values, history) -> (points, amplitudes); pure JAX.
         rescale: (all values, c) -> values that give the same losses when every LR is c times
             as large; None if no values do: the law then depends on the unit of the LR.
-        needs: facts of a run it cannot do without, such as model_params.
-        needs_traces: quantities logged along a run that it cannot do without.
+        required_facts: facts of a run it cannot do without, such as model_params.
+        required_traces: quantities logged along a run that it cannot do without.
         rate: (lr, traces) -> the rate that drives the law, where that is not the LR; in
             proportion to the LR.
-        features: further numbers of each step that a law derives from the schedule and the facts
-            alone, by name: (lr (steps,), facts) -> (steps,); pure JAX. A history holds them as
-            traces.
+        derived_traces: further quantities per step that a law derives from the schedule and the
+            facts alone, by name: (lr (steps,), facts) -> (steps,); pure JAX. A history holds them
+            as traces.
         noise: whether the terms use the noise events of a history.
         own_clock: whether its clock depends on its parameters; its histories then hold stretches
             of steps, with the weight decay if it needs that (1 otherwise) and the parameter norm
@@ -98,14 +98,14 @@ class Law(AnyLaw):
         fallback: the law for runs that lack a fact it needs.
     """
 
-    amplitudes: tuple[Parameter, ...]
-    shape: tuple[Parameter, ...]
-    terms: Callable[[Values, History], Array]
+    linear_parameters: tuple[Parameter, ...]
+    nonlinear_parameters: tuple[Parameter, ...]
+    design_matrix: Callable[[Values, History], Array]
     rescale: Callable[[Values, Any], dict[str, Array]] | None
-    needs: frozenset[str] = field(default_factory=frozenset)
-    needs_traces: frozenset[str] = field(default_factory=frozenset)
+    required_facts: frozenset[str] = field(default_factory=frozenset)
+    required_traces: frozenset[str] = field(default_factory=frozenset)
     rate: Callable[[Array, Mapping[str, Array]], Array] | None = None
-    features: Mapping[str, Feature] = field(default_factory=dict)
+    derived_traces: Mapping[str, Feature] = field(default_factory=dict)
     noise: bool = False
     own_clock: bool = False
     memory: tuple[str, ...] = ()
@@ -114,12 +114,12 @@ class Law(AnyLaw):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Amplitudes, then shape parameters."""
-        return (*self.amplitudes, *self.shape)
+        return (*self.linear_parameters, *self.nonlinear_parameters)
 
     @property
     def module(self) -> ModuleType:
         """The module of `terms`."""
-        return sys.modules[self.terms.__module__]
+        return sys.modules[self.design_matrix.__module__]
 
     def loss(self, values: Values, history: History) -> Array:
         """Loss in nats at every point of a history.
@@ -132,9 +132,9 @@ class Law(AnyLaw):
             Losses of shape (N·Q,).
         """
         amplitudes = jnp.stack(
-            [jnp.asarray(values[parameter.name]) for parameter in self.amplitudes]
+            [jnp.asarray(values[parameter.name]) for parameter in self.linear_parameters]
         )
-        return self.terms(values, history) @ amplitudes
+        return self.design_matrix(values, history) @ amplitudes
 
     def driving_rate(self, lr: Array, traces: Mapping[str, Array] | None = None) -> Array:
         """The rate that the law's clock sums: (steps,) -> (steps,)."""
@@ -142,7 +142,7 @@ class Law(AnyLaw):
 
     def _used(self, facts: Mapping[str, Any] | None) -> dict[str, Any]:
         """The facts it uses: histories of runs that differ in the others can be stacked."""
-        return {name: value for name, value in (facts or {}).items() if name in self.needs}
+        return {name: value for name, value in (facts or {}).items() if name in self.required_facts}
 
     def _decay_and_norm(
         self, lr: Array, facts: Mapping[str, Any], traces: Mapping[str, Array] | None
@@ -150,16 +150,16 @@ class Law(AnyLaw):
         """LR times weight decay, and the parameter norm if it needs that: (steps,) each."""
         logged = traces or {}
         decay = 1.0
-        if "weight_decay" in self.needs:  # a trace of it is a schedule of weight decay
+        if "weight_decay" in self.required_facts:  # a trace of it is a schedule of weight decay
             decay = logged["weight_decay"] if "weight_decay" in logged else facts["weight_decay"]
-        return lr * decay, logged["param_norm"] if "param_norm" in self.needs_traces else None
+        return lr * decay, logged["param_norm"] if "param_norm" in self.required_traces else None
 
     def _features(self, lr: Rates, facts: Mapping[str, float]) -> dict[str, Rates]:
         size = histories.bucket(len(lr))  # few lengths, few compilations
         padded = np.concatenate([lr, np.zeros(size - len(lr))])
         return {
             name: np.asarray(feature(padded, facts))[: len(lr)]
-            for name, feature in self.features.items()
+            for name, feature in self.derived_traces.items()
         }
 
     def every_step(
@@ -225,7 +225,7 @@ class Law(AnyLaw):
         history = histories.last_step(
             self.driving_rate(lr, traces),
             facts=used,
-            traces={name: feature(lr, used) for name, feature in self.features.items()},
+            traces={name: feature(lr, used) for name, feature in self.derived_traces.items()},
         )
         if not self.own_clock:
             return history
@@ -235,7 +235,7 @@ class Law(AnyLaw):
     @property
     def sees_cells(self) -> bool:
         """Whether `last_of_cells` and `last_of_pieces` can stand in for `last_step`."""
-        return not self.features and not self.needs_traces and self.rate is None
+        return not self.derived_traces and not self.required_traces and self.rate is None
 
     def last_of_cells(
         self,
@@ -330,12 +330,12 @@ class PointLaw(AnyLaw):
         return tuple(each.name for each in self.inputs)
 
     @property
-    def starred(self) -> bool:
+    def has_wildcards(self) -> bool:
         """Whether it must be told its items before use; see `over`."""
         return any(each.name.endswith("*") for each in self.inputs)
 
-    def over(self, items: Sequence[str]) -> PointLaw:
-        """The same law for given items: each starred name once an item.
+    def expand(self, items: Sequence[str]) -> PointLaw:
+        """The same law for given items: each has_wildcards name once an item.
 
         Raises:
             LawError: if there is no item.
@@ -352,12 +352,12 @@ class PointLaw(AnyLaw):
 
         return replace(self, inputs=spread(self.inputs), coefficients=spread(self.coefficients))
 
-    def over_columns(self, columns: Sequence[str]) -> PointLaw:
-        """The same law for the items that columns name; itself if it has no starred name."""
+    def expand_for_columns(self, columns: Sequence[str]) -> PointLaw:
+        """The same law for the items that columns name; itself without wildcards."""
         return self._over(columns, [each.name for each in self.inputs])
 
-    def over_parameters(self, names: Sequence[str]) -> PointLaw:
-        """The same law for the items that parameters name; itself if it has no starred name."""
+    def expand_for_parameters(self, names: Sequence[str]) -> PointLaw:
+        """The same law for the items that parameters name; itself without wildcards."""
         return self._over(names, [each.name for each in self.coefficients])
 
     def _over(self, names: Sequence[str], patterns: Sequence[str]) -> PointLaw:
@@ -365,7 +365,7 @@ class PointLaw(AnyLaw):
         if not prefixes:
             return self
         first = prefixes[0]
-        return self.over([name[len(first) :] for name in names if name.startswith(first)])
+        return self.expand([name[len(first) :] for name in names if name.startswith(first)])
 
     def _stars(self) -> str:
         return " and ".join(each.name for each in self.inputs if each.name.endswith("*"))

@@ -25,7 +25,7 @@ from scaling_laws.models.numerics.history import History
 __all__ = ["LINEAR_DROP"]
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S^-alpha, -(peak - lr): (points, 3)."""
     drop = history.peak_lr - history.lr.reshape(-1)
     return jnp.concatenate([power_terms(values, history), -drop[:, None]], axis=1)
@@ -35,9 +35,9 @@ LINEAR_DROP = Law(
     name="linear_drop",
     formula="L = L0 + A·S^-alpha - B·(peak_lr - lr[t])",
     citation="Luo et al. 2025, arXiv 2503.12811 (first stage of the public fit)",
-    amplitudes=(FLOOR_LOSS, POWER_AMPLITUDE, DROP_AMPLITUDE),
-    shape=(ALPHA,),
-    terms=terms,
+    linear_parameters=(FLOOR_LOSS, POWER_AMPLITUDE, DROP_AMPLITUDE),
+    nonlinear_parameters=(ALPHA,),
+    design_matrix=design_matrix,
     rescale=rescale_drop,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; "
     "peak_lr is the largest LR of the schedule",

@@ -30,7 +30,7 @@ from scaling_laws.models.parameters import Parameter, Support
 __all__ = ["LR_ANNEALING"]
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S1^-alpha, -S2: (points, 3)."""
     area = annealing_area(values, history)
     return jnp.concatenate([power_terms(values, history), -area[:, None]], axis=1)
@@ -45,13 +45,13 @@ LR_ANNEALING = Law(
     name="lr_annealing",
     formula="L = L0 + A·S1^-alpha - C·S2, S2 = Σ_i Σ_{k<=i} (lr[k-1] - lr[k])·decay^(i-k)",
     citation="Tissue, Wang & Wang 2024, arXiv 2408.11029",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         POWER_AMPLITUDE,
         Parameter("C", Support.POSITIVE, "loss gained per unit of annealing area", "nats / LR"),
     ),
-    shape=(ALPHA, DECAY),
-    terms=terms,
+    nonlinear_parameters=(ALPHA, DECAY),
+    design_matrix=design_matrix,
     memory=("decay",),
     rescale=rescale,
     conventions="S1 sums the LR of steps 0..t inclusive, warm-up included; S2 counts warm-up rises "

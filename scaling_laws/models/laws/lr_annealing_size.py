@@ -32,7 +32,7 @@ from scaling_laws.models.parameters import Parameter, Support
 __all__ = ["LR_ANNEALING_SIZE"]
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S1^-alpha, N^-beta, -N^-gamma·S2: (points, 4)."""
     size = jnp.asarray(history.facts["model_params"])
     area = annealing_area(values, history) * size ** -values["gamma"]
@@ -50,7 +50,7 @@ LR_ANNEALING_SIZE = Law(
     name="lr_annealing_size",
     formula="L = L0 + A·S1^-alpha + B·N^-beta - C·N^-gamma·S2, S2 as in lr_annealing",
     citation="Tissue, Wang & Wang 2024, arXiv 2408.11029 (form quoted from memory)",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         POWER_AMPLITUDE,
         SIZE_AMPLITUDE,
@@ -61,7 +61,7 @@ LR_ANNEALING_SIZE = Law(
             "nats / LR",
         ),
     ),
-    shape=(
+    nonlinear_parameters=(
         ALPHA,
         size_exponent("beta"),
         Parameter(
@@ -74,10 +74,10 @@ LR_ANNEALING_SIZE = Law(
         ),
         DECAY,
     ),
-    terms=terms,
+    design_matrix=design_matrix,
     memory=("decay",),
     rescale=rescale,
-    needs=frozenset({"model_params"}),
+    required_facts=frozenset({"model_params"}),
     conventions="S1 sums the LR of steps 0..t inclusive, warm-up included; S2 counts warm-up rises "
     "as negative changes; decay is per optimizer step; N in parameters",
 )

@@ -33,7 +33,7 @@ __all__ = ["LR_FLOOR", "MULTI_POWER"]
 LR_FLOOR = 1e-6  # share of the peak below which lr[k]^-gamma stops growing: 0^-gamma is infinite
 
 
-def terms(values: Mapping[str, Any], history: History) -> Any:
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     """Columns 1, S^-alpha, -drop: (points, 3)."""
     kernel = PowerKernel(
         scale=values["C"],
@@ -57,8 +57,8 @@ MULTI_POWER = Law(
     name="multi_power",
     formula="L = L0 + A·S^-alpha - B·Σ_k (lr[k-1] - lr[k])·[1 - (1 + C·lr[k]^-gamma·S_k(t))^-beta]",
     citation="Luo et al. 2025, arXiv 2503.12811",
-    amplitudes=(FLOOR_LOSS, POWER_AMPLITUDE, DROP_AMPLITUDE),
-    shape=(
+    linear_parameters=(FLOOR_LOSS, POWER_AMPLITUDE, DROP_AMPLITUDE),
+    nonlinear_parameters=(
         ALPHA,
         Parameter(
             "C",
@@ -78,7 +78,7 @@ MULTI_POWER = Law(
             (1e-4, 5.0),
         ),
     ),
-    terms=terms,
+    design_matrix=design_matrix,
     memory=("C", "beta", "gamma"),
     rescale=rescale,
     published={

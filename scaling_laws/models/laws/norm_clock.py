@@ -72,8 +72,10 @@ def measured(values: Values, stretches: Stretches | Pairs) -> Any:
     return values["norm_scale"] * stretches.norm**2
 
 
-def _terms(norm: Callable[[Values, Stretches | Pairs], Any]) -> Callable[[Values, History], Any]:
-    def terms(values: Values, history: History) -> Any:
+def _design_matrix(
+    norm: Callable[[Values, Stretches | Pairs], Any],
+) -> Callable[[Values, History], Any]:
+    def design_matrix(values: Values, history: History) -> Any:
         """Columns 1, what falls, remembered gain: (points, 3)."""
         stretches = history.stretches
         assert stretches is not None
@@ -98,7 +100,7 @@ def _terms(norm: Callable[[Values, Stretches | Pairs], Any]) -> Callable[[Values
         remembered = average * (1.0 + values["gain_progress"] * progress)
         return jnp.stack([jnp.ones_like(falling), falling, remembered], axis=1)
 
-    return terms
+    return design_matrix
 
 
 INITIAL_NORM = Parameter(
@@ -176,15 +178,15 @@ _WITHOUT_FALLBACK = Law(
     formula="L = L0 + A·(f + data·T^-0.6) + B·(1 + gain_progress·f)·Σ_k (g[k] - g[k-1])·"
     "[1 - (1 + C·(τ(t) - τ(k-1)))^-beta], f = τ^-alpha - early·exp(-τ/1.4), T = 1e-4·Σ r^0.25",
     citation="this project, docs/norm_clock.md",
-    amplitudes=(
+    linear_parameters=(
         FLOOR_LOSS,
         replace(POWER_AMPLITUDE, unit="nats · clock^alpha"),
         Parameter("B", Support.POSITIVE, "loss that a rate keeps up", "nats / gain"),
     ),
-    shape=SHAPE,
-    terms=_terms(simulated),
+    nonlinear_parameters=SHAPE,
+    design_matrix=_design_matrix(simulated),
     rescale=None,
-    needs=frozenset({"weight_decay"}),
+    required_facts=frozenset({"weight_decay"}),
     own_clock=True,
     published={
         # our own fits to all runs of public sets (shipped prior, points from step 1,000 at 124M);
@@ -244,7 +246,7 @@ _WITHOUT_FALLBACK = Law(
 NORM_CLOCK_FREE_DECAY = replace(
     _WITHOUT_FALLBACK,
     name="norm_clock_free_decay",
-    shape=(
+    nonlinear_parameters=(
         *SHAPE,
         Parameter(
             "weight_decay",
@@ -255,15 +257,15 @@ NORM_CLOCK_FREE_DECAY = replace(
             (1e-6, 1e3),
         ),
     ),
-    terms=_terms(simulated_with_free_decay),
+    design_matrix=_design_matrix(simulated_with_free_decay),
     published={},
-    needs=frozenset(),
+    required_facts=frozenset(),
 )
 NORM_CLOCK = replace(_WITHOUT_FALLBACK, fallback=NORM_CLOCK_FREE_DECAY)
 NORM_CLOCK_MEASURED = replace(
     _WITHOUT_FALLBACK,
     name="norm_clock_measured",
-    shape=tuple(
+    nonlinear_parameters=tuple(
         replace(
             each,
             name="norm_scale",
@@ -276,8 +278,8 @@ NORM_CLOCK_MEASURED = replace(
         else each
         for each in SHAPE
     ),
-    terms=_terms(measured),
+    design_matrix=_design_matrix(measured),
     published={},
-    needs=frozenset(),
-    needs_traces=frozenset({"param_norm"}),
+    required_facts=frozenset(),
+    required_traces=frozenset({"param_norm"}),
 )

@@ -21,9 +21,9 @@ POWER = Law(
     name="power",
     formula="L = L0 + A·S^-alpha, S = Σ lr",
     citation="the schedule-blind limit of Luo et al. 2025, arXiv 2503.12811",
-    amplitudes=(FLOOR_LOSS, POWER_AMPLITUDE),
-    shape=(ALPHA,),
-    terms=power_terms,
+    linear_parameters=(FLOOR_LOSS, POWER_AMPLITUDE),
+    nonlinear_parameters=(ALPHA,),
+    design_matrix=power_terms,
     rescale=rescale_power,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included",
 )

@@ -2,7 +2,9 @@
 
 Parts joined by ``+`` run one after another.
 
-To add a family: write one file that ends in a `Family`, and add it to `FAMILIES`.
+One file per family; see README.md in this folder for how to add one. `FAMILIES` holds the families
+shipped here, those that plug-ins bring (entry-point group ``scaling_laws.schedules``) and those
+added by `register_family`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import numpy as np
 
 from scaling_laws.common import (
     MAX_STEPS,
+    Registry,
     ScalingLawsError,
     ScheduleError,
-    find_by_name,
     unknown_name,
 )
 from scaling_laws.models.schedules.constant import CONSTANT
@@ -74,11 +76,12 @@ __all__ = [
     "merge_weights_from_decay",
     "reads_files",
     "refine",
+    "register_family",
     "schedule",
     "write_schedule",
 ]
 
-FAMILIES: tuple[Family, ...] = (
+SHIPPED: tuple[Family, ...] = (
     CONSTANT,
     COSINE,
     LINEAR,
@@ -103,8 +106,31 @@ FAMILIES: tuple[Family, ...] = (
     WSD_S,
     WSM,
 )
+FAMILIES: Registry[Family] = Registry(
+    "schedule family",
+    SHIPPED,
+    group="scaling_laws.schedules",
+    record_type=Family,
+    error=ScheduleError,
+)
 # a plus sign joins two parts only before `word:`, so neither 1e+3 nor most paths are split
 JOIN = re.compile(r"\s*\+\s*(?=\w*[A-Za-z_]\w*\s*:)")
+
+
+def register_family(family: Family, *, replace: bool = False) -> Family:
+    """Make a schedule family known by its name, in specs and in searches.
+
+    Args:
+        family: the family.
+        replace: whether it may take the place of a family of the same name.
+
+    Returns:
+        The family.
+
+    Raises:
+        ScheduleError: if it is not a family, or its name is taken.
+    """
+    return FAMILIES.register(family, replace=replace)
 
 
 def get_family(name: str) -> Family:
@@ -113,7 +139,7 @@ def get_family(name: str) -> Family:
     Raises:
         ScheduleError: listing the near matches if there is none.
     """
-    return find_by_name("schedule family", name, FAMILIES, ScheduleError)
+    return FAMILIES.find(name)
 
 
 def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
@@ -185,13 +211,12 @@ def _one(text: str, base: Path | str | None) -> Schedule:
 
 def reads_files(spec: str) -> bool:
     """Whether a spec names a file, so that its text alone does not give the rates."""
-    families = {family.name: family for family in FAMILIES}
     names = (part.partition(":")[0].strip() for part in JOIN.split(spec))
     return any(
         key.convert is file_path
         for name in names
-        if name in families
-        for key in families[name].keys
+        if name in FAMILIES
+        for key in FAMILIES[name].keys
     )
 
 

@@ -1,0 +1,115 @@
+"""Open registries: what the package ships, what a plug-in brings, and what a caller registers.
+
+A plug-in is an installed distribution with an entry point in the registry's group, whose value is
+the record itself or a sequence of records. Entry points are loaded when they are first needed: a
+name that is not known yet is asked for, or the whole registry is listed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from scaling_laws.common.errors import Named, ScalingLawsError, unknown_name
+from scaling_laws.common.warnings import PluginWarning
+
+__all__ = ["Registry"]
+
+Item = TypeVar("Item", bound=Named)
+
+
+class Registry(Mapping[str, Item], Generic[Item]):
+    """Records by name, in the order of registration.
+
+    Args:
+        kind: what is registered, for messages, such as ``"law"``.
+        shipped: records of this package.
+        group: entry-point group that plug-ins use.
+        record_type: what a record must be an instance of.
+        error: class of errors about names.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        shipped: Sequence[Item],
+        *,
+        group: str,
+        record_type: type,
+        error: type[ScalingLawsError],
+    ) -> None:
+        self.kind, self.group = kind, group
+        self._record_type, self._error = record_type, error
+        self._items: dict[str, Item] = {item.name: item for item in shipped}
+        self._entry_points_loaded = False
+
+    def register(self, item: Item, *, replace: bool = False) -> Item:
+        """Add a record; returned, so that it can be used as the last line of a module.
+
+        Raises:
+            ScalingLawsError: of the registry's class, if the record is not one of its type, or
+                its name is taken by another record and `replace` is false.
+        """
+        if not isinstance(item, self._record_type):
+            raise self._error(
+                f"{item!r} is a {type(item).__name__}; a {self.kind} is a "
+                f"{self._record_type.__name__}",
+                value=item,
+            )
+        if not replace and self._items.get(item.name, item) is not item:
+            raise self._error(
+                f"a {self.kind} named {item.name!r} is registered already; choose another name, or "
+                "pass replace=True",
+                value=item.name,
+            )
+        self._items[item.name] = item
+        return item
+
+    def find(self, name: str) -> Item:
+        """The record of that name.
+
+        Raises:
+            ScalingLawsError: of the registry's class, with the near matches, if there is none.
+        """
+        if name not in self:
+            raise self._error(unknown_name(self.kind, name, self), value=name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Item:
+        if name not in self._items:
+            self._load_entry_points()
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_entry_points()
+        return iter(tuple(self._items))
+
+    def __len__(self) -> int:
+        self._load_entry_points()
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind}: {', '.join(self)})"
+
+    def _load_entry_points(self) -> None:
+        if self._entry_points_loaded:
+            return
+        self._entry_points_loaded = True  # first: a plug-in may look something up while it loads
+        for point in entry_points(group=self.group):
+            _load_plugin(point.name, point.load, self.register)
+
+
+def _load_plugin(name: str, load: Callable[[], Any], register: Callable[[Any], Any]) -> None:
+    """Register what an entry point refers to; a broken plug-in must not stop the others."""
+    try:
+        loaded = load()
+        for item in loaded if isinstance(loaded, list | tuple) else (loaded,):
+            register(item)
+    except Exception as error:  # whatever somebody else's module raises
+        warnings.warn(
+            f"the plug-in {name!r} was not loaded: {type(error).__name__}: {error}",
+            PluginWarning,
+            stacklevel=2,
+        )
