@@ -8,17 +8,18 @@ from numpy.typing import NDArray
 from scaling_laws.models.laws import Law
 from scaling_laws.models.schedules import schedule
 
+# all of one length, which is not a multiple of a block: one compiled program serves them all
 SCHEDULES: dict[str, NDArray[np.float64]] = {
     name: schedule(spec).lr
     for name, spec in {
         "constant": "constant:peak=3e-4,steps=300,warmup=20",
-        "constant, no warm-up": "constant:peak=1e-3,steps=100",
+        "constant, no warm-up": "constant:peak=1e-3,steps=300",
         "cosine": "cosine:peak=3e-4,end=3e-5,steps=300,warmup=20",
-        "linear to zero": "linear:peak=1e-3,steps=257,warmup=10",
+        "linear to zero": "linear:peak=1e-3,steps=300,warmup=10",
         "wsd": "wsd:peak=3e-4,steps=300,warmup=20,decay=1-sqrt,decay_fraction=0.3",
-        "two drops": "multistage:peak=1e-3,at=100/200,to=1e-4/1e-5,steps=290",
-        "drop to zero": "multistage:peak=1e-3,at=100,to=0,steps=290",
-        "re-warm-up from zero": "multistage:peak=1e-3,at=90/150,to=0/5e-4,steps=290,warmup=5",
+        "two drops": "multistage:peak=1e-3,at=100/200,to=1e-4/1e-5,steps=300",
+        "drop to zero": "multistage:peak=1e-3,at=100,to=0,steps=300",
+        "re-warm-up from zero": "multistage:peak=1e-3,at=90/150,to=0/5e-4,steps=300,warmup=5",
     }.items()
 }
 

@@ -66,3 +66,5 @@ from .schedules.search_points import all_values as all_values
 from .schedules.search_points import member_values as member_values
 from .schedules.search_points import with_defaults as with_defaults
 from .schedules.wsd import DECAYS as DECAYS
+from .schedules.family import COMMON as COMMON
+from .schedules.family import warm_up as warm_up
