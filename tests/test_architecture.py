@@ -16,7 +16,7 @@ GROUPS = ("common", "models", "data", "inference", "decisions", "proxy", "interf
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "common": (
         {"errors", "progress", "warnings"},
-        {"files", "optional", "pools", "registry"},
+        {"compile_cache", "files", "optional", "pools", "registry"},
         {"tables"},
     ),
     "models": ({"numerics", "parameters"}, {"schedules", "laws"}),

@@ -8,7 +8,6 @@ import json
 import os
 import site
 import subprocess
-import sys
 import venv
 import zipfile
 from collections.abc import Sequence
@@ -27,12 +26,20 @@ ALPHA = Parameter("alpha", Support.POSITIVE, "exponent", "1", (0.2, 1.0), (0.01,
 def design_matrix(values, history):
     clock = history.clock.reshape(-1) + history.lr.reshape(-1)
     return jnp.stack([jnp.ones_like(clock), clock ** -values["alpha"]], axis=1)
-LAW = Law(name="outside", formula="L = L0 + A·(S + lr)^-alpha", citation="a test", conventions="none",
-          linear_parameters=(L0, A), nonlinear_parameters=(ALPHA,), design_matrix=design_matrix, rescale=None)
+LAW = Law(name="outside", formula="L = L0 + A·(S + lr)^-alpha", citation="a test",
+          conventions="none", linear_parameters=(L0, A), nonlinear_parameters=(ALPHA,),
+          design_matrix=design_matrix, rescale=None)
 HALF = Family(name="halving", formula="peak·2^(-4 t/T)", citation="a test", keys=COMMON_KEYS,
-              build=lambda v: warm_up(v, lambda step: v["peak"] * 2.0 ** (-4.0 * step / v["steps"])))
+  build=lambda v: warm_up(v, lambda step: v["peak"] * 2.0 ** (-4.0 * step / v["steps"])))
 """
-ENTRY_POINTS = "[scaling_laws.laws]\noutside = outside_law:LAW\n\n[scaling_laws.schedules]\nhalving = outside_law:HALF\n"
+ENTRY_POINTS = """
+[scaling_laws.laws]
+outside = outside_law:LAW
+
+[scaling_laws.schedules]
+halving = outside_law:HALF
+"""
+WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def build_wheel(folder: Path) -> Path:
@@ -41,7 +48,7 @@ def build_wheel(folder: Path) -> Path:
     files = {
         "outside_law.py": PLUGIN,
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: outside-law\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": WHEEL,
         f"{info}/entry_points.txt": ENTRY_POINTS,
     }
     record = []
@@ -58,7 +65,7 @@ def build_wheel(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of a fresh environment that sees this one's libraries and has the plug-in installed."""
+    """Python of a fresh environment with the plug-in, which sees this environment's libraries."""
     folder = tmp_path_factory.mktemp("plugin")
     venv.create(folder / "env", with_pip=True)
     executable = folder / "env" / "bin" / "python"
@@ -140,5 +147,3 @@ def test_a_law_given_to_load_law_needs_no_registration(tmp_path: Path) -> None:
     assert again.predict(spec).final_loss == fitted.predict(spec).final_loss
     with pytest.raises(sl.LawFileError, match="'outside'"):
         sl.load_law(tmp_path / "law.json", law=sl.get_law("power"))
-
-

@@ -61,10 +61,10 @@ from .schedules import refine as refine
 from .schedules import register_family as register_family
 from .schedules import schedule as schedule
 from .schedules import write_schedule as write_schedule
+from .schedules.family import COMMON as COMMON
 from .schedules.family import format_number as format_number
+from .schedules.family import warm_up as warm_up
 from .schedules.search_points import all_values as all_values
 from .schedules.search_points import member_values as member_values
 from .schedules.search_points import with_defaults as with_defaults
 from .schedules.wsd import DECAYS as DECAYS
-from .schedules.family import COMMON as COMMON
-from .schedules.family import warm_up as warm_up
