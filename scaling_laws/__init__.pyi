@@ -1,7 +1,14 @@
 from ._version import __version__ as __version__
+from .common import DataError as DataError
+from .common import FitError as FitError
+from .common import LawError as LawError
+from .common import LawFileError as LawFileError
+from .common import OutputError as OutputError
 from .common import PoolOptions as PoolOptions
 from .common import ScalingLawsError as ScalingLawsError
 from .common import ScalingLawsWarning as ScalingLawsWarning
+from .common import ScheduleError as ScheduleError
+from .common import UsageError as UsageError
 from .data import Run as Run
 from .data import import_logs as import_logs
 from .data import inspect_log as inspect_log

@@ -11,6 +11,8 @@ import jax
 import pytest
 from hypothesis import settings
 
+from scaling_laws.common import use_compile_cache
+
 # CI repeats the same examples; a run at a desk looks for new ones
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -19,6 +21,14 @@ if os.environ.get("CI"):
 ROOT = Path(__file__).resolve().parents[1]
 MAPS = Path("/proc/self/maps")  # Linux only; elsewhere there is no such limit
 MANY_MAPS = 25_000
+
+
+def pytest_configure() -> None:
+    """What one worker compiled, the others read, in this run and in the next."""
+    if use_compile_cache() is not None:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        jax.config.update("jax_compilation_cache_max_size", -1)  # thousands of small ones
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -329,7 +329,7 @@ def test_a_law_with_too_many_parameters_for_a_fold_has_no_rank() -> None:
     ("change", "error", "words"),
     [
         ({"laws": "power,linear_drp"}, LawError, "did you mean 'linear_drop'"),
-        ({"laws": "chinchilla"}, LawError, "chinchilla knows no schedule"),
+        ({"laws": "chinchilla"}, LawError, "chinchilla does not take a schedule"),
         ({"laws": "power,continual"}, LawError, "continual needs transfer_step"),
         ({"laws": " , "}, UsageError, "names no law"),
         ({"laws": []}, UsageError, "names no law"),

@@ -124,7 +124,7 @@ def test_last(curves: Path) -> None:
     [
         ("", "the following arguments are required: RUNS"),
         ("SET --laws powr", "unknown law 'powr'; did you mean 'power'"),
-        ("SET --laws chinchilla", "chinchilla knows no schedule"),
+        ("SET --laws chinchilla", "chinchilla does not take a schedule"),
         ("SET --laws continual", "continual needs transfer_step"),
         ("SET --laws ,", "names no law"),
         ("SET --hold-out tail", "invalid choice: 'tail'"),
@@ -159,7 +159,7 @@ def test_output_is_checked_before_the_work(curves: Path, monkeypatch: pytest.Mon
     def work(*arguments: object, **options: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("scaling_laws.data.runs.load_runs", work)
+    monkeypatch.setattr("scaling_laws.data.load_runs", work)
     assert call("compare", curves, "--out", curves / "none" / "new.csv").code == 2
 
 

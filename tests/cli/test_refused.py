@@ -228,7 +228,7 @@ def test_output_is_checked_before_the_work(
     def work(*arguments: object, **options: object) -> None:
         raise AssertionError("the work began")
 
-    for name in ("runs.load_runs", "fitted.load_law"):
+    for name in ("data.load_runs", "inference.load_law"):
         monkeypatch.setattr(f"scaling_laws.{name}", work)
     refusal(place, words)
 
@@ -237,7 +237,7 @@ def test_interrupted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scaling_laws.inference.fitting.fit", interrupt)
+    monkeypatch.setattr("scaling_laws.inference.fit", interrupt)
     before = snapshot(place)
     result = call("fit", "set", "--out", "law.json")
     assert (result.code, result.out) == (130, "")

@@ -41,8 +41,8 @@ _HOMES = {
     "fleet": ("Branch", "Member", "Result", "Update", "fleet_key", "is_finished", "train_fleet"),
     "settings": ("SETTINGS", "Setting", "config_of"),
     "sizes": ("SIZES", "Size", "get_size"),
-    "training": ("Curve", "train"),
-    "write": ("Destination", "check_destination", "default_name", "differences", "write_run"),
+    "training_loop": ("Curve", "train"),
+    "write_curve": ("Destination", "check_destination", "default_name", "differences", "write_run"),
 }
 
 __all__ = [
