@@ -23,6 +23,11 @@ from tests.reference import reference_loss
 pytestmark = pytest.mark.usefixtures("float64")
 laws = pytest.mark.parametrize("law", schedule_laws(), ids=lambda law: law.name)
 schedules = pytest.mark.parametrize("name", SCHEDULES)
+# properties of the engine and not of a law: one law per kernel, and one with a clock of its own
+ENGINE = ("power", "multi_power", "functional_noise", "lr_annealing", "norm_clock")
+engine_laws = pytest.mark.parametrize(
+    "law", [get_schedule_law(name) for name in ENGINE], ids=lambda law: law.name
+)
 
 
 @pytest.fixture
@@ -107,6 +112,16 @@ def test_chosen_steps_are_good_without_warm_up_and_with_sparse_logs(law: Law) ->
     np.testing.assert_allclose(near, exact, rtol=1e-5, atol=2e-5)
 
 
+@cache
+def compiled_gradients(law: Law) -> Any:
+    """(values, lr, traces) -> final loss and its gradients in values and lr; one program."""
+    return jax.jit(
+        jax.value_and_grad(
+            lambda v, r, t: law.loss(v, law.last_step(r, facts=FACTS, traces=t))[0], argnums=(0, 1)
+        )
+    )
+
+
 @laws
 @schedules
 def test_finite_with_gradient_at_the_edges(law: Law, name: str) -> None:
@@ -115,12 +130,9 @@ def test_finite_with_gradient_at_the_edges(law: Law, name: str) -> None:
     for parameter in law.nonlinear_parameters:
         extremes[0][parameter.name], extremes[1][parameter.name] = parameter.start
     for values in (draw_values(law, 1, lr.max()), *extremes):
-        traced = {key: jnp.float64(value) for key, value in values.items()}
-        value, (by_value, by_rate) = jax.value_and_grad(
-            lambda v, r: law.loss(v, last(law, r))[0], argnums=(0, 1)
-        )(traced, jnp.asarray(lr))
+        value, (by_value, by_rate) = compiled_gradients(law)(values, lr, traces_for(lr))
         assert np.isfinite(value)
-        assert all(np.isfinite(each) for each in by_value.values()), by_value
+        assert all(np.isfinite(slope) for slope in by_value.values()), by_value
         assert np.isfinite(by_rate).all()
         assert np.isfinite(losses(law, values, every(law, lr))).all()
 
@@ -129,28 +141,20 @@ def test_finite_with_gradient_at_the_edges(law: Law, name: str) -> None:
 def test_gradient_equals_finite_difference(law: Law) -> None:
     lr = SCHEDULES["cosine"]
     values = draw_values(law, 2, lr.max())
-    traced = {key: jnp.float64(value) for key, value in values.items()}
-
-    @jax.jit
-    def final(v: dict[str, jax.Array], r: jax.Array) -> jax.Array:
-        return law.loss(v, last(law, r))[0]
-
-    by_value, by_rate = jax.grad(final, argnums=(0, 1))(traced, jnp.asarray(lr))
+    _, (by_value, by_rate) = compiled_gradients(law)(values, lr, traces_for(lr))
     for key, value in values.items():
         step = 1e-6 * value
-        up, down = ({**traced, key: jnp.float64(value + sign * step)} for sign in (1, -1))
-        numeric = (final(up, jnp.asarray(lr)) - final(down, jnp.asarray(lr))) / (2 * step)
-        np.testing.assert_allclose(by_value[key], numeric, rtol=1e-5, atol=1e-8)
-    for place in (50, 299):
+        up, down = (final_loss(law, {**values, key: value + sign * step}, lr) for sign in (1, -1))
+        np.testing.assert_allclose(by_value[key], (up - down) / (2 * step), rtol=1e-5, atol=1e-8)
+    for index in (50, 299):
         bump = np.zeros_like(lr)
-        bump[place] = 1e-6 * lr[place]
-        numeric = (
-            final(traced, jnp.asarray(lr + bump)) - final(traced, jnp.asarray(lr - bump))
-        ) / (2 * bump[place])
-        np.testing.assert_allclose(by_rate[place], numeric, rtol=1e-4, atol=1e-6)
+        bump[index] = 1e-6 * lr[index]
+        up, down = final_loss(law, values, lr + bump), final_loss(law, values, lr - bump)
+        numeric = (up - down) / (2 * bump[index])
+        np.testing.assert_allclose(by_rate[index], numeric, rtol=1e-4, atol=1e-6)
 
 
-@laws
+@engine_laws
 def test_jit_equals_eager_and_vmap_equals_loop(law: Law) -> None:
     lr = SCHEDULES["wsd"]
     history = every(law, lr)
@@ -168,7 +172,7 @@ def test_jit_equals_eager_and_vmap_equals_loop(law: Law) -> None:
     np.testing.assert_allclose(finals, expected, rtol=1e-12)
 
 
-@laws
+@engine_laws
 @schedules
 def test_padding_changes_nothing(law: Law, name: str) -> None:
     lr = SCHEDULES[name]
