@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from scaling_laws.inference.comparison.hold_outs import HoldOut
 from scaling_laws.inference.comparison.repeats import Repeats
 from scaling_laws.inference.fitting import HeldOutFit
-from scaling_laws.inference.metrics import mean_metrics, metrics
+from scaling_laws.inference.metrics import information_criteria, mean_metrics, metrics
 
 __all__ = ["Comparison", "Difference", "LawScore", "mean_intervals", "score"]
 
@@ -22,7 +22,6 @@ RESAMPLES = 10_000
 FEW = 5  # fewer held-out runs than this: Student t, because resampling them shows too little
 ALIKE = 1e-6  # of the loss: smaller differences are where the solver happened to stop
 CLOSE = 1.25  # times the best's error: wide intervals do not recommend a law that is further off
-LEAST_ERROR = 1e-12  # log errors below count as it, so that their logarithms exist
 
 
 @dataclass(frozen=True)
@@ -233,19 +232,18 @@ def score(
     scores = {}
     for place, name in enumerate(ranked):
         fit = fits[name]
-        square = 2.0 * float(np.log(max(fit.log_error, LEAST_ERROR)))
-        points, count = fit.effective_points, fit.n_params
+        aic, bic = information_criteria(fit.log_error, fit.effective_points, fit.n_params)
         ends = [(float(low[place, each]), float(high[place, each])) for each in (0, 1)]
         apart = units > 1 and bool(ends[0][0] > ALIKE or ends[0][1] < -ALIKE)
         mean_gap = gaps[place].mean(axis=0)
         scores[name] = LawScore(
             means[name],
             runs[name],
-            count,
+            fit.n_params,
             fit.log_error,
-            points,
-            points * square + 2.0 * count,
-            points * square + count * float(np.log(points)),
+            fit.effective_points,
+            aic,
+            bic,
             Difference(
                 float(mean_gap[0]),
                 ends[0] if units > 1 else None,
