@@ -63,7 +63,7 @@ def test_named_runs_predict_the_others(curves: Path) -> None:
 
 
 def test_the_same_in_python(result: dict[str, Any], nano: Path) -> None:
-    found = sl.compare(sl.load_runs(nano), ["linear_drop", "power"], from_step=400, starts=2)
+    found = sl.compare(["linear_drop", "power"], sl.load_runs(nano), from_step=400, starts=2)
     assert isinstance(found, sl.Comparison)
     assert found.best == result["best"]
     for name, law in found.laws.items():
@@ -136,7 +136,7 @@ def test_last(curves: Path) -> None:
         ("SET --starts 0", "starts=0 must be >= 1"),
         ("SET --fit-runs wsd --hold-out run", "--fit-runs only means something with --hold-out"),
         ("SET --fit-runs wds", "unknown run 'wds'; did you mean 'wsd'"),
-        ("SET --hold-out rest", "0 of 3 are named to be fitted"),
+        ("SET --hold-out rest", "fit_runs names 0 of 3"),
         ("SET --preset published", "this preset fits cosine_24000"),
         ("SET --preset published --from-step 5", "says itself what --from-step would: drop one"),
         ("SET --prior strong", "invalid choice: 'strong'"),

@@ -9,7 +9,7 @@ from scaling_laws.common import UsageError
 from scaling_laws.interface.cli import common
 
 if TYPE_CHECKING:
-    from scaling_laws.inference import FittedLaw
+    from scaling_laws.inference import CurveFit, PointFit
     from scaling_laws.models import Schedule
 
 __all__ = ["add_parser", "render", "run"]
@@ -56,13 +56,14 @@ def add_parser(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Predict and return the keys of the interface."""
     from scaling_laws.common import check_writable
-    from scaling_laws.models import PointLaw, schedule
+    from scaling_laws.inference import PointFit
+    from scaling_laws.models import schedule
 
     if arguments.out:
         check_writable(arguments.out)
     plans = [schedule(spec) for spec in arguments.schedule]
     fitted = common.read_law(arguments.law)
-    if isinstance(fitted.law, PointLaw):
+    if isinstance(fitted, PointFit):
         return _at(fitted, arguments)
     if arguments.at:
         raise UsageError(f"{fitted.law.name} needs --schedule SPEC, not --at")
@@ -99,14 +100,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"law": fitted.law.name, "schedules": results, "file": arguments.out}
 
 
-def _decay_beside(plan: Schedule, fitted: FittedLaw) -> dict[str, Any]:
+def _decay_beside(plan: Schedule, fitted: CurveFit) -> dict[str, Any]:
     """The weight decay of each step that a file holds beside its rates, for a law that knows it."""
     from pathlib import Path
 
     from scaling_laws.common import read_columns, read_header
 
     file = Path(plan.spec.strip().removeprefix("csv:"))
-    known = "weight_decay" in fitted.schedule_law.required_facts
+    known = "weight_decay" in fitted.law.required_facts
     if not (known and plan.spec.startswith("csv:") and file.is_file()):
         return {}
     if "weight_decay" not in read_header(file):
@@ -115,12 +116,12 @@ def _decay_beside(plan: Schedule, fitted: FittedLaw) -> dict[str, Any]:
     return {"weight_decay": row} if len(row) == plan.steps else {}
 
 
-def _at(fitted: FittedLaw, arguments: argparse.Namespace) -> dict[str, Any]:
+def _at(fitted: PointFit, arguments: argparse.Namespace) -> dict[str, Any]:
     """What a point law gives at the inputs asked for."""
-    law = fitted.point_law
+    law = fitted.law
     wanted = ",".join(f"{name}=..." for name in law.input_names)
     if arguments.schedule or arguments.out or arguments.every:
-        raise UsageError(f"{law.name} knows no schedule; ask --at {wanted}")
+        raise UsageError(f"{law.name} does not take a schedule; ask --at {wanted}")
     if not arguments.at:
         raise UsageError(f"{law.name} needs --at {wanted}")
     points = []

@@ -74,12 +74,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from scaling_laws.decisions import optimize as search
     from scaling_laws.inference import evaluate as measure
-    from scaling_laws.inference import fit, predict, save_law
+    from scaling_laws.inference import fit, predict
     from scaling_laws.interface.report.plots import plot_predictions, save_figure
     from scaling_laws.models import write_schedule
 
     report = common.progress()
-    fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step, report=report)
+    fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step)
     result = measure(fitted, held_out, from_step=arguments.from_step)
     longest = max(fit_runs.values(), key=lambda each: each.schedule.steps).schedule
     best = search(
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     make_folder(out)
     files = {
-        "law": str(save_law(fitted, out / FILES["law"])),
+        "law": str(fitted.save(out / FILES["law"])),
         "schedule": str(write_schedule(out / FILES["schedule"], best.schedule)),
         "figure": str(save_figure(figure, out / FILES["figure"])),
     }
