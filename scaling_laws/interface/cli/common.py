@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scaling_laws.common import UsageError
@@ -208,25 +208,6 @@ def read_law(text: str) -> FittedLaw:
     if colon and not os.path.exists(text):
         return FittedLaw.published(name, label)
     return load_law(text)
-
-
-def progress() -> Callable[[str], None] | None:
-    """A one-line progress display on standard error, or None when that is no terminal."""
-    if not sys.stderr.isatty():
-        return None
-
-    def report(line: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{line[:100]}")
-        sys.stderr.flush()
-
-    return report
-
-
-def end_progress() -> None:
-    """Clear the progress line."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
 
 
 def clean(value: Any) -> Any:

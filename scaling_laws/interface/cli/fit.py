@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for name in PLOTS.values():
                 check_writable(folder / name)
     law = get_law(arguments.law)
-    options: dict[str, Any] = {"seed": arguments.seed, "report": common.progress()}
+    options: dict[str, Any] = {"seed": arguments.seed}
     if arguments.starts is not None:
         options["starts"] = arguments.starts
     figures: dict[str, Any] = {}
@@ -207,9 +207,7 @@ def _figures(
         "fit": plot_fit(fitted, runs, from_step, title=title),
         "terms": plot_terms(fitted, deepest, from_step),
     }
-    profiles = profile(
-        law, runs, fitted=fitted, weights=options.get("weights"), report=options["report"]
-    )
+    profiles = profile(law, runs, fitted=fitted, weights=options.get("weights"))
     if profiles:
         figures["profiles"] = plot_profiles(profiles, fitted)
         if fitted.draw_count > 1:

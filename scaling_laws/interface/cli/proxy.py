@@ -151,26 +151,23 @@ def _member(arguments: argparse.Namespace) -> Member:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Check everything, train, then write."""
-    from scaling_laws.common import ProxyError
+    from scaling_laws.common import ProxyError, report_progress
     from scaling_laws.proxy import Update, differences, train_fleet
 
     member = _member(arguments)
     config, destination = member.config, member.destination
     own = differences(destination, config)
-    report = common.progress()
 
-    def tell(news: Update) -> None:
-        if report is not None:
-            report(
-                f"{news.name}: step {news.step}/{news.steps}, loss {news.loss:.4f}, "
-                f"{news.tokens_per_second:,.0f} tokens/s"
-            )
+    def report(update: Update) -> None:
+        speed = f"{update.tokens_per_second:,.0f} tokens/s"
+        stage = f"{update.name}: loss {update.loss:.4f}, {speed}, step"
+        report_progress(stage, update.step, update.steps)
 
     (result,) = train_fleet(
         [member],
         work=destination.folder / ".unfinished",
         checkpoint_every=arguments.checkpoint_every,
-        progress=tell,
+        progress=report,
     )
     if result.error:
         raise ProxyError(result.error)

@@ -78,8 +78,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from scaling_laws.interface.report.plots import plot_predictions, save_figure
     from scaling_laws.models import write_schedule
 
-    report = common.progress()
-    fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step, report=report)
+    fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step)
     result = measure(fitted, held_out, from_step=arguments.from_step)
     longest = max(fit_runs.values(), key=lambda each: each.schedule.steps).schedule
     best = search(
@@ -88,7 +87,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         peak=longest.peak_lr,
         warmup=longest.warmup,
         seed=arguments.seed,
-        report=report,
     )
     given = longest.warmup if arguments.from_step == "warmup" else arguments.from_step
     from_step = max(given, longest.steps // 20)

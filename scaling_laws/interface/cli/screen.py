@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -140,10 +141,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
                 cluster=cluster,
                 state=arguments.state,
                 seed=arguments.seed,
-                report=common.progress(),
             )
     except LostProcess as error:
-        # the runtime of the lost process would hold this one at its exit, or abort it
+        # a normal exit would wait for the lost process in the distributed runtime, or abort there
+        logging.shutdown()  # the progress bar
         sys.stderr.write(f"scaling-laws: {error}\n")
         sys.stderr.flush()
         os._exit(2)

@@ -80,7 +80,7 @@ def add_parser(verbs: common.Verbs) -> None:
     other.add_argument("--image", metavar="NAME", help="container image, for kubernetes")
     other.add_argument("--claim", metavar="NAME", help="volume claim, for kubernetes")
     common.add_common(parser)
-    parser.set_defaults(run=run, render=render, exit_code=exit_code)
+    parser.set_defaults(run=run, render=render, exit_code=exit_code, own_progress=True)
 
 
 def _shard(text: str) -> tuple[int, int]:
