@@ -1,4 +1,4 @@
-"""`scaling-laws proxy train|sweep`: train small models and add their curves to sets of runs."""
+"""`scaling-laws proxy train|sweep`: train small models and add their curves to sets."""
 
 from __future__ import annotations
 
@@ -18,54 +18,54 @@ __all__ = ["add_parser", "command_line", "render", "run"]
 
 
 def add_parser(verbs: common.Verbs) -> None:
-    """Add the verb and its own verbs."""
+    """Add the verb and its subverbs."""
     parser = verbs.add_parser(
         "proxy",
-        help="train small models to get curves of one's own",
-        description="Train small models to get loss curves of one's own.",
+        help="train small models to generate loss curves",
+        description="Train small models to generate your own loss curves.",
     )
     inner = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     train = inner.add_parser(
         "train",
         help="train one model under one schedule",
         description="Train a small transformer under one schedule and write its validation loss as "
-        "a run of a set: DIR/RUN.csv and an entry in DIR/dataset.toml. Killed, the same command "
-        "goes on where it was.",
+        "a run of a set: DIR/RUN.csv and an entry in DIR/dataset.toml. If interrupted, rerun the "
+        "same command to resume.",
     )
     train.add_argument(
         "--schedule", required=True, metavar="SPEC", help="family:key=value,... (see schedules)"
     )
     train.add_argument("--out", required=True, metavar="DIR", help="folder of the set")
-    train.add_argument("--name", metavar="RUN", help="name of the run (default from the spec)")
+    train.add_argument("--name", metavar="RUN", help="name of the run (default: from the spec)")
     add_settings(train)
     train.add_argument(
         "--from",
         dest="parent",
         metavar="RUN@STEP",
-        help="start from what RUN of the same set (or DIR/RUN) has kept at that step",
+        help="start from the state that RUN of the same set (or DIR/RUN) kept at STEP",
     )
     train.add_argument(
         "--keep",
         type=_steps,
         default=(),
         metavar="STEP,...",
-        help="steps at which later runs may branch off",
+        help="steps whose state to keep, so that later runs can branch off",
     )
     train.add_argument(
         "--checkpoint-every",
         type=_seconds,
         default=60.0,
         metavar="SECONDS",
-        help="time that a kill may cost (default 60)",
+        help="training time lost at most by an interruption (default 60)",
     )
     train.add_argument(
-        "--cache", metavar="DIR", help="folder for the text as tokens on disk (default: in memory)"
+        "--cache", metavar="DIR", help="folder for the tokenized text (default: keep it in memory)"
     )
     train.add_argument(
         "--license",
         default="unspecified",
         metavar="TEXT",
-        help="licence of the curves, written when the set is new",
+        help="licence of the curves, recorded when the set is created",
     )
     train.add_argument("--overwrite", action="store_true", help="replace a run of the same name")
     common.add_common(train)
@@ -74,16 +74,15 @@ def add_parser(verbs: common.Verbs) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """A flag for each setting but the seed, which every verb has."""
+    """One flag per setting, except the seed, which every verb has."""
     from scaling_laws.proxy import SETTINGS
 
     group = parser.add_argument_group("settings")
-    for each in SETTINGS:
-        if each.name != "seed":
-            default = "" if each.default in (None, ()) else f" (default {each.default})"
-            group.add_argument(
-                "--" + each.name.replace("_", "-"), metavar=each.metavar, help=each.help + default
-            )
+    for setting in SETTINGS:
+        if setting.name != "seed":
+            default = "" if setting.default in (None, ()) else f" (default {setting.default})"
+            flag = "--" + setting.name.replace("_", "-")
+            group.add_argument(flag, metavar=setting.metavar, help=setting.help + default)
 
 
 def _steps(text: str) -> tuple[int, ...]:
@@ -96,18 +95,18 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds >= 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds >= 0")
     return value
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from scaling_laws.proxy import SETTINGS
 
-    return {each.name: getattr(arguments, each.name) for each in SETTINGS}
+    return {setting.name: getattr(arguments, setting.name) for setting in SETTINGS}
 
 
 def command_line(arguments: argparse.Namespace, name: str, precision: str) -> str:
-    """The command that trains the same run again, every default spelt out."""
+    """The command that trains the same run again, with every default written out."""
     from scaling_laws.proxy import written
 
     words = ["scaling-laws", "proxy", "train", "--schedule", arguments.schedule]
@@ -133,12 +132,12 @@ def _member(arguments: argparse.Namespace) -> Member:
     folder = Path(arguments.out)
     parent = None
     if arguments.parent:
-        found = re.fullmatch(r"(?:(.+)/)?([^/]+)@([0-9]+)", arguments.parent)
-        if found is None:
+        match = re.fullmatch(r"(?:(.+)/)?([^/]+)@([0-9]+)", arguments.parent)
+        if match is None:
             raise UsageError(
-                f"--from {arguments.parent!r}: write RUN@STEP or DIR/RUN@STEP, constant@3200, say"
+                f"--from {arguments.parent!r}: the form is [DIR/]RUN@STEP, e.g. constant@3200"
             )
-        parent = Branch(Path(found[1]) if found[1] else folder, found[2], int(found[3]))
+        parent = Branch(Path(match[1]) if match[1] else folder, match[2], int(match[3]))
     return Member(
         config,
         Destination(folder, name, arguments.overwrite),
@@ -156,7 +155,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     member = _member(arguments)
     config, destination = member.config, member.destination
-    own = differences(destination, config)
+    deviations = differences(destination, config)
 
     def report(update: Update) -> None:
         speed = f"{update.tokens_per_second:,.0f} tokens/s"
@@ -185,23 +184,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "own_steps": config.schedule.steps - member.start,
         "tokens": config.tokens,
         "seconds": result.seconds,
-        "differs_from_set": {key: list(pair) for key, pair in own.items()},
+        "differs_from_set": {key: list(pair) for key, pair in deviations.items()},
         "files": [str(file) for file in result.files],
     }
 
 
 def render(result: dict[str, Any]) -> str:
-    """Where the run went and how it ended."""
+    """The final loss, the size of the run, and the files written."""
     floor = result["entropy_rate"]
     lines = [
         f"{result['run']}: final loss {result['final_loss']:.4f} nats per {result['unit']}"
-        + (f" (no model can beat {floor:.4f})" if floor is not None else ""),
+        + (f" (lower bound of any model: {floor:.4f})" if floor is not None else ""),
         f"{result['steps']} steps, {result['tokens']} tokens, {result['model_params']} parameters",
     ]
-    for key, (theirs, ours) in result["differs_from_set"].items():
-        lines.append(f"{key} is {ours}, elsewhere in the set {theirs}: written as the run's own")
+    for key, (of_set, of_run) in result["differs_from_set"].items():
+        lines.append(f"{key} is {of_run}, but {of_set} in the set: recorded for this run only")
     if result["state"] == "skipped":
-        return "\n".join([*lines, f"it was in {result['set']} already; nothing was trained"])
+        return "\n".join([*lines, f"already in {result['set']}; nothing was trained"])
     pace = 1e3 * result["seconds"] / result["own_steps"]
-    lines[1] += f", {result['seconds']:.0f} s ({pace:.0f} ms a step)"
+    lines[1] += f", {result['seconds']:.0f} s ({pace:.0f} ms per step)"
     return "\n".join([*lines, f"wrote {' and '.join(result['files'])}"])
