@@ -7,12 +7,11 @@ import pytest
 
 from scaling_laws.common.errors import UsageError
 from scaling_laws.data.runs import Run
-from scaling_laws.inference.evaluation import evaluate
-from scaling_laws.inference.results import FittedLaw, Uncertainty
+from scaling_laws.inference.results import CurveFit, Uncertainty, evaluate
 from scaling_laws.models.laws import get_law
 from scaling_laws.models.schedules import schedule
 
-LAW = FittedLaw(
+LAW = CurveFit(
     get_law("power"),
     {"L0": 2.0, "A": 0.5, "alpha": 0.5},
     Uncertainty.plain("leave_one_run_out", 0.01, 3),

@@ -78,7 +78,7 @@ def test_other_peaks_and_short_pasts_say_nothing() -> None:
 
 def test_compare_says_it() -> None:
     runs = [trained("a", CONSTANT, 0), trained("b", WSD, 1), trained("c", CONSTANT, 2)]
-    result = compare(runs, "power,linear_drop", starts=1)
+    result = compare("power,linear_drop", runs, starts=1)
     assert result.repeats is not None and result.repeats.pairs == 3
     assert str(result.repeats) in result.notes
     assert result.as_json()["repeats"]["floor"] == result.repeats.floor

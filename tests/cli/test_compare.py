@@ -63,7 +63,7 @@ def test_named_runs_predict_the_others(curves: Path) -> None:
 
 
 def test_the_same_in_python(result: dict[str, Any], nano: Path) -> None:
-    found = sl.compare(sl.load_runs(nano), ["linear_drop", "power"], from_step=400, starts=2)
+    found = sl.compare(["linear_drop", "power"], sl.load_runs(nano), from_step=400, starts=2)
     assert isinstance(found, sl.Comparison)
     assert found.best == result["best"]
     for name, law in found.laws.items():

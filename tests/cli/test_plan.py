@@ -100,7 +100,7 @@ def test_refused(law_file: Path, words: str, message: str) -> None:
 
 
 def test_laws_that_were_not_fitted_are_refused(tmp_path: Path) -> None:
-    sl.save_law(TRUTH, tmp_path / "law.json")
+    TRUTH.save(tmp_path / "law.json")
     given = call("plan", tmp_path / "law.json", "--target", TARGET)
     assert_refused(given, "linear_drop draws")
     point = call("plan", "chinchilla:hoffmann", "--target", TARGET)

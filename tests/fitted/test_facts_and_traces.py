@@ -10,9 +10,8 @@ import pytest
 from scaling_laws.common.errors import DataError, LawError, UsageError
 from scaling_laws.data.runs import Run, load_runs
 from scaling_laws.decisions.search import optimize
-from scaling_laws.inference.evaluation import evaluate
 from scaling_laws.inference.fitting import fit
-from scaling_laws.inference.results import FittedLaw, final_losses, load_law, save_law
+from scaling_laws.inference.results import CurveFit, evaluate, final_losses, load_law
 from scaling_laws.models.laws import get_schedule_law
 from scaling_laws.models.schedules import schedule
 from tests.helpers import draw_values
@@ -21,8 +20,8 @@ FIRST = "cosine:peak=1e-3,end=1e-4,steps=300,warmup=20"
 JOINED = f"{FIRST} + cosine:peak=5e-4,steps=200,warmup=10"
 
 
-def law(name: str) -> FittedLaw:
-    return FittedLaw(get_schedule_law(name), draw_values(get_schedule_law(name), 2, 1e-3))
+def law(name: str) -> CurveFit:
+    return CurveFit(get_schedule_law(name), draw_values(get_schedule_law(name), 2, 1e-3))
 
 
 def test_a_joined_schedule_says_when_the_corpus_changes() -> None:
@@ -41,7 +40,7 @@ def test_before_the_transfer_the_law_is_lr_annealing() -> None:
     fitted = law("continual")
     values = {"L0": fitted.params["L0"], "A": fitted.params["A"], "C": fitted.params["C1"]}
     values |= {name: fitted.params[name] for name in ("alpha", "decay")}
-    plain = FittedLaw.of("lr_annealing", values).predict(FIRST)
+    plain = CurveFit.of("lr_annealing", values).predict(FIRST)
     np.testing.assert_allclose(fitted.predict(JOINED).loss[:300], plain.loss, rtol=1e-10)
 
 
@@ -78,7 +77,7 @@ def test_facts_are_checked(facts: dict[str, float], words: str) -> None:
 
 def test_runs_may_state_different_facts() -> None:
     """Joined specs state a transfer, plain ones do not: laws that do not care fit both."""
-    truth = FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
+    truth = CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
     steps = np.arange(20, 300, 10)
     runs = []
     for name, spec, facts in (("a", FIRST, {}), ("b", JOINED, {"transfer_step": 300.0})):
@@ -96,7 +95,7 @@ def test_a_size_outside_the_fit_is_noted(tmp_path: Path) -> None:
         loss = truth.predict(FIRST, steps, facts=facts).loss
         runs.append(Run(f"{size:g}", schedule(FIRST), steps, loss, facts))
     fitted = fit("lr_annealing_size", runs, starts=2, hold_out=False)
-    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    again = load_law(fitted.save(tmp_path / "law.json"))
     assert again.range == fitted.range
     assert again.predict(FIRST, facts={"model_params": 2e7}).notes == ()
     (note,) = again.predict(FIRST, facts={"model_params": 1e10}).notes
@@ -117,7 +116,7 @@ def test_the_effective_rate_is_lr_over_norm() -> None:
     """Norms that double halve the clock: the same as a schedule of half the rates."""
     with_norms, plain = law("functional_noise_norms"), law("functional_noise")
     plan = schedule(FIRST)
-    halved = FittedLaw.of("functional_noise", with_norms.params)
+    halved = CurveFit.of("functional_noise", with_norms.params)
     spec = FIRST.replace("1e-3", "5e-4").replace("1e-4", "5e-5")
     found = with_norms.predict(plan, traces={"param_norm": np.full(300, 2.0)})
     np.testing.assert_allclose(found.loss, halved.predict(spec).loss, rtol=1e-10)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.common.errors import LawFileError, OutputError
+from scaling_laws.common.errors import LawError, LawFileError, OutputError
 from scaling_laws.inference.results import (
+    CurveFit,
     FitRecord,
-    FittedLaw,
     InputRange,
+    PointFit,
     Range,
     Uncertainty,
     load_law,
-    save_law,
 )
 from scaling_laws.inference.results.law_file import from_document, to_document
 from scaling_laws.models.laws import Law, PointLaw, get_schedule_law, point_laws, schedule_laws
@@ -39,8 +40,8 @@ RECORD = FitRecord(
 )
 
 
-def full(law: Law, params: dict[str, float]) -> FittedLaw:
-    return FittedLaw(
+def full(law: Law, params: dict[str, float]) -> CurveFit:
+    return CurveFit(
         law,
         params,
         Uncertainty.plain("leave_one_run_out", 0.0021, 3),
@@ -53,7 +54,7 @@ def full(law: Law, params: dict[str, float]) -> FittedLaw:
 @pytest.mark.parametrize("law", schedule_laws(), ids=lambda law: law.name)
 def test_round_trip_is_exact(law: Law, tmp_path: Path) -> None:
     fitted = full(law, draw_values(law, 0, 3e-4))
-    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    again = load_law(fitted.save(tmp_path / "law.json"))
     assert again.law is law
     assert dict(again.params) == dict(fitted.params)
     assert (again.uncertainty, again.range) == (fitted.uncertainty, fitted.range)
@@ -68,10 +69,10 @@ def test_round_trip_of_point_laws_is_exact(law: PointLaw, tmp_path: Path) -> Non
     whole = law.expand(["web", "code"]) if law.has_wildcards else law
     params = {each.name: 0.1 + 1.0 / (3 + place) for place, each in enumerate(whole.parameters)}
     covered = InputRange({name: (0.1, 1.0 / 3.0) for name in whole.input_names})
-    fitted = FittedLaw(
+    fitted = PointFit(
         whole, params, Uncertainty.plain("leave_rows_out", 1.0 / 7.0, 6), covered, RECORD
     )
-    again = load_law(save_law(fitted, tmp_path / "law.json"))
+    again = load_law(fitted.save(tmp_path / "law.json"))
     assert again.law.name == law.name and again.law.names == whole.names
     assert dict(again.params) == params
     assert (again.uncertainty, again.range) == (fitted.uncertainty, fitted.range)
@@ -79,7 +80,7 @@ def test_round_trip_of_point_laws_is_exact(law: PointLaw, tmp_path: Path) -> Non
 
 @given(st.floats(min_value=5e-324, max_value=1.7e308, allow_nan=False))
 def test_every_number_survives(value: float) -> None:
-    fitted = FittedLaw.of("power", {"L0": value, "A": 0.0, "alpha": value})
+    fitted = CurveFit.of("power", {"L0": value, "A": 0.0, "alpha": value})
     document = json.loads(json.dumps(to_document(fitted)))
     assert dict(from_document(document).params) == dict(fitted.params)
 
@@ -88,8 +89,8 @@ def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
     fitted = full(
         get_schedule_law("lr_annealing"), draw_values(get_schedule_law("lr_annealing"), 0, 3e-4)
     )
-    document = json.loads(save_law(fitted, tmp_path / "law.json").read_text())
-    assert document["format"] == "scaling-laws law" and document["version"] == 2
+    document = json.loads(fitted.save(tmp_path / "law.json").read_text())
+    assert document["format"] == "scaling-laws law" and document["version"] == 3
     assert document["units"]["decay"] == "1 per optimizer step"
     assert "per optimizer step" in document["conventions"]
     assert document["fit"]["runs"]["a"]["r2"] is None
@@ -98,7 +99,7 @@ def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
 DAMAGE = {
     "not an object": (lambda d: [d], "not a law file"),
     "another format": (lambda d: {**d, "format": "x"}, "not a law file"),
-    "newer": (lambda d: {**d, "version": 3}, "version 3; this program reads up to 2"),
+    "newer": (lambda d: {**d, "version": 4}, "version 4; this program reads up to 3: update"),
     "unknown law": (lambda d: {**d, "law": "powr"}, "did you mean 'power'"),
     "missing parameter": (lambda d: {**d, "params": {"L0": 1.0, "A": 1.0}}, "'alpha' is missing"),
     "unknown parameter": (lambda d: {**d, "params": {**d["params"], "beta": 1}}, "'beta'"),
@@ -122,7 +123,7 @@ DAMAGE = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damaged_files_are_refused(name: str, tmp_path: Path) -> None:
     change, words = DAMAGE[name]
-    document = to_document(FittedLaw.of("power", {"L0": 1.0, "A": 1.0, "alpha": 0.5}))
+    document = to_document(CurveFit.of("power", {"L0": 1.0, "A": 1.0, "alpha": 0.5}))
     path = tmp_path / "law.json"
     path.write_text(json.dumps(change(document)))
     with pytest.raises(LawFileError, match=r"law\.json") as caught:
@@ -142,7 +143,71 @@ def test_what_is_no_json(content: str | None, words: str, tmp_path: Path) -> Non
         load_law(path)
 
 
+OLD_UNCERTAINTY = {
+    1: {"method": "leave_one_run_out", "log_error": 0.002, "folds": 3},
+    2: {
+        "method": "leave_one_run_out",
+        "log_error": 0.002,
+        "folds": 3,
+        "steady": 0.001,
+        "decayed": 0.004,
+        "curve_90": 1.8,
+        "final_90": 2.1,
+        "freedom": 6.0,
+    },
+}
+
+
+@pytest.mark.parametrize("version", OLD_UNCERTAINTY)
+def test_files_of_earlier_versions_are_read(version: int, tmp_path: Path) -> None:
+    law = get_schedule_law("power")
+    document = to_document(full(law, {"L0": 2.0, "A": 0.5, "alpha": 0.5}))
+    fit = {key: value for key, value in document["fit"].items() if "log_error" not in key}
+    del fit["effective_points"]
+    old = {**document, "version": version, "uncertainty": OLD_UNCERTAINTY[version], "fit": fit}
+    if version == 1:
+        del old["draws"]
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(old))
+    fitted = CurveFit.load(path)
+    expected = {
+        1: Uncertainty.plain("leave_one_run_out", 0.002, 3),
+        2: Uncertainty(
+            "leave_one_run_out",
+            0.002,
+            3,
+            sigma_constant=0.001,
+            sigma_decay=0.004,
+            curve_90=1.8,
+            final_90=2.1,
+            dof=6.0,
+        ),
+    }
+    assert fitted.uncertainty == expected[version] and fitted.nobs == RECORD.n_points
+    with pytest.raises(LawError, match="before version 3"):
+        _ = fitted.aic
+    # and what was read is written in the present form
+    assert load_law(fitted.save(path)).uncertainty == expected[version]
+
+
+def test_a_law_that_is_not_registered_is_passed(tmp_path: Path) -> None:
+    law = replace(get_schedule_law("power"), name="my_power")
+    path = CurveFit(law, {"L0": 2.0, "A": 0.5, "alpha": 0.5}).save(tmp_path / "law.json")
+    with pytest.raises(LawFileError, match=r"register_law.*plug-in.*law=") as caught:
+        load_law(path)
+    assert caught.value.value == "my_power" and caught.value.path == str(path)
+    assert load_law(path, law=law).law is law
+    with pytest.raises(LawFileError, match="a fit of my_power, not of power"):
+        load_law(path, law=get_schedule_law("power"))
+
+
+def test_a_fit_of_the_other_kind_is_refused(tmp_path: Path) -> None:
+    path = CurveFit.of("power", {"L0": 1, "A": 1, "alpha": 1}).save(tmp_path / "law.json")
+    with pytest.raises(LawError, match="power predicts from a schedule; use CurveFit"):
+        PointFit.load(path)
+
+
 def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist"):
-        save_law(FittedLaw.of("power", {"L0": 1, "A": 1, "alpha": 1}), tmp_path / "no" / "law.json")
+        CurveFit.of("power", {"L0": 1, "A": 1, "alpha": 1}).save(tmp_path / "no" / "law.json")
     assert list(tmp_path.iterdir()) == []

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scaling_laws.common.errors import LawError, ScheduleError
-from scaling_laws.inference.results import FittedLaw, Range, Uncertainty, final_losses, predict
-from scaling_laws.inference.results.fitted_law import fastest_fall
+from scaling_laws.inference.results import CurveFit, Range, Uncertainty, final_losses, predict
+from scaling_laws.inference.results.ranges import fastest_fall
 from scaling_laws.models.laws import get_law
 from scaling_laws.models.schedules import Schedule, schedule
 
@@ -18,13 +18,13 @@ SPEC = "linear:peak=1e-3,steps=100"
 
 def test_a_loss_at_step_s_has_seen_updates_0_to_s() -> None:
     plan = schedule(SPEC)
-    losses = FittedLaw.of("power", POWER).predict(plan)
+    losses = CurveFit.of("power", POWER).predict(plan)
     expected = 2.0 + 0.5 * np.array([plan.lr[: step + 1].sum() for step in range(100)]) ** -0.5
     np.testing.assert_allclose(losses, expected, rtol=1e-13)
 
 
 def test_behaves_as_its_losses() -> None:
-    prediction = FittedLaw.of("power", POWER).predict(SPEC, [0, 50, 99])
+    prediction = CurveFit.of("power", POWER).predict(SPEC, [0, 50, 99])
     assert len(prediction) == 3 and prediction.steps.tolist() == [0, 50, 99]
     assert list(prediction) == np.asarray(prediction).tolist() == prediction.loss.tolist()
     assert prediction[-1] == prediction.final_loss
@@ -32,12 +32,12 @@ def test_behaves_as_its_losses() -> None:
 
 
 def test_predicting_changes_no_jax_setting() -> None:
-    predict(FittedLaw.of("power", POWER), SPEC)
+    predict(CurveFit.of("power", POWER), SPEC)
     assert not jax.config.jax_enable_x64
 
 
 def test_interval_holds_the_loss_and_widens_with_the_level() -> None:
-    law = FittedLaw(get_law("power"), POWER, Uncertainty.plain("leave_one_run_out", 0.01, 3))
+    law = CurveFit(get_law("power"), POWER, Uncertainty.plain("leave_one_run_out", 0.01, 3))
     prediction = law.predict(SPEC, [10, 99])
     low, high = prediction.interval(0.9)
     # Student t with 3 degrees of freedom: 2.3534 at 95 %
@@ -51,7 +51,7 @@ def test_interval_holds_the_loss_and_widens_with_the_level() -> None:
 
 def test_given_parameters_have_no_interval() -> None:
     with pytest.raises(LawError, match="given, not fitted"):
-        FittedLaw.of("power", POWER).predict(SPEC).interval()
+        CurveFit.of("power", POWER).predict(SPEC).interval()
 
 
 @pytest.mark.parametrize(
@@ -60,29 +60,29 @@ def test_given_parameters_have_no_interval() -> None:
 )
 def test_steps_outside_the_schedule(steps: list[int], words: str) -> None:
     with pytest.raises(ScheduleError, match=words):
-        FittedLaw.of("power", POWER).predict(SPEC, steps)
+        CurveFit.of("power", POWER).predict(SPEC, steps)
 
 
 def test_summary_says_what_matters() -> None:
-    text = FittedLaw.of("power", POWER).summary()
+    text = CurveFit.of("power", POWER).summary()
     assert "given, not fitted" in text
     for name in POWER:
         assert f"  {name}" in text
 
 
 def test_params_cannot_be_changed() -> None:
-    law = FittedLaw.of("power", POWER)
+    law = CurveFit.of("power", POWER)
     with pytest.raises(TypeError):
         law.params["L0"] = 3.0  # type: ignore[index]
 
 
 def test_a_schedule_of_zeros_is_refused() -> None:
     with pytest.raises(ScheduleError, match="every learning rate is 0"):
-        FittedLaw.of("power", POWER).predict(Schedule("zeros", np.zeros(5)))
+        CurveFit.of("power", POWER).predict(Schedule("zeros", np.zeros(5)))
 
 
 def test_final_losses_of_many_schedules() -> None:
-    law = FittedLaw.published("multi_power", "25M")
+    law = CurveFit.published("multi_power", "25M")
     plans = [schedule(f"cosine:peak={peak},steps=400,warmup=20") for peak in (1e-4, 2e-4, 3e-4)]
     lr = np.stack([plan.lr for plan in plans] * 9)  # more than one batch, the last one short
     found = final_losses(law, lr)
@@ -104,7 +104,7 @@ def test_final_losses_of_many_schedules() -> None:
 )
 def test_final_losses_refuse_bad_rates(lr: np.ndarray, words: str) -> None:
     with pytest.raises(ScheduleError, match=words):
-        final_losses(FittedLaw.published("multi_power", "25M"), lr)
+        final_losses(CurveFit.published("multi_power", "25M"), lr)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_laws.inference.fitting import fit_table
-from scaling_laws.inference.results import Exposure, FitRecord, FittedLaw, Uncertainty
+from scaling_laws.inference.fitting import fit
+from scaling_laws.inference.results import (
+    CurveFit,
+    FitRecord,
+    PointFit,
+    Uncertainty,
+    VarianceInputs,
+)
 from scaling_laws.inference.results.law_file import from_document, to_document
 from scaling_laws.inference.results.summary import report_of, run_table, summary
 
@@ -73,9 +79,9 @@ def drawn(count: int = 200) -> dict[str, np.ndarray]:
     }
 
 
-def example(**changes: object) -> FittedLaw:
-    return FittedLaw(
-        FittedLaw.of("linear_drop", PARAMS).law,
+def example(**changes: object) -> CurveFit:
+    return CurveFit(
+        CurveFit.of("linear_drop", PARAMS).law,
         PARAMS,
         UNCERTAINTY,
         None,
@@ -146,12 +152,12 @@ def test_given_and_tied_parameters_are_marked_and_not_counted() -> None:
     assert (report.fit.n_parameters, report.fit.degrees_of_freedom) == (3, 49)
     by_name = {each.name: each for each in report.parameters}
     assert by_name["B"].fixed and by_name["B"].interval_90 is None
-    assert "given: B" in report.text() and "prior" not in "\n".join(
+    assert "fixed: B" in report.text() and "prior" not in "\n".join(
         section(report.text(), "Fit")[4:]
     )
-    params = {**FittedLaw.published("multi_power", "25M").params}
-    tied = FittedLaw(
-        FittedLaw.published("multi_power", "25M").law,
+    params = {**CurveFit.published("multi_power", "25M").params}
+    tied = CurveFit(
+        CurveFit.published("multi_power", "25M").law,
         {**params, "gamma": params["beta"]},
         record=replace(RECORD, prior={}, ties={"gamma": "beta"}),
     )
@@ -173,7 +179,7 @@ def test_interval_widths_are_those_of_the_uncertainty() -> None:
     assert found.final == pytest.approx(2.3 * 0.0011)
     assert found.point_decayed == pytest.approx(1.9 * math.hypot(0.0011, 0.0034))
     assert found.final_decayed == pytest.approx(2.3 * math.hypot(0.0011, 0.0034))
-    ends = Exposure(np.zeros(1), np.ones(1), np.ones(1))
+    ends = VarianceInputs(np.zeros(1), np.ones(1), np.ones(1))
     assert found.final_decayed == UNCERTAINTY.half_width(0.9, ends)[0]
     lines = section(report.text(), "Intervals")
     assert numbers(lines[0])[:2] == [0.21, 2] and "leave one run out, 2 folds" in lines[0]
@@ -215,7 +221,7 @@ def test_amplitude_that_some_draws_put_at_zero() -> None:
 
 
 def test_law_with_given_parameters() -> None:
-    report = report_of(FittedLaw.of("linear_drop", PARAMS))
+    report = report_of(CurveFit.of("linear_drop", PARAMS))
     text = report.text()
     assert "parameters were given, not fitted" in text
     assert [heading for heading in re.findall(r"\[\[(\w+)\]\]", text)] == ["Fit", "Parameters"]
@@ -226,15 +232,15 @@ def test_law_with_given_parameters() -> None:
 
 
 def test_point_law() -> None:
-    law = FittedLaw.published("chinchilla", "hoffmann_rounded")
+    law = PointFit.published("chinchilla", "hoffmann_rounded")
     sizes, tokens = (row.ravel() for row in np.meshgrid([1e8, 1e9, 1e10], [1e9, 1e10, 1e11]))
     table = {"model_params": sizes, "tokens": tokens}
     loss = law.at(**table).value * np.exp(1e-3 * np.random.default_rng(0).standard_normal(9))
-    fitted = fit_table("chinchilla", {**table, "loss": loss}, starts=2)
+    fitted = fit("chinchilla", {**table, "loss": loss}, starts=2)
     report = report_of(fitted)
     assert fitted.uncertainty is not None and report.intervals is not None
     assert report.intervals.point == float(fitted.uncertainty.half_width(0.9))
-    assert report.intervals.decayed is report.intervals.final is None
+    assert report.intervals.sigma_decay is report.intervals.final is None
     text = report.text()
     assert "leave rows out" in text and "of a row" in text and "LR" not in text
     assert report.fit is not None and report.fit.degrees_of_freedom == 4
@@ -254,8 +260,8 @@ def test_law_file_of_before_there_were_draws(tmp_path: Path) -> None:
     report = report_of(old)
     assert report.fit is not None and report.fit.lowest is None and report.fit.draws == 0
     assert report.fit.minimised == "huber:0.001"
-    assert report.intervals is not None and report.intervals.decayed == 0.0
-    text = old.summary()
+    assert report.intervals is not None and report.intervals.sigma_decay == 0.0
+    text = summary(old)
     assert text == report.text() == summary(old)
     assert "condition" not in text and "[[Correlations]]" not in text and "None" not in text
     assert section(text, "Parameters")[3].split()[:2] == ["alpha", "0.5"]

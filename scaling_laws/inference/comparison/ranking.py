@@ -17,12 +17,20 @@ how refits differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from scaling_laws.common import FitError, LawError, PoolOptions, UsageError, collect, start_pool
+from scaling_laws.common import (
+    FitError,
+    LawError,
+    PoolOptions,
+    UsageError,
+    collect,
+    report_progress,
+    start_pool,
+)
 from scaling_laws.data import Run, run_list
 from scaling_laws.inference.comparison.hold_outs import DEFAULT_LAST, HoldOut, hold_out_of
 from scaling_laws.inference.comparison.repeats import repeats_of
@@ -37,12 +45,10 @@ __all__ = ["DEFAULT_STARTS", "compare"]
 DEFAULT_STARTS = 8
 NO_LOSS = 1e-3  # of the observed loss: a refit that failed predicts less
 
-Report = Callable[[str], None]
-
 
 def compare(
+    laws: str | Sequence[str | Law],
     runs: Iterable[Run] | Mapping[str, Run],
-    laws: str | Sequence[str | Law] = "all",
     *,
     hold_out: str = "run",
     last: float = DEFAULT_LAST,
@@ -53,14 +59,13 @@ def compare(
     prior: str | None = "weak",
     objective: str | Objective = "huber",
     backend: str | PoolOptions = "local",
-    report: Report | None = None,
 ) -> Comparison:
     """Fit laws without some runs or points at a time, and rank them by how they predict those.
 
     Args:
+        laws: laws or their names, or a string of names separated by commas; ``"all"`` for every law
+            of schedules whose facts and traces the runs have.
         runs: the runs, or a mapping to them; their order does not matter.
-        laws: laws or their names, or text with names between commas; ``"all"`` for every law of
-            schedules that the runs have the facts and traces for.
         hold_out: ``"run"``: one run at a time (of more than 40, a few at a time); ``"peak"``: all
             runs of one peak LR at a time; ``"horizon"``: fit the short runs, predict the long
             ones; ``"last"``: fit the beginning of every run, predict its end; ``"rest"``: fit
@@ -75,7 +80,6 @@ def compare(
         backend: where laws are fitted: ``"local"``, ``"joblib"``, ``"dask"``, or options of these.
             A law and all its folds are one piece of work, because what a process needs first is
             to compile the law. The numbers are the same everywhere.
-        report: called with a line of progress now and then.
 
     Returns:
         The laws, ranked, with the difference of each to the best. Errors of losses in nats.
@@ -102,18 +106,17 @@ def compare(
                 kept,
                 held,
                 options,
-                _counted(report, place, len(chosen)) if pool.here else None,
             )
-            for place, law in enumerate(chosen, 1)
+            for law in chosen
         ]
-        found = collect(pool, _fit_law, pieces, "laws", None if pool.here else _told(report))
+        results = collect(pool, _fit_law, pieces, "laws", _report)
     fits: dict[str, HeldOutFit] = {}
     failed: dict[str, str] = {}
-    for law, each in zip(chosen, found, strict=True):
-        if isinstance(each, HeldOutFit):
-            fits[law.name] = each
+    for law, result in zip(chosen, results, strict=True):
+        if isinstance(result, HeldOutFit):
+            fits[law.name] = result
         else:
-            failed[law.name] = each
+            failed[law.name] = result
     if not fits:
         raise FitError("no law could be fitted: " + "; ".join(failed.values()))
     scores, interval, units = score(fits, held, seed)
@@ -126,14 +129,8 @@ def _in_order(runs: Iterable[Run] | Mapping[str, Run], from_step: int | str) -> 
     return [run.from_step(from_step) for run in values]
 
 
-def _counted(report: Report | None, place: int, count: int) -> Report | None:
-    return None if report is None else lambda line: report(f"law {place} of {count}: {line}")
-
-
-def _told(report: Report | None) -> Callable[[int, int], None] | None:
-    if report is None:
-        return None
-    return lambda done, count: report(f"{done} of {count} laws done")
+def _report(done: int, total: int) -> None:
+    report_progress("comparison: laws", done, total)
 
 
 def _fit_law(
@@ -141,13 +138,12 @@ def _fit_law(
     runs: Sequence[Run],
     held: HoldOut,
     options: Mapping[str, Any],
-    report: Report | None,
 ) -> HeldOutFit | str:
     """One piece of work: a law and all its folds; or why it could not be fitted."""
     chosen = get_schedule_law(law) if isinstance(law, str) else law
     try:
         _check_points(chosen, runs, held)
-        fit = predict_held_out(chosen, runs, held.folds, report=report, **options)
+        fit = predict_held_out(chosen, runs, held.folds, **options)
         _check_refits(chosen, fit)
     except FitError as error:
         return str(error)

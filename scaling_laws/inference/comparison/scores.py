@@ -13,7 +13,8 @@ from scipy.special import stdtrit
 from scaling_laws.inference.comparison.hold_outs import HoldOut
 from scaling_laws.inference.comparison.repeats import Repeats
 from scaling_laws.inference.fitting import HeldOutFit
-from scaling_laws.inference.metrics import mean_metrics, metrics
+from scaling_laws.inference.metrics import information_criteria, mean_metrics, metrics
+from scaling_laws.inference.results.html import html_page, html_table
 
 __all__ = ["Comparison", "Difference", "LawScore", "mean_intervals", "score"]
 
@@ -22,7 +23,6 @@ RESAMPLES = 10_000
 FEW = 5  # fewer held-out runs than this: Student t, because resampling them shows too little
 ALIKE = 1e-6  # of the loss: smaller differences are where the solver happened to stop
 CLOSE = 1.25  # times the best's error: wide intervals do not recommend a law that is further off
-LEAST_ERROR = 1e-12  # log errors below count as it, so that their logarithms exist
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class LawScore:
         return {**rest.pop("mean"), "worst_final_error": self.worst_final_error, **rest}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Laws in order of their mean error on what they had not seen, best first.
 
@@ -175,8 +175,45 @@ class Comparison:
             "repeats": None if self.repeats is None else self.repeats.as_json(),
         }
 
+    def __repr__(self) -> str:
+        ranks = ", ".join(f"{name} {law.mean['pred_e']:.5f}" for name, law in self.laws.items())
+        return f"Comparison(mean PredE of {self.hold_out.description}: {ranks})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, law in self.laws.items():
+            interval = law.difference.pred_e_90
+            rows.append(
+                [
+                    name,
+                    f"{law.mean['pred_e']:.5f}",
+                    f"{law.difference.pred_e:+.5f}",
+                    "" if interval is None else f"{interval[0]:+.5f} to {interval[1]:+.5f}",
+                    f"{law.mean['abs_final_error']:.4f}",
+                    f"{law.n_params}",
+                    f"{law.aic:.1f}",
+                    f"{law.bic:.1f}",
+                ]
+            )
+        header = (
+            "law",
+            "PredE",
+            "to the best",
+            "90 %",
+            "|final error|",
+            "parameters",
+            "AIC",
+            "BIC",
+        )
+        failures = [f"{name}: {reason}" for name, reason in self.failed.items()]
+        return html_page(
+            self.hold_out.description,
+            [html_table((*header, "AIC", "BIC"), rows)],
+            (self.advice, *self.notes, *failures),
+        )
+
     def to_frame(self) -> Any:
-        """A pandas DataFrame, a row a law, best first: mean metrics and the difference."""
+        """A pandas DataFrame with one row per law, best first: mean metrics and the difference."""
         import pandas as pd
 
         rows = {}
@@ -233,19 +270,18 @@ def score(
     scores = {}
     for place, name in enumerate(ranked):
         fit = fits[name]
-        square = 2.0 * float(np.log(max(fit.log_error, LEAST_ERROR)))
-        points, count = fit.effective_points, fit.n_params
+        aic, bic = information_criteria(fit.log_error, fit.effective_points, fit.n_params)
         ends = [(float(low[place, each]), float(high[place, each])) for each in (0, 1)]
         apart = units > 1 and bool(ends[0][0] > ALIKE or ends[0][1] < -ALIKE)
         mean_gap = gaps[place].mean(axis=0)
         scores[name] = LawScore(
             means[name],
             runs[name],
-            count,
+            fit.n_params,
             fit.log_error,
-            points,
-            points * square + 2.0 * count,
-            points * square + count * float(np.log(points)),
+            fit.effective_points,
+            aic,
+            bic,
             Difference(
                 float(mean_gap[0]),
                 ends[0] if units > 1 else None,

@@ -1,7 +1,8 @@
 """Fit a law to runs, or to a table."""
 
 from scaling_laws.inference.fitting.cross_validation import HeldOut, HeldOutFit, predict_held_out
-from scaling_laws.inference.fitting.curve_fitting import fit
+from scaling_laws.inference.fitting.curve_fitting import fit_curves
+from scaling_laws.inference.fitting.entry import fit
 from scaling_laws.inference.fitting.objective import (
     HUBER_DELTA,
     Huber,
@@ -13,7 +14,7 @@ from scaling_laws.inference.fitting.objective import (
 )
 from scaling_laws.inference.fitting.priors import Prior
 from scaling_laws.inference.fitting.profiles import Profile, profile
-from scaling_laws.inference.fitting.table_fitting import fit_table
+from scaling_laws.inference.fitting.table_fitting import fit_points
 
 __all__ = [
     "HUBER_DELTA",
@@ -26,7 +27,8 @@ __all__ = [
     "Profile",
     "StudentT",
     "fit",
-    "fit_table",
+    "fit_curves",
+    "fit_points",
     "huber_objective",
     "predict_held_out",
     "profile",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import ndtri, stdtrit
 
-from scaling_laws.inference.results import Exposure, Uncertainty
+from scaling_laws.inference.results import Uncertainty, VarianceInputs
 from scaling_laws.inference.results.uncertainty import scale_of
 
 __all__ = ["FEW_RUNS", "Held", "calibrate"]
@@ -36,7 +36,7 @@ class Held:
     """
 
     error: Array
-    exposure: Exposure
+    exposure: VarianceInputs
 
 
 def calibrate(method: str, held: Sequence[Held], fitted: Sequence[Held], folds: int) -> Uncertainty:

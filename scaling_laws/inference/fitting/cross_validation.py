@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.data import Run
-from scaling_laws.inference.fitting.fit_data import prepare
+from scaling_laws.inference.fitting.fit_data import Data, prepare
 from scaling_laws.inference.fitting.logged_norms import shipped_or_given
 from scaling_laws.inference.fitting.multistart import (
     BLOCKS,
@@ -21,7 +21,13 @@ from scaling_laws.inference.fitting.objective import Objective, read_objective
 from scaling_laws.inference.fitting.priors import Prior
 from scaling_laws.models import Law, in_float64
 
-__all__ = ["HeldOut", "HeldOutFit", "predict_held_out"]
+__all__ = [
+    "HeldOut",
+    "HeldOutFit",
+    "effective_points_of",
+    "log_error_of",
+    "predict_held_out",
+]
 
 Array = NDArray[np.float64]
 
@@ -124,11 +130,21 @@ def predict_held_out(
             mine = places[number][data.run[places[number]] == place]
             name = data.runs[place].name
             held.append(HeldOut(name, number, steps[mine], data.observed[mine], losses[mine]))
-    errors = np.log(data.observed) - np.log(predicted[0])
     return HeldOutFit(
         tuple(held),
         tuple(sorted(set(range(len(folds))) - set(fine))),
-        float(np.sqrt(np.average(errors**2, weights=data.weight))),
-        float(min(len(errors), BLOCKS * len(data.runs))),
+        log_error_of(data, predicted[0]),
+        effective_points_of(data),
         len(law.parameters),
     )
+
+
+def log_error_of(data: Data, predicted: Array) -> float:
+    """Root mean square of log(observed / predicted), weighted as in the fit."""
+    errors = np.log(data.observed) - np.log(predicted)
+    return float(np.sqrt(np.average(errors**2, weights=data.weight)))
+
+
+def effective_points_of(data: Data) -> float:
+    """How many independent points the data count as: at most `BLOCKS` per run."""
+    return float(min(len(data.observed), BLOCKS * len(data.runs)))

@@ -1,4 +1,4 @@
-"""Fit a law to runs: many starts, a prior, refits to reweighted runs, runs held out."""
+"""Fit a law to runs: multistart, a prior, a weighted bootstrap, runs held out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scaling_laws.common import Pool, PoolOptions, UsageError, start_pool
 from scaling_laws.data import FACTS, Run, run_list
 from scaling_laws.inference.fitting.bootstrap import PIECE, Refits, resample
 from scaling_laws.inference.fitting.calibration import FEW_RUNS, Held, calibrate
+from scaling_laws.inference.fitting.cross_validation import effective_points_of, log_error_of
 from scaling_laws.inference.fitting.fit_data import Data, law_for, prepare
 from scaling_laws.inference.fitting.identifiability import identifiability
 from scaling_laws.inference.fitting.logged_norms import shipped_or_given
@@ -35,12 +36,19 @@ from scaling_laws.inference.fitting.scipy_solver import solve_with_scipy
 from scaling_laws.inference.fitting.serialization import name_of
 from scaling_laws.inference.fitting.varpro import Outcome, solve_jobs
 from scaling_laws.inference.metrics import metrics
-from scaling_laws.inference.results import Exposure, FitRecord, FittedLaw, Range, Uncertainty
-from scaling_laws.inference.results.fitted_law import fastest_fall
-from scaling_laws.inference.results.uncertainty import spread_of
+from scaling_laws.inference.results import (
+    CurveFit,
+    FitRecord,
+    FittedPoints,
+    Range,
+    Uncertainty,
+    VarianceInputs,
+)
+from scaling_laws.inference.results.ranges import fastest_fall
+from scaling_laws.inference.results.uncertainty import robust_sd
 from scaling_laws.models import Law, get_schedule_law, in_float64
 
-__all__ = ["DEFAULT_DRAWS", "DEFAULT_STARTS", "fit"]
+__all__ = ["DEFAULT_DRAWS", "DEFAULT_STARTS", "fit_curves"]
 
 DEFAULT_STARTS = 16
 DEFAULT_DRAWS = 100
@@ -51,7 +59,7 @@ Report = Callable[[str], None]
 
 
 @in_float64
-def fit(
+def fit_curves(
     law: str | Law,
     runs: Iterable[Run] | Mapping[str, Run],
     *,
@@ -68,7 +76,7 @@ def fit(
     solver: str = "lanes",
     backend: str | PoolOptions = "local",
     report: Report | None = None,
-) -> FittedLaw:
+) -> CurveFit:
     """Fit a law to runs.
 
     Minimises the sum over points of weight · cost(log(observed / predicted)), plus the prior.
@@ -140,7 +148,7 @@ def fit(
     }
     drawn = _drawn(data, refits)
     condition, warnings = identifiability(data, best, params, belief, refits)
-    return FittedLaw(
+    return CurveFit(
         chosen,
         params,
         uncertainty,
@@ -165,10 +173,19 @@ def fit(
             condition=condition,
             fixed=dict(data.fixed),
             ties=dict(data.ties),
+            log_error=log_error_of(data, predicted),
+            effective_points=effective_points_of(data),
         ),
         _shared_facts(data.runs),
         drawn,
+        _points(data, predicted),
     )
+
+
+def _points(data: Data, predicted: NDArray[np.float64]) -> FittedPoints:
+    names = np.array([run.name for run in data.runs])
+    steps = np.concatenate([run.steps for run in data.runs])
+    return FittedPoints(names[data.run], steps, np.asarray(data.observed), predicted)
 
 
 def _pieces(runs: int, draws: int, hold_out: bool) -> int:
@@ -194,7 +211,7 @@ def _spread(data: Data, refits: Sequence[Outcome]) -> NDArray[np.float64]:
     """Standard deviation of log losses over refits, not moved by a few wild ones: (losses,)."""
     if len(refits) < 2:
         return np.zeros(len(data.observed))
-    return spread_of(np.log(data.predict(refits)))
+    return robust_sd(np.log(data.predict(refits)))
 
 
 def _hold_out(
@@ -222,7 +239,7 @@ def _hold_out(
     outcomes = refit_without(data, best, settings, folds, pool)
     spread = _spread(data, refits)
     exposures = [
-        Exposure.of(run.schedule.lr, run.steps, spread[data.run == place])
+        VarianceInputs.of(run.schedule.lr, run.steps, spread[data.run == place])
         for place, run in enumerate(data.runs)
     ]
     errors = np.log(data.observed) - np.log(data.predict([best, *outcomes]))
@@ -244,7 +261,7 @@ def _hold_out(
             mine = fold[data.run[fold] == place]
             run = data.runs[place]
             steps = run.steps[mine - int(np.argmax(data.run == place))]
-            exposure = Exposure.of(run.schedule.lr, steps, own[number][mine])
+            exposure = VarianceInputs.of(run.schedule.lr, steps, own[number][mine])
             held.append(Held(error[mine], exposure))
     if not held:
         return None

@@ -14,9 +14,9 @@ from scaling_laws.inference.fitting.fit_data import Data, prepare
 from scaling_laws.inference.fitting.objective import read_objective
 from scaling_laws.inference.fitting.priors import Prior
 from scaling_laws.inference.fitting.varpro import solve_jobs
-from scaling_laws.inference.results import FitRecord, FittedLaw
-from scaling_laws.inference.results.uncertainty import spread_of
-from scaling_laws.models import Law, get_schedule_law, in_float64
+from scaling_laws.inference.results import CurveFit, FitRecord, require_curve_fit
+from scaling_laws.inference.results.uncertainty import robust_sd
+from scaling_laws.models import in_float64
 
 __all__ = ["Profile", "profile"]
 
@@ -47,10 +47,9 @@ class Profile:
 
 @in_float64
 def profile(
-    law: str | Law,
+    fitted: CurveFit,
     runs: Iterable[Run] | Mapping[str, Run],
     *,
-    fitted: FittedLaw,
     names: Sequence[str] | None = None,
     points: int = 15,
     width: float = 3.0,
@@ -63,9 +62,8 @@ def profile(
     A parameter is pinned at points around the fit, evenly in its free number, inside its bounds.
 
     Args:
-        law: the law that was fitted, or its name.
-        runs: the runs that it was fitted to.
         fitted: the fit.
+        runs: the runs that it was fitted to.
         names: shape parameters; default all that were searched.
         points: how many for each parameter, an odd number: the fit is the middle one. There are
             fewer if the fit lies on a bound.
@@ -77,14 +75,12 @@ def profile(
         A profile a parameter, by name.
 
     Raises:
-        LawError: if the parameters were given, not fitted, or are of another law.
+        LawError: if the parameters were given, not fitted, or the law takes no schedule.
         UsageError: if the runs are not those of the fit, a name is no searched shape parameter, or
             `points` or `width` make no sense.
     """
-    chosen = get_schedule_law(law) if isinstance(law, str) else law
+    chosen = require_curve_fit(fitted).law
     record = fitted.record
-    if fitted.law.name != chosen.name:
-        raise LawError(f"a fit of {fitted.law.name} has no profile along {chosen.name}")
     if record is None:
         raise LawError(f"{chosen.name}: its parameters were given, not fitted; fit it first")
     if points < 3 or points % 2 == 0:
@@ -118,7 +114,7 @@ def profile(
     for place, parameter in enumerate(chosen.nonlinear_parameters):
         if parameter.name not in chosen_names:
             continue
-        spread = float(spread_of(draws[:, place])) if len(draws) > 1 else 0.0
+        spread = float(robust_sd(draws[:, place])) if len(draws) > 1 else 0.0
         reach = max(LEAST_REACH, width * spread)
         for number in _grid(fit[place], reach, low[place], high[place], points):
             starts.append(np.where(np.arange(len(fit)) == place, number, fit))
@@ -200,7 +196,7 @@ def _free(data: Data, logged: Mapping[str, Array]) -> Array:
     return np.array(rows)
 
 
-def _logged(data: Data, fitted: FittedLaw, place: int, free: Array) -> Array:
+def _logged(data: Data, fitted: CurveFit, place: int, free: Array) -> Array:
     """Free numbers of one shape parameter -> in the unit that the fit gives it in the logs."""
     law = data.law
     parameter = law.nonlinear_parameters[place]

@@ -19,7 +19,13 @@ from scaling_laws.common import FitError, LawError, UsageError
 from scaling_laws.inference.fitting.objective import HUBER_DELTA, Huber, huber_objective, root
 from scaling_laws.inference.fitting.starts import box, draw_starts
 from scaling_laws.inference.metrics import log_errors, metrics
-from scaling_laws.inference.results import FitRecord, FittedLaw, InputRange, Uncertainty
+from scaling_laws.inference.results import (
+    FitRecord,
+    FittedPoints,
+    InputRange,
+    PointFit,
+    Uncertainty,
+)
 from scaling_laws.inference.results.point_prediction import (
     check_inputs,
     check_output,
@@ -27,10 +33,11 @@ from scaling_laws.inference.results.point_prediction import (
 )
 from scaling_laws.models import PointLaw, get_law, in_float64
 
-__all__ = ["fit_table"]
+__all__ = ["DEFAULT_STARTS", "fit_points"]
 
 Array = NDArray[np.float64]
 Report = Callable[[str], None]
+DEFAULT_STARTS = 64
 FOLDS = 6
 FLAT = 1e-4  # ratio of singular values of a flat direction; sound tables have 1e-3 and more
 
@@ -48,16 +55,16 @@ class Table:
 
 
 @in_float64
-def fit_table(
+def fit_points(
     law: str | PointLaw,
     table: Mapping[str, ArrayLike],
     *,
-    starts: int = 64,
+    starts: int = DEFAULT_STARTS,
     seed: int = 0,
     hold_out: bool = True,
     source: str = "table",
     report: Report | None = None,
-) -> FittedLaw:
+) -> PointFit:
     """Fit a law of single numbers.
 
     Minimises the sum over rows of Huber(δ) of log(observed / predicted), δ = 1e-3 unless the law
@@ -81,10 +88,10 @@ def fit_table(
         UsageError: if `starts` is not positive.
         FitError: if there are too few rows, or no start succeeded.
 
-    >>> law = FittedLaw.published("chinchilla", "hoffmann_rounded")
+    >>> law = PointFit.published("chinchilla", "hoffmann_rounded")
     >>> sizes, tokens = np.meshgrid([1e8, 1e9, 1e10], [1e9, 1e10, 1e11])
     >>> table = {"model_params": sizes.ravel(), "tokens": tokens.ravel()}
-    >>> fitted = fit_table("chinchilla", {**table, "loss": law.at(**table).value})
+    >>> fitted = fit_points("chinchilla", {**table, "loss": law.at(**table).value})
     >>> round(fitted.params["alpha"], 3)
     0.34
     """
@@ -103,7 +110,7 @@ def fit_table(
     params = _params(chosen, free)
     predicted = predict_points(chosen, params, data.inputs)
     best = min(outcomes)
-    return FittedLaw(
+    return PointFit(
         chosen,
         params,
         _hold_out(chosen, data, free, seed) if hold_out else None,
@@ -120,6 +127,14 @@ def fit_table(
             runs={source: metrics(data.observed, predicted)},
             sources={source: source},
             warnings=tuple(_warnings(chosen, data, free)),
+            log_error=float(np.sqrt(np.mean(log_errors(data.observed, predicted) ** 2))),
+            effective_points=float(len(data.observed)),
+        ),
+        points=FittedPoints(
+            np.full(len(data.observed), source),
+            np.arange(len(data.observed)),
+            data.observed,
+            predicted,
         ),
     )
 

@@ -1,7 +1,21 @@
-"""A fitted law: its value, its file, and the losses it predicts."""
+"""Fitted laws: their data, their files, their predictions and reports.
 
-from scaling_laws.inference.results.fitted_law import FitRecord, FittedLaw, InputRange, Range
-from scaling_laws.inference.results.law_file import load_law, save_law
+From the bottom to the top: `ranges`, `record`, `uncertainty`; `state`, plain data; `prediction`,
+`point_prediction`, `evaluation`, `law_file`, `summary`, functions of a state; `fit_result`,
+`curve_fit`, `point_fit`, the classes whose methods compose these; `fits`, functions for both kinds.
+"""
+
+from scaling_laws.inference.results.curve_fit import CurveFit
+from scaling_laws.inference.results.evaluation import Evaluation
+from scaling_laws.inference.results.fit_result import FitResult
+from scaling_laws.inference.results.fits import (
+    evaluate,
+    given,
+    load_law,
+    published,
+    require_curve_fit,
+)
+from scaling_laws.inference.results.point_fit import PointFit
 from scaling_laws.inference.results.point_prediction import PointPrediction
 from scaling_laws.inference.results.prediction import (
     Prediction,
@@ -9,20 +23,30 @@ from scaling_laws.inference.results.prediction import (
     predict,
     predict_losses,
 )
-from scaling_laws.inference.results.uncertainty import Exposure, Uncertainty
+from scaling_laws.inference.results.ranges import InputRange, Range
+from scaling_laws.inference.results.record import FitRecord
+from scaling_laws.inference.results.state import FittedPoints
+from scaling_laws.inference.results.uncertainty import Uncertainty, VarianceInputs
 
 __all__ = [
-    "Exposure",
+    "CurveFit",
+    "Evaluation",
     "FitRecord",
-    "FittedLaw",
+    "FitResult",
+    "FittedPoints",
     "InputRange",
+    "PointFit",
     "PointPrediction",
     "Prediction",
     "Range",
     "Uncertainty",
+    "VarianceInputs",
+    "evaluate",
     "final_losses",
+    "given",
     "load_law",
     "predict",
     "predict_losses",
-    "save_law",
+    "published",
+    "require_curve_fit",
 ]

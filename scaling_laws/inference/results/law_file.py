@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 
 from scaling_laws.common import LawError, LawFileError, write_text
-from scaling_laws.inference.results.fitted_law import FitRecord, FittedLaw, InputRange, Range
+from scaling_laws.inference.results.ranges import InputRange, Range
+from scaling_laws.inference.results.record import FitRecord
+from scaling_laws.inference.results.state import AnyState, FitState
 from scaling_laws.inference.results.uncertainty import Uncertainty
 from scaling_laws.models import AnyLaw, PointLaw, get_law
 
-__all__ = ["FORMAT", "VERSION", "from_document", "load_law", "save_law", "to_document"]
+__all__ = ["FORMAT", "VERSION", "from_document", "read_state", "to_document", "write_state"]
 
 FORMAT = "scaling-laws law"
-VERSION = 2  # 1: no draws, one width of intervals everywhere
-DIGITS = 9  # significant ones of a draw; a file of hundreds of draws stays small
+# 1: no draws, one width of intervals everywhere; 2: other names of the error model, no log error
+VERSION = 3
+DIGITS = 9  # significant digits of a draw, so that a file with hundreds of draws stays small
+RENAMED = {"steady": "sigma_constant", "decayed": "sigma_decay", "freedom": "dof"}  # since 2
 
 
-def to_document(fitted: FittedLaw) -> dict[str, Any]:
-    """The law as a JSON-able mapping."""
+def to_document(fitted: AnyState) -> dict[str, Any]:
+    """A fit as a mapping that JSON can represent; `points` is not part of it."""
     law = fitted.law
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -74,27 +78,37 @@ def to_document(fitted: FittedLaw) -> dict[str, Any]:
     return document
 
 
-def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
-    """The law of a mapping made by `to_document`.
+def from_document(
+    document: Mapping[str, Any], where: str = "law", law: AnyLaw | None = None
+) -> AnyState:
+    """The fit of a mapping made by `to_document`, of this version or an earlier one.
+
+    Args:
+        document: the mapping.
+        where: where it comes from, for messages.
+        law: the law, where it is not registered.
 
     Raises:
-        LawFileError: if it is not one, or of a later version.
+        LawFileError: if it is not such a mapping, of a later version, or of an unknown law.
     """
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-        raise LawFileError(f'{where}: not a law file (no "format": "{FORMAT}")')
+        raise LawFileError(f'{where}: not a law file (no "format": "{FORMAT}")', path=where)
     version = document.get("version")
     if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise LawFileError(
-            f"{where}: version {version!r}; this program reads up to {VERSION}: update scaling-laws"
+            f"{where}: version {version!r}; this program reads up to {VERSION}: "
+            "update scaling-laws",
+            path=where,
+            value=version,
         )
     try:
-        law = get_law(document["law"])
+        law = _law(document["law"], law, where)
         if isinstance(law, PointLaw):
             law = law.expand_for_parameters(list(document["params"]))
         uncertainty, covered, record = (
             document.get(key) for key in ("uncertainty", "range", "fit")
         )
-        return FittedLaw(
+        return FitState(
             law,
             document["params"],
             _uncertainty(uncertainty) if uncertainty else None,
@@ -106,10 +120,30 @@ def from_document(document: Mapping[str, Any], where: str = "law") -> FittedLaw:
                 for name, row in document.get("draws", {}).items()
             },
         )
+    except LawFileError:
+        raise
     except LawError as error:
-        raise LawFileError(f"{where}: {error}") from error
+        raise LawFileError(f"{where}: {error}", path=where) from error
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        raise LawFileError(f"{where}: a damaged law file ({error!r})") from error
+        raise LawFileError(f"{where}: a damaged law file ({error!r})", path=where) from error
+
+
+def _law(name: str, law: AnyLaw | None, where: str) -> AnyLaw:
+    """The law of that name: the one given, or else the registered one."""
+    if law is None:
+        try:
+            return get_law(name)
+        except LawError as error:
+            raise LawFileError(
+                f"{where}: {error}. If {name!r} is a law of your own, register it "
+                "(scaling_laws.register_law), install the plug-in that provides it, or pass it: "
+                "load_law(path, law=...)",
+                path=where,
+                value=name,
+            ) from error
+    if law.name != name:
+        raise LawFileError(f"{where}: a fit of {name}, not of {law.name}", path=where, value=name)
+    return law
 
 
 def _record(values: Mapping[str, Any]) -> FitRecord:
@@ -127,15 +161,16 @@ def _uncertainty(values: Mapping[str, Any]) -> Uncertainty:
     error, folds = _number("log_error", values["log_error"]), _number("folds", values["folds"])
     if error < 0 or folds < 1:
         raise ValueError(f"log_error={error} must be >= 0 and folds={folds} >= 1")
-    if "steady" not in values:  # version 1
+    values = {RENAMED.get(name, name): value for name, value in values.items()}
+    if "sigma_constant" not in values:  # version 1
         return Uncertainty.plain(str(values["method"]), error, int(folds))
-    rest = {
+    scales = {
         name: _number(name, values[name])
-        for name in ("steady", "decayed", "curve_90", "final_90", "freedom")
+        for name in ("sigma_constant", "sigma_decay", "curve_90", "final_90", "dof")
     }
-    if min(rest.values()) < 0 or rest["freedom"] <= 0:
-        raise ValueError(f"the widths of intervals must be >= 0: {rest}")
-    return Uncertainty(str(values["method"]), error, int(folds), **rest)
+    if min(scales.values()) < 0 or scales["dof"] <= 0:
+        raise ValueError(f"the widths of intervals must be >= 0: {scales}")
+    return Uncertainty(str(values["method"]), error, int(folds), **scales)
 
 
 def _range(law: AnyLaw, values: Mapping[str, Any]) -> Range | InputRange:
@@ -167,7 +202,7 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
-def save_law(fitted: FittedLaw, path: Path | str) -> Path:
+def write_state(fitted: AnyState, path: Path | str) -> Path:
     """Write a law file, whole or not at all.
 
     Raises:
@@ -177,8 +212,12 @@ def save_law(fitted: FittedLaw, path: Path | str) -> Path:
     return write_text(path, text + "\n")
 
 
-def load_law(path: Path | str) -> FittedLaw:
+def read_state(path: Path | str, law: AnyLaw | None = None) -> AnyState:
     """Read a law file.
+
+    Args:
+        path: of the file.
+        law: the law, where it is not registered.
 
     Raises:
         LawFileError: if it is missing, not JSON, or not a law file.
@@ -187,11 +226,13 @@ def load_law(path: Path | str) -> FittedLaw:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LawFileError(f"{file}: no such file") from None
+        raise LawFileError(f"{file}: no such file", path=file) from None
     except json.JSONDecodeError as error:
         raise LawFileError(
-            f"{file} line {error.lineno}: not JSON ({error.msg}); make it with scaling-laws fit"
+            f"{file} line {error.lineno}: not JSON ({error.msg}); make it with scaling-laws fit",
+            path=file,
+            row=error.lineno,
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise LawFileError(f"{file}: cannot be read: {error}") from error
-    return from_document(document, str(file))
+        raise LawFileError(f"{file}: cannot be read: {error}", path=file) from error
+    return from_document(document, str(file), law)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 from scaling_laws.common import UsageError
-from scaling_laws.inference.results.fitted_law import FittedLaw, Range
+from scaling_laws.inference.results.ranges import Range
+from scaling_laws.inference.results.state import AnyState
 
 __all__ = ["check_peaks"]
 
 SPAN = 1.5  # highest over lowest fitted peak from which on a fit can say something about peaks
 
 
-def check_peaks(fitted: FittedLaw, asked: tuple[float, float]) -> tuple[float, float]:
+def check_peaks(fitted: AnyState, asked: tuple[float, float]) -> tuple[float, float]:
     """The range of peaks to search.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Losses under a fitted law."""
+"""Losses that a fitted law predicts for schedules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -12,17 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import LawError, ScheduleError, unknown_name
-from scaling_laws.inference.results.fitted_law import FittedLaw
+from scaling_laws.inference.results.html import html_page, html_table
+from scaling_laws.inference.results.plotting import plot_prediction
+from scaling_laws.inference.results.state import AnyState, CurveState
 from scaling_laws.inference.results.uncertainty import (
-    Exposure,
     Uncertainty,
+    VarianceInputs,
     interval_around,
-    spread_of,
+    robust_sd,
 )
 from scaling_laws.models import (
     TRACES,
+    AnyLaw,
     History,
     Law,
+    PointLaw,
     Schedule,
     bucket,
     check_facts,
@@ -39,19 +43,21 @@ __all__ = [
     "compiled_final_losses",
     "compiled_loss",
     "drawn_log_losses",
-    "exposure_of",
     "facts_for",
     "final_losses",
+    "needs_inputs",
     "predict",
     "predict_losses",
+    "range_notes",
+    "variance_inputs_of",
 ]
 
 Array = NDArray[np.float64]
-KNOTS = 96  # steps at which a prediction's spread over draws is worked out
-BATCH = 16  # schedules at a time in `final_losses`: their rows stay in the processor's cache
+KNOTS = 96  # steps at which a prediction's parameter sd is computed
+BATCH_SIZE = 16  # schedules at a time in `final_losses`: their rows stay in the CPU cache
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """Predicted losses of one schedule; behaves as the array of losses.
 
@@ -61,15 +67,15 @@ class Prediction:
         loss: losses in nats after the updates of those steps: (points,).
         uncertainty: from the fit, if it was measured.
         notes: where the schedule leaves the range of the fit.
-        exposure: what makes each loss more or less certain.
+        variance_inputs: what the width of each interval depends on.
     """
 
     schedule: Schedule
     steps: NDArray[np.int64]
-    loss: Array = field(repr=False)
+    loss: Array
     uncertainty: Uncertainty | None = None
     notes: tuple[str, ...] = ()
-    exposure: Exposure | None = field(default=None, repr=False)
+    variance_inputs: VarianceInputs | None = None
 
     @property
     def final_loss(self) -> float:
@@ -82,7 +88,45 @@ class Prediction:
         Raises:
             LawError: if the law has no uncertainty, or `level` is not between 0 and 1.
         """
-        return interval_around(self.loss, self.uncertainty, level, self.exposure)
+        return interval_around(self.loss, self.uncertainty, level, self.variance_inputs)
+
+    def to_frame(self, level: float = 0.9) -> Any:
+        """A pandas DataFrame with one row per step: lr, loss and, if known, lower and upper.
+
+        Raises:
+            LawError: if `level` is not between 0 and 1.
+        """
+        import pandas as pd
+
+        columns = {"step": self.steps, "lr": self.schedule.lr[self.steps], "loss": self.loss}
+        if self.uncertainty is not None:
+            columns["lower"], columns["upper"] = self.interval(level)
+        return pd.DataFrame(columns).set_index("step")
+
+    def plot(self, *, level: float = 0.9) -> Any:
+        """A matplotlib Figure: the learning rate above, the loss with its interval below."""
+        return plot_prediction(self.schedule, self.steps, self.loss, self._band(level))
+
+    def _band(self, level: float) -> tuple[Array, Array] | None:
+        return None if self.uncertainty is None else self.interval(level)
+
+    def __repr__(self) -> str:
+        band = self._band(0.9)
+        text = "" if band is None else f", 90 % interval {band[0][-1]:.4f} to {band[1][-1]:.4f}"
+        return (
+            f"Prediction({self.schedule.spec}: {len(self)} steps, final loss "
+            f"{self.final_loss:.4f}{text})"
+        )
+
+    def _repr_html_(self) -> str:
+        band = self._band(0.9)
+        rows = [
+            (f"loss at step {self.steps[-1]}", f"{self.final_loss:.4f} nats"),
+            ("steps predicted", f"{len(self)}"),
+        ]
+        if band is not None:
+            rows.insert(1, ("90 % interval", f"{band[0][-1]:.4f} to {band[1][-1]:.4f}"))
+        return html_page(self.schedule.spec, [html_table((), rows)], self.notes)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.loss, dtype=dtype, copy=copy)
@@ -119,16 +163,30 @@ def compiled_final_losses(law: Law) -> Any:
 
     def final(params: Mapping[str, Any], lr: Any, facts: Mapping[str, Any]) -> Any:
         return jax.lax.map(
-            lambda row: law.loss(params, law.last_step(row, facts=facts))[0], lr, batch_size=BATCH
+            lambda row: law.loss(params, law.last_step(row, facts=facts))[0],
+            lr,
+            batch_size=BATCH_SIZE,
         )
 
     return jax.jit(final)
 
 
 def check_needs(
-    law: Law, facts: Mapping[str, float], traces: Mapping[str, Any], where: str
+    law: AnyLaw, facts: Mapping[str, float], traces: Mapping[str, Any], where: str
 ) -> None:
-    """Raise a LawError, with the mend, when a law lacks a fact or a logged quantity it needs."""
+    """Check that a law has the facts and logged quantities it needs.
+
+    Args:
+        law: the law.
+        facts: known numbers by name.
+        traces: known quantities at every step, by name.
+        where: what gives them, for the message, such as ``"run 'a'"``.
+
+    Raises:
+        LawError: naming what is missing and how to supply it; or if the law takes no schedule.
+    """
+    if not isinstance(law, Law):
+        raise LawError(needs_inputs(law))
     for need in sorted(law.required_facts - set(facts) - set(traces)):
         raise LawError(
             f"{law.name} needs {need}, which {where} does not give; "
@@ -139,6 +197,13 @@ def check_needs(
             f"{law.name} needs {need} at every step, which {where} does not give; add a column "
             f"{need} to the run's CSV, or pass traces in Python"
         )
+
+
+def needs_inputs(law: AnyLaw) -> str:
+    """The message for a tabular law where a law of schedules is needed."""
+    names = law.input_names if isinstance(law, PointLaw) else ()
+    inputs = ", ".join(f"{name}=..." for name in names)
+    return f"{law.name} does not take a schedule; use PointFit and .at({inputs})"
 
 
 @in_float64
@@ -155,9 +220,9 @@ def predict_losses(
 
 
 def predict(
-    fitted: FittedLaw,
+    fitted: CurveState,
     schedule: Schedule | str,
-    steps: Sequence[int] | None = None,
+    steps: Sequence[int] | NDArray[np.int64] | None = None,
     *,
     facts: Mapping[str, float] | None = None,
     traces: Mapping[str, Array] | None = None,
@@ -178,10 +243,10 @@ def predict(
     Raises:
         ScheduleError: if the spec is malformed, every rate is 0, or a step lies outside.
         UsageError: if a fact is unknown or too small.
-        LawError: if the law sees no schedule, or needs a fact or a trace that nothing gives.
+        LawError: if the law takes no schedule, or a fact or trace that it needs is missing.
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-    law = fitted.schedule_law
+    law = fitted.law
     known = facts_for(fitted, facts, plan)
     given = {name: np.asarray(row, dtype=float) for name, row in (traces or {}).items()}
     check_needs(law, known, given, "the law file")
@@ -196,14 +261,21 @@ def predict(
         raise ScheduleError(f"{plan.spec}: every learning rate is 0; nothing is trained")
     chosen = np.arange(plan.steps) if steps is None else np.asarray(steps, dtype=np.int64)
     if chosen.ndim != 1 or chosen.size == 0:
-        raise ScheduleError("steps must be a non-empty row of step numbers")
+        raise ScheduleError("steps must be a non-empty 1-D array of step indices")
     if chosen.min() < 0 or chosen.max() >= plan.steps:
         bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
     losses = predict_losses(law, fitted.params, plan.lr, known, given)
-    notes = fitted.range_notes(plan, known)
-    exposure = exposure_of(fitted, plan.lr, chosen, known, given)
-    return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes, exposure)
+    inputs = variance_inputs_of(fitted, plan.lr, chosen, known, given)
+    notes = range_notes(fitted, plan, known)
+    return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes, inputs)
+
+
+def range_notes(
+    fitted: CurveState, schedule: Schedule, facts: Mapping[str, float]
+) -> tuple[str, ...]:
+    """In words, where a schedule and facts leave what the fitted runs covered."""
+    return () if fitted.range is None else tuple(fitted.range.leaves(schedule, facts))
 
 
 @cache
@@ -232,31 +304,31 @@ def drawn_log_losses(
 
 
 @in_float64
-def exposure_of(
-    fitted: FittedLaw,
+def variance_inputs_of(
+    fitted: CurveState,
     lr: Array,
     steps: NDArray[np.int64],
     facts: Mapping[str, float],
     traces: Mapping[str, Array] | None = None,
-) -> Exposure | None:
-    """What makes a law's losses at some steps more or less certain; None without uncertainty.
+) -> VarianceInputs | None:
+    """What the predictive variance at some steps depends on; None without an uncertainty.
 
-    The spread over the law's draws is worked out at `KNOTS` steps and interpolated.
+    The parameter sd is computed at `KNOTS` steps and interpolated.
     """
     if fitted.uncertainty is None:
         return None
     if fitted.draw_count < 2:
-        return Exposure.of(lr, steps)
+        return VarianceInputs.of(lr, steps)
     last = int(np.max(steps))
     knots = np.unique(np.append(np.linspace(0, last, KNOTS).astype(np.int64), last))
-    law = fitted.schedule_law
+    law = fitted.law
     rows = drawn_log_losses(law, fitted.draws, lr, knots, facts, traces)
-    return Exposure.of(lr, steps, np.interp(steps, knots, spread_of(rows)))
+    return VarianceInputs.of(lr, steps, np.interp(steps, knots, robust_sd(rows)))
 
 
 @in_float64
 def final_losses(
-    fitted: FittedLaw,
+    fitted: CurveState,
     lr: Array,
     *,
     facts: Mapping[str, float] | None = None,
@@ -275,14 +347,15 @@ def final_losses(
         Losses after the last step, in nats: (schedules,).
 
     Raises:
-        ScheduleError: if `lr` is no table of finite rates >= 0, or a schedule is all zero.
-        LawError: if the law sees no schedule, or needs a fact or a trace that nothing gives.
+        ScheduleError: if `lr` is not a 2-D array of finite rates >= 0, or a schedule is all zero.
+        LawError: if the law takes no schedule, or a fact or trace that it needs is missing.
 
-    >>> law = FittedLaw.published("multi_power", "25M")
-    >>> final_losses(law, np.full((2, 100), [[1e-4], [3e-4]])).shape
+    >>> from scaling_laws.inference import CurveFit
+    >>> fitted = CurveFit.published("multi_power", "25M")
+    >>> final_losses(fitted, np.full((2, 100), [[1e-4], [3e-4]])).shape
     (2,)
     """
-    law = fitted.schedule_law
+    law = fitted.law
     known = facts_for(fitted, facts)
     check_needs(law, known, {}, "the law file")
     rates = np.asarray(lr, dtype=dtype)
@@ -301,12 +374,12 @@ def final_losses(
 
 
 def facts_for(
-    fitted: FittedLaw, facts: Mapping[str, float] | None = None, plan: Schedule | None = None
+    fitted: AnyState, facts: Mapping[str, float] | None = None, plan: Schedule | None = None
 ) -> dict[str, float]:
-    """Facts of the fit, then what a schedule says itself, then those given.
+    """Facts of the fit, overridden by those of the schedule, then by `facts`.
 
     Raises:
-        UsageError: if a given fact is unknown or too small.
+        UsageError: if one of `facts` is unknown or too small.
     """
     check_facts(facts or {})
     joined = {"transfer_step": float(plan.joins[0])} if plan is not None and plan.joins else {}

@@ -1,45 +1,28 @@
-"""The report of a fit as text: statistics, aligned tables, digits that mean something."""
+"""Sections of the report of a fit as text: aligned tables, as many digits as are significant."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from scaling_laws.inference.results.summary import (
-        Correlation,
-        FitReport,
-        IntervalReport,
-        ParameterReport,
-        Statistics,
-    )
+from scaling_laws.inference.results.report_parts import (
+    Correlation,
+    IntervalReport,
+    ParameterReport,
+    Statistics,
+)
 
-__all__ = ["run_table", "text_of"]
+__all__ = [
+    "correlation_lines",
+    "interval_lines",
+    "matched",
+    "parameter_lines",
+    "run_table",
+    "statistics_lines",
+]
 
 TINY, HUGE = 1e-4, 1e6  # numbers of such sizes are written with an exponent
 WIDE = 1e3  # ratio of the ends of an interval above which each number has digits of its own
-
-
-def text_of(report: FitReport) -> str:
-    """A report for people."""
-    lines = [f"{report.law}: {report.formula}", f"  {report.citation}", "", "[[Fit]]"]
-    lines += (
-        ["  parameters were given, not fitted"]
-        if report.fit is None
-        else _statistics_lines(report.fit, report.parameters)
-    )
-    if report.intervals is not None:
-        lines += ["", "[[Intervals]]", *_interval_lines(report.intervals, report.fit)]
-    lines += ["", "[[Parameters]]", *_parameter_lines(report.parameters)]
-    if report.correlation_limit is not None:
-        lines += ["", f"[[Correlations]] (unreported ones are < {report.correlation_limit:g})"]
-        lines += _correlation_lines(report.correlations)
-    if report.runs:
-        lines += ["", "[[Runs]]", *run_table(report.runs)]
-    if report.warnings:
-        lines += ["", "[[Warnings]]", *(f"  {warning}" for warning in report.warnings)]
-    return "\n".join(lines)
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
@@ -47,13 +30,14 @@ def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [f"  {head:<{width}}  {text}" for head, text in rows]
 
 
-def _statistics_lines(fit: Statistics, parameters: Sequence[ParameterReport]) -> list[str]:
-    fixed = [each.name for each in parameters if each.fixed]
-    tied = [f"{each.name} = {each.tied_to}" for each in parameters if each.tied_to]
-    pulled = [each.name for each in parameters if each.prior]
+def statistics_lines(fit: Statistics, parameters: Sequence[ParameterReport]) -> list[str]:
+    """How the fit was made."""
+    fixed = [row.name for row in parameters if row.fixed]
+    tied = [f"{row.name} = {row.tied_to}" for row in parameters if row.tied_to]
+    pulled = [row.name for row in parameters if row.prior]
     lowest = "" if fit.lowest is None else f"; lowest value without the prior {fit.lowest:.6g}"
     counts = f"{fit.n_parameters} searched"
-    counts += f"; given: {', '.join(fixed)}" if fixed else ""
+    counts += f"; fixed: {', '.join(fixed)}" if fixed else ""
     counts += f"; tied: {', '.join(tied)}" if tied else ""
     ends = ", ".join(
         f"{count} {status.replace('_', ' ')}" for status, count in fit.statuses.items()
@@ -74,32 +58,35 @@ def _statistics_lines(fit: Statistics, parameters: Sequence[ParameterReport]) ->
         rows.append(("condition number", f"{fit.condition:.2g}"))
     if pulled:
         rows.append(("prior", f"on {', '.join(pulled)}: {fit.prior_source}"))
+    if fit.aic is not None and fit.bic is not None:
+        rows.append(("AIC, BIC", f"{fit.aic:.1f}, {fit.bic:.1f}"))
     rows.append(("seed, seconds", f"{fit.seed}, {fit.seconds:.1f}"))
     return _table(rows)
 
 
-def _interval_lines(found: IntervalReport, fit: Statistics | None) -> list[str]:
-    method = found.method.replace("_", " ")
-    folds = f"{found.folds} fold" + ("" if found.folds == 1 else "s")
-    rows = [("held-out error", f"{_percent(found.held_out_error)}  ({method}, {folds})")]
-    if found.decayed is None or found.final is None:
-        rows.append(("90 % interval", f"±{_percent(found.point)} of a row"))
+def interval_lines(report: IntervalReport, fit: Statistics | None) -> list[str]:
+    """Predictive uncertainty."""
+    method = report.method.replace("_", " ")
+    folds = f"{report.folds} fold" + ("" if report.folds == 1 else "s")
+    rows = [("held-out error", f"{_percent(report.held_out_error)}  ({method}, {folds})")]
+    if report.sigma_decay is None or report.final is None:
+        rows.append(("90 % interval", f"±{_percent(report.point)} of a row"))
         return _table(rows)
-    assert found.point_decayed is not None and found.final_decayed is not None
+    assert report.point_decayed is not None and report.final_decayed is not None
     rows += [
         (
             "error of the law",
-            f"{_percent(found.steady)} at full LR, and a further {_percent(found.decayed)} "
-            "where the LR has decayed to zero",
+            f"{_percent(report.sigma_constant)} at full LR, and a further "
+            f"{_percent(report.sigma_decay)} where the LR has decayed to zero",
         ),
         (
             "90 % at full LR",
-            f"±{_percent(found.point)} of a point, ±{_percent(found.final)} of a final loss",
+            f"±{_percent(report.point)} of a point, ±{_percent(report.final)} of a final loss",
         ),
         (
             "90 % at zero LR",
-            f"±{_percent(found.point_decayed)} of a point, "
-            f"±{_percent(found.final_decayed)} of a final loss",
+            f"±{_percent(report.point_decayed)} of a point, "
+            f"±{_percent(report.final_decayed)} of a final loss",
         ),
     ]
     if fit is not None and fit.draws:
@@ -111,8 +98,9 @@ def _percent(share: float) -> str:
     return f"{100.0 * share:#.3g}".rstrip(".") + " %"
 
 
-def _parameter_lines(parameters: Sequence[ParameterReport]) -> list[str]:
-    drawn = any(each.interval_90 for each in parameters)
+def parameter_lines(parameters: Sequence[ParameterReport]) -> list[str]:
+    """Values, intervals and errors of the parameters, a header first."""
+    drawn = any(row.interval_90 for row in parameters)
     heads = (
         "name",
         "value",
@@ -121,16 +109,16 @@ def _parameter_lines(parameters: Sequence[ParameterReport]) -> list[str]:
         "unit: meaning",
     )
     rows = []
-    for each in parameters:
-        numbers = [f"{each.value:.6g}"]
-        if each.interval_90 is not None and each.standard_error is not None:
-            value, low, high, error = _matched(each.value, each.interval_90, each.standard_error)
+    for row in parameters:
+        numbers = [f"{row.value:.6g}"]
+        if row.interval_90 is not None and row.standard_error is not None:
+            value, low, high, error = matched(row.value, row.interval_90, row.standard_error)
             numbers = [value, f"[{low}, {high}]", error]
         elif drawn:
             numbers += ["", ""]
-        kind = "fixed" if each.fixed else "prior" if each.prior else ""
-        kind = f"= {each.tied_to}" if each.tied_to else kind
-        rows.append((each.name, *numbers, kind, f"{each.unit}: {each.meaning}"))
+        kind = "fixed" if row.fixed else "prior" if row.prior else ""
+        kind = f"= {row.tied_to}" if row.tied_to else kind
+        rows.append((row.name, *numbers, kind, f"{row.unit}: {row.meaning}"))
     widths = [max(len(row[place]) for row in rows) for place in range(len(heads) - 1)]
     if drawn:
         widths = [max(w, len(head)) for w, head in zip(widths, heads[:-1], strict=True)]
@@ -142,16 +130,15 @@ def _parameter_lines(parameters: Sequence[ParameterReport]) -> list[str]:
     ]
 
 
-def _correlation_lines(pairs: Sequence[Correlation]) -> list[str]:
+def correlation_lines(pairs: Sequence[Correlation]) -> list[str]:
+    """Correlations of parameters, one per line."""
     if not pairs:
         return ["  none"]
     width = max(len(f"{pair.name}, {pair.other}") for pair in pairs)
     return [f"  {f'{pair.name}, {pair.other}':<{width}}  {pair.value:+.3f}" for pair in pairs]
 
 
-def _matched(
-    value: float, interval: tuple[float, float], error: float
-) -> tuple[str, str, str, str]:
+def matched(value: float, interval: tuple[float, float], error: float) -> tuple[str, str, str, str]:
     """A value, the ends of its interval and its error with as many decimals as they deserve.
 
     Two significant digits of the half width, and three of the value at least.
@@ -179,7 +166,7 @@ def _matched(
 def _aligned(values: Sequence[float], sign: str = "") -> list[str]:
     """Numbers of one column with as many decimals as three significant digits need.
 
-    Those far below the largest have fewer, so that the points stand below each other.
+    Those far below the largest have fewer, so that the points line up.
     """
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
     if not sizes:

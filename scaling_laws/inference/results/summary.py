@@ -1,4 +1,4 @@
-"""A fit as one object, and from it as text and as JSON, in the idiom of lmfit and statsmodels."""
+"""The report of a fit, computed from its state: as one object, as text, as HTML and as JSON."""
 
 from __future__ import annotations
 
@@ -10,154 +10,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.inference.results.fitted_law import FitRecord, FittedLaw
-from scaling_laws.inference.results.report_text import run_table, text_of
-from scaling_laws.inference.results.uncertainty import Exposure, Uncertainty, spread_of
+from scaling_laws.inference.metrics import information_criteria
+from scaling_laws.inference.results.html import html_page, html_table
+from scaling_laws.inference.results.record import FitRecord
+from scaling_laws.inference.results.report_parts import (
+    Correlation,
+    IntervalReport,
+    ParameterReport,
+    Statistics,
+)
+from scaling_laws.inference.results.report_text import (
+    correlation_lines,
+    interval_lines,
+    matched,
+    parameter_lines,
+    run_table,
+    statistics_lines,
+)
+from scaling_laws.inference.results.state import AnyState
+from scaling_laws.inference.results.uncertainty import Uncertainty, VarianceInputs, robust_sd
 from scaling_laws.models import Parameter, PointLaw, Support
 
-__all__ = [
-    "Correlation",
-    "FitReport",
-    "IntervalReport",
-    "ParameterReport",
-    "Statistics",
-    "report_of",
-    "run_table",
-    "summary",
-]
+__all__ = ["FitReport", "criteria_of", "fitted_parameter_count", "report_of", "summary"]
 
 Array = NDArray[np.float64]
 STRONG = 0.9  # correlations of this size and above are reported
-FEW_DRAWS = 10  # fewer say nothing about a correlation
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """How a fit came about.
-
-    Attributes:
-        minimised: cost of log(observed / predicted) that the fit minimised.
-        objective: sum of Huber(δ = `huber_delta`) at the parameters of the law.
-        huber_delta: δ.
-        lowest: lowest value of what was minimised, without the prior, if it was recorded.
-        n_points: points fitted.
-        n_runs: runs fitted.
-        n_parameters: parameters searched: neither given nor tied.
-        degrees_of_freedom: points less parameters searched.
-        starts: starts tried.
-        starts_at_best: starts that ended within 0.1 % of the best.
-        statuses: how many starts ended how.
-        condition: condition number of the Gauss-Newton matrix in log parameters.
-        prior_source: where the prior comes from; empty without one.
-        prior_strength: what a unit of its log density is worth in the objective.
-        from_step: points before this step, or before ``"warmup"`` ended, were left out.
-        seed: of starts and refits.
-        draws: refits to reweighted runs.
-        seconds: wall time.
-    """
-
-    minimised: str
-    objective: float
-    huber_delta: float
-    lowest: float | None
-    n_points: int
-    n_runs: int
-    n_parameters: int
-    degrees_of_freedom: int
-    starts: int
-    starts_at_best: int
-    statuses: Mapping[str, int]
-    condition: float | None
-    prior_source: str
-    prior_strength: float | None
-    from_step: int | str
-    seed: int
-    draws: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class IntervalReport:
-    """How far predictions may be off; all in log loss, which is a share of the loss.
-
-    Half widths are of 90 % intervals, without the spread of the draws that a prediction adds.
-    Where a law sees no schedule, the widths are of a row, and there is no LR that has decayed.
-
-    Attributes:
-        method: how runs, or rows, were held out.
-        folds: refits that it rests on.
-        held_out_error: root mean square of log(observed / predicted) of what was held out.
-        steady: scale of the law's own error at an LR that has not decayed.
-        decayed: further scale where the LR has decayed to zero.
-        point: half width of a point at full LR.
-        point_decayed: the same where the LR has decayed to zero.
-        final: half width of a final loss at full LR.
-        final_decayed: the same where the LR has decayed to zero.
-    """
-
-    method: str
-    folds: int
-    held_out_error: float
-    steady: float
-    decayed: float | None
-    point: float
-    point_decayed: float | None
-    final: float | None
-    final_decayed: float | None
-
-
-@dataclass(frozen=True)
-class ParameterReport:
-    """One parameter.
-
-    Attributes:
-        name: its name.
-        value: for learning rates as they are logged.
-        interval_90: the middle 90 % of the draws; None without draws, or where it was given.
-        standard_error: half the range of the middle 68 % of the draws.
-        fixed: whether its value was given.
-        tied_to: the parameter that it was made equal to.
-        prior: centre and spread of the free number, for schedules scaled to a peak of 1; None
-            without a prior.
-        unit: of the value.
-        meaning: in words.
-    """
-
-    name: str
-    value: float
-    interval_90: tuple[float, float] | None
-    standard_error: float | None
-    fixed: bool
-    tied_to: str | None
-    prior: tuple[float, float] | None
-    unit: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """Two parameters whose draws move together; positive ones as logarithms."""
-
-    name: str
-    other: str
-    value: float
+MIN_DRAWS = 10  # fewer do not determine a correlation
+RUN_COLUMNS = ("run", "n", "mae", "rmse", "pred_e", "worst_e", "r2", "final_error")
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """All that a user should know of a fit; made by `report_of`.
+    """Everything worth knowing about a fit; made by `report_of`.
 
     Attributes:
         law: name of the law.
         formula: its equation.
         citation: where it comes from.
         fit: statistics; None if the parameters were given, not fitted.
-        intervals: how far predictions may be off; None if that was not measured.
+        intervals: predictive uncertainty; None if it was not measured.
         parameters: in the order of the law.
-        correlation_limit: pairs below this size are not reported; None if draws are too few.
-        correlations: the others, the strongest first.
+        correlation_limit: absolute values below it are not reported; None with too few draws.
+        correlations: the reported ones, strongest first.
         runs: metrics of each fitted run, by name.
-        warnings: what to know before trusting the parameters.
+        warnings: doubts about the fit.
     """
 
     law: str
@@ -172,23 +68,55 @@ class FitReport:
     warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as mappings, lists, words and finite numbers; what is not defined is None."""
+        """The report as mappings, lists, strings and finite numbers; undefined values are None."""
         plain = _plain(asdict(self))
         assert isinstance(plain, dict)
         return plain
 
     def text(self) -> str:
-        """The same for people."""
-        return text_of(self)
+        """The report as text for a terminal."""
+        lines = [f"{self.law}: {self.formula}", f"  {self.citation}", "", "[[Fit]]"]
+        lines += (
+            ["  parameters were given, not fitted"]
+            if self.fit is None
+            else statistics_lines(self.fit, self.parameters)
+        )
+        if self.intervals is not None:
+            lines += ["", "[[Intervals]]", *interval_lines(self.intervals, self.fit)]
+        lines += ["", "[[Parameters]]", *parameter_lines(self.parameters)]
+        if self.correlation_limit is not None:
+            lines += ["", f"[[Correlations]] (unreported ones are < {self.correlation_limit:g})"]
+            lines += correlation_lines(self.correlations)
+        if self.runs:
+            lines += ["", "[[Runs]]", *run_table(self.runs)]
+        if self.warnings:
+            lines += ["", "[[Warnings]]", *(f"  {warning}" for warning in self.warnings)]
+        return "\n".join(lines)
+
+    def html(self) -> str:
+        """The report as an HTML fragment for a notebook; every text in it is escaped."""
+        return html_page(
+            f"{self.law}: {self.formula}",
+            [
+                html_table(
+                    ("parameter", "value", "90 % interval", "std. error", "", "unit", ""),
+                    [_parameter_cells(row) for row in self.parameters],
+                    "Parameters",
+                ),
+                html_table((), [] if self.fit is None else _fit_cells(self.fit), "Fit"),
+                html_table(RUN_COLUMNS, _run_cells(self.runs), "Runs"),
+            ],
+            self.warnings,
+        )
 
 
-def summary(fitted: FittedLaw) -> str:
-    """A fitted law as text: statistics, intervals, parameters, errors per run, warnings."""
+def summary(fitted: AnyState) -> str:
+    """A fit as text: statistics, intervals, parameters, errors per run, warnings."""
     return report_of(fitted).text()
 
 
-def report_of(fitted: FittedLaw) -> FitReport:
-    """The report of a fitted law; of one with given parameters, what there is to say."""
+def report_of(fitted: AnyState) -> FitReport:
+    """The report of a fit; without a fit, of the given parameters."""
     law, record = fitted.law, fitted.record
     correlations = _correlations(fitted)
     return FitReport(
@@ -205,12 +133,26 @@ def report_of(fitted: FittedLaw) -> FitReport:
     )
 
 
-def _statistics(fitted: FittedLaw, record: FitRecord) -> Statistics:
-    searched = [
-        name for name in fitted.law.names if name not in record.fixed and name not in record.ties
-    ]
+def fitted_parameter_count(fitted: AnyState) -> int:
+    """Number of parameters that the fit determined: neither fixed nor tied."""
+    record = fitted.record
+    not_fitted = () if record is None else (*record.fixed, *record.ties)
+    return sum(name not in not_fitted for name in fitted.law.names)
+
+
+def criteria_of(fitted: AnyState) -> tuple[float, float] | None:
+    """AIC and BIC; None without a fit, or where its law file does not record what they need."""
+    record = fitted.record
+    if record is None or record.log_error is None or record.effective_points is None:
+        return None
+    count = fitted_parameter_count(fitted)
+    return information_criteria(record.log_error, record.effective_points, count)
+
+
+def _statistics(fitted: AnyState, record: FitRecord) -> Statistics:
+    count, criteria = fitted_parameter_count(fitted), criteria_of(fitted)
     strengths = [numbers[2] for numbers in record.prior.values()]
-    # tables, and old law files, do not record what was minimised: it was their Huber sum
+    # tables, and old law files, do not record the cost: it was their Huber sum
     recorded = record.lowest is not None
     return Statistics(
         minimised=record.minimised if recorded else f"huber:{record.huber_delta:g}",
@@ -219,8 +161,8 @@ def _statistics(fitted: FittedLaw, record: FitRecord) -> Statistics:
         lowest=record.lowest,
         n_points=record.n_points,
         n_runs=len(record.runs),
-        n_parameters=len(searched),
-        degrees_of_freedom=record.n_points - len(searched),
+        n_parameters=count,
+        degrees_of_freedom=record.n_points - count,
         starts=record.starts,
         starts_at_best=record.starts_at_best,
         statuses=dict(record.statuses),
@@ -231,61 +173,68 @@ def _statistics(fitted: FittedLaw, record: FitRecord) -> Statistics:
         seed=record.seed,
         draws=fitted.draw_count,
         seconds=record.seconds,
+        log_error=record.log_error,
+        aic=None if criteria is None else criteria[0],
+        bic=None if criteria is None else criteria[1],
     )
 
 
-def _intervals(fitted: FittedLaw, uncertainty: Uncertainty) -> IntervalReport:
+def _intervals(fitted: AnyState, uncertainty: Uncertainty) -> IntervalReport:
     method, folds, error = uncertainty.method, uncertainty.folds, uncertainty.log_error
     if isinstance(fitted.law, PointLaw):
         width = float(uncertainty.half_width(0.9))
         return IntervalReport(
-            method, folds, error, uncertainty.steady, None, width, None, None, None
+            method, folds, error, uncertainty.sigma_constant, None, width, None, None, None
         )
-    corners = Exposure(
-        spread=np.zeros(4), decayed=np.array([0.0, 1.0, 0.0, 1.0]), ending=np.array([0, 0, 1, 1.0])
+    corners = VarianceInputs(
+        parameter_sd=np.zeros(4),
+        decayed_fraction=np.array([0.0, 1.0, 0.0, 1.0]),
+        end_weight=np.array([0.0, 0.0, 1.0, 1.0]),
     )
     widths = [float(width) for width in uncertainty.half_width(0.9, corners)]
-    return IntervalReport(method, folds, error, uncertainty.steady, uncertainty.decayed, *widths)
+    return IntervalReport(
+        method, folds, error, uncertainty.sigma_constant, uncertainty.sigma_decay, *widths
+    )
 
 
-def _parameters(fitted: FittedLaw) -> tuple[ParameterReport, ...]:
+def _parameters(fitted: AnyState) -> tuple[ParameterReport, ...]:
     record = fitted.record
     fixed: Mapping[str, float] = {} if record is None else record.fixed
     ties: Mapping[str, str] = {} if record is None else record.ties
     priors: Mapping[str, tuple[float, ...]] = {} if record is None else record.prior
     intervals = fitted.parameter_intervals(0.9)
     rows = []
-    for each in fitted.law.parameters:
-        name = each.name
-        given, tied = name in fixed, ties.get(name)
-        spread = name in intervals and not given
-        prior = None if given or tied or name not in priors else priors[name]
+    for parameter in fitted.law.parameters:
+        name = parameter.name
+        is_fixed, tied = name in fixed, ties.get(name)
+        has_draws = name in intervals and not is_fixed
+        prior = None if is_fixed or tied or name not in priors else priors[name]
         rows.append(
             ParameterReport(
                 name=name,
                 value=fitted.params[name],
-                interval_90=intervals[name] if spread else None,
-                standard_error=float(spread_of(fitted.draws[name])) if spread else None,
-                fixed=given,
+                interval_90=intervals[name] if has_draws else None,
+                standard_error=float(robust_sd(fitted.draws[name])) if has_draws else None,
+                fixed=is_fixed,
                 tied_to=tied,
                 prior=None if prior is None else (prior[0], prior[1]),
-                unit=each.unit,
-                meaning=each.meaning,
+                unit=parameter.unit,
+                meaning=parameter.meaning,
             )
         )
     return tuple(rows)
 
 
-def _correlations(fitted: FittedLaw) -> tuple[Correlation, ...] | None:
+def _correlations(fitted: AnyState) -> tuple[Correlation, ...] | None:
     """Strong ones, the strongest first; None if there are too few draws."""
-    if fitted.draw_count < FEW_DRAWS:
+    if fitted.draw_count < MIN_DRAWS:
         return None
     ties: Mapping[str, str] = {} if fitted.record is None else fitted.record.ties
     rows = {
-        each.name: _unconstrained(each, fitted.draws[each.name])
-        for each in fitted.law.parameters
-        # a given number does not move, and a tied one moves as the other does
-        if each.name not in ties and np.ptp(fitted.draws[each.name]) > 0
+        parameter.name: _unconstrained(parameter, fitted.draws[parameter.name])
+        for parameter in fitted.law.parameters
+        # a fixed parameter does not vary, and a tied one varies as the other does
+        if parameter.name not in ties and np.ptp(fitted.draws[parameter.name]) > 0
     }
     names = list(rows)
     if len(names) < 2:
@@ -301,7 +250,7 @@ def _correlations(fitted: FittedLaw) -> tuple[Correlation, ...] | None:
 
 
 def _unconstrained(parameter: Parameter, draws: Array) -> Array:
-    """Draws as unconstrained numbers; an amplitude that may be zero has no logarithm and stays."""
+    """Unconstrained draws; those of a linear parameter that reach zero stay as they are."""
     if parameter.support is Support.POSITIVE and draws.min() <= 0:
         return draws
     return np.asarray(parameter.transform.inverse(draws))
@@ -313,3 +262,31 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parameter_cells(row: ParameterReport) -> list[str]:
+    status = "fixed" if row.fixed else f"= {row.tied_to}" if row.tied_to else ""
+    numbers = [f"{row.value:.6g}", "", ""]
+    if row.interval_90 is not None and row.standard_error is not None:
+        value, low, high, error = matched(row.value, row.interval_90, row.standard_error)
+        numbers = [value, f"{low} to {high}", error]
+    return [row.name, *numbers, status or ("prior" if row.prior else ""), row.unit, row.meaning]
+
+
+def _fit_cells(fit: Statistics) -> list[list[str]]:
+    rows = [
+        ["objective", f"{fit.objective:.6g}"],
+        ["points, runs", f"{fit.n_points}, {fit.n_runs}"],
+        ["degrees of freedom", f"{fit.degrees_of_freedom}"],
+        ["starts at the best", f"{fit.starts_at_best} of {fit.starts}"],
+    ]
+    if fit.aic is not None and fit.bic is not None:
+        rows.append(["AIC, BIC", f"{fit.aic:.1f}, {fit.bic:.1f}"])
+    return rows
+
+
+def _run_cells(runs: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    return [
+        [name, *(f"{run.get(column, math.nan):.4g}" for column in RUN_COLUMNS[1:])]
+        for name, run in runs.items()
+    ]

@@ -13,7 +13,7 @@ from scaling_laws.common import UsageError
 
 if TYPE_CHECKING:
     from scaling_laws.data import Run
-    from scaling_laws.inference import FittedLaw
+    from scaling_laws.inference import CurveFit, PointFit
     from scaling_laws.models import PointLaw
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "names_in",
     "number",
     "number_or_range",
+    "read_curve_fit",
     "read_law",
     "read_runs",
     "read_table",
@@ -215,16 +216,27 @@ def read_table(arguments: argparse.Namespace, law: PointLaw) -> tuple[str, dict[
 LAW_HELP = "law file, or published parameters NAME:LABEL, e.g. multi_power:25M"
 
 
-def read_law(text: str) -> FittedLaw:
+def read_law(text: str) -> CurveFit | PointFit:
     """A law file, or a law with published parameters (``NAME:LABEL``)."""
     import os
 
-    from scaling_laws.inference import FittedLaw, load_law
+    from scaling_laws.inference import load_law, published
 
     name, colon, label = text.partition(":")
     if colon and not os.path.exists(text):
-        return FittedLaw.published(name, label)
+        return published(name, label)
     return load_law(text)
+
+
+def read_curve_fit(text: str) -> CurveFit:
+    """As `read_law`, for verbs that need a law of schedules.
+
+    Raises:
+        LawError: if it is a tabular law.
+    """
+    from scaling_laws.inference import require_curve_fit
+
+    return require_curve_fit(read_law(text))
 
 
 def clean(value: Any) -> Any:

@@ -106,8 +106,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         options["hold_out"] = arguments.hold_out or "run"
     result = compare(
-        runs,
         arguments.laws,
+        runs,
         starts=arguments.starts,
         seed=arguments.seed,
         prior=arguments.prior,

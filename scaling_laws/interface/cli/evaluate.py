@@ -25,17 +25,16 @@ def add_parser(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and return the keys of the interface."""
-    from scaling_laws.inference import evaluate, evaluate_table
-    from scaling_laws.models import PointLaw
+    from scaling_laws.inference import PointFit, evaluate
 
     fitted = common.read_law(arguments.law)
-    if isinstance(fitted.law, PointLaw):
+    if isinstance(fitted, PointFit):
         source, table = common.read_table(arguments, fitted.law)
-        result = evaluate_table(fitted, table, source=source).as_json()
+        result = evaluate(fitted, table, source=source).as_json()
     else:
         runs = common.read_runs(arguments)
         result = evaluate(fitted, runs, from_step=arguments.from_step).as_json()
-    unit = fitted.law.unit if isinstance(fitted.law, PointLaw) else "nats"
+    unit = fitted.law.unit if isinstance(fitted, PointFit) else "nats"
     return {"law": fitted.law.name, "unit": unit, **result}
 
 

@@ -12,7 +12,7 @@ from scaling_laws.interface.cli.pools import POOL_FLAGS, add_pool_options, given
 
 if TYPE_CHECKING:
     from scaling_laws.data import Run
-    from scaling_laws.inference import FittedLaw
+    from scaling_laws.inference import CurveFit, PointFit
     from scaling_laws.models import Law
 
 __all__ = ["DEFAULT_LAW", "add_parser", "render", "run"]
@@ -152,6 +152,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.starts is not None:
         options["starts"] = arguments.starts
     figures: dict[str, Any] = {}
+    from scaling_laws.inference import fit
+
+    fitted: CurveFit | PointFit
     if isinstance(law, PointLaw):
         for name, flag in {"plots": "--plots", **CURVE_OPTIONS, **POOL_FLAGS}.items():
             if getattr(arguments, name) is not None:
@@ -159,26 +162,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     f"{flag} applies to laws of schedules, but {law.name} takes a table; omit it"
                 )
         source, table = common.read_table(arguments, law)
-        from scaling_laws.inference import fit_table
-
-        fitted = fit_table(law, table, source=source, **options)
+        fitted = fit(law, table, source=source, **options)
     else:
         assert isinstance(law, Law)
         options |= _options(arguments)
         runs = common.read_runs(arguments)
-        from scaling_laws.inference import fit
-
         pool = given_pool(arguments)
-        fitted = fit(law, runs, from_step=arguments.from_step, backend=pool, **options)
+        curves = fit(law, runs, from_step=arguments.from_step, backend=pool, **options)
         if arguments.plots is not None:
-            figures = _figures(fitted, law, runs, arguments.from_step, options)
-    from scaling_laws.inference import report_of, save_law
-
-    save_law(fitted, arguments.out)
+            figures = _figures(curves, law, runs, arguments.from_step, options)
+        fitted = curves
+    fitted.save(arguments.out)
     plots = _write(figures, arguments.plots) if figures else {}
     record = fitted.record
     assert record is not None  # a fit always has one
-    report = report_of(fitted)
+    report = fitted.report()
     return {
         "law": law.name,
         "params": dict(fitted.params),
@@ -197,7 +195,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figures(
-    fitted: FittedLaw, law: Law, runs: dict[str, Run], from_step: int | str, options: dict[str, Any]
+    fitted: CurveFit, law: Law, runs: dict[str, Run], from_step: int | str, options: dict[str, Any]
 ) -> dict[str, Any]:
     """The figures of a fit, as far as it has nonlinear parameters and draws."""
     from scaling_laws.inference import profile
@@ -214,7 +212,7 @@ def _figures(
         "fit": plot_fit(fitted, runs, from_step, title=title),
         "terms": plot_terms(fitted, deepest, from_step),
     }
-    profiles = profile(law, runs, fitted=fitted, weights=options.get("weights"))
+    profiles = profile(fitted, runs, weights=options.get("weights"))
     if profiles:
         figures["profiles"] = plot_profiles(profiles, fitted)
         if fitted.draw_count > 1:

@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     weight_decay = arguments.search_weight_decay
     if isinstance(weight_decay, float):
         raise UsageError(f"--search-weight-decay {weight_decay:g}: give a range, LOW:HIGH")
-    fitted = common.read_law(arguments.law)
+    fitted = common.read_curve_fit(arguments.law)
     horizons = _horizons(arguments.horizons)
     prefix = None if arguments.prefix is None else schedule(arguments.prefix)
     limits: dict[str, Any] = {

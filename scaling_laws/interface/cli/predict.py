@@ -9,7 +9,7 @@ from scaling_laws.common import UsageError
 from scaling_laws.interface.cli import common
 
 if TYPE_CHECKING:
-    from scaling_laws.inference import FittedLaw
+    from scaling_laws.inference import CurveFit, PointFit
     from scaling_laws.models import Schedule
 
 __all__ = ["add_parser", "render", "run"]
@@ -55,13 +55,14 @@ def add_parser(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Predict and return the keys of the interface."""
     from scaling_laws.common import check_writable
-    from scaling_laws.models import PointLaw, schedule
+    from scaling_laws.inference import PointFit
+    from scaling_laws.models import schedule
 
     if arguments.out:
         check_writable(arguments.out)
     schedules = [schedule(spec) for spec in arguments.schedule]
     fitted = common.read_law(arguments.law)
-    if isinstance(fitted.law, PointLaw):
+    if isinstance(fitted, PointFit):
         return _at(fitted, arguments)
     if arguments.at:
         raise UsageError(
@@ -100,14 +101,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"law": fitted.law.name, "schedules": results, "file": arguments.out}
 
 
-def _weight_decay_in_file(target: Schedule, fitted: FittedLaw) -> dict[str, Any]:
+def _weight_decay_in_file(target: Schedule, fitted: CurveFit) -> dict[str, Any]:
     """The weight decay of each step where a schedule file has it and the law uses it."""
     from pathlib import Path
 
     from scaling_laws.common import read_columns, read_header
 
     file = Path(target.spec.strip().removeprefix("csv:"))
-    known = "weight_decay" in fitted.schedule_law.required_facts
+    known = "weight_decay" in fitted.law.required_facts
     if not (known and target.spec.startswith("csv:") and file.is_file()):
         return {}
     if "weight_decay" not in read_header(file):
@@ -116,9 +117,9 @@ def _weight_decay_in_file(target: Schedule, fitted: FittedLaw) -> dict[str, Any]
     return {"weight_decay": weight_decay} if len(weight_decay) == target.steps else {}
 
 
-def _at(fitted: FittedLaw, arguments: argparse.Namespace) -> dict[str, Any]:
+def _at(fitted: PointFit, arguments: argparse.Namespace) -> dict[str, Any]:
     """The value of a tabular law at the inputs of ``--at``."""
-    law = fitted.point_law
+    law = fitted.law
     form = ",".join(f"{name}=..." for name in law.input_names)
     if arguments.schedule or arguments.out or arguments.every:
         raise UsageError(f"{law.name} does not take a schedule; give --at {form}")

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from scaling_laws.decisions import optimize as search
     from scaling_laws.inference import evaluate as measure
-    from scaling_laws.inference import fit, predict, save_law
+    from scaling_laws.inference import fit, predict
     from scaling_laws.interface.report.plots import plot_predictions, save_figure
     from scaling_laws.models import write_schedule
 
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     make_folder(out)
     files = {
-        "law": str(save_law(fitted, out / FILES["law"])),
+        "law": str(fitted.save(out / FILES["law"])),
         "schedule": str(write_schedule(out / FILES["schedule"], best.schedule)),
         "figure": str(save_figure(figure, out / FILES["figure"])),
     }

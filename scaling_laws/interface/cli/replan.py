@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.law and arguments.law_name:
         raise UsageError("give --law or --law-name, not both")
     budgets = _budgets(arguments.budgets)
-    law = common.read_law(arguments.law) if arguments.law else arguments.law_name
+    law = common.read_curve_fit(arguments.law) if arguments.law else arguments.law_name
     logged, notes = _read(arguments)
     from scaling_laws.decisions import replan
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scaling_laws.common import write_with
+from scaling_laws.inference import COLOURS, bare, loss_limits, new_figure
 
 __all__ = [
     "COLOURS",
@@ -28,8 +27,6 @@ __all__ = [
     "ticks_between",
 ]
 
-# Okabe and Ito's palette, distinguishable with any colour vision
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 MAX_TICKS = 5
 # logarithmic axes: (factors, n), multiples of every n-th power of ten, from fine to coarse
@@ -45,39 +42,12 @@ TICKS: tuple[tuple[tuple[float, ...], int], ...] = (
 MAX_DRAWN = 2000  # steps per line: more than a figure has columns of pixels
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, with its own canvas.
-
-    Args:
-        width: in inches.
-        height: in inches.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def style_of(index: int) -> dict[str, Any]:
     """Colour and line style of curve number `index`: all colours, then the next line style."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": LINES[index // len(COLOURS) % len(LINES)],
     }
-
-
-def bare(panels: Iterable[Any]) -> None:
-    """Remove the box from axes and add a light grid."""
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.2, linewidth=0.6)
-
-
-def loss_limits(axes: Any, shown: Sequence[NDArray[np.float64]]) -> None:
-    """Set limits of a loss axis that ignore the steep first losses of runs."""
-    values = np.concatenate(shown)
-    low, high = float(values.min()), float(np.quantile(values, 0.93))
-    margin = 0.05 * (high - low) or 0.01 * abs(high)
-    axes.set_ylim(low - margin, high + margin)
 
 
 def ticks_between(low: float, high: float, *, logarithmic: bool) -> list[float]:
