@@ -57,7 +57,7 @@ VERBS: tuple[ModuleType, ...] = (
 )
 
 DESCRIPTION = """\
-What a learning-rate schedule will cost in loss, before the compute is spent.
+Predict the training loss of learning-rate schedules before spending the compute.
 
   scaling-laws fit data/ladder/micro:constant_4000,cosine_4000,drop_to_0.1_2000 --out law.json
   scaling-laws predict law.json --schedule "linear:peak=4e-3,steps=4000,warmup=100"
