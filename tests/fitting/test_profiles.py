@@ -11,7 +11,7 @@ import pytest
 from scaling_laws.common.errors import LawError, UsageError
 from scaling_laws.data.runs import Run
 from scaling_laws.inference.fitting import fit, profile, profiles
-from scaling_laws.inference.results import CurveFit
+from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.models.laws import get_schedule_law
 from tests.fitting.test_fit import synthetic
 
@@ -186,7 +186,7 @@ def test_nothing_searched_no_profile(runs: list[Run]) -> None:
         ({"width": np.nan}, UsageError, "width=nan"),
         ({"names": ["bta"]}, UsageError, "parameter 'bta'; did you mean 'beta'"),
         ({"names": ["L0"]}, UsageError, "parameter 'L0'"),
-        ({"law": "linear_drop"}, LawError, "a fit of multi_power has no profile along linear_drop"),
+        ({"fitted": PointFit.published("chinchilla", "hoffmann")}, LawError, "not take a sch"),
         ({"fitted": CurveFit.published("multi_power", "25M")}, LawError, "given, not fitted"),
     ],
 )
@@ -197,7 +197,7 @@ def test_refuses_clearly(
     error: type[Exception],
     words: str,
 ) -> None:
-    arguments = {"law": LAW, "runs": runs, "fitted": fitted, **change}
+    arguments = {"runs": runs, "fitted": fitted, **change}
     with pytest.raises(error, match=words):
         profile(**arguments)
 
