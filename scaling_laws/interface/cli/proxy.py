@@ -12,7 +12,7 @@ from scaling_laws.common import UsageError
 from scaling_laws.interface.cli import common, sweep
 
 if TYPE_CHECKING:
-    from scaling_laws.proxy import Member
+    from scaling_laws.proxy import TrainingRun
 
 __all__ = ["add_parser", "command_line", "render", "run"]
 
@@ -108,10 +108,10 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def command_line(arguments: argparse.Namespace, name: str, precision: str) -> str:
     """The command that trains the same run again, every default spelt out."""
-    from scaling_laws.proxy import written
+    from scaling_laws.proxy import settings_as_text
 
     words = ["scaling-laws", "proxy", "train", "--schedule", arguments.schedule]
-    for key, value in written(_settings(arguments) | {"precision": precision}).items():
+    for key, value in settings_as_text(_settings(arguments) | {"precision": precision}).items():
         words += ["--" + key.replace("_", "-"), value]
     if arguments.parent:
         words += ["--from", arguments.parent]
@@ -120,10 +120,10 @@ def command_line(arguments: argparse.Namespace, name: str, precision: str) -> st
     return shlex.join([*words, "--out", arguments.out, "--name", name])
 
 
-def _member(arguments: argparse.Namespace) -> Member:
+def _member(arguments: argparse.Namespace) -> TrainingRun:
     from pathlib import Path
 
-    from scaling_laws.proxy import Branch, Destination, Member, config_of, default_name
+    from scaling_laws.proxy import BranchPoint, Destination, TrainingRun, config_of, default_name
 
     cache = None if arguments.cache is None else Path(arguments.cache)
     config = config_of(_settings(arguments) | {"schedule": arguments.schedule}, cache=cache)
@@ -138,8 +138,8 @@ def _member(arguments: argparse.Namespace) -> Member:
             raise UsageError(
                 f"--from {arguments.parent!r}: write RUN@STEP or DIR/RUN@STEP, constant@3200, say"
             )
-        parent = Branch(Path(found[1]) if found[1] else folder, found[2], int(found[3]))
-    return Member(
+        parent = BranchPoint(Path(found[1]) if found[1] else folder, found[2], int(found[3]))
+    return TrainingRun(
         config,
         Destination(folder, name, arguments.overwrite),
         command=command_line(arguments, name, config.precision),
@@ -152,14 +152,14 @@ def _member(arguments: argparse.Namespace) -> Member:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Check everything, train, then write."""
     from scaling_laws.common import ProxyError
-    from scaling_laws.proxy import Update, differences, train_fleet
+    from scaling_laws.proxy import LoggedStep, differing_facts, train_fleet
 
     member = _member(arguments)
     config, destination = member.config, member.destination
-    own = differences(destination, config)
+    own = differing_facts(destination, config)
     report = common.progress()
 
-    def tell(news: Update) -> None:
+    def tell(news: LoggedStep) -> None:
         if report is not None:
             report(
                 f"{news.name}: step {news.step}/{news.steps}, loss {news.loss:.4f}, "

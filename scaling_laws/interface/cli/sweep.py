@@ -120,22 +120,22 @@ def _status(arguments: argparse.Namespace) -> dict[str, Any]:
     """The table, read from files alone."""
     from dataclasses import asdict
 
-    from scaling_laws.proxy import known_settings, plain_table, read_plan, read_progress
+    from scaling_laws.proxy import known_settings, progress_table, read_plan, read_progress
 
     plan = read_plan(arguments.plan, known_settings())
     work = _work(arguments)
     found = read_progress(plan.work if work is None else work.absolute(), plan.rows)
     runs = {each.run: asdict(each) for each in found}
-    return {"runs": runs, "text": plain_table(found)}
+    return {"runs": runs, "text": progress_table(found)}
 
 
 def _script(arguments: argparse.Namespace) -> dict[str, Any]:
     """The text of a job array, printed or written."""
     from scaling_laws.common import check_writable, write_text
-    from scaling_laws.proxy import Job, chains, prepare, script_text
+    from scaling_laws.proxy import ClusterJob, chains, prepare_sweep, script_text
 
     file = None if arguments.out is None else check_writable(arguments.out)
-    sweep = prepare(arguments.plan, work=_work(arguments), fleet=arguments.fleet)
+    sweep = prepare_sweep(arguments.plan, work=_work(arguments), fleet=arguments.fleet)
     parts = len(chains(sweep.rows))
     options: list[str] = []
     for option in ("fleet", "workers", "checkpoint_every"):
@@ -147,7 +147,9 @@ def _script(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.backend not in (None, AUTO):
         options += ["--backend", arguments.backend]
     shards = arguments.shards if arguments.shards is not None else parts
-    job = Job(Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim)
+    job = ClusterJob(
+        Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim
+    )
     text = script_text(arguments.script, job)
     if file is None:
         return {"script": arguments.script, "shards": shards, "text": text}
@@ -164,9 +166,9 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     from contextlib import ExitStack
 
     from scaling_laws.common import choose_backend, open_pool
-    from scaling_laws.proxy import displayed, on_cpu, predict_budget, prepare, train
+    from scaling_laws.proxy import on_cpu, predict_budget, prepare_sweep, show_progress, train_sweep
 
-    sweep = prepare(
+    sweep = prepare_sweep(
         arguments.plan, work=_work(arguments), fleet=arguments.fleet, shard=arguments.shard
     )
     options = given_pool(arguments)
@@ -188,8 +190,8 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
             sys.stderr.write(_budget_text(result["budget"]) + "\n")
         try:
             if not arguments.json or sys.stderr.isatty():
-                stack.enter_context(displayed(sweep.rows, sweep.work, sys.stderr))
-            outcomes = train(sweep, pool, checkpoint_every=arguments.checkpoint_every)
+                stack.enter_context(show_progress(sweep.rows, sweep.work, sys.stderr))
+            outcomes = train_sweep(sweep, pool, checkpoint_every=arguments.checkpoint_every)
         except KeyboardInterrupt:
             sys.stderr.write("\nthe same command goes on from the last checkpoints\n")
             raise
@@ -271,20 +273,20 @@ def render(result: dict[str, Any]) -> str:
 
 
 def _budget_text(budget: dict[str, Any]) -> str:
-    from scaling_laws.proxy import duration
+    from scaling_laws.proxy import format_duration
 
     lines = []
     waiting = [each for each in budget["groups"] if each["left"]]
     for each in waiting[:SHOWN]:
         names = each["left"][0] + (f" and {len(each['left']) - 1} more" if each["left"][1:] else "")
         lines.append(
-            f"  {each['flops']:.3g} FLOPs  {duration(each['seconds']):>12}  {each['steps']} steps  "
-            f"{names}"
+            f"  {each['flops']:.3g} FLOPs  {format_duration(each['seconds']):>12}  "
+            f"{each['steps']} steps  {names}"
         )
     if len(waiting) > SHOWN:
         lines.append(f"  and {len(waiting) - SHOWN} more groups")
     runs = sum(len(each["left"]) for each in waiting)
-    time = "" if budget["seconds"] is None else f", {duration(budget['seconds'])}"
+    time = "" if budget["seconds"] is None else f", {format_duration(budget['seconds'])}"
     together = f" on {budget['workers']} processes" if budget["workers"] > 1 else ""
     note = " (without compilation)" if time else ""
     total = f"{runs} runs to train: {budget['flops']:.3g} FLOPs{time}{together}{note}"
