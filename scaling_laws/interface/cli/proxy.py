@@ -12,7 +12,7 @@ from scaling_laws.common import UsageError
 from scaling_laws.interface.cli import common, sweep
 
 if TYPE_CHECKING:
-    from scaling_laws.proxy import Member
+    from scaling_laws.proxy import TrainingRun
 
 __all__ = ["add_parser", "command_line", "render", "run"]
 
@@ -107,10 +107,10 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def command_line(arguments: argparse.Namespace, name: str, precision: str) -> str:
     """The command that trains the same run again, with every default written out."""
-    from scaling_laws.proxy import written
+    from scaling_laws.proxy import settings_as_text
 
     words = ["scaling-laws", "proxy", "train", "--schedule", arguments.schedule]
-    for key, value in written(_settings(arguments) | {"precision": precision}).items():
+    for key, value in settings_as_text(_settings(arguments) | {"precision": precision}).items():
         words += ["--" + key.replace("_", "-"), value]
     if arguments.parent:
         words += ["--from", arguments.parent]
@@ -119,10 +119,10 @@ def command_line(arguments: argparse.Namespace, name: str, precision: str) -> st
     return shlex.join([*words, "--out", arguments.out, "--name", name])
 
 
-def _member(arguments: argparse.Namespace) -> Member:
+def _member(arguments: argparse.Namespace) -> TrainingRun:
     from pathlib import Path
 
-    from scaling_laws.proxy import Branch, Destination, Member, config_of, default_name
+    from scaling_laws.proxy import BranchPoint, Destination, TrainingRun, config_of, default_name
 
     cache = None if arguments.cache is None else Path(arguments.cache)
     config = config_of(_settings(arguments) | {"schedule": arguments.schedule}, cache=cache)
@@ -137,8 +137,8 @@ def _member(arguments: argparse.Namespace) -> Member:
             raise UsageError(
                 f"--from {arguments.parent!r}: the form is [DIR/]RUN@STEP, e.g. constant@3200"
             )
-        parent = Branch(Path(match[1]) if match[1] else folder, match[2], int(match[3]))
-    return Member(
+        parent = BranchPoint(Path(match[1]) if match[1] else folder, match[2], int(match[3]))
+    return TrainingRun(
         config,
         Destination(folder, name, arguments.overwrite),
         command=command_line(arguments, name, config.precision),
@@ -151,13 +151,13 @@ def _member(arguments: argparse.Namespace) -> Member:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Check everything, train, then write."""
     from scaling_laws.common import ProxyError, report_progress
-    from scaling_laws.proxy import Update, differences, train_fleet
+    from scaling_laws.proxy import LoggedStep, differing_facts, train_fleet
 
     member = _member(arguments)
     config, destination = member.config, member.destination
-    deviations = differences(destination, config)
+    deviations = differing_facts(destination, config)
 
-    def report(update: Update) -> None:
+    def report(update: LoggedStep) -> None:
         speed = f"{update.tokens_per_second:,.0f} tokens/s"
         stage = f"{update.name}: loss {update.loss:.4f}, {speed}, step"
         report_progress(stage, update.step, update.steps)

@@ -129,22 +129,22 @@ def _status(arguments: argparse.Namespace) -> dict[str, Any]:
     """The table, read from the files of the sweep."""
     from dataclasses import asdict
 
-    from scaling_laws.proxy import known_settings, plain_table, read_plan, read_progress
+    from scaling_laws.proxy import known_settings, progress_table, read_plan, read_progress
 
     plan = read_plan(arguments.plan, known_settings())
     work = _work(arguments)
     progress = read_progress(plan.work if work is None else work.absolute(), plan.rows)
     runs = {run.run: asdict(run) for run in progress}
-    return {"runs": runs, "text": plain_table(progress)}
+    return {"runs": runs, "text": progress_table(progress)}
 
 
 def _script(arguments: argparse.Namespace) -> dict[str, Any]:
     """A job script, printed or written."""
     from scaling_laws.common import check_writable, write_text
-    from scaling_laws.proxy import Job, chains, prepare, script_text
+    from scaling_laws.proxy import ClusterJob, chains, prepare_sweep, script_text
 
     file = None if arguments.out is None else check_writable(arguments.out)
-    sweep = prepare(arguments.plan, work=_work(arguments), fleet=arguments.fleet)
+    sweep = prepare_sweep(arguments.plan, work=_work(arguments), fleet=arguments.fleet)
     parts = len(chains(sweep.rows))
     options: list[str] = []
     for option in ("fleet", "workers", "checkpoint_every"):
@@ -156,7 +156,9 @@ def _script(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.backend not in (None, AUTO):
         options += ["--backend", arguments.backend]
     shards = arguments.shards if arguments.shards is not None else parts
-    job = Job(Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim)
+    job = ClusterJob(
+        Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim
+    )
     text = script_text(arguments.script, job)
     if file is None:
         return {"script": arguments.script, "shards": shards, "text": text}
@@ -173,9 +175,9 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     from contextlib import ExitStack
 
     from scaling_laws.common import choose_backend, open_pool
-    from scaling_laws.proxy import displayed, on_cpu, predict_budget, prepare, train
+    from scaling_laws.proxy import on_cpu, predict_budget, prepare_sweep, show_progress, train_sweep
 
-    sweep = prepare(
+    sweep = prepare_sweep(
         arguments.plan, work=_work(arguments), fleet=arguments.fleet, shard=arguments.shard
     )
     options = given_pool(arguments)
@@ -197,8 +199,8 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
             sys.stderr.write(_budget_text(result["budget"]) + "\n")
         try:
             if not arguments.json or sys.stderr.isatty():
-                stack.enter_context(displayed(sweep.rows, sweep.work, sys.stderr))
-            outcomes = train(sweep, pool, checkpoint_every=arguments.checkpoint_every)
+                stack.enter_context(show_progress(sweep.rows, sweep.work, sys.stderr))
+            outcomes = train_sweep(sweep, pool, checkpoint_every=arguments.checkpoint_every)
         except KeyboardInterrupt:
             sys.stderr.write("\nrerun the same command to resume from the last checkpoints\n")
             raise
@@ -280,7 +282,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def _budget_text(budget: dict[str, Any]) -> str:
-    from scaling_laws.proxy import duration
+    from scaling_laws.proxy import format_duration
 
     waiting = [group for group in budget["groups"] if group["left"]]
     rows = []
@@ -288,12 +290,12 @@ def _budget_text(budget: dict[str, Any]) -> str:
         first, *others = group["left"]
         names = first + (f" and {len(others)} more" if others else "")
         flops, steps = f"{group['flops']:.3g}", str(group["steps"])
-        rows.append((flops, duration(group["seconds"]), steps, names))
+        rows.append((flops, format_duration(group["seconds"]), steps, names))
     lines = text_table(("FLOPs", "time", "steps", "runs"), rows, left=("runs",)) if rows else []
     if len(waiting) > SHOWN:
         lines.append(f"  and {len(waiting) - SHOWN} more groups")
     runs = sum(len(group["left"]) for group in waiting)
-    time = "" if budget["seconds"] is None else f", {duration(budget['seconds'])}"
+    time = "" if budget["seconds"] is None else f", {format_duration(budget['seconds'])}"
     together = f" on {budget['workers']} processes" if budget["workers"] > 1 else ""
     note = " (without compilation)" if time else ""
     total = f"{runs} runs to train: {budget['flops']:.3g} FLOPs{time}{together}{note}"
