@@ -23,10 +23,10 @@ import numpy as np
 from benchmarks.machine import describe
 from scaling_laws.common.files import write_text
 from scaling_laws.models.schedules import schedule
-from scaling_laws.proxy.training import Destination, Member, ProxyConfig, load_corpus, train_fleet
-from scaling_laws.proxy.training import steps as compiled
-from scaling_laws.proxy.training.config import BACKWARD
-from scaling_laws.proxy.training.sizes import SIZES, Size, get_size
+from scaling_laws.proxy import Destination, ProxyConfig, TrainingRun, load_corpus, train_fleet
+from scaling_laws.proxy.training import compiled_steps as compiled
+from scaling_laws.proxy.training.model_sizes import SIZES, Size, get_size
+from scaling_laws.proxy.training.proxy_config import BACKWARD
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("pico", "nano", "micro")
@@ -141,7 +141,7 @@ def overhead(steps: int = 1200, checkpoint_every: float = 5.0) -> dict[str, floa
             place = Path(folder)
             for name, each in (("short", short), ("long", config)):  # the first one compiles
                 (result,) = train_fleet(
-                    [Member(each, Destination(place, name))],
+                    [TrainingRun(each, Destination(place, name))],
                     work=place / "work",
                     checkpoint_every=seconds,
                 )

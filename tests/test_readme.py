@@ -57,7 +57,7 @@ def test_main_command_does_the_whole_job(
     assert main(shlex.split(words)) == 0
     files = {path.name for path in (checkout / "quickstart").iterdir()}
     assert files == {"law.json", "schedule.csv", "figure.png"}
-    assert "Runs the fit never saw" in capsys.readouterr().out
+    assert "2. Held-out runs" in capsys.readouterr().out
 
 
 def test_ci_runs_the_readme_s_commands() -> None:

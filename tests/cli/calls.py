@@ -51,8 +51,17 @@ def call_json(*words: object) -> dict[str, Any]:
     return found
 
 
+def assert_refused(result: Call, words: str) -> None:
+    """Exit code 2 and one line that contains all of `words`: names, values, flags, places."""
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("scaling-laws: ") and result.err.count("\n") == 1
+    assert "Traceback" not in result.err
+    missing = [word for word in words.split() if word not in result.err]
+    assert not missing, (missing, result.err)
+
+
 def _refuse(constant: str) -> None:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 def write_curves(folder: Path) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scaling_laws.interface.cli import progress_display
 from tests.cli.calls import call_json, write_curves
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_progress_lines() -> Iterator[None]:
+    """On a slow machine a line of progress must not look like a message."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress_display, "LINE_SECONDS", float("inf"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 import scaling_laws as sl
 from scaling_laws.decisions.export import TARGETS
 from scaling_laws.interface.cli.export import EPILOG
-from tests.cli.calls import call, call_json
+from tests.cli.calls import assert_refused, call, call_json
 
 WSD = "wsd:peak=1e-3,steps=300,warmup=20,decay_fraction=0.3"
 KEYS = {
@@ -48,7 +48,7 @@ def test_without_a_file_the_text_alone_is_printed() -> None:
     assert result.code == 0 and result.out == call_json("export", WSD, "--to", "torch")["text"]
     compile(result.out, "exported", "exec")
     native = call("export", WSD, "--to", "torchtitan", "--native")
-    assert "the nearest native schedule, decay linear, is off by up to" in native.err
+    assert "decay linear" in native.err
 
 
 def test_a_file_of_optimize_goes_through(optimum: dict[str, Any], tmp_path: Path) -> None:
@@ -115,19 +115,18 @@ def test_json_target(law_file: Path) -> None:
     ("words", "message"),
     [
         ((WSD, "--to", "npy"), "--out FILE.npy"),
-        ((WSD, "--to", "torhc"), "did you mean 'torch'"),
+        ((WSD, "--to", "torhc"), "'torhc' 'torch'"),
         ((WSD,), "--to"),
-        ((WSD, "--to", "hf", "--exact", "--native"), "not allowed with"),
+        ((WSD, "--to", "hf", "--exact", "--native"), "--exact --native"),
         (("missing.csv", "--to", "hf"), "missing.csv"),
-        (("wsd:peak=1", "--to", "hf"), "steps missing"),
-        ((WSD, "--to", "hf", "--out", "/nowhere/file"), "does not exist"),
+        (("wsd:peak=1", "--to", "hf"), "wsd:peak=1 steps"),
+        ((WSD, "--to", "hf", "--out", "/nowhere/file"), "/nowhere"),
         ((WSD, "--to", "hf", "--law", "no.json"), "no.json"),
     ],
 )
 def test_refused(words: tuple[str, ...], message: str) -> None:
     result = call("export", *words)
-    assert (result.code, result.out) == (2, "")
-    assert message in result.err and result.err.count("\n") == 1
+    assert_refused(result, message)
 
 
 def test_no_law_needs_no_jax() -> None:

@@ -10,7 +10,7 @@ import pytest
 import scaling_laws as sl
 from scaling_laws.inference.fitting.identifiability import ABRUPT, abrupt_drop
 from scaling_laws.interface.cli.plan import render
-from tests.cli.calls import TRUTH, call, call_json
+from tests.cli.calls import TRUTH, assert_refused, call, call_json
 
 TARGET = "linear:peak=1e-3,steps=300,warmup=20"
 
@@ -70,7 +70,7 @@ def test_as_text(law_file: Path) -> None:
     for number, each in enumerate(result["choices"], start=1):
         assert lines[2 + number].startswith(f"  {number}. [")
         assert lines[2 + number].endswith(f"{each['expected_half_width_90']:.5f}  {each['spec']}")
-    assert f"each alone, best 5 of {len(result['ranking'])} (half width):" in lines
+    assert any(f"best 5 of {len(result['ranking'])}" in line for line in lines)
     assert [line.removeprefix("note: ") for line in lines if line.startswith("note: ")] == result[
         "notes"
     ]
@@ -84,30 +84,27 @@ def test_text_without_a_choice(law_file: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "the following arguments are required: --target; see scaling-laws plan --help"),
-        ("--target linea:peak=1,steps=9", "'linea'; did you mean 'linear'?"),
-        (f"--target {TARGET} --runs 0", "runs=0 must be >= 1"),
-        (f"--target {TARGET} --runs 1.5", "--runs: '1.5' is not a whole number"),
-        (f"--target {TARGET} --step-budget 10", "step_budget=10 holds no candidate"),
-        (f"--target {TARGET} --candidate constant", "constant: a spec is family:key=value"),
-        (f"--target {TARGET} --model-params 0", "model_params=0.0 must be a number >= 1"),
-        ("--target one_cycle:peak=1e-3,steps=300,rise_fraction=0.9", "no candidates to choose"),
+        ("", "--target scaling-laws plan --help"),
+        ("--target linea:peak=1,steps=9", "'linea' 'linear'"),
+        (f"--target {TARGET} --runs 0", "runs=0 >= 1"),
+        (f"--target {TARGET} --runs 1.5", "--runs: '1.5'"),
+        (f"--target {TARGET} --step-budget 10", "step_budget=10"),
+        (f"--target {TARGET} --candidate constant", "constant: family:key=value"),
+        (f"--target {TARGET} --model-params 0", "model_params=0.0 >= 1"),
+        ("--target one_cycle:peak=1e-3,steps=300,rise_fraction=0.9", "candidates"),
     ],
 )
 def test_refused(law_file: Path, words: str, message: str) -> None:
     result = call("plan", law_file, *words.split())
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("scaling-laws: ") and result.err.count("\n") == 1
-    assert message in result.err
+    assert_refused(result, message)
 
 
 def test_laws_that_were_not_fitted_are_refused(tmp_path: Path) -> None:
     TRUTH.save(tmp_path / "law.json")
     given = call("plan", tmp_path / "law.json", "--target", TARGET)
-    assert given.code == 2
-    assert "linear_drop has 0 draws" in given.err and "fit the law to runs" in given.err
+    assert_refused(given, "linear_drop draws")
     point = call("plan", "chinchilla:hoffmann", "--target", TARGET)
-    assert point.code == 2 and "chinchilla does not take a schedule" in point.err
+    assert_refused(point, "chinchilla schedule")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 import scaling_laws as sl
 from scaling_laws.interface.cli.optimize import render
-from tests.cli.calls import SPECS, TRUTH, call, call_json, untimed
+from tests.cli.calls import SPECS, TRUTH, assert_refused, call, call_json, untimed
 
 LINEAR = "linear:peak=1e-3,steps=300,warmup=20"
 
@@ -53,7 +53,7 @@ def test_no_interval_without_an_uncertainty(tmp_path: Path) -> None:
     (result,) = predict(tmp_path / "law.json", LINEAR)
     assert result["interval_90"] is None and result["notes"] == []
     text = call("predict", tmp_path / "law.json", "--schedule", LINEAR).out
-    assert "no interval: the law's errors were not measured" in text
+    assert "no interval: " in text
 
 
 @pytest.mark.parametrize(
@@ -213,18 +213,17 @@ def test_tokens_stand_for_steps() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--steps 600 --tokens 1e6 --peak 1e-3", "give either --steps T or --tokens N"),
-        ("--tokens 1e6 --peak 1e-3", "--tokens needs --tokens-per-step N"),
-        ("--steps 600 --peak 1e-3 --branches", "--branches needs --horizons"),
-        ("--steps 600 --peak 1e-3 --horizons 300 --branches --fix 5=1e-4", "does not go with"),
+        ("--steps 600 --tokens 1e6 --peak 1e-3", "--steps --tokens"),
+        ("--tokens 1e6 --peak 1e-3", "--tokens --tokens-per-step"),
+        ("--steps 600 --peak 1e-3 --branches", "--branches --horizons"),
+        ("--steps 600 --peak 1e-3 --horizons 300 --branches --fix 5=1e-4", "--branches --fix"),
         ("--steps 600 --peak 1e-3 --horizons 300,x", "--horizons 300,x"),
-        ("--steps 600 --peak 1e-3 --fix 100", "is not STEP=LR"),
-        ("--steps 600 --peak 1e-3 --search-weight-decay 0.1", "give a range, LOW:HIGH"),
-        ("--steps 600 --peak 1e-3:x", "'x' is not a number"),
+        ("--steps 600 --peak 1e-3 --fix 100", "'100' STEP=LR"),
+        ("--steps 600 --peak 1e-3 --search-weight-decay 0.1", "--search-weight-decay 0.1 LOW:HIGH"),
+        ("--steps 600 --peak 1e-3:x", "--peak 'x'"),
         ("--steps 600 --peak 1e-4:1e-3", "several peaks"),
     ],
 )
 def test_options_that_do_not_fit(words: str, message: str) -> None:
     result = call("optimize", "multi_power:25M", *words.split())
-    assert (result.code, result.out) == (2, "")
-    assert message in result.err and result.err.count("\n") == 1
+    assert_refused(result, message)

@@ -58,7 +58,7 @@ def test_searches_in_the_frame_of_the_longest_fitted_run(result: dict[str, Any])
 
 def test_text_has_the_four_parts(result: dict[str, Any]) -> None:
     text = render(result)
-    parts = ["1. Fit to constant, cosine", "2. Runs the fit never saw", "3. A better sch", "4. Fil"]
+    parts = ["1. Fit to constant, cosine", "2. Held-out runs", "3. A better sch", "4. Fil"]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     for words in ("[[Parameters]]", "wsd", "best: ", *result["files"].values()):

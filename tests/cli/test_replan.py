@@ -11,7 +11,7 @@ import pytest
 
 import scaling_laws as sl
 from scaling_laws.interface.cli.replan import render
-from tests.cli.calls import TRUTH, call, call_json, snapshot
+from tests.cli.calls import TRUTH, assert_refused, call, call_json, snapshot
 
 PLAN = "wsd:peak=1e-3,steps=400,warmup=20,decay_fraction=0.25"
 NOW = 200
@@ -66,9 +66,9 @@ def test_as_text(result: dict[str, Any]) -> None:
     assert lines[2].startswith(f"plan  {result['plan']['final_loss']:.4f}  [")
     assert lines[2].endswith(PLAN)
     assert lines[3].startswith(f"best  {result['best']['final_loss']:.4f}  [")
-    assert "hold the present LR, then cool down:" in lines
+    assert any("cool down" in line for line in lines)
     assert (
-        lines[-2] == f"wrote {result['best']['schedule_file']}: the best schedule, one row a step"
+        lines[-2] == f"wrote {result['best']['schedule_file']}: the best schedule, one row per step"
     )
     assert lines[-1] == f"wrote {result['plot']}"
 
@@ -78,21 +78,21 @@ def test_verdicts(result: dict[str, Any]) -> None:
         return render({**result, "best": {**result["best"], **changes}})
 
     sure = {"gain": 0.02, "gain_interval_90": [0.01, 0.03], "distinguishable": True}
-    assert "gains 0.0200  [0.0100, 0.0300]  on the plan\n" in words(**sure)
+    assert "gains 0.0200  [0.0100, 0.0300]  over the plan\n" in words(**sure)
     unsure = {"gain": 0.02, "gain_interval_90": [-0.01, 0.05], "distinguishable": False}
-    assert "on the plan: not distinguishable, since the interval reaches 0" in words(**unsure)
-    assert "nothing better than the current plan was found" in words(gain=0.0)
-    assert "the two losses do not compare" in words(gain=None)
+    assert "gains 0.0200  [-0.0100, 0.0500]  over the plan: not distinguishable" in words(**unsure)
+    assert "no better schedule" in words(gain=0.0)
+    assert "not comparable" in words(gain=None)
     assert "pass --out FILE.csv" in words(schedule_file=None)
 
 
 def test_what_the_table_does_not_say(log: Path, law_file: Path) -> None:
     """Without a spec: how the logged rates go on is said, never guessed."""
     refused = call("replan", log, "--law", law_file)
-    assert refused.code == 2 and "--warmup STEPS and --between hold|linear" in refused.err
+    assert_refused(refused, "--warmup --between hold|linear")
     ways = ("--warmup", 20, "--between", "hold", "--law", law_file)
     ended = call("replan", log, *ways)
-    assert ended.code == 2 and "nothing is left to plan" in ended.err
+    assert_refused(ended, "200")
     held = call_json("replan", log, *ways, "--steps", 300, "--budgets", 300)
     assert held["plan"]["steps"] == 300
     assert any("LR 0.001 is taken to be held to 300" in note for note in held["notes"])
@@ -104,7 +104,7 @@ def test_a_run_of_a_set(curves: Path, law_file: Path) -> None:
     )
     assert found["run"] == "wsd" and found["now"]["step"] == 150 and found["plan"]["steps"] == 300
     every = call("replan", curves, "--law", law_file)
-    assert every.code == 2 and "holds 3 runs; replan takes one: FOLDER:name, of" in every.err
+    assert_refused(every, "3 runs FOLDER:name constant, cosine, wsd")
 
 
 def document(plan: sl.Schedule) -> dict[str, Any]:
@@ -161,30 +161,28 @@ def test_public_restarted_log(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--law LAW --law-name power", "--law brings its own law; leave --law-name out"),
-        ("--law LAW --schedule PLAN --budgets 300,x", "--budgets 300,x: 'x' is not a whole number"),
-        ("--law LAW --schedule PLAN --budgets ,", "--budgets ',' names no step count"),
-        ("--law LAW --schedule PLAN --budgets 100", "budget=100 must leave at least 10 steps"),
-        ("--law LAW --schedule PLAN --loss-key loss", "--loss-key is about JSON logs; "),
-        ("--law LAW --schedule PLAN --repeats last", "--repeats is about JSON logs; "),
-        ("--law LAW --schedule PLAN --at-step 7", "no loss is logged before step 7"),
-        ("--law LAW --schedule PLAN --end-min 1", "end_min=1.0 must be >= 0 and below"),
-        ("--law LAW --schedule PLAN --out none/a.csv", "the folder none does not exist"),
-        ("--law LAW --schedule PLAN --plot none/a.png", "the folder none does not exist"),
-        ("--law LAW --schedule cosine:peak=1e-3,steps=400", "is logged at step"),
-        ("--law LAW --schedule linea:peak=1,steps=9", "did you mean 'linear'"),
-        ("--law none.json --schedule PLAN", "none.json: no such file"),
-        ("--law-name linear_drop --schedule PLAN", "nothing is shipped that says how much a decay"),
-        ("--law-name norm_cloc --schedule PLAN", "did you mean 'norm_clock'"),
+        ("--law LAW --law-name power", "--law --law-name"),
+        ("--law LAW --schedule PLAN --budgets 300,x", "--budgets 300,x: 'x'"),
+        ("--law LAW --schedule PLAN --budgets ,", "--budgets ','"),
+        ("--law LAW --schedule PLAN --budgets 100", "budget=100 10 steps"),
+        ("--law LAW --schedule PLAN --loss-key loss", "--loss-key run.csv"),
+        ("--law LAW --schedule PLAN --repeats last", "--repeats run.csv"),
+        ("--law LAW --schedule PLAN --at-step 7", "step 7"),
+        ("--law LAW --schedule PLAN --end-min 1", "end_min=1.0 >= 0"),
+        ("--law LAW --schedule PLAN --out none/a.csv", "folder none"),
+        ("--law LAW --schedule PLAN --plot none/a.png", "folder none"),
+        ("--law LAW --schedule cosine:peak=1e-3,steps=400", "run.csv step"),
+        ("--law LAW --schedule linea:peak=1,steps=9", "'linea' 'linear'"),
+        ("--law none.json --schedule PLAN", "none.json:"),
+        ("--law-name linear_drop --schedule PLAN", "linear_drop"),
+        ("--law-name norm_cloc --schedule PLAN", "'norm_cloc' 'norm_clock'"),
     ],
 )
 def test_refused(log: Path, law_file: Path, words: str, message: str) -> None:
     before = snapshot(log.parent)
     filled = [{"LAW": str(law_file), "PLAN": PLAN}.get(word, word) for word in words.split()]
     refused = call("replan", log, *filled)
-    assert (refused.code, refused.out) == (2, "")
-    assert refused.err.startswith("scaling-laws: ") and refused.err.count("\n") == 1
-    assert message in refused.err
+    assert_refused(refused, message)
     assert snapshot(log.parent) == before
 
 
@@ -192,11 +190,11 @@ def test_options_of_another_kind_of_log(tmp_path: Path, curves: Path, law_file: 
     file = tmp_path / "run.json"
     file.write_text(json.dumps(document(sl.schedule(PLAN))))
     warmed = call("replan", file, "--law", law_file, "--warmup", 20)
-    assert warmed.code == 2 and "--warmup is about tables" in warmed.err
+    assert_refused(warmed, "--warmup run.json --schedule")
     named = call("replan", f"{curves}:wsd", "--law", law_file, "--schedule", PLAN)
-    assert named.code == 2 and "name the file itself, FOLDER/name.csv" in named.err
+    assert_refused(named, ":wsd --schedule FOLDER/name.csv")
     absent = call("replan", tmp_path / "none.json", "--law", law_file)
-    assert absent.code == 2 and "no such file" in absent.err
+    assert_refused(absent, "none.json")
 
 
 def test_another_plan_from_now_on(tmp_path: Path, law_file: Path) -> None:
@@ -211,4 +209,4 @@ def test_another_plan_from_now_on(tmp_path: Path, law_file: Path) -> None:
     words = ("replan", file, "--schedule", other, "--law", law_file)
     assert call_json(*words, "--at-step", 250)["plan"]["spec"] == other
     refused = call(*words)
-    assert refused.code == 2 and "lr" in refused.err
+    assert_refused(refused, "done.csv lr")

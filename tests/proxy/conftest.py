@@ -11,18 +11,18 @@ import pytest
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules import Schedule, schedule
-from scaling_laws.proxy.training import (
+from scaling_laws.proxy import (
     Corpus,
-    Curve,
     Destination,
-    Member,
+    LoggedStep,
     ProxyConfig,
     Size,
-    Update,
+    TrainedCurve,
+    TrainingRun,
     train_fleet,
 )
+from scaling_laws.proxy.training.run_files import read_curve
 from scaling_laws.proxy.training.training_loop import COLUMNS
-from scaling_laws.proxy.training.write_curve import read_curve
 
 TINY = Size("tiny", 16, 1, 2, 32, context=16, batch=4, validation_windows=8)
 SPEC = "constant:peak=1e-2,steps=6,warmup=2"
@@ -34,7 +34,7 @@ def make_corpus(seed: int = 0) -> Corpus:
     return Corpus("letters", text[:2850].copy(), text[2850:].copy())
 
 
-def numbers(curve: Curve) -> dict[str, NDArray[Any]]:
+def numbers(curve: TrainedCurve) -> dict[str, NDArray[Any]]:
     """All columns that a training repeats to the last bit."""
     return {name: column for name, column in curve.columns().items() if name != SPEED}
 
@@ -66,11 +66,11 @@ def dropped(at: int, share: float = 0.1) -> Schedule:
     return Schedule(f"drop at {at}", lr)
 
 
-def member(folder: Path, config: ProxyConfig, name: str = "run", **given: Any) -> Member:
-    return Member(config, Destination(folder / "set", name), **given)
+def member(folder: Path, config: ProxyConfig, name: str = "run", **given: Any) -> TrainingRun:
+    return TrainingRun(config, Destination(folder / "set", name), **given)
 
 
-def curve(found: Member) -> dict[str, NDArray[Any]]:
+def curve(found: TrainingRun) -> dict[str, NDArray[Any]]:
     """All that is written of a run and that another training repeats."""
     columns = read_curve(found.destination.curve)
     assert SPEED in columns
@@ -83,13 +83,13 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         np.testing.assert_array_equal(column, other[name], err_msg=name)
 
 
-def go(members: Member | list[Member], folder: Path, **given: Any) -> list[Any]:
-    group = [members] if isinstance(members, Member) else members
+def go(members: TrainingRun | list[TrainingRun], folder: Path, **given: Any) -> list[Any]:
+    group = [members] if isinstance(members, TrainingRun) else members
     return train_fleet(group, work=folder / "work", **({"fleet": "loop"} | given))
 
 
-def stop_at(step: int, name: str = "run") -> Callable[[Update], None]:
-    def progress(news: Update) -> None:
+def stop_at(step: int, name: str = "run") -> Callable[[LoggedStep], None]:
+    def progress(news: LoggedStep) -> None:
         if (news.step, news.name) == (step, name):
             raise Stopped
 
@@ -111,10 +111,10 @@ def whole(configure, tmp_path_factory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def logged() -> Curve:
+def logged() -> TrainedCurve:
     """Three rows of one step in two."""
     columns = {name: np.array([a, a / 3, a / 7]) for a, name in enumerate(COLUMNS, start=5)}
     columns |= {"step": np.array([1, 3, 5]), "lr": np.full(3, 1e-2)}
     columns["tokens"] = np.array([128, 256, 384])
     averages = {"loss_ema_0.9": np.array([6.0, 2.0, 1.0])}
-    return Curve(**columns, averages=averages, seconds=1.26)
+    return TrainedCurve(**columns, averages=averages, seconds=1.26)

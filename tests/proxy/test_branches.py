@@ -10,9 +10,7 @@ import pytest
 
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.data.runs import load_runs
-from scaling_laws.proxy.training import (
-    Branch,
-)
+from scaling_laws.proxy import BranchPoint
 from tests.proxy.conftest import (
     KINDS,
     RICH,
@@ -38,7 +36,7 @@ def test_a_branch_is_the_whole_run_bit_for_bit(
     kept = sorted(path.name for path in (tmp_path / "set" / "checkpoints").iterdir())
     assert kept == [f"parent@{step}.npz" for step in (2, 4, 6)]
     plan = replace(configure(**KINDS[kind]), schedule=dropped(at=step))
-    branch = member(tmp_path, plan, "branch", parent=Branch(tmp_path / "set", "parent", step))
+    branch = member(tmp_path, plan, "branch", parent=BranchPoint(tmp_path / "set", "parent", step))
     alone = member(tmp_path, plan, "alone")
     told: list[int] = []
     (result,) = go(branch, tmp_path, progress=lambda news: told.append(news.step))
@@ -53,7 +51,7 @@ def test_a_branch_is_the_whole_run_bit_for_bit(
 
 def test_an_interrupted_branch_goes_on_to_the_same_bits(configure, whole, tmp_path: Path) -> None:
     go(member(tmp_path, configure(**RICH), "parent", keep=(2,)), tmp_path)
-    own = member(tmp_path, configure(**RICH), parent=Branch(tmp_path / "set", "parent", 2))
+    own = member(tmp_path, configure(**RICH), parent=BranchPoint(tmp_path / "set", "parent", 2))
     for step in (4, 6):
         with pytest.raises(Stopped):
             go(own, tmp_path, checkpoint_every=0.0, progress=stop_at(step))
@@ -77,7 +75,9 @@ def test_a_branch_of_another_path_names_what_differs(
 ) -> None:
     go(member(tmp_path, configure(), "parent", keep=(2,)), tmp_path)
     far = tmp_path / "far"  # the set alone would turn some of them away
-    other = member(far, configure(**given), "other", parent=Branch(tmp_path / "set", "parent", 2))
+    other = member(
+        far, configure(**given), "other", parent=BranchPoint(tmp_path / "set", "parent", 2)
+    )
     first = member(tmp_path, configure(), "first")
     with pytest.raises(
         ProxyError, match=rf"other cannot branch from parent@2, which has {message}"
@@ -89,7 +89,7 @@ def test_a_branch_of_another_path_names_what_differs(
 def test_a_branch_without_a_parent_says_how_to_get_one(configure, tmp_path: Path) -> None:
     parent = member(tmp_path, configure(), "parent")
     first = member(tmp_path, configure(), "first")
-    own = member(tmp_path, configure(), parent=Branch(tmp_path / "set", "parent", 4))
+    own = member(tmp_path, configure(), parent=BranchPoint(tmp_path / "set", "parent", 4))
     with pytest.raises(
         ProxyError, match=r"run: parent has kept no checkpoint at step 4 .* with --keep 4"
     ):
@@ -112,15 +112,19 @@ def test_a_checkpoint_asked_for_after_the_training_has_passed_it(configure, tmp_
     told: list[int] = []
     go(replace(own, keep=(2,)), tmp_path, progress=lambda news: told.append(news.step))
     assert told == [2, 4, 6]
-    assert own.kept(2).exists()
+    assert own.checkpoint_path(2).exists()
 
 
 def test_parents_and_branches_in_one_call(configure, tmp_path: Path) -> None:
     parent = member(tmp_path, configure(), "parent", keep=(2,))
     middle = member(
-        tmp_path, configure(), "middle", parent=Branch(tmp_path / "set", "parent", 2), keep=(4,)
+        tmp_path,
+        configure(),
+        "middle",
+        parent=BranchPoint(tmp_path / "set", "parent", 2),
+        keep=(4,),
     )
-    last = member(tmp_path, configure(), "last", parent=Branch(tmp_path / "set", "middle", 4))
+    last = member(tmp_path, configure(), "last", parent=BranchPoint(tmp_path / "set", "middle", 4))
     results = go([last, middle, parent], tmp_path)  # in whatever order
     assert [each.name for each in results] == ["last", "middle", "parent"]
     assert {each.state for each in results} == {"finished"}
@@ -137,7 +141,7 @@ def test_a_branch_of_a_run_that_diverges_fails_with_it(configure, tmp_path: Path
             tmp_path,
             configure() if step == 2 else bad.config,
             f"from_{step}",
-            parent=Branch(tmp_path / "set", "bad", step),
+            parent=BranchPoint(tmp_path / "set", "bad", step),
         )
         for step in (2, 4)
     )
@@ -153,7 +157,7 @@ def test_a_branch_of_a_run_that_diverges_fails_with_it(configure, tmp_path: Path
     assert results["from_4"].error == "from_4: bad failed before step 4"
     assert "diverged at lr 1e+28" in results["bad"].error and np.isnan(results["bad"].final_loss)
     assert set(load_runs(tmp_path / "set")) == {"from_2", "good"}
-    assert not bad.kept(4).exists()
+    assert not bad.checkpoint_path(4).exists()
 
 
 @pytest.mark.parametrize(
@@ -162,9 +166,12 @@ def test_a_branch_of_a_run_that_diverges_fails_with_it(configure, tmp_path: Path
         ({"keep": (3,)}, r"step 3 must lie in \[1, 6\] and be a multiple of the 2 steps"),
         ({"keep": (8,)}, r"step 8 must lie in \[1, 6\]"),
         ({"keep": (0,)}, r"step 0 must lie in \[1, 6\]"),
-        ({"parent": Branch(Path(), "parent", 3)}, r"step 3 must lie in \[1, 5\]"),
-        ({"parent": Branch(Path(), "parent", 6)}, r"step 6 must lie in \[1, 5\]"),
-        ({"parent": Branch(Path(), "parent", 4), "keep": (2,)}, r"step 2 must lie in \[5, 6\]"),
+        ({"parent": BranchPoint(Path(), "parent", 3)}, r"step 3 must lie in \[1, 5\]"),
+        ({"parent": BranchPoint(Path(), "parent", 6)}, r"step 6 must lie in \[1, 5\]"),
+        (
+            {"parent": BranchPoint(Path(), "parent", 4), "keep": (2,)},
+            r"step 2 must lie in \[5, 6\]",
+        ),
     ],
 )
 def test_branches_lie_between_two_windows(configure, tmp_path: Path, given, message: str) -> None:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.models.schedules import Schedule
-from scaling_laws.proxy.training import ProxyConfig
-from scaling_laws.proxy.training import training_loop as training
+from scaling_laws.proxy import ProxyConfig
+from scaling_laws.proxy.training import training_loop
 from scaling_laws.proxy.training.checkpoints import (
     check_origin,
     fingerprint,
@@ -32,15 +32,15 @@ from tests.proxy.conftest import TINY, make_corpus
 OPTIONS: tuple[dict[str, Any], ...] = ({}, {"optimizer": "muon", "ema": (0.5, 0.9), "merge": (2,)})
 
 
-def after(config: ProxyConfig, windows: int) -> training.Position:
-    position = training.begin([config])
+def after(config: ProxyConfig, windows: int) -> training_loop.Position:
+    position = training_loop.begin([config])
     held_out = jnp.asarray(config.validation_windows)
-    for window in list(config.windows())[:windows]:
-        position, _ = training.advance([config], position, window, held_out)
+    for window in list(config.log_intervals())[:windows]:
+        position, _ = training_loop.advance([config], position, window, held_out)
     return position
 
 
-def assert_same(one: training.Position, other: training.Position) -> None:
+def assert_same(one: training_loop.Position, other: training_loop.Position) -> None:
     assert (one.step, one.seconds) == (other.step, other.seconds)
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
@@ -63,7 +63,7 @@ def test_a_position_reads_back_bit_for_bit(options, configure, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def written(configure, tmp_path_factory) -> tuple[ProxyConfig, bytes]:
+def settings_as_text(configure, tmp_path_factory) -> tuple[ProxyConfig, bytes]:
     config = configure()
     path = tmp_path_factory.mktemp("kept") / "p.npz"
     save_position(path, after(config, 1), [settings_of(config)])
@@ -139,7 +139,7 @@ def test_other_contents_are_refused(written, tmp_path: Path) -> None:
     refused(config, path, "is a checkpoint of version 2, this program reads 1")
     rewritten(content, path, header=np.array(json.dumps(header | {"snapshots": 1})))
     refused(config, path, "holds a model of another shape")
-    for rows in (np.zeros((1, 1, 3)), np.zeros(4), np.zeros((2, 1, len(training.COLUMNS)))):
+    for rows in (np.zeros((1, 1, 3)), np.zeros(4), np.zeros((2, 1, len(training_loop.COLUMNS)))):
         rewritten(content, path, rows=rows)
         refused(config, path, "holds a model of another shape")
     path.write_text("no archive")

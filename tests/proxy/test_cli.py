@@ -19,13 +19,13 @@ import pytest
 from scaling_laws.data.runs import load_runs
 from scaling_laws.interface.cli import build_parser, main
 from scaling_laws.interface.cli.proxy import command_line
-from scaling_laws.proxy.training import SETTINGS, SIZES
-from scaling_laws.proxy.training import training_loop as training
-from scaling_laws.proxy.training.write_curve import read_curve
+from scaling_laws.proxy import SETTINGS, SIZES
+from scaling_laws.proxy.training import training_loop
+from scaling_laws.proxy.training.run_files import read_curve
 from tests.proxy.conftest import SPEED
 
 SPEC = "constant:peak=1e-2,steps=6,warmup=2"
-sizes = importlib.import_module("scaling_laws.proxy.training.sizes")
+sizes = importlib.import_module("scaling_laws.proxy.training.model_sizes")
 
 
 @pytest.fixture
@@ -177,7 +177,9 @@ def test_a_fact_that_differs_is_the_runs_own(tiny, corpus, tmp_path, capsys) -> 
 def test_bad_input_is_one_message_and_no_file(
     tiny, corpus, tmp_path, capsys, monkeypatch, more, message
 ) -> None:
-    monkeypatch.setattr(training, "advance", lambda *_: pytest.fail("trained before the check"))
+    monkeypatch.setattr(
+        training_loop, "advance", lambda *_: pytest.fail("trained before the check")
+    )
     assert main(words(corpus, tmp_path / "set", *more)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
@@ -190,7 +192,7 @@ def test_refuses_an_existing_run_before_the_training(
     assert main(arguments) == 0
     first = (tmp_path / "set" / "mine.csv").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(training, "advance", lambda *_: pytest.fail("trained before the check"))
+        patch.setattr(training_loop, "advance", lambda *_: pytest.fail("trained before the check"))
         assert main([*arguments, "--seed", "1"]) == 2
         assert "has a run 'mine' already, with other settings" in capsys.readouterr().err
         assert main([*arguments, "--overwrite"]) == 0  # nothing to replace: it is the same run

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.models.schedules import Schedule
-from scaling_laws.proxy.training import Corpus, ProxyConfig, flops, load_corpus
+from scaling_laws.proxy import Corpus, ProxyConfig, flops, load_corpus
 from tests.proxy.conftest import TINY, make_corpus
 
 TEXT = make_corpus()
@@ -37,7 +37,7 @@ def ramped(draw: st.DrawFn) -> ProxyConfig:
 def test_windows_hold_every_update_once(found: ProxyConfig) -> None:
     seen, changes = 0, dict(found.ramp)
     updates = []
-    for window in found.windows():
+    for window in found.log_intervals():
         assert window.seen == seen
         assert window.first % found.every == 0
         for step in range(window.first, window.end):
@@ -50,15 +50,15 @@ def test_windows_hold_every_update_once(found: ProxyConfig) -> None:
             updates.append(step)
     assert updates == list(range(found.schedule.steps))
     assert found.tokens == seen * TINY.context
-    assert all(len(range(w.first, w.end)) == found.every for w in list(found.windows())[:-1])
+    assert all(len(range(w.first, w.end)) == found.every for w in list(found.log_intervals())[:-1])
 
 
 @given(ramped(), st.integers(0, 12))
 @settings(deadline=None)
 def test_windows_from_a_step_on_are_the_rest(found: ProxyConfig, place: int) -> None:
     start = place * found.every
-    rest = [each for each in found.windows() if each.first >= start]
-    assert list(found.windows(start)) == rest
+    rest = [each for each in found.log_intervals() if each.first >= start]
+    assert list(found.log_intervals(start)) == rest
 
 
 @given(ramped())
@@ -66,7 +66,7 @@ def test_windows_from_a_step_on_are_the_rest(found: ProxyConfig, place: int) -> 
 def test_flops_add_up(found: ProxyConfig) -> None:
     held_out = found.validation_windows[..., 1:].size
     forward = found.size.forward_flops
-    rows = len(list(found.windows()))
+    rows = len(list(found.log_intervals()))
     assert flops(found) == forward * (3 * found.tokens + rows * held_out)
     more = replace(found, ema=(0.5,), merge=(2, 3))
     assert flops(more) - flops(found) == forward * 3 * rows * held_out

@@ -6,8 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from scaling_laws.proxy.training import Corpus, load_corpus
-from scaling_laws.proxy.training.facts import FIXED, FORMER, OWN, SOFTWARE, former, set_facts
+from scaling_laws.proxy import Corpus, load_corpus
+from scaling_laws.proxy.training.dataset_facts import (
+    FIXED,
+    FORMER,
+    OWN,
+    SOFTWARE,
+    former,
+    set_facts,
+)
 from tests.proxy.conftest import TINY, make_corpus
 
 

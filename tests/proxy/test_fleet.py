@@ -11,18 +11,18 @@ import pytest
 
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.data.runs import load_runs
-from scaling_laws.proxy.training import (
-    Branch,
+from scaling_laws.proxy import (
+    BranchPoint,
     Destination,
-    Member,
-    Update,
+    LoggedStep,
+    TrainingRun,
     fleet_key,
     is_finished,
-    training,
 )
+from scaling_laws.proxy.training import training_loop
 from scaling_laws.proxy.training.checkpoints import settings_of
 from scaling_laws.proxy.training.fleet import _label
-from scaling_laws.proxy.training.write_curve import read_curve
+from scaling_laws.proxy.training.run_files import read_curve
 from tests.proxy.conftest import (
     KINDS,
     RICH,
@@ -128,7 +128,7 @@ def test_two_members_with_one_place_are_refused(configure, tmp_path: Path) -> No
     assert not (tmp_path / "set").exists()
 
 
-def fleet_of(configure, folder: Path, **given: Any) -> list[Member]:
+def fleet_of(configure, folder: Path, **given: Any) -> list[TrainingRun]:
     """Three that share a key: other seeds, rates and weight decays."""
     base = configure(**given)
     plans = [
@@ -183,7 +183,7 @@ def test_a_fleet_of_branches_is_the_fleet(configure, beside, tmp_path: Path) -> 
         replace(
             each,
             destination=Destination(tmp_path / "set", f"{each.destination.name}_again"),
-            parent=Branch(tmp_path / "set", each.destination.name, 2),
+            parent=BranchPoint(tmp_path / "set", each.destination.name, 2),
         )
         for each in members
     ]
@@ -210,22 +210,22 @@ def test_a_failure_is_not_forgotten_by_a_resumed_fleet(
 ) -> None:
     """A loss that leaves its bounds and comes back fails, interrupted or not."""
     members = fleet_of(configure, tmp_path)
-    monkeypatch.setattr(training, "DIVERGED", 1e-3)
+    monkeypatch.setattr(training_loop, "DIVERGED", 1e-3)
     first = members[0].destination.name
 
-    def progress(news: Update) -> None:
+    def progress(news: LoggedStep) -> None:
         if (news.step, news.name) == (4, first):
             raise Stopped
 
     # everybody but the first is out of bounds in the first window, and only there
-    real = training.divergence
+    real = training_loop.divergence
 
     def divergence(config: Any, window: Any, losses: Any, loss: float) -> str | None:
         if window.first == 0 and config is not members[0].config:
             return real(config, window, losses, loss)
         return None
 
-    monkeypatch.setattr(training, "divergence", divergence)
+    monkeypatch.setattr(training_loop, "divergence", divergence)
     with pytest.raises(Stopped):
         go(members, tmp_path, fleet="vmap", checkpoint_every=0.0, progress=progress)
     states = [each.state for each in go(members, tmp_path, fleet="vmap")]
@@ -245,7 +245,7 @@ def test_a_fleet_with_a_finished_member(configure, beside, tmp_path: Path) -> No
 
 
 def test_labels_are_told_apart(configure, tmp_path: Path) -> None:
-    def label(*group: Member) -> str:
+    def label(*group: TrainingRun) -> str:
         return _label(list(group), [settings_of(each.config) for each in group])
 
     one, two = (member(tmp_path, configure(seed=seed)) for seed in (0, 1))
@@ -275,5 +275,5 @@ def test_keys_separate_what_compiles_apart(configure, tmp_path: Path) -> None:
         configure(size=replace(TINY, batch=8)),
     ]
     keys = {fleet_key(member(tmp_path, each)) for each in others}
-    keys.add(fleet_key(replace(base, parent=Branch(tmp_path, "parent", 2))))
+    keys.add(fleet_key(replace(base, parent=BranchPoint(tmp_path, "parent", 2))))
     assert len(keys | {fleet_key(base)}) == len(others) + 2

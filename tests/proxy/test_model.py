@@ -14,16 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scaling_laws.proxy.training import Size, model
+from scaling_laws.proxy import Size
+from scaling_laws.proxy.training import transformer
 from tests.reference import proxy_model as reference
 
 DEEP = Size("deep", 16, 2, 2, 24, context=8, batch=4, validation_windows=8)
 
 
 @pytest.fixture(scope="module")
-def parameters() -> model.Parameters:
+def parameters() -> transformer.Parameters:
     """Fresh ones, but with gains that differ from one, so that a forgotten gain shows."""
-    fresh = model.initialize(jax.random.key(5), DEEP)
+    fresh = transformer.initialize(jax.random.key(5), DEEP)
     return jax.tree.map(
         lambda leaf: leaf * jnp.linspace(0.5, 1.5, leaf.size) if leaf.ndim == 1 else leaf, fresh
     )
@@ -35,21 +36,21 @@ def tokens() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def logits(parameters: model.Parameters) -> Any:
-    return jax.jit(lambda tokens: model.apply(parameters, tokens, DEEP))
+def logits(parameters: transformer.Parameters) -> Any:
+    return jax.jit(lambda tokens: transformer.apply(parameters, tokens, DEEP))
 
 
 @pytest.fixture(scope="module")
 def loss() -> Any:
-    return jax.jit(lambda parameters, windows: model.loss(parameters, windows, DEEP))
+    return jax.jit(lambda parameters, windows: transformer.loss(parameters, windows, DEEP))
 
 
-def double(parameters: model.Parameters) -> Any:
+def double(parameters: transformer.Parameters) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), parameters)
 
 
 def test_logits_are_those_of_the_reference(
-    parameters: model.Parameters, tokens: NDArray[np.uint8], logits: Any
+    parameters: transformer.Parameters, tokens: NDArray[np.uint8], logits: Any
 ) -> None:
     found = logits(tokens)
     assert found.shape == (4, 8, 256) and found.dtype == jnp.float32
@@ -60,7 +61,7 @@ def test_logits_are_those_of_the_reference(
 
 
 def test_loss_is_the_mean_surprise_of_the_next_byte(
-    parameters: model.Parameters, tokens: NDArray[np.uint8], loss: Any
+    parameters: transformer.Parameters, tokens: NDArray[np.uint8], loss: Any
 ) -> None:
     expected = np.mean([reference.surprise(double(parameters), each, DEEP) for each in tokens])
     assert float(loss(parameters, tokens)) == pytest.approx(expected, rel=1e-5)
@@ -75,9 +76,9 @@ VARIANTS = {
 }
 
 
-def gained(size: Size) -> model.Parameters:
+def gained(size: Size) -> transformer.Parameters:
     """Fresh parameters with gains that differ from one."""
-    fresh = model.initialize(jax.random.key(5), size)
+    fresh = transformer.initialize(jax.random.key(5), size)
     return jax.tree.map(
         lambda leaf: leaf * jnp.linspace(0.5, 1.5, leaf.size) if leaf.ndim == 1 else leaf, fresh
     )
@@ -92,7 +93,9 @@ def windows_of(size: Size) -> NDArray[np.uint16]:
 @pytest.mark.parametrize("size", VARIANTS.values(), ids=VARIANTS.keys())
 def test_variants_are_those_of_the_reference(size: Size) -> None:
     own, windows = gained(size), windows_of(size)
-    found = jax.jit(lambda p, w: (model.apply(p, w[:, :-1], size), model.loss(p, w, size)))
+    found = jax.jit(
+        lambda p, w: (transformer.apply(p, w[:, :-1], size), transformer.loss(p, w, size))
+    )
     logits, loss = found(own, windows)
     for window, row in zip(windows, logits, strict=True):
         expected = reference.logits(double(own), window[:-1], size)
@@ -107,11 +110,11 @@ def test_gradients_are_those_of_plain_products(name: str, monkeypatch: pytest.Mo
     own, windows = gained(size), windows_of(size)
 
     def gradient() -> Any:
-        return jax.jit(jax.grad(lambda p: model.loss(p, windows, size)))(own)
+        return jax.jit(jax.grad(lambda p: transformer.loss(p, windows, size)))(own)
 
     ours = gradient()
-    monkeypatch.setattr(model, "_dense", lambda x, matrix: x @ matrix)
-    monkeypatch.setattr(model, "_rows", lambda table, tokens: table[tokens])
+    monkeypatch.setattr(transformer, "_dense", lambda x, matrix: x @ matrix)
+    monkeypatch.setattr(transformer, "_rows", lambda table, tokens: table[tokens])
     for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(gradient()), strict=True):
         np.testing.assert_allclose(left, right, atol=2e-6)
         assert float(jnp.max(jnp.abs(right))) > 1e-5
@@ -121,7 +124,7 @@ def test_gradients_are_slopes() -> None:
     """Along a random direction, against the reference's difference in float64."""
     size = DEEP
     own, windows = gained(size), windows_of(size)[:1]
-    gradient = jax.jit(jax.grad(lambda p: model.loss(p, windows, size)))(own)
+    gradient = jax.jit(jax.grad(lambda p: transformer.loss(p, windows, size)))(own)
     generator = np.random.default_rng(3)
     way = jax.tree.map(lambda leaf: generator.normal(size=leaf.shape), own)
     pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True)
@@ -145,15 +148,17 @@ def test_the_products_own_derivative(rows: int, inputs: int, outputs: int, seed:
         for shape in ((rows, inputs), (inputs, outputs), (rows, outputs))
     )
     plain, pull_plain = jax.vjp(jnp.matmul, x, matrix)
-    found, pull = jax.vjp(model._dense, x, matrix)
+    found, pull = jax.vjp(transformer._dense, x, matrix)
     np.testing.assert_array_equal(found, plain)
     for left, right in zip(pull(back), pull_plain(back), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
-def test_bfloat16_is_close(parameters: model.Parameters, tokens: NDArray[np.uint8]) -> None:
+def test_bfloat16_is_close(parameters: transformer.Parameters, tokens: NDArray[np.uint8]) -> None:
     both = [
-        jax.jit(jax.value_and_grad(lambda p, d=dtype: model.loss(p, tokens, DEEP, d)))(parameters)
+        jax.jit(jax.value_and_grad(lambda p, d=dtype: transformer.loss(p, tokens, DEEP, d)))(
+            parameters
+        )
         for dtype in (jnp.float32, jnp.bfloat16)
     ]
     (wide, slope), (narrow, other) = both
@@ -176,21 +181,23 @@ def test_a_later_byte_changes_no_earlier_logit(
     assert (after[:, place:] != before[:, place:]).any(axis=-1).all()
 
 
-def test_matrices_decay_and_gains_do_not(parameters: model.Parameters) -> None:
+def test_matrices_decay_and_gains_do_not(parameters: transformer.Parameters) -> None:
     assert {leaf.dtype for leaf in jax.tree.leaves(parameters)} == {jnp.dtype("float32")}
-    mask = model.is_matrix(parameters)
+    mask = transformer.is_matrix(parameters)
     assert mask["embedding"] and mask["head"] and mask["block_0"]["mlp_in"]
     assert not mask["final_gain"] and not mask["block_0"]["query_gain"]
 
 
 def test_at_first_nothing_is_known(tokens: NDArray[np.uint8], loss: Any) -> None:
-    losses = [float(loss(model.initialize(jax.random.key(i), DEEP), tokens)) for i in range(6)]
+    losses = [
+        float(loss(transformer.initialize(jax.random.key(i), DEEP), tokens)) for i in range(6)
+    ]
     # a uniform guess, and half the variance of the logits, which is one
     assert np.mean(losses) == pytest.approx(math.log(256) + 0.5, abs=0.3)
     assert len(set(losses)) == 6
 
 
-def test_scales_at_first(parameters: model.Parameters) -> None:
+def test_scales_at_first(parameters: transformer.Parameters) -> None:
     block = parameters["block_1"]
     for matrix, variance in (
         (parameters["embedding"], 1 / 16),

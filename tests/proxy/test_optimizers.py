@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from scaling_laws.common.errors import ProxyError
-from scaling_laws.proxy.training import SIZES, model, steps, train
+from scaling_laws.proxy import SIZES, train_curve
+from scaling_laws.proxy.training import compiled_steps, transformer
+from scaling_laws.proxy.training.model_sizes import BASE_WIDTH
 from scaling_laws.proxy.training.optimizers import (
     BETA1,
     BETA2,
@@ -22,7 +24,6 @@ from scaling_laws.proxy.training.optimizers import (
     get_optimizer,
     width_factors,
 )
-from scaling_laws.proxy.training.sizes import BASE_WIDTH
 from tests.proxy.conftest import TINY
 from tests.reference import proxy_optimizers as reference
 
@@ -31,12 +32,12 @@ EACH = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: each.na
 
 
 @pytest.fixture(scope="module")
-def parameters() -> model.Parameters:
-    return model.initialize(jax.random.key(2), WIDE)
+def parameters() -> transformer.Parameters:
+    return transformer.initialize(jax.random.key(2), WIDE)
 
 
 @pytest.fixture(scope="module")
-def gradients(parameters: model.Parameters) -> list[Any]:
+def gradients(parameters: transformer.Parameters) -> list[Any]:
     """Four that have something in common, as those of a training do."""
     generator = np.random.default_rng(7)
 
@@ -83,7 +84,7 @@ def test_constants_are_those_of_the_reference() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_directions_are_those_of_the_reference(
-    name: str, parameters: model.Parameters, gradients: list[Any]
+    name: str, parameters: transformer.Parameters, gradients: list[Any]
 ) -> None:
     found = [leaves(each) for each in directions(get_optimizer(name), parameters, gradients)]
     given = [leaves(each) for each in gradients]
@@ -95,7 +96,7 @@ def test_directions_are_those_of_the_reference(
 
 
 def test_muon_is_nearly_orthogonal_and_as_large_as_adam(
-    parameters: model.Parameters, gradients: list[Any]
+    parameters: transformer.Parameters, gradients: list[Any]
 ) -> None:
     last = leaves(directions(get_optimizer("muon"), parameters, gradients)[-1])
     hidden = {path: leaf for path, leaf in last.items() if is_hidden(path, leaf)}
@@ -109,7 +110,7 @@ def test_muon_is_nearly_orthogonal_and_as_large_as_adam(
 
 @EACH
 def test_a_direction_has_the_shape_of_the_parameters(
-    optimizer: Optimizer, parameters: model.Parameters, gradients: list[Any]
+    optimizer: Optimizer, parameters: transformer.Parameters, gradients: list[Any]
 ) -> None:
     assert optimizer.description and get_optimizer(optimizer.name) is optimizer
     for direction in directions(optimizer, parameters, gradients):
@@ -122,7 +123,7 @@ def test_a_direction_has_the_shape_of_the_parameters(
 
 
 @EACH
-def test_no_gradient_no_direction(optimizer: Optimizer, parameters: model.Parameters) -> None:
+def test_no_gradient_no_direction(optimizer: Optimizer, parameters: transformer.Parameters) -> None:
     nothing = jax.tree.map(jnp.zeros_like, parameters)
     for direction in directions(optimizer, parameters, [nothing] * 2):
         assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(direction))
@@ -130,7 +131,7 @@ def test_no_gradient_no_direction(optimizer: Optimizer, parameters: model.Parame
 
 @EACH
 def test_the_size_of_the_loss_does_not_count(
-    optimizer: Optimizer, parameters: model.Parameters, gradients: list[Any]
+    optimizer: Optimizer, parameters: transformer.Parameters, gradients: list[Any]
 ) -> None:
     larger = [jax.tree.map(lambda leaf: 8 * leaf, each) for each in gradients]
     both = (directions(optimizer, parameters, each) for each in (gradients, larger))
@@ -142,7 +143,7 @@ def test_the_size_of_the_loss_does_not_count(
 @EACH
 def test_it_learns_a_tiny_text(optimizer: Optimizer, configure) -> None:
     config = configure("constant:peak=4e-3,steps=60,warmup=5", optimizer=optimizer.name, every=20)
-    curve = train(config)
+    curve = train_curve(config)
     assert curve.train_loss[0] > 2.3  # the mean of the first updates; 5.5 before them
     assert np.log(8) - 0.01 < curve.loss[-1] < 2.12  # eight letters, drawn evenly
 
@@ -157,7 +158,7 @@ def test_names_are_told_apart() -> None:
 @pytest.mark.parametrize("tied", [False, True])
 def test_width_factors(size: Any, tied: bool) -> None:
     size = replace(size, tied=tied)
-    shapes = jax.eval_shape(lambda: model.initialize(jax.random.key(0), size))
+    shapes = jax.eval_shape(lambda: transformer.initialize(jax.random.key(0), size))
     assert set(jax.tree.leaves(width_factors(shapes, size, "none"))) == {1.0}
     found = leaves(width_factors(shapes, size, "per-layer"))
     for path, leaf in leaves(shapes).items():
@@ -174,12 +175,14 @@ def test_width_factors(size: Any, tied: bool) -> None:
 
 def moved(rule: str, decay: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Leaves before and after one update of a model a quarter as wide as the base."""
-    shapes = steps.Shapes(TINY, "adamw", "float32", rule, ())
-    state = steps.initialize(jax.random.key(1), shapes)
+    shapes = compiled_steps.Shapes(TINY, "adamw", "float32", rule, ())
+    state = compiled_steps.initialize(jax.random.key(1), shapes)
     before = {path: np.array(leaf, np.float64) for path, leaf in leaves(state.parameters).items()}
     windows = np.random.default_rng(0).integers(97, 105, size=(1, 4, 17), dtype=np.uint8)
     rates = jnp.asarray([1e-2], jnp.float32)
-    after, _ = steps.update(state, rates, jnp.asarray(windows), jnp.float32(decay), shapes=shapes)
+    after, _ = compiled_steps.update(
+        state, rates, jnp.asarray(windows), jnp.float32(decay), shapes=shapes
+    )
     found = leaves(after.parameters)
     return before, {path: np.array(leaf, np.float64) for path, leaf in found.items()}
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import ProxyError, ScheduleError
-from scaling_laws.proxy.training import SETTINGS, SIZES, config_of, get_size
+from scaling_laws.proxy import SETTINGS, SIZES, config_of, get_size
 from scaling_laws.proxy.training.batches import SAMPLINGS
-from scaling_laws.proxy.training.config import PRECISIONS
 from scaling_laws.proxy.training.optimizers import OPTIMIZERS, WIDTH_RULES
-from scaling_laws.proxy.training.settings import normal, written
+from scaling_laws.proxy.training.proxy_config import PRECISIONS
+from scaling_laws.proxy.training.settings import normalized_settings, settings_as_text
 
 PLAN = {"schedule": "constant:peak=1e-3,steps=8", "corpus": "synthetic"}
 # setting -> text as a flag has it, the same in TOML, the value
@@ -54,22 +54,26 @@ def test_every_setting_is_covered_here() -> None:
 @pytest.mark.parametrize("name", SAME)
 def test_text_and_toml_read_the_same(name: str) -> None:
     text, toml, value = SAME[name]
-    assert normal({name: text})[name] == value
-    assert normal(tomllib.loads(f"{name} = {toml}"))[name] == value
+    assert normalized_settings({name: text})[name] == value
+    assert normalized_settings(tomllib.loads(f"{name} = {toml}"))[name] == value
 
 
 def test_one_of_several_needs_no_list() -> None:
     for name, value in (("ema", 0.9), ("merge", 4)):
-        assert normal({name: value})[name] == normal({name: str(value)})[name] == (value,)
-    assert normal({"batch_ramp": "8@2"})["batch_ramp"] == ((2, 8),)
-    assert normal({"weight_decay": 1})["weight_decay"] == 1.0
-    assert isinstance(normal({"weight_decay": 1})["weight_decay"], float)
+        assert (
+            normalized_settings({name: value})[name]
+            == normalized_settings({name: str(value)})[name]
+            == (value,)
+        )
+    assert normalized_settings({"batch_ramp": "8@2"})["batch_ramp"] == ((2, 8),)
+    assert normalized_settings({"weight_decay": 1})["weight_decay"] == 1.0
+    assert isinstance(normalized_settings({"weight_decay": 1})["weight_decay"], float)
 
 
 def test_defaults() -> None:
-    found = normal({})
+    found = normalized_settings({})
     assert list(found) == [each.name for each in SETTINGS]
-    assert found == normal({each.name: None for each in SETTINGS})
+    assert found == normalized_settings({each.name: None for each in SETTINGS})
     config = config_of(PLAN)
     assert config.size == replace(get_size("nano"), vocabulary=config.corpus.vocabulary)
     assert (config.every, config.weight_decay, config.seed) == (20, 0.1, 0)
@@ -83,12 +87,12 @@ def test_defaults() -> None:
 @given(st.sets(st.sampled_from(list(SAME))))
 def test_what_is_written_reads_back(names: set[str]) -> None:
     chosen = {name: SAME[name][0] for name in names}
-    text = written(chosen)
-    assert normal(text) == normal(chosen)
-    assert written(text) == text
+    text = settings_as_text(chosen)
+    assert normalized_settings(text) == normalized_settings(chosen)
+    assert settings_as_text(text) == text
     assert all(isinstance(value, str) for value in text.values())
     toml = tomllib.loads("\n".join(f"{name} = {SAME[name][1]}" for name in names))
-    assert written(toml) == text
+    assert settings_as_text(toml) == text
 
 
 @given(
@@ -102,7 +106,7 @@ def test_numbers_are_written_exactly(ema: list[float], decay: float, ramp: Any) 
         "weight_decay": decay,
         "batch_ramp": [f"{batch}@{step}" for step, batch in ramp],
     }
-    found = normal(written(chosen))
+    found = normalized_settings(settings_as_text(chosen))
     assert found["ema"] == tuple(ema) and found["weight_decay"] == decay
     assert found["batch_ramp"] == tuple(ramp)
 
@@ -135,7 +139,7 @@ def test_numbers_are_written_exactly(ema: list[float], decay: float, ramp: Any) 
 )
 def test_a_value_that_cannot_be_read_names_its_setting(name: str, value: Any) -> None:
     with pytest.raises(ProxyError) as caught:
-        normal({name: value})
+        normalized_settings({name: value})
     assert str(caught.value).startswith(f"{name}={value!r}: ")
     assert str(caught.value).endswith(next(each.help for each in SETTINGS if each.name == name))
 
@@ -198,7 +202,7 @@ def test_the_help_names_every_choice(name: str, choices: Any) -> None:
 
 def test_reading_settings_imports_nothing_heavy() -> None:
     code = (
-        "import sys, scaling_laws.proxy.training.settings as s; s.written({'ema': '0.9'}); "
+        "import sys, scaling_laws.proxy as proxy; proxy.settings_as_text({'ema': '0.9'}); "
         "sys.exit(any(name in sys.modules for name in ('jax', 'numpy', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

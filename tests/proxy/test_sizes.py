@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import pytest
 
 from scaling_laws.common.errors import ProxyError
-from scaling_laws.proxy.training import SIZES, Size, get_size, model
-from scaling_laws.proxy.training.sizes import BASE_WIDTH
+from scaling_laws.proxy import SIZES, Size, get_size
+from scaling_laws.proxy.training import transformer
+from scaling_laws.proxy.training.model_sizes import BASE_WIDTH
 
 VARIANTS = [
     replace(size, tied=tied, qk_norm=qk_norm, vocabulary=vocabulary)
@@ -27,7 +28,7 @@ def label(size: Size) -> str:
 
 @pytest.mark.parametrize("size", VARIANTS, ids=label)
 def test_counts_the_parameters_the_model_has(size: Size) -> None:
-    shapes = jax.eval_shape(lambda: model.initialize(jax.random.key(0), size))
+    shapes = jax.eval_shape(lambda: transformer.initialize(jax.random.key(0), size))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == size.parameters
 
 
@@ -48,13 +49,15 @@ def products(jaxpr: Any) -> int:
 
 @pytest.mark.parametrize("size", VARIANTS, ids=label)
 def test_counts_the_products_that_are_computed(size: Size) -> None:
-    parameters = jax.eval_shape(lambda: model.initialize(jax.random.key(0), size))
+    parameters = jax.eval_shape(lambda: transformer.initialize(jax.random.key(0), size))
     tokens = jax.ShapeDtypeStruct((2, size.context), jnp.uint16)
     windows = jax.ShapeDtypeStruct((2, size.context + 1), jnp.uint16)
-    forward = jax.make_jaxpr(lambda p, t: model.apply(p, t, size))(parameters, tokens)
-    update = jax.make_jaxpr(jax.grad(lambda p, w: model.loss(p, w, size)))(parameters, windows)
+    forward = jax.make_jaxpr(lambda p, t: transformer.apply(p, t, size))(parameters, tokens)
+    update = jax.make_jaxpr(jax.grad(lambda p, w: transformer.loss(p, w, size)))(
+        parameters, windows
+    )
     # rows of a small table are picked by a product, forward and back, which counts as a lookup
-    product = 2 * size.vocabulary * size.width if size.vocabulary <= model.ONE_HOT else 0
+    product = 2 * size.vocabulary * size.width if size.vocabulary <= transformer.ONE_HOT else 0
     count = 2 * size.context
     assert products(forward.jaxpr) == count * (size.forward_flops + product)
     backward = 3 * size.forward_flops + 2 * product

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.models.schedules import Schedule, schedule
-from scaling_laws.proxy.training import Corpus, Curve, ProxyConfig, load_corpus, model, steps
-from scaling_laws.proxy.training import train as train_function
-from scaling_laws.proxy.training import training_loop as training
+from scaling_laws.proxy import Corpus, ProxyConfig, TrainedCurve, load_corpus
+from scaling_laws.proxy import train_curve as train_function
+from scaling_laws.proxy.training import compiled_steps, training_loop, transformer
 from scaling_laws.proxy.training.batches import batch_windows, windows_per_epoch
-from scaling_laws.proxy.training.config import validation_windows
 from scaling_laws.proxy.training.optimizers import BETA1, BETA2, CLIP, width_factors
+from scaling_laws.proxy.training.proxy_config import validation_windows
 from tests.proxy.conftest import TINY, make_corpus, numbers
 
 COSINE = "cosine:peak=2e-2,end=2e-3,steps=12,warmup=3"
@@ -34,22 +34,22 @@ def config(spec: str | Schedule = COSINE, **changes: Any) -> ProxyConfig:
     return ProxyConfig(**({"size": TINY, "schedule": plan, "corpus": TEXT, "every": 1} | changes))
 
 
-def run(spec: str | Schedule = COSINE, **changes: Any) -> Curve:
+def run(spec: str | Schedule = COSINE, **changes: Any) -> TrainedCurve:
     return train_function(config(spec, **changes))
 
 
-def columns(curve: Curve, rows: slice = slice(None)) -> NDArray[np.float64]:
+def columns(curve: TrainedCurve, rows: slice = slice(None)) -> NDArray[np.float64]:
     """All logged numbers but the LR, of shape (rows, 6)."""
     names = ("loss", "train_loss", "grad_norm", "update_norm", "param_norm", "hidden_norm")
     return np.stack([getattr(curve, name)[rows] for name in names], axis=1)
 
 
 @pytest.fixture(scope="module")
-def cosine() -> Curve:
+def cosine() -> TrainedCurve:
     return run()
 
 
-def test_a_seed_gives_a_curve_bit_for_bit(cosine: Curve) -> None:
+def test_a_seed_gives_a_curve_bit_for_bit(cosine: TrainedCurve) -> None:
     np.testing.assert_array_equal(columns(run()), columns(cosine))
     other = columns(run(seed=1)) != columns(cosine)
     assert other[1:].all() and other[0, :3].all()  # Adam's first step has the same size everywhere
@@ -61,7 +61,7 @@ def test_it_learns() -> None:
     assert curve.train_loss[-1] == pytest.approx(curve.loss[-1], abs=0.2)
 
 
-def test_columns(cosine: Curve) -> None:
+def test_columns(cosine: TrainedCurve) -> None:
     plan = schedule(COSINE)
     np.testing.assert_array_equal(cosine.step, np.arange(plan.steps))
     np.testing.assert_array_equal(cosine.lr, plan.lr)
@@ -76,7 +76,7 @@ def test_the_last_step_is_always_logged(steps: int, rows: list[int]) -> None:
     assert curve.step.tolist() == rows
 
 
-def test_rows_are_the_same_however_many_are_logged(cosine: Curve) -> None:
+def test_rows_are_the_same_however_many_are_logged(cosine: TrainedCurve) -> None:
     seen: list[tuple[int, float]] = []
     sparse = train_function(config(every=6), lambda step, loss: seen.append((step, loss)))
     np.testing.assert_allclose(sparse.loss, cosine.loss[sparse.step], rtol=1e-5)
@@ -100,7 +100,7 @@ def test_a_loss_has_seen_the_rate_of_its_own_step(step: int) -> None:
         assert step == 0 or values[step] != values[step - 1]
 
 
-def test_schedules_that_agree_at_first_give_the_same_rows_at_first(cosine: Curve) -> None:
+def test_schedules_that_agree_at_first_give_the_same_rows_at_first(cosine: TrainedCurve) -> None:
     lr = schedule(COSINE).lr.copy()
     lr[7:] *= 0.5
     other = run(Schedule("another end", lr))
@@ -108,7 +108,9 @@ def test_schedules_that_agree_at_first_give_the_same_rows_at_first(cosine: Curve
     assert (other.loss[7:] != cosine.loss[7:]).all()
 
 
-def test_another_schedule_compiles_nothing(cosine: Curve, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_schedule_compiles_nothing(
+    cosine: TrainedCurve, caplog: pytest.LogCaptureFixture
+) -> None:
     def compiled(work: Callable[[], object]) -> bool:
         caplog.clear()
         with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
@@ -120,7 +122,7 @@ def test_another_schedule_compiles_nothing(cosine: Curve, caplog: pytest.LogCapt
     assert compiled(lambda: jax.jit(lambda x: x + 1)(1.0))  # it would have been seen
 
 
-def test_double_precision_elsewhere_moves_no_digit_that_counts(cosine: Curve) -> None:
+def test_double_precision_elsewhere_moves_no_digit_that_counts(cosine: TrainedCurve) -> None:
     with jax.enable_x64(True):
         found = run()
     np.testing.assert_allclose(columns(found), columns(cosine), rtol=1e-4)
@@ -169,11 +171,11 @@ def test_updates_are_clipped_and_decayed_apart(decay: float, rule: str) -> None:
     key = jax.random.key(0)
     double: Any = jax.tree.map(
         lambda leaf: np.asarray(leaf, np.float64),
-        model.initialize(jax.random.fold_in(key, 0), TINY),
+        transformer.initialize(jax.random.fold_in(key, 0), TINY),
     )
     factors = width_factors(double, TINY, rule)
     moments: Any = [[0.0] * len(jax.tree.leaves(double))] * 2
-    slope = jax.jit(jax.value_and_grad(lambda p, windows: model.loss(p, windows, TINY)))
+    slope = jax.jit(jax.value_and_grad(lambda p, windows: transformer.loss(p, windows, TINY)))
     for step, rate in enumerate(lr):
         single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), double)
         loss, gradient = slope(single, windows_at(step))
@@ -197,13 +199,13 @@ def norm_of(tree: Any) -> float:
 
 def test_decay_leaves_gains_alone() -> None:
     """The same update with and without: what differs is the decay."""
-    shapes = steps.shapes_of(config())
+    shapes = compiled_steps.shapes_of(config())
     states = []
     for decay in (0.0, 0.5):
-        state = steps.initialize(jax.random.key(1), shapes)
+        state = compiled_steps.initialize(jax.random.key(1), shapes)
         before = jax.tree.map(np.array, state.parameters)
         rates, windows = jnp.full(1, 0.25, jnp.float32), jnp.asarray(windows_at(0)[None])
-        state, _ = steps.update(state, rates, windows, jnp.float32(decay), shapes=shapes)
+        state, _ = compiled_steps.update(state, rates, windows, jnp.float32(decay), shapes=shapes)
         states.append(jax.tree.map(np.array, state.parameters))
     plain, decayed = states
     for start, left, right in zip(*map(jax.tree.leaves, (before, plain, decayed)), strict=True):
@@ -220,22 +222,22 @@ RICH = {
 
 
 @pytest.fixture(scope="module")
-def rich() -> Curve:
+def rich() -> TrainedCurve:
     return run("constant:peak=2e-2,steps=8,warmup=3", **RICH)
 
 
-def test_averages_and_norms_are_those_of_the_states(rich: Curve) -> None:
+def test_averages_and_norms_are_those_of_the_states(rich: TrainedCurve) -> None:
     plan = config("constant:peak=2e-2,steps=8,warmup=3", **RICH)
     held_out = jnp.asarray(plan.validation_windows)
-    position = training.begin([plan])
+    position = training_loop.begin([plan])
     states = [jax.tree.map(np.array, position.state.parameters)]
-    for window in plan.windows():
-        position, _ = training.advance([plan], position, window, held_out)
+    for window in plan.log_intervals():
+        position, _ = training_loop.advance([plan], position, window, held_out)
         states.append(jax.tree.map(np.array, position.state.parameters))
 
     def measure(parameters: Any) -> float:
         single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), parameters)
-        return float(steps.evaluate(single, held_out, steps.shapes_of(plan)))
+        return float(compiled_steps.evaluate(single, held_out, compiled_steps.shapes_of(plan)))
 
     start, *after = [jax.tree.map(lambda leaf: leaf.astype(np.float64), each) for each in states]
     assert list(rich.averages) == [
@@ -265,7 +267,7 @@ def test_averages_and_norms_are_those_of_the_states(rich: Curve) -> None:
         assert rich.head_norm[row] == pytest.approx(norm_of(state["head"]), rel=1e-6)
 
 
-def test_a_ramp_changes_the_batch_at_its_step(rich: Curve) -> None:
+def test_a_ramp_changes_the_batch_at_its_step(rich: TrainedCurve) -> None:
     fresh = np.array([4, 4, 4, 4, 8, 8, 2, 2]) * TINY.context
     np.testing.assert_array_equal(rich.tokens, np.cumsum(fresh))
     assert rich.tokens.dtype == np.int64
@@ -283,7 +285,7 @@ def test_a_tied_head_has_no_norm_of_its_own() -> None:
     np.testing.assert_allclose(whole, curve.param_norm, rtol=1e-6)
 
 
-def test_averages_do_not_move_the_run(cosine: Curve) -> None:
+def test_averages_do_not_move_the_run(cosine: TrainedCurve) -> None:
     both = numbers(run(ema=(0.9,), merge=(2,)))
     for name, column in numbers(cosine).items():
         np.testing.assert_array_equal(both[name], column, err_msg=name)

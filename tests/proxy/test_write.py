@@ -15,26 +15,26 @@ from scaling_laws.common.errors import DataError, OutputError, ProxyError
 from scaling_laws.data.runs import load_runs
 from scaling_laws.models.parameters import FACTS
 from scaling_laws.models.schedules import Schedule, schedule
-from scaling_laws.proxy.training import (
-    Curve,
+from scaling_laws.proxy import (
     Destination,
+    TrainedCurve,
     check_destination,
     config_of,
     default_name,
-    differences,
+    differing_facts,
     write_run,
 )
-from scaling_laws.proxy.training.write_curve import finished_settings, read_curve
+from scaling_laws.proxy.training.run_files import finished_settings, read_curve
 from tests.proxy.conftest import SPEC, TINY, make_corpus
 
-write = importlib.import_module("scaling_laws.proxy.training.write_curve")
+write = importlib.import_module("scaling_laws.proxy.training.run_files")
 
 
 def manifest(folder: Path) -> dict:
     return tomllib.loads((folder / "dataset.toml").read_text())
 
 
-def test_a_written_run_reads_back(configure, logged: Curve, tmp_path: Path) -> None:
+def test_a_written_run_reads_back(configure, logged: TrainedCurve, tmp_path: Path) -> None:
     config = configure()
     folder = tmp_path / "new" / "set"
     files = write_run(
@@ -72,7 +72,7 @@ def test_a_written_run_reads_back(configure, logged: Curve, tmp_path: Path) -> N
     np.testing.assert_allclose(run.loss, logged.loss, rtol=1e-7)
 
 
-def test_a_second_run_joins_the_set(configure, logged: Curve, tmp_path: Path) -> None:
+def test_a_second_run_joins_the_set(configure, logged: TrainedCurve, tmp_path: Path) -> None:
     write_run(Destination(tmp_path, "b"), configure(), logged)
     path = tmp_path / "dataset.toml"
     path.write_text(path.read_text().replace('license = "unspecified"', 'license = "CC0"'))
@@ -87,7 +87,7 @@ def test_a_second_run_joins_the_set(configure, logged: Curve, tmp_path: Path) ->
     assert set(load_runs(tmp_path)) == {"a", "b"}
 
 
-def test_a_run_by_other_software_says_so(configure, logged: Curve, tmp_path: Path) -> None:
+def test_a_run_by_other_software_says_so(configure, logged: TrainedCurve, tmp_path: Path) -> None:
     write_run(Destination(tmp_path, "a"), configure(), logged)
     path = tmp_path / "dataset.toml"
     ours = manifest(tmp_path)["jax"]
@@ -109,7 +109,7 @@ def test_a_run_by_other_software_says_so(configure, logged: Curve, tmp_path: Pat
     ],
 )
 def test_a_run_that_would_not_compare_is_turned_away(
-    configure, logged: Curve, tmp_path: Path, given, key: str
+    configure, logged: TrainedCurve, tmp_path: Path, given, key: str
 ) -> None:
     write_run(Destination(tmp_path, "a"), configure(), logged)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -132,12 +132,12 @@ def test_a_run_that_would_not_compare_is_turned_away(
     ],
 )
 def test_what_a_run_has_of_its_own_is_written_with_it(
-    configure, logged: Curve, tmp_path: Path, given, own
+    configure, logged: TrainedCurve, tmp_path: Path, given, own
 ) -> None:
     base, other = configure(), configure(**given)
     write_run(Destination(tmp_path, "a"), base, logged)
-    assert differences(Destination(tmp_path, "b"), base) == {}
-    found = differences(Destination(tmp_path, "b"), other)
+    assert differing_facts(Destination(tmp_path, "b"), base) == {}
+    found = differing_facts(Destination(tmp_path, "b"), other)
     assert {key: pair[1] for key, pair in found.items()} == own
     write_run(Destination(tmp_path, "b"), other, logged, extra={"settings": "sha256:0"})
     facts = manifest(tmp_path)
@@ -154,9 +154,9 @@ def test_what_a_run_has_of_its_own_is_written_with_it(
 
 
 def test_the_first_facts_are_not_those_of_a_later_run(
-    configure, logged: Curve, tmp_path: Path
+    configure, logged: TrainedCurve, tmp_path: Path
 ) -> None:
-    assert differences(Destination(tmp_path, "a"), configure()) == {}
+    assert differing_facts(Destination(tmp_path, "a"), configure()) == {}
     write_run(Destination(tmp_path, "a"), configure(weight_decay=0.3), logged)
     write_run(Destination(tmp_path, "b"), configure(), logged)
     facts = manifest(tmp_path)
@@ -165,7 +165,7 @@ def test_the_first_facts_are_not_those_of_a_later_run(
     assert "weight_decay" not in manifest(tmp_path)["runs"]["b"]
 
 
-def test_an_existing_run_stays_unless_told(configure, logged: Curve, tmp_path: Path) -> None:
+def test_an_existing_run_stays_unless_told(configure, logged: TrainedCurve, tmp_path: Path) -> None:
     config = configure()
     write_run(Destination(tmp_path, "a"), config, logged, command="old")
     with pytest.raises(ProxyError, match=r"has a run 'a' already.*--overwrite"):
@@ -179,7 +179,7 @@ def test_an_existing_run_stays_unless_told(configure, logged: Curve, tmp_path: P
 
 
 def test_a_failure_before_the_entry_leaves_the_set_as_it_was(
-    configure, logged: Curve, tmp_path: Path
+    configure, logged: TrainedCurve, tmp_path: Path
 ) -> None:
     write_run(Destination(tmp_path, "a"), configure(), logged)
     (tmp_path / "b.csv").mkdir()  # the curve cannot be written
@@ -192,7 +192,12 @@ def test_a_failure_before_the_entry_leaves_the_set_as_it_was(
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OutputError])
 @pytest.mark.parametrize("written", [0, 1, 2])
 def test_an_interrupted_write_leaves_the_set_as_it_was(
-    configure, logged: Curve, tmp_path: Path, monkeypatch, error: type[BaseException], written: int
+    configure,
+    logged: TrainedCurve,
+    tmp_path: Path,
+    monkeypatch,
+    error: type[BaseException],
+    written: int,
 ) -> None:
     def files() -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -226,7 +231,7 @@ def test_an_interrupted_write_leaves_the_set_as_it_was(
 
 
 def test_a_schedule_that_is_an_array_travels_with_the_set(
-    configure, logged: Curve, tmp_path: Path
+    configure, logged: TrainedCurve, tmp_path: Path
 ) -> None:
     for number, spec in enumerate(("free form", SPEC)):  # neither text gives these rates
         plan = Schedule(spec, np.linspace(0.1, 0.01, 6))
@@ -246,7 +251,7 @@ def test_the_place_of_the_rates_is_checked_before_the_training(configure, tmp_pa
 
 
 def test_a_schedule_from_a_file_travels_with_the_set(
-    configure, logged: Curve, tmp_path: Path
+    configure, logged: TrainedCurve, tmp_path: Path
 ) -> None:
     source = tmp_path / "elsewhere.csv"
     source.write_text("step,lr\n" + "".join(f"{step},0.01\n" for step in range(6)))
@@ -316,11 +321,11 @@ def test_a_curve_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_whose_name_is_too_long_is_one_error(configure, tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 300)
-    assert differences(Destination(folder, "a"), configure()) == {}
+    assert differing_facts(Destination(folder, "a"), configure()) == {}
     assert finished_settings(Destination(folder, "a")) is None
 
 
-def test_a_set_holds_more_than_runs(configure, logged: Curve, tmp_path: Path) -> None:
+def test_a_set_holds_more_than_runs(configure, logged: TrainedCurve, tmp_path: Path) -> None:
     write_run(Destination(tmp_path, "a"), configure(), logged)
     for name in (".unfinished/a-0123.npz", "checkpoints/a@2.npz", ".dataset.lock"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -334,4 +339,4 @@ def test_the_set_of_this_repository_can_be_added_to(root: Path) -> None:
         pytest.skip("the standard library of another Python is another text")
     config = config_of({"schedule": SPEC, "size": "nano", "corpus": "stdlib"})
     check_destination(Destination(folder, "one_more"), config)
-    assert differences(Destination(folder, "one_more"), config) == {}
+    assert differing_facts(Destination(folder, "one_more"), config) == {}

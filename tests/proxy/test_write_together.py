@@ -17,11 +17,11 @@ import pytest
 from scaling_laws.common import files
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.data.runs import load_runs
-from scaling_laws.proxy.training import Curve, Destination, check_destination, write_run
-from scaling_laws.proxy.training.write_curve import finished_settings
+from scaling_laws.proxy import Destination, TrainedCurve, check_destination, write_run
+from scaling_laws.proxy.training.run_files import finished_settings
 from tests.proxy.conftest import make_corpus
 
-write = importlib.import_module("scaling_laws.proxy.training.write_curve")
+write = importlib.import_module("scaling_laws.proxy.training.run_files")
 
 
 def manifest(folder: Path) -> dict:
@@ -35,7 +35,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("calls", [0, 1])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_write_that_is_killed_can_be_done_again(
-    configure, logged: Curve, tmp_path: Path, monkeypatch, calls: int, overwrite: bool
+    configure, logged: TrainedCurve, tmp_path: Path, monkeypatch, calls: int, overwrite: bool
 ) -> None:
     if overwrite:
         write_run(Destination(tmp_path, "a"), configure(), replace(logged, loss=logged.loss + 1))
@@ -69,7 +69,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from tests.proxy.conftest import TINY, make_corpus
-from scaling_laws.proxy.training import Curve, Destination, ProxyConfig, write_run
+from scaling_laws.proxy import TrainedCurve, Destination, ProxyConfig, write_run
 from scaling_laws.proxy.training.training_loop import COLUMNS
 from scaling_laws.models.schedules import schedule
 import numpy as np
@@ -82,7 +82,7 @@ columns |= {"step": np.array([5]), "tokens": np.array([384]), "lr": np.array([1e
 while not (folder / "go").exists():
     time.sleep(0.001)
 for number in range(12):
-    write_run(Destination(folder / "set", f"run_{who}_{number}"), config, Curve(**columns))
+    write_run(Destination(folder / "set", f"run_{who}_{number}"), config, TrainedCurve(**columns))
 """
 
 
@@ -102,7 +102,7 @@ def test_several_processes_write_one_set_at_once(root: Path, tmp_path: Path) -> 
 
 
 def test_a_set_that_another_process_has_begun_meanwhile(
-    configure, logged: Curve, tmp_path: Path, monkeypatch
+    configure, logged: TrainedCurve, tmp_path: Path, monkeypatch
 ) -> None:
     """Both saw no set; the second must still not enter a run that does not compare."""
     folder = tmp_path / "set"

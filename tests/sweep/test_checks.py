@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaling_laws.common.errors import ScalingLawsError
-from scaling_laws.proxy.sweep.sweep_run import prepare
+from scaling_laws.proxy.sweep.sweep_training import prepare_sweep
 from tests.sweep.plans import write_plan
 
 
@@ -51,7 +51,7 @@ WRONG = {
 def test_refused(text: str, tmp_path: Path) -> None:
     plan = write_plan(tmp_path, text)
     with pytest.raises(ScalingLawsError) as caught:
-        prepare(plan)
+        prepare_sweep(plan)
     assert WRONG[text] in str(caught.value)
     assert str(plan) in str(caught.value) and "[[run]] " in str(caught.value)
     assert not (tmp_path / "runs").exists()
@@ -64,7 +64,7 @@ def test_paths_start_from_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "plans" / "text.txt").write_text("some words and others " * 400)
     plan = write_plan(tmp_path / "plans", table("a", "csv:rates.csv", corpus="text.txt"))
     monkeypatch.chdir(tmp_path)
-    sweep = prepare(plan)
+    sweep = prepare_sweep(plan)
     assert sweep.configs["a"].schedule.lr.tolist() == [1e-3] * 20
     assert sweep.configs["a"].corpus.train.size > 7000
     command = sweep.members["a"].command
@@ -73,7 +73,7 @@ def test_paths_start_from_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_runs_that_share_a_text_share_its_memory(tmp_path: Path) -> None:
-    sweep = prepare(write_plan(tmp_path, table("a_{seed}", seed=[0, 1]) + table("b", COSINE)))
+    sweep = prepare_sweep(write_plan(tmp_path, table("a_{seed}", seed=[0, 1]) + table("b", COSINE)))
     corpora = {id(config.corpus) for config in sweep.configs.values()}
     assert len(sweep.configs) == 3 and len(corpora) == 1
     assert [sweep.configs[name].seed for name in ("a_0", "a_1", "b")] == [0, 1, 0]

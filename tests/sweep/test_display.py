@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.proxy.sweep.display import displayed, plain_table
-from scaling_laws.proxy.sweep.sweep_plan import Row
-from scaling_laws.proxy.sweep.sweep_progress import Progress, claimed, write_progress
+from scaling_laws.proxy.sweep.progress_display import progress_table, show_progress
+from scaling_laws.proxy.sweep.run_progress import RunProgress, claimed, write_progress
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
 
-ROWS = tuple(Row(name, Path("/set"), {}, None, "here") for name in ("one", "two"))
+ROWS = tuple(PlannedRun(name, Path("/set"), {}, None, "here") for name in ("one", "two"))
 
 
 class Terminal(io.StringIO):
@@ -20,10 +20,10 @@ class Terminal(io.StringIO):
 
 
 def test_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
-    write_progress(tmp_path, Progress("one", "finished", 9, 9, 3.5))
+    write_progress(tmp_path, RunProgress("one", "finished", 9, 9, 3.5))
     stream = io.StringIO()
-    with displayed(ROWS, tmp_path, stream):
-        write_progress(tmp_path, Progress("two", "failed", 4, 9, error="it diverged"))
+    with show_progress(ROWS, tmp_path, stream):
+        write_progress(tmp_path, RunProgress("two", "failed", 4, 9, error="it diverged"))
     assert stream.getvalue() == "two failed: it diverged\n"  # and nothing of what was over before
 
 
@@ -31,8 +31,8 @@ def test_a_table_on_a_terminal(tmp_path: Path) -> None:
     pytest.importorskip("rich")
     stream = Terminal()
     with claimed(tmp_path, ["one"]):
-        write_progress(tmp_path, Progress("one", "training", 4, 9, 3.25, 1234.0, 75.0))
-        with displayed(ROWS, tmp_path, stream):
+        write_progress(tmp_path, RunProgress("one", "training", 4, 9, 3.25, 1234.0, 75.0))
+        with show_progress(ROWS, tmp_path, stream):
             pass
     shown = stream.getvalue()
     for text in ("one", "4/9", "3.2500", "1,234", "1 min 15 s", "training", "two", "waiting"):
@@ -41,10 +41,10 @@ def test_a_table_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_the_plain_table() -> None:
-    lines = plain_table(
+    lines = progress_table(
         [
-            Progress("one", "training", 4, 9, 3.25, 1234.0, 75.0),
-            Progress("two", "failed", error="x"),
+            RunProgress("one", "training", 4, 9, 3.25, 1234.0, 75.0),
+            RunProgress("two", "failed", error="x"),
         ]
     ).splitlines()
     assert lines == [

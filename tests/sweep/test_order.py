@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import UsageError
-from scaling_laws.proxy.sweep.order import chains, depths, groups_of, kept_steps, shard_of
-from scaling_laws.proxy.sweep.sweep_plan import Parent, Row
+from scaling_laws.proxy.sweep.run_groups import chains, depths, groups_of, kept_steps, shard_of
+from scaling_laws.proxy.sweep.sweep_plan import Parent, PlannedRun
 
 
-def row(name: str, parent: Parent | None = None) -> Row:
-    return Row(name, Path("/set"), {}, parent, f"[[run]] ({name})")
+def row(name: str, parent: Parent | None = None) -> PlannedRun:
+    return PlannedRun(name, Path("/set"), {}, parent, f"[[run]] ({name})")
 
 
 @st.composite
-def forests(draw: st.DrawFn) -> tuple[Row, ...]:
+def forests(draw: st.DrawFn) -> tuple[PlannedRun, ...]:
     """Rows in any order, each from scratch or a branch of one that was drawn before."""
-    rows: list[Row] = []
+    rows: list[PlannedRun] = []
     for index in range(draw(st.integers(1, 12))):
         above = draw(st.none() | st.integers(0, index - 1)) if index else None
         parent = None if above is None else Parent(f"r{above}", draw(st.integers(1, 9)))
@@ -28,7 +28,7 @@ def forests(draw: st.DrawFn) -> tuple[Row, ...]:
     return tuple(draw(st.permutations(rows)))
 
 
-def roots(rows: tuple[Row, ...]) -> dict[str, str]:
+def roots(rows: tuple[PlannedRun, ...]) -> dict[str, str]:
     parents = {each.name: each.parent.run if each.parent else None for each in rows}
     found = {}
     for name in parents:
@@ -41,7 +41,7 @@ def roots(rows: tuple[Row, ...]) -> dict[str, str]:
 
 @given(forests(), st.integers(1, 5), st.data())
 def test_shards_hold_every_row_once_and_chains_whole(
-    rows: tuple[Row, ...], count: int, data: st.DataObject
+    rows: tuple[PlannedRun, ...], count: int, data: st.DataObject
 ) -> None:
     costs = {each.name: data.draw(st.floats(0, 1e6)) for each in rows}
     shards = [shard_of(rows, costs, index, count) for index in range(count)]
@@ -60,7 +60,7 @@ def test_shards_hold_every_row_once_and_chains_whole(
 
 @given(forests(), st.integers(1, 5), st.data())
 def test_groups_hold_every_row_once_after_its_parent(
-    rows: tuple[Row, ...], most: int, data: st.DataObject
+    rows: tuple[PlannedRun, ...], most: int, data: st.DataObject
 ) -> None:
     keys = {each.name: data.draw(st.sampled_from("xyz")) for each in rows}
     groups = groups_of(rows, keys, most)

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import ProxyError
-from scaling_laws.proxy.sweep.sweep_plan import Parent, Plan, read_plan
-from scaling_laws.proxy.sweep.templates import fill, format_value
+from scaling_laws.proxy.sweep.plan_templates import fill, format_value
+from scaling_laws.proxy.sweep.sweep_plan import Parent, SweepPlan, read_plan
 
 KNOWN = ("size", "corpus", "seed", "every", "weight_decay", "batch")
 SPEC = 'schedule = "constant:peak=1e-3,steps=100"'
 
 
-def read(folder: Path, text: str) -> Plan:
+def read(folder: Path, text: str) -> SweepPlan:
     (folder / "plan.toml").write_text(text)
     return read_plan(folder / "plan.toml", KNOWN)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from scaling_laws.common.pools import BACKENDS, PoolOptions, open_pool
-from scaling_laws.proxy.sweep.sweep_run import prepare, train
+from scaling_laws.proxy.sweep.sweep_training import prepare_sweep, train_sweep
 from tests.sweep.plans import lasting, steps_done, write_plan
 
 BY_NAME = {backend.name: backend for backend in BACKENDS}
@@ -57,13 +57,13 @@ def test_a_worker_killed_and_nothing_lost(
     processes: Callable[[Any], list[int]],
 ) -> None:
     pytest.importorskip("distributed" if name == "dask" else name)
-    sweep = prepare(write_plan(tmp_path))
+    sweep = prepare_sweep(write_plan(tmp_path))
     with open_pool(BY_NAME[name], PoolOptions(workers=2), len(sweep.groups)) as pool:
         assert pool.workers == 2
         assassin = Assassin(sweep.work, 1000, lambda: processes(pool))
         assassin.start()
         before = processes(pool)
-        outcomes = train(sweep, pool, checkpoint_every=0.2)
+        outcomes = train_sweep(sweep, pool, checkpoint_every=0.2)
         assassin.join(10)
         assert assassin.killed and (name == "joblib" or assassin.killed[0] in before)
     # skipped: ended in the moment in which its pool broke, before it could say so

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from scaling_laws.common.errors import UsageError
-from scaling_laws.proxy.sweep.scripts import Job, script_text
+from scaling_laws.proxy.sweep.job_scripts import ClusterJob, script_text
 
 PLAN = Path("/data/my sweeps/It's.toml")
-JOB = Job(PLAN, ["--fleet", "4"], 3, "registry/image:1", "claim")
+JOB = ClusterJob(PLAN, ["--fleet", "4"], 3, "registry/image:1", "claim")
 ECHO = 'scaling-laws() { printf "%s|" "$@"; }; exec() { "$@"; }\n'
 
 
@@ -52,8 +52,8 @@ def test_kubernetes() -> None:
 
 def test_what_is_missing() -> None:
     with pytest.raises(UsageError, match="--image NAME"):
-        script_text("kubernetes", Job(PLAN, [], 3))
+        script_text("kubernetes", ClusterJob(PLAN, [], 3))
     with pytest.raises(UsageError, match="--shards 0"):
-        script_text("slurm", Job(PLAN, [], 0))
+        script_text("slurm", ClusterJob(PLAN, [], 0))
     with pytest.raises(UsageError, match="did you mean 'slurm'"):
         script_text("slrm", JOB)

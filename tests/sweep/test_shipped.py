@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from scaling_laws.data.runs import load_runs
-from scaling_laws.proxy.sweep.sweep_run import prepare
-from scaling_laws.proxy.training import load_corpus
+from scaling_laws.proxy import load_corpus
+from scaling_laws.proxy.sweep.sweep_training import prepare_sweep
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 PLANS = sorted(DATA.glob("*/*/plan.toml")) + sorted(DATA.glob("*/plan.toml"))
@@ -24,7 +24,7 @@ def test_the_plan_is_done(plan: Path, tmp_path: Path) -> None:
     text = load_corpus("stdlib").digest
     if trained and f'"{text}"' not in facts.read_text(encoding="utf-8"):
         pytest.skip("this Python has another standard library than the one that was trained on")
-    sweep = prepare(plan, work=tmp_path)
+    sweep = prepare_sweep(plan, work=tmp_path)
     names = {row.name for row in sweep.rows}
     assert sweep.done == (names if trained else set())
     if trained:

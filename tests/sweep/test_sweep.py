@@ -10,15 +10,15 @@ import pytest
 
 from scaling_laws.common.pools import PoolOptions, backends
 from scaling_laws.proxy.sweep.budget import makespan
-from scaling_laws.proxy.sweep.order import Group
-from scaling_laws.proxy.sweep.sweep_progress import (
-    Progress,
+from scaling_laws.proxy.sweep.run_groups import Group
+from scaling_laws.proxy.sweep.run_progress import (
     Reporter,
+    RunProgress,
     claimed,
     read_progress,
     write_progress,
 )
-from scaling_laws.proxy.sweep.sweep_run import prepare
+from scaling_laws.proxy.sweep.sweep_training import prepare_sweep
 from tests.sweep.plans import call, call_json, lasting, write_plan
 
 SMALL = """
@@ -136,7 +136,7 @@ def test_shards_train_everything_once(tmp_path: Path) -> None:
 
 
 def test_progress_of_a_killed_process_is_interrupted(tmp_path: Path) -> None:
-    rows = prepare(write_plan(tmp_path, BROKEN)).rows
+    rows = prepare_sweep(write_plan(tmp_path, BROKEN)).rows
     with claimed(tmp_path, ["mad"]):
         reporter = Reporter(tmp_path)
         reporter.update("mad", 5, 20, 3.5, 100.0)
@@ -148,7 +148,7 @@ def test_progress_of_a_killed_process_is_interrupted(tmp_path: Path) -> None:
         "waiting",
         "waiting",
     ]
-    write_progress(tmp_path, Progress("mad", "finished", 20, 20))
+    write_progress(tmp_path, RunProgress("mad", "finished", 20, 20))
     assert read_progress(tmp_path, rows)[0].state == "finished"
 
 

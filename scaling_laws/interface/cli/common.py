@@ -1,4 +1,4 @@
-"""Arguments, progress and output that every verb shares. Imports nothing heavy."""
+"""Arguments and output that the verbs share. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scaling_laws.common import UsageError
@@ -31,6 +31,7 @@ __all__ = [
     "names_in",
     "number",
     "number_or_range",
+    "read_curve_fit",
     "read_law",
     "read_runs",
     "read_table",
@@ -43,7 +44,7 @@ Verbs = Any  # argparse's subparsers object has no public type
 
 
 class Parser(argparse.ArgumentParser):
-    """Bad usage is reported as all bad input is: one message, exit code 2."""
+    """Reports bad usage as any bad input: one message, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
@@ -52,8 +53,10 @@ class Parser(argparse.ArgumentParser):
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """The arguments of every verb."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
-    parser.add_argument("--seed", type=whole, default=0, help="of everything random (default 0)")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+    parser.add_argument("--seed", type=whole, default=0, help="random seed (default 0)")
 
 
 def whole(text: str) -> int:
@@ -76,38 +79,42 @@ def number(text: str) -> float:
 
 
 def number_or_range(text: str) -> float | tuple[float, float]:
-    """A number, or two with a colon between them."""
+    """A number, or two separated by a colon."""
     low, colon, high = text.partition(":")
     return (number(low), number(high)) if colon else number(text)
 
 
 def step_or_warmup(text: str) -> int | str:
-    """A step, or the word that stands for the end of each run's warm-up."""
+    """A step, or the word ``warmup`` for the end of each run's warm-up."""
     if text == "warmup":
         return text
     try:
         return whole(text)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, or the word warmup") from None
+        raise argparse.ArgumentTypeError(f"{error} or the word warmup") from None
 
 
 def add_frame_options(parser: argparse.ArgumentParser) -> None:
-    """Peak, warm-up and lowest rate of schedules that are searched."""
+    """Peak, warm-up and lowest learning rate of the schedules to search."""
     parser.add_argument(
         "--peak",
         type=number_or_range,
         required=True,
         metavar="X",
-        help="peak learning rate; LOW:HIGH searches it, with a law fitted to several peaks",
+        help="peak learning rate; LOW:HIGH searches it (needs a law fitted to several peaks)",
     )
     parser.add_argument("--warmup", type=whole, default=0, help="warm-up steps (default 0)")
     parser.add_argument(
-        "--end-min", type=float, default=0.0, metavar="X", help="lowest LR allowed (default 0)"
+        "--end-min",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="lowest learning rate allowed (default 0)",
     )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which runs, and what their files do not say."""
+    """Which runs to read, and what their files lack."""
     parser.add_argument(
         "runs",
         nargs="+",
@@ -118,35 +125,42 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What the files of runs do not say, and which points to leave out."""
-    group = parser.add_argument_group("what dataset.toml does not say of runs")
+    """What the files of runs lack, and which points to omit."""
+    group = parser.add_argument_group("run properties missing from dataset.toml")
     group.add_argument("--warmup", type=whole, metavar="STEPS", help="linear warm-up steps")
     group.add_argument(
-        "--between", choices=("hold", "linear"), help="learning rate between logged steps"
+        "--between",
+        choices=("hold", "linear"),
+        help="how the learning rate changes between logged steps",
     )
     group.add_argument(
         "--window",
         type=whole,
         metavar="STEPS",
-        help="steps that each logged loss averages, up to its own (default: dataset.toml, else 1)",
+        help="each logged loss is the mean over this many steps, up to and including its own "
+        "(default: from dataset.toml, else 1)",
     )
-    add_fact_options(parser, "facts that override dataset.toml")
+    add_fact_options(parser, "facts about the runs (override dataset.toml)")
     parser.add_argument(
         "--from-step",
         type=step_or_warmup,
         default=0,
         metavar="N",
-        help="leave out points before step N, or 'warmup': before each run's ends (default 0)",
+        help="omit points before step N, or before the end of each run's warm-up (N = warmup) "
+        "(default 0)",
     )
 
 
 def add_fact_options(parser: argparse.ArgumentParser, title: str) -> None:
-    """Numbers of a run that some laws need."""
+    """Numbers about a run that some laws need."""
     facts = parser.add_argument_group(title)
-    facts.add_argument("--model-params", type=float, metavar="N", help="parameters of the model")
+    facts.add_argument("--model-params", type=float, metavar="N", help="number of model parameters")
     facts.add_argument("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
     facts.add_argument(
-        "--transfer-step", type=float, metavar="N", help="first step on a new corpus (continual)"
+        "--transfer-step",
+        type=float,
+        metavar="N",
+        help="first step on the new corpus (for the law continual)",
     )
 
 
@@ -154,12 +168,12 @@ def given_facts(arguments: argparse.Namespace) -> dict[str, float]:
     """The facts given on the command line."""
     from scaling_laws.data import FACTS
 
-    given = {fact: getattr(arguments, fact, None) for fact in FACTS}
-    return {fact: value for fact, value in given.items() if value is not None}
+    values = {fact: getattr(arguments, fact, None) for fact in FACTS}
+    return {fact: value for fact, value in values.items() if value is not None}
 
 
 def names_in(text: str) -> list[str]:
-    """Names between commas."""
+    """Names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -177,25 +191,29 @@ def read_runs(arguments: argparse.Namespace) -> dict[str, Run]:
 
 
 def read_table(arguments: argparse.Namespace, law: PointLaw) -> tuple[str, dict[str, Any]]:
-    """The one CSV of measurements that a point law is fitted to or judged on, and its name."""
+    """The CSV of measurements that a tabular law is fitted to or evaluated on, and its name."""
     from scaling_laws.data import read_points
 
     if len(arguments.runs) != 1:
         raise UsageError(
             f"{law.name} takes one CSV with columns {', '.join(law.input_names)} and "
-            f"{law.output}, a row a finished run; {len(arguments.runs)} were given"
+            f"{law.output}, one row per finished run; got {len(arguments.runs)} arguments"
         )
     for option in ("warmup", "between", "window", "model_params", "weight_decay", "transfer_step"):
         if getattr(arguments, option) is not None:
             flag = option.replace("_", "-")
-            raise UsageError(f"--{flag} is about runs; {law.name} takes a table, so leave it out")
+            raise UsageError(
+                f"--{flag} applies to runs, but {law.name} is fitted to a table; omit it"
+            )
     if arguments.from_step:
-        raise UsageError(f"--from-step is about runs; {law.name} takes a table, so leave it out")
+        raise UsageError(
+            f"--from-step applies to runs, but {law.name} is fitted to a table; omit it"
+        )
     path = arguments.runs[0]
     return path, read_points(path, law)
 
 
-LAW_HELP = "law file, or published parameters as NAME:LABEL, e.g. multi_power:25M"
+LAW_HELP = "law file, or published parameters NAME:LABEL, e.g. multi_power:25M"
 
 
 def read_law(text: str) -> CurveFit | PointFit:
@@ -221,27 +239,8 @@ def read_curve_fit(text: str) -> CurveFit:
     return require_curve_fit(read_law(text))
 
 
-def progress() -> Callable[[str], None] | None:
-    """A one-line progress display on standard error, or None when that is no terminal."""
-    if not sys.stderr.isatty():
-        return None
-
-    def report(line: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{line[:100]}")
-        sys.stderr.flush()
-
-    return report
-
-
-def end_progress() -> None:
-    """Clear the progress line."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
-
-
 def clean(value: Any) -> Any:
-    """The same value with what JSON lacks made plain: NaN becomes null, arrays become lists."""
+    """The same value as JSON can represent it: NaN becomes null, arrays become lists."""
     if isinstance(value, Mapping):
         return {str(key): clean(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
@@ -259,7 +258,7 @@ def write_json(result: Mapping[str, Any]) -> None:
 
 
 def interval_text(interval: Any, form: str = ".4f") -> str:
-    """An interval as `[lo, hi]`, or words when there is none."""
+    """An interval as `[lo, hi]`, or the reason why there is none."""
     if interval is None:
-        return "no interval: the law's errors were not measured"
+        return "no interval: held-out errors were not measured"
     return f"[{interval[0]:{form}}, {interval[1]:{form}}]"

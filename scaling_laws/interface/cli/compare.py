@@ -1,4 +1,4 @@
-"""`scaling-laws compare`: which law predicts best what it has not seen."""
+"""`scaling-laws compare`: which law best predicts runs that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -9,60 +9,62 @@ from typing import Any
 
 from scaling_laws.interface.cli import common
 from scaling_laws.interface.cli.pools import add_pool_options, given_pool
+from scaling_laws.interface.report.text_table import text_table
 
 __all__ = ["add_parser", "render", "run"]
 
 HOLD_OUTS = ("run", "peak", "horizon", "last", "rest")
 PRESETS = ("published", "three-runs", "lower-peak", "higher-peak", "longer")
-DIGITS = 3  # significant ones that the smallest number of a column keeps
+DIGITS = 3  # significant digits of the smallest number in a column
 
 
 def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "compare",
-        help="which law predicts best what it has not seen",
-        description="Refit laws without some of the runs, predict those, and rank the laws by the "
-        "error of these predictions.",
+        help="rank laws by their errors on held-out runs",
+        description="Refit laws without some of the runs, predict those runs, and rank the laws by "
+        "their prediction errors.",
     )
     common.add_run_arguments(parser)
     parser.add_argument(
         "--laws",
         default="all",
         metavar="A,B,C",
-        help="laws, or all that the runs have the facts for (default all)",
+        help="laws to compare, or all: every registered law whose required facts the runs have "
+        "(default all)",
     )
     parser.add_argument(
         "--hold-out",
         choices=HOLD_OUTS,
-        help="run: each run in turn (default); peak: all runs of a peak LR in turn; horizon: fit "
-        "the short runs, predict the long; last: fit the beginning of every run, predict its end; "
-        "rest: fit --fit-runs, predict the others",
+        help="run: each run in turn (default); peak: all runs of one peak LR in turn; horizon: fit "
+        "the short runs, predict the long ones; last: fit the beginning of every run, predict its "
+        "end; rest: fit --fit-runs, predict the others",
     )
     parser.add_argument("--fit-runs", metavar="A,B,C", help="runs to fit; the others are held out")
     parser.add_argument(
         "--preset",
         choices=PRESETS,
-        help="a split that laws are judged by here, instead of --hold-out; see benchmarks/accuracy",
+        help="a named split, in place of --hold-out; see benchmarks/accuracy.md",
     )
     parser.add_argument(
         "--last",
         type=float,
         metavar="SHARE",
-        help="share of each run's logged steps that --hold-out last predicts (default 0.2)",
+        help="fraction of each run's logged steps that --hold-out last predicts (default 0.2)",
     )
     parser.add_argument(
-        "--starts", type=common.whole, default=8, help="starts of the solver (default 8)"
+        "--starts", type=common.whole, default=8, help="number of solver starts (default 8)"
     )
     parser.add_argument(
         "--prior",
         choices=("weak", "none"),
         default="weak",
-        help="on shape parameters (default weak)",
+        help="prior on the nonlinear parameters (default weak)",
     )
-    parser.add_argument("--out", metavar="FILE.csv", help="write metrics, one row a law and run")
-    where = parser.add_argument_group("where laws are fitted; it does not change them")
-    add_pool_options(where, "local, unless --workers or --scheduler is given")
+    parser.add_argument("--out", metavar="FILE.csv", help="write metrics, one row per law and run")
+    where = parser.add_argument_group("parallel execution (does not affect results)")
+    add_pool_options(where, "local unless --workers or --scheduler is given")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -74,16 +76,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.out:
         check_writable(arguments.out)
     if arguments.last is not None and arguments.hold_out != "last":
-        raise UsageError(f"--last {arguments.last:g} only means something with --hold-out last")
-    for flag, given in (
+        raise UsageError(f"--last {arguments.last:g} requires --hold-out last")
+    for flag, value in (
         ("--hold-out", arguments.hold_out),
         ("--fit-runs", arguments.fit_runs),
         ("--from-step", arguments.from_step or None),
     ):
-        if arguments.preset and given is not None:
-            raise UsageError(f"--preset {arguments.preset} says itself what {flag} would: drop one")
+        if arguments.preset and value is not None:
+            raise UsageError(
+                f"--preset {arguments.preset} sets {flag} itself; give only one of them"
+            )
     if arguments.fit_runs and arguments.hold_out not in (None, "rest"):
-        raise UsageError("--fit-runs only means something with --hold-out rest")
+        raise UsageError("--fit-runs requires --hold-out rest")
     runs = common.read_runs(arguments)
     from scaling_laws.inference import compare, preset_of
 
@@ -116,7 +120,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _csv(laws: Mapping[str, Any]) -> str:
-    """A row a law and held-out run."""
+    """One row per law and held-out run."""
     import csv
     import io
 
@@ -131,7 +135,7 @@ def _csv(laws: Mapping[str, Any]) -> str:
 
 
 def render(result: dict[str, Any]) -> str:
-    """The ranked laws, those left out, and the advice."""
+    """The ranked laws, those skipped, and the advice."""
     laws = result["laws"]
     columns = {
         "PredE": [law["pred_e"] for law in laws.values()],
@@ -139,67 +143,57 @@ def render(result: dict[str, Any]) -> str:
         "|final|": [law["abs_final_error"] for law in laws.values()],
         "WorstE": [law["worst_e"] for law in laws.values()],
     }
-    table = {
+    columns_of_text = {
         "law": list(laws),
         "parameters": [str(law["n_params"]) for law in laws.values()],
         **{head: _aligned(values) for head, values in columns.items()},
         "AIC": [f"{law['aic']:.1f}" for law in laws.values()],
         "BIC": [f"{law['bic']:.1f}" for law in laws.values()],
-        "PredE less that of the best": _differences(laws, _places(columns["PredE"]) + 1),
+        "PredE minus that of the best": _differences(laws, _decimals(columns["PredE"]) + 1),
     }
-    lines = [f"held out: {result['description']}", "", *_table(table), ""]
+    table = text_table(
+        list(columns_of_text),
+        zip(*columns_of_text.values(), strict=True),
+        left=("law", "PredE minus that of the best"),
+    )
+    lines = [f"held out: {result['description']}", "", *table, ""]
     for kind in ("skipped", "failed"):
         lines += [f"{kind}: {reason}" for reason in result[kind].values()]
     lines += [
         "Errors are means over held-out runs: PredE and WorstE relative, MAE and |final| in nats.",
-        "AIC and BIC are of the fit to all runs.",
-        f"Intervals (90 %): {result['interval']}. Not distinguishable: the interval holds zero.",
+        "AIC and BIC refer to the fit to all runs.",
+        f"Intervals (90 %): {result['interval']}. Not distinguishable: the interval contains zero.",
     ]
     if result["file"]:
         lines.append(f"wrote {result['file']}")
     return "\n".join([*lines, "", *result["notes"], result["advice"]])
 
 
-def _places(values: Sequence[float]) -> int:
-    """Decimal places that leave the smallest number its digits; six at most."""
-    sizes = [abs(value) for value in values if value and math.isfinite(value)]
-    smallest = min(sizes, default=1.0)
+def _decimals(values: Sequence[float]) -> int:
+    """Decimal places that show `DIGITS` digits of the smallest number; at most six."""
+    magnitudes = [abs(value) for value in values if value and math.isfinite(value)]
+    smallest = min(magnitudes, default=1.0)
     return min(max(DIGITS - 1 - math.floor(math.log10(smallest)), 0), 6)
 
 
 def _aligned(values: Sequence[float]) -> list[str]:
-    places = _places(values)
-    return [f"{value:.{places}f}" for value in values]
+    decimals = _decimals(values)
+    return [f"{value:.{decimals}f}" for value in values]
 
 
-def _differences(laws: Mapping[str, Any], places: int) -> list[str]:
-    """Each law's difference to the best, with its interval, and what follows from it."""
+def _differences(laws: Mapping[str, Any], decimals: int) -> list[str]:
+    """Each law's difference from the best, its interval, and whether it is distinguishable."""
     cells = []
-    for place, law in enumerate(laws.values()):
+    for index, law in enumerate(laws.values()):
         gap = law["difference"]
-        if place == 0:
+        if index == 0:
             cells.append("best")
             continue
-        cell = f"{gap['pred_e']:+.{places}f}"
+        cell = f"{gap['pred_e']:+.{decimals}f}"
         if gap["pred_e_90"] is not None:
             low, high = gap["pred_e_90"]
-            cell += f"  [{low:+.{places}f}, {high:+.{places}f}]"
+            cell += f"  [{low:+.{decimals}f}, {high:+.{decimals}f}]"
         if not gap["distinguishable"]:
             cell += "  not distinguishable"
         cells.append(cell)
     return cells
-
-
-def _table(columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Columns under their heads: the first and last to the left, numbers to the right."""
-    first, *_, last = columns
-    rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
-    lines = []
-    for row in rows:
-        cells = [
-            f"{cell:<{width}}" if head in (first, last) else f"{cell:>{width}}"
-            for head, cell, width in zip(columns, row, widths, strict=True)
-        ]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return lines

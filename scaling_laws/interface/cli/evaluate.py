@@ -14,7 +14,7 @@ def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "evaluate",
-        help="how well a law predicts runs",
+        help="measure how well a law predicts runs",
         description="Compare predicted with logged losses, run by run.",
     )
     parser.add_argument("law", metavar="LAW.json", help=common.LAW_HELP)
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """A table of metrics, a row a run and their mean."""
+    """A table of metrics: one row per run, then the mean."""
     from scaling_laws.inference import run_table
 
     lines = [result["law"], *run_table({**result["runs"], "mean": result["mean"]})]
@@ -47,7 +47,7 @@ def render(result: dict[str, Any]) -> str:
     if coverage is not None:
         lines.append(f"  {100 * coverage:.0f} % of points lie inside the 90 % intervals")
     lines.append(
-        f"  errors in {result.get('unit', 'nats')}; PredE and WorstE relative; "
+        f"  errors in {result.get('unit', 'nats')}; PredE and WorstE are relative; "
         "final error = predicted - observed"
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`scaling-laws export`: a schedule back in a trainer."""
+"""`scaling-laws export`: write a schedule for a trainer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_laws.common import UsageError
 from scaling_laws.interface.cli import common
+from scaling_laws.interface.report.text_table import text_table
 
 if TYPE_CHECKING:
     from scaling_laws.decisions import Export
@@ -19,10 +20,10 @@ EPILOG = """\
 targets:
   torch, optax          Python file: an object for LambdaLR; a function count -> LR
   hf, torchtitan, olmo, deepspeed, nanogpt
-                        Python file for the trainer; --native: its own nearest schedule
-  megatron, nemo        the nearest native schedule; --exact: a patch that gives the schedule
-  csv, json, npy        a table of every step; knots; an array
-  wsm                   weights of a merge of checkpoints in place of the cooldown
+                        Python file for the trainer; --native: its nearest built-in schedule
+  megatron, nemo        the nearest built-in schedule; --exact: a patch that reproduces it
+  csv, json, npy        every step as a table; interpolation knots; an array
+  wsm                   weights for merging checkpoints in place of a cooldown
 
   scaling-laws export "wsd:peak=3e-4,steps=24000,warmup=500,decay_fraction=0.2" --to torch \\
       --out schedule.py
@@ -34,71 +35,79 @@ def add_parser(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "export",
         help="write a schedule for a trainer",
-        description="Write a schedule for a trainer, with a table to check the run's log against.",
+        description="Write a schedule for a trainer, with a table of learning rates to check the "
+        "run's log against.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "schedule", metavar="SCHEDULE", help="spec, or a CSV as optimize --out writes it"
+        "schedule", metavar="SCHEDULE", help="spec, or a CSV written by optimize --out"
     )
-    parser.add_argument("--to", required=True, metavar="TARGET", help="see the list below")
-    parser.add_argument("--out", metavar="FILE", help="write it there (default: print it)")
-    kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument(
+    parser.add_argument(
+        "--to", required=True, metavar="TARGET", help="one of the targets listed below"
+    )
+    parser.add_argument("--out", metavar="FILE", help="file to write (default: print it)")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument(
         "--exact",
         dest="kind",
         action="store_const",
         const="exact",
-        help="what gives the schedule itself (default but for megatron and nemo)",
+        help="reproduce the schedule exactly (default except for megatron and nemo)",
     )
-    kinds.add_argument(
+    forms.add_argument(
         "--native",
         dest="kind",
         action="store_const",
         const="native",
-        help="the trainer's own nearest schedule",
+        help="use the trainer's nearest built-in schedule",
     )
     parser.add_argument(
         "--form",
         choices=("multiplier", "absolute"),
-        help="multipliers of the optimizer's LR, or learning rates (default: as the target likes)",
+        help="multipliers of the optimizer's LR, or learning rates (default depends on the target)",
     )
     parser.add_argument(
-        "--unit", choices=("steps", "samples", "tokens"), help="what is counted (default steps)"
+        "--unit",
+        choices=("steps", "samples", "tokens"),
+        help="unit of the schedule's time axis (default steps)",
     )
     parser.add_argument(
-        "--samples-per-step", type=common.whole, metavar="N", help="sequences an update takes"
+        "--samples-per-step",
+        type=common.whole,
+        metavar="N",
+        help="sequences per optimizer step (global batch size)",
     )
     parser.add_argument(
-        "--tokens-per-step", type=common.whole, metavar="N", help="tokens an update takes"
+        "--tokens-per-step", type=common.whole, metavar="N", help="tokens per optimizer step"
     )
     parser.add_argument(
         "--start-step",
         type=common.whole,
         default=0,
         metavar="K",
-        help="step 0 of what is written is step K of the schedule, for a run that goes on under a "
-        "new scheduler (default 0; a resumed checkpoint needs none)",
+        help="write the schedule from step K on as step 0, for a run that continues under a new "
+        "scheduler (default 0; not needed when a checkpoint restores the scheduler)",
     )
     parser.add_argument(
         "--checkpoint-every",
         type=common.whole,
         metavar="N",
-        help="steps between checkpoints, for wsm (default: a tenth of the cooldown)",
+        help="steps between checkpoints (wsm only; default: a tenth of the cooldown)",
     )
     parser.add_argument(
         "--every",
         type=common.whole,
         default=0,
         metavar="K",
-        help="show every K-th step in the table to check (default: about 12 that tell most)",
+        help="show every K-th step in the table (default: about 12 informative steps)",
     )
     parser.add_argument(
         "--law",
         metavar="LAW.json",
-        help=f"predict final losses and choose the native schedule by them; {common.LAW_HELP}",
+        help=f"predict final losses and choose the built-in schedule by them; {common.LAW_HELP}",
     )
-    common.add_fact_options(parser, "facts of the run that override the law file's")
+    common.add_fact_options(parser, "facts about the run (override the law file)")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -112,7 +121,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.out:
         check_writable(arguments.out)
     elif target.name == "npy":
-        raise UsageError("--to npy is no text to print; add --out FILE.npy")
+        raise UsageError("--to npy cannot be printed; add --out FILE.npy")
     facts: dict[str, float] = {}
     law = None
     if arguments.law is not None:
@@ -134,10 +143,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     if arguments.out:
         export.save(arguments.out)
-    elif not arguments.json:  # standard output holds the text alone, fit for a pipe
+    elif not arguments.json:  # standard output gets only the text, for pipes
         sys.stderr.writelines(f"note: {note}\n" for note in export.notes)
-    place = {"schedule": arguments.schedule, "start_step": arguments.start_step}
-    return {**place, **describe(export, arguments.out)}
+    request = {"schedule": arguments.schedule, "start_step": arguments.start_step}
+    return {**request, **describe(export, arguments.out)}
 
 
 def describe(export: Export, file: str | None) -> dict[str, Any]:
@@ -165,14 +174,14 @@ def describe(export: Export, file: str | None) -> dict[str, Any]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Without a file what was asked for, nothing else; with one, what is in it."""
+    """The exported text, or a description of the file it was written to."""
     if result["file"] is None:
         return str(result["text"])
-    how = "exact" if result["exact"] else f"nearest {result['kind']} form"
+    accuracy = "exact" if result["exact"] else f"nearest {result['kind']} form"
     if result["kind"] == "exact" and not result["exact"]:
-        how = "as near as it comes"
+        accuracy = "closest representation"
     lines = [
-        f"wrote {result['file']}: {result['target']}, {how}, largest error "
+        f"wrote {result['file']}: {result['target']}, {accuracy}, largest error "
         f"{result['max_lr_error']:.2g} in LR"
     ]
     if result["final_loss"] is not None:
@@ -183,23 +192,24 @@ def render(result: dict[str, Any]) -> str:
             f"native {result['native']['name']}: {result['native_final_loss']:.5f}, "
             f"{result['cost_nats']:+.5f} nats"
         )
-    lines.append("check against the run's log:")
+    lines.append("compare with the run's log:")
     lines += _table(result["table"])
     lines += [f"note: {note}" for note in result["notes"]]
     if result["exact"] and result["start_step"] == 0:
         lines.append(
-            "once the run has logged its LR: scaling-laws verify RUN.csv --schedule "
+            "after the run has logged its LR: scaling-laws verify RUN.csv --schedule "
             f'"{result["schedule"]}"'
         )
     return "\n".join(lines)
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    # a second column only where it says more than rounding does
-    slack = 1e-9 * max(row["schedule_lr"] for row in rows)
-    differs = any(abs(row["lr"] - row["schedule_lr"]) > slack for row in rows)
-    lines = [f"  {'step':>9}  " + ("LR              schedule" if differs else "LR")]
-    for row in rows:
-        line = f"  {row['step']:>9}  {row['lr']:<14.9g}"
-        lines.append((line + f"  {row['schedule_lr']:.9g}" if differs else line).rstrip())
-    return lines
+    # the schedule's column is shown only if it differs by more than rounding
+    tolerance = 1e-9 * max(row["schedule_lr"] for row in rows)
+    differs = any(abs(row["lr"] - row["schedule_lr"]) > tolerance for row in rows)
+    head = ("step", "LR", "schedule")[: 3 if differs else 2]
+    cells = [
+        (str(row["step"]), f"{row['lr']:.9g}", f"{row['schedule_lr']:.9g}")[: len(head)]
+        for row in rows
+    ]
+    return text_table(head, cells, left=("LR", "schedule"))

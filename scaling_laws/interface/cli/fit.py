@@ -19,8 +19,8 @@ __all__ = ["DEFAULT_LAW", "add_parser", "render", "run"]
 
 DEFAULT_LAW = "norm_clock"
 PLOTS = {name: f"{name}.png" for name in ("fit", "terms", "profiles", "draws")}
-# options of fits to runs, by the argument of `scaling_laws.inference.fitting.fit` that they become
-OF_RUNS = {
+# command-line option per argument of `scaling_laws.fit` that only laws of schedules have
+CURVE_OPTIONS = {
     "objective": "--objective",
     "prior": "--prior",
     "fix": "--fix",
@@ -36,101 +36,108 @@ def add_parser(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "fit",
         help="fit a law to logged loss curves",
-        description="Fit a law to runs; or a law of sizes and data (chinchilla, ...) to one CSV "
-        "with a row a finished run, e.g. columns model_params, tokens, loss.",
+        description="Fit a law of schedules to runs, or a tabular law (chinchilla, ...) to one CSV "
+        "with one row per finished run, e.g. columns model_params, tokens, loss.",
     )
     common.add_run_arguments(parser)
-    parser.add_argument("--law", default=DEFAULT_LAW, help=f"law (default {DEFAULT_LAW})")
+    parser.add_argument(
+        "--law",
+        default=DEFAULT_LAW,
+        help=f"law to fit (default {DEFAULT_LAW}; all: scaling-laws laws)",
+    )
     parser.add_argument("--out", required=True, metavar="LAW.json", help="law file to write")
     parser.add_argument(
         "--plots",
         metavar="DIR",
-        help=f"folder to write pictures of the fit to: {', '.join(PLOTS.values())}",
+        help=f"folder for figures of the fit: {', '.join(PLOTS.values())}",
     )
     parser.add_argument(
         "--starts",
         type=common.whole,
         default=None,
-        help="starts of the solver (default 16; 64 for a table)",
+        help="number of solver starts (default 16; 64 for a table)",
     )
-    options = parser.add_argument_group("how to fit a law of schedules")
+    options = parser.add_argument_group("options for laws of schedules")
     options.add_argument(
         "--objective",
         metavar="TEXT",
-        help="cost of log residuals: huber:0.001 (default), least-squares or student-t:0.001,4",
+        help="loss function of the log residuals: huber:0.001 (default), least-squares or "
+        "student-t:0.001,4",
     )
     options.add_argument(
-        "--prior", choices=("weak", "none"), help="on the shape parameters (default weak)"
+        "--prior", choices=("weak", "none"), help="prior on the nonlinear parameters (default weak)"
     )
     options.add_argument(
         "--fix",
         action="append",
         metavar="NAME=VALUE",
-        help="a parameter that is given, in the unit of the logs; may be repeated",
+        help="fix a parameter to VALUE, in the units of the logged learning rate; may be repeated",
     )
     options.add_argument(
         "--tie",
         action="append",
         metavar="NAME=OTHER",
-        help="a shape parameter that equals another; may be repeated",
+        help="set a nonlinear parameter equal to another; may be repeated",
     )
     options.add_argument(
         "--weight",
         dest="weights",
         action="append",
         metavar="RUN=NUMBER",
-        help="how much a run counts (default 1); may be repeated",
+        help="weight of a run in the objective (default 1); may be repeated",
     )
     options.add_argument(
-        "--draws", type=common.whole, help="refits to reweighted runs (default 100)"
+        "--draws", type=common.whole, help="number of bootstrap refits (default 100)"
     )
-    options.add_argument("--solver", choices=("lanes", "scipy"), help="(default lanes)")
-    where = parser.add_argument_group("where refits run; it does not change them")
-    add_pool_options(where, "local, unless --workers or --scheduler is given")
+    options.add_argument("--solver", choices=("lanes", "scipy"), help="solver (default lanes)")
+    where = parser.add_argument_group("parallel execution (does not affect results)")
+    add_pool_options(where, "local unless --workers or --scheduler is given")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
 
 def _pairs(flag: str, form: str, texts: list[str], *, number: bool) -> dict[str, Any]:
-    """``NAME=VALUE`` of an option that may be repeated, by name."""
-    found: dict[str, Any] = {}
+    """The values of a repeatable option ``NAME=VALUE``, by name."""
+    values: dict[str, Any] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.rpartition("="))
         if not (name and equals and value):
-            raise UsageError(f"{flag} {text!r}: write {form}")
-        if name in found:
-            raise UsageError(f"{flag} {text!r}: {name} is given twice; keep one")
+            raise UsageError(f"{flag} {text!r}: the form is {form}")
+        if name in values:
+            raise UsageError(f"{flag} {text!r}: {name} is given twice; give it once")
         if number:
             try:
-                found[name] = float(value)
+                values[name] = float(value)
             except ValueError:
-                raise UsageError(f"{flag} {text!r}: {value!r} is no number; write {form}") from None
+                raise UsageError(
+                    f"{flag} {text!r}: {value!r} is not a number; the form is {form}"
+                ) from None
         else:
-            found[name] = value
-    return found
+            values[name] = value
+    return values
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of fits to runs that were given, as `fit` takes them."""
-    given = {name: getattr(arguments, name) for name in OF_RUNS}
-    found = {name: value for name, value in given.items() if value is not None}
+    """The options for laws of schedules that were given, as `fit` takes them."""
+    values = {name: getattr(arguments, name) for name in CURVE_OPTIONS}
+    options = {name: value for name, value in values.items() if value is not None}
     forms = {
         "fix": ("NAME=VALUE, e.g. --fix alpha=0.5", True),
         "tie": ("NAME=OTHER, e.g. --tie beta=gamma", False),
         "weights": ("RUN=NUMBER, e.g. --weight cosine=2", True),
     }
     for name, (form, number) in forms.items():
-        if name in found:
-            found[name] = _pairs(OF_RUNS[name], form, found[name], number=number)
-    if "objective" in found:
+        if name in options:
+            options[name] = _pairs(CURVE_OPTIONS[name], form, options[name], number=number)
+    if "objective" in options:
         from scaling_laws.inference import read_objective
 
-        found["objective"] = read_objective(found["objective"])
-    return found
+        options["objective"] = read_objective(options["objective"])
+    return options
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Fit, write the law file and pictures, and return the keys of the interface."""
+    """Fit, write the law file and figures, and return the keys of the interface."""
     from scaling_laws.common import check_folder, check_writable
     from scaling_laws.models import Law, PointLaw, get_law
 
@@ -149,10 +156,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     fitted: CurveFit | PointFit
     if isinstance(law, PointLaw):
-        for name, flag in {"plots": "--plots", **OF_RUNS, **POOL_FLAGS}.items():
+        for name, flag in {"plots": "--plots", **CURVE_OPTIONS, **POOL_FLAGS}.items():
             if getattr(arguments, name) is not None:
                 raise UsageError(
-                    f"{flag} is about fits to runs; {law.name} takes a table, so leave it out"
+                    f"{flag} applies to laws of schedules, but {law.name} takes a table; omit it"
                 )
         source, table = common.read_table(arguments, law)
         fitted = fit(law, table, source=source, **options)
@@ -160,8 +167,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         assert isinstance(law, Law)
         options |= _options(arguments)
         runs = common.read_runs(arguments)
-        where = given_pool(arguments)
-        curves = fit(law, runs, from_step=arguments.from_step, backend=where, **options)
+        pool = given_pool(arguments)
+        curves = fit(law, runs, from_step=arguments.from_step, backend=pool, **options)
         if arguments.plots is not None:
             figures = _figures(curves, law, runs, arguments.from_step, options)
         fitted = curves
@@ -190,7 +197,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def _figures(
     fitted: CurveFit, law: Law, runs: dict[str, Run], from_step: int | str, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """The pictures of a fit; those without a searched shape parameter, or draws, are left out."""
+    """The figures of a fit, as far as it has nonlinear parameters and draws."""
     from scaling_laws.inference import profile
     from scaling_laws.interface.report.fit_plots import (
         plot_draws,
@@ -200,7 +207,7 @@ def _figures(
     )
 
     title = f"{law.name} fitted to {len(runs)} run" + ("" if len(runs) == 1 else "s")
-    deepest = max(runs.values(), key=_decay)
+    deepest = max(runs.values(), key=_decay_depth)
     figures = {
         "fit": plot_fit(fitted, runs, from_step, title=title),
         "terms": plot_terms(fitted, deepest, from_step),
@@ -213,8 +220,8 @@ def _figures(
     return figures
 
 
-def _decay(run: Run) -> float:
-    """Share of its peak that the LR of a run loses."""
+def _decay_depth(run: Run) -> float:
+    """How far the LR of a run falls, as a fraction of its peak."""
     lr = run.schedule.lr
     return 1.0 - float(lr[int(lr.argmax()) :].min()) / (run.schedule.peak_lr or 1.0)
 

@@ -1,4 +1,4 @@
-"""`scaling-laws import`: logs of trainers and trackers to a set of loss curves."""
+"""`scaling-laws import`: convert logs of trainers and trackers to a set of loss curves."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def add_parser(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "import",
         help="read training logs into a set of loss curves",
-        description="Read logs of trainers and trackers and write them as runs of a set, a CSV "
-        "or Parquet file each and dataset.toml. Restarts, repeated steps and NaN are resolved and "
-        "recorded; the schedule is recognised from the logged LR and confirmed to its printed "
-        "digits. See what a log holds with scaling-laws inspect.",
+        description="Read logs of trainers and trackers and write them as runs of a set: one CSV "
+        "or Parquet file per run, and dataset.toml. Restarts, repeated steps and NaN are resolved "
+        "and recorded; the schedule is recognised from the logged LR and checked to its printed "
+        "digits. scaling-laws inspect shows what a log contains.",
     )
     parser.add_argument("logs", nargs="+", metavar="LOG", help="log file, or folder of a tracker")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the set")
-    parser.add_argument("--format", metavar="NAME", help="reader (default: the one that fits)")
+    parser.add_argument("--format", metavar="NAME", help="format of the log (default: detected)")
     parser.add_argument("--name", help="name of the run")
     parser.add_argument(
         "--run",
@@ -35,7 +35,7 @@ def add_parser(verbs: common.Verbs) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="take only this run of the logs",
+        help="import only this run; may be repeated",
     )
     parser.add_argument(
         "--join", action="store_true", help="the logs are parts of one run, in this order"
@@ -44,7 +44,7 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--parquet",
         action="store_true",
-        help="write each run as Parquet in place of a CSV (needs pyarrow, also to read it)",
+        help="write Parquet in place of CSV (needs pyarrow, also for reading)",
     )
     for name in ABOUT:
         parser.add_argument(f"--{name}", metavar="TEXT", help=f"{name} of the set")
@@ -77,11 +77,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """A paragraph a run, and what to do next."""
+    """One paragraph per run, and the next command."""
     lines: list[str] = []
     for name, report in result["runs"].items():
         lines.append(
-            f"{name}: {report['reader']}, {report['points']} losses of steps "
+            f"{name}: {report['reader']}, {report['points']} losses at steps "
             f"{report['first_step']} to {report['last_step']}, from {report['rows']} rows"
         )
         keys = ", ".join(f"{role} {key}" for role, key in report["keys"].items())
@@ -89,12 +89,12 @@ def render(result: dict[str, Any]) -> str:
         lines += wrapped("schedule", report["schedule"])
         lines += wrapped("", f"({report['schedule_from']})")
         if report["window"] > 1:
-            lines += wrapped("window", f"each loss averages {report['window']} updates")
+            lines += wrapped("window", f"each loss is the mean of {report['window']} updates")
         if report["facts"]:
             facts = ", ".join(f"{key} {value:.12g}" for key, value in report["facts"].items())
             lines += wrapped("facts", facts)
-        for each in report["findings"]:
-            lines += wrapped("changed" if each["changed"] else "found", each["words"])
+        for finding in report["findings"]:
+            lines += wrapped("changed" if finding["changed"] else "found", finding["words"])
         lines.append("")
     lines.append(f"wrote {', '.join(result['files'])}")
     lines.append(f"next: scaling-laws fit {result['out']} --out law.json")
@@ -102,7 +102,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def wrapped(label: str, text: str) -> list[str]:
-    """Text in a column beside its label."""
+    """Text in a column next to its label."""
     return textwrap.wrap(
         text,
         WIDTH,

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from scaling_laws.interface.cli import common
+from scaling_laws.interface.report.text_table import text_table
 
 if TYPE_CHECKING:
     from scaling_laws.models import AnyLaw
@@ -17,10 +18,13 @@ def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "laws",
-        help="list the laws",
-        description="List the laws; with NAME, all there is to know of one.",
+        help="list the laws, or describe one",
+        description="List the registered laws, including those of plug-ins; with NAME, describe "
+        "each of these in full.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a law (default: all, in short)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="law to describe (default: list all)"
+    )
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -39,7 +43,7 @@ def describe(law: AnyLaw) -> dict[str, Any]:
 
     inputs, needs = {}, []
     if isinstance(law, PointLaw):
-        inputs = {each.name: each.meaning for each in law.inputs}
+        inputs = {column.name: column.meaning for column in law.inputs}
     if isinstance(law, Law):
         needs = sorted({*law.required_facts, *law.required_traces})
     return {
@@ -64,30 +68,32 @@ def describe(law: AnyLaw) -> dict[str, Any]:
 
 
 def about(law: AnyLaw) -> str:
-    """The text at the head of the law's file: what it is, and its known limits."""
+    """The docstring of the law's module: what the law is, and its known limits."""
     import inspect
 
     return inspect.cleandoc(law.module.__doc__ or "")
 
 
 def render(result: dict[str, Any]) -> str:
-    """A paragraph a law; the whole story where one was asked for."""
+    """One paragraph per law; the full description of those that were named."""
     lines: list[str] = []
     for name, law in result["laws"].items():
         lines += [name, f"  {law['formula']}", f"  {law['citation']}"]
         if law["inputs"]:
-            lines.append(f"  gives {law['output']} from {', '.join(law['inputs'])}")
+            lines.append(f"  predicts {law['output']} from {', '.join(law['inputs'])}")
         if law["needs"]:
             lines.append(f"  needs {', '.join(law['needs'])}")
         if law["published"]:
-            lines.append(f"  published: {', '.join(f'{name}:{each}' for each in law['published'])}")
-        width = max(len(parameter) for parameter in law["params"])
-        for parameter, each in law["params"].items():
-            lines.append(
-                f"    {parameter:<{width}} {each['support']:<13} {each['meaning']} [{each['unit']}]"
-            )
+            labels = ", ".join(f"{name}:{label}" for label in law["published"])
+            lines.append(f"  published: {labels}")
+        head = ("parameter", "support", "meaning")
+        rows = [
+            (parameter, about["support"], f"{about['meaning']} [{about['unit']}]")
+            for parameter, about in law["params"].items()
+        ]
+        lines += text_table(head, rows, left=head, show_head=False, indent="    ")
         if result["whole"]:
             lines += ["", law["about"], "", f"Conventions: {law['conventions']}", ""]
     if not result["whole"]:
-        lines += ["", "scaling-laws laws NAME tells all there is to know of one."]
+        lines += ["", "scaling-laws laws NAME describes one in full."]
     return "\n".join(lines)

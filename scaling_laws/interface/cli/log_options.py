@@ -1,4 +1,4 @@
-"""What a person may say of a log; `import` and `inspect` share it."""
+"""Options that describe a log, shared by `import` and `inspect`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["add_log_options", "read_options"]
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
     """Keys, steps, cleaning, the schedule, facts."""
-    keys = parser.add_argument_group("which keys (default: the known ones)")
-    for role, words in (
-        ("step", "optimizer steps"),
+    keys = parser.add_argument_group("keys (default: recognised by name)")
+    for role, meaning in (
+        ("step", "optimizer step"),
         ("lr", "learning rate"),
         ("loss", "loss"),
         ("tokens", "tokens seen"),
         ("samples", "samples seen"),
     ):
-        keys.add_argument(f"--{role}-key", metavar="KEY", help=words)
+        keys.add_argument(f"--{role}-key", metavar="KEY", help=f"key of the {meaning}")
     keys.add_argument(
-        "--lr-group", type=common.whole, metavar="N", help="parameter group whose LR counts"
+        "--lr-group", type=common.whole, metavar="N", help="parameter group whose LR to use"
     )
-    steps = parser.add_argument_group("how steps are counted (default: what the format says)")
+    steps = parser.add_argument_group("step numbering (default: that of the format)")
     steps.add_argument(
         "--first-step",
         type=common.whole,
@@ -38,68 +38,69 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         "--lr-offset",
         type=int,
         metavar="N",
-        help="a row's LR belongs to the update N after its own (1: read after the scheduler step)",
+        help="the LR in a row is that of N updates later (1: logged after the scheduler step)",
     )
     steps.add_argument(
         "--step-offset",
         type=common.whole,
         metavar="N",
-        help="updates before the log's first, for a branch whose log counts anew (see --parent)",
+        help="updates before the first logged one, for a branch whose log restarts at 0 (see "
+        "--parent)",
     )
-    for name, words in (
-        ("steps-per-update", "logged steps (micro-batches) that make one update"),
-        ("tokens-per-step", "tokens of one update"),
-        ("samples-per-step", "samples of one update"),
-        ("sequence-length", "tokens of one sample"),
+    for name, meaning in (
+        ("steps-per-update", "logged steps (micro-batches) per update"),
+        ("tokens-per-step", "tokens per update"),
+        ("samples-per-step", "samples per update"),
+        ("sequence-length", "tokens per sample"),
     ):
-        steps.add_argument(f"--{name}", type=_positive, metavar="N", help=words)
-    clean = parser.add_argument_group("cleaning (all of it is recorded)")
+        steps.add_argument(f"--{name}", type=_positive, metavar="N", help=meaning)
+    clean = parser.add_argument_group("cleaning (recorded in the set)")
     clean.add_argument(
         "--repeats",
         choices=("last", "first", "mean"),
         default="last",
-        help="which row of a step that was logged again counts (default last)",
+        help="which row to use for a step that was logged again (default last)",
     )
     clean.add_argument(
         "--window",
         type=_positive,
         metavar="N",
-        help="updates that each logged loss averages (default: what the format says, else 1)",
+        help="each logged loss is the mean of N updates (default: that of the format, else 1)",
     )
     clean.add_argument(
         "--average-window",
         type=_positive,
         metavar="N",
-        help="average N rows to one point; the set says so and fit predicts the average",
+        help="average every N rows into one point; the set records this, and fit predicts averages",
     )
-    clean.add_argument("--drop-spikes", action="store_true", help="leave spikes out")
+    clean.add_argument("--drop-spikes", action="store_true", help="omit spikes")
     clean.add_argument(
-        "--drop-skipped", action="store_true", help="leave points with skipped updates out"
+        "--drop-skipped", action="store_true", help="omit points with skipped updates"
     )
     clean.add_argument(
         "--from-step",
         type=common.step_or_warmup,
         default=0,
         metavar="N",
-        help="leave out points before step N, or before the warm-up's end: warmup",
+        help="omit points before step N, or before the end of the warm-up (N = warmup)",
     )
-    plan = parser.add_argument_group("the schedule (default: recognised from the logged LR)")
-    plan.add_argument("--schedule", metavar="SPEC", help="spec, where the LR is not logged")
-    plan.add_argument("--steps", type=_positive, metavar="N", help="updates that were planned")
-    plan.add_argument(
-        "--warmup", type=common.whole, metavar="N", help="warm-up steps, where the log lacks them"
+    schedule = parser.add_argument_group("schedule (default: recognised from the logged LR)")
+    schedule.add_argument("--schedule", metavar="SPEC", help="spec, if the LR is not logged")
+    schedule.add_argument("--steps", type=_positive, metavar="N", help="planned number of updates")
+    schedule.add_argument(
+        "--warmup", type=common.whole, metavar="N", help="warm-up steps, if the log lacks them"
     )
-    plan.add_argument(
+    schedule.add_argument(
         "--between",
         choices=("hold", "linear"),
-        help="LR between logged rows, where no family explains them",
+        help="how the LR changes between logged rows, if no family matches them",
     )
-    plan.add_argument(
+    schedule.add_argument(
         "--parent",
         metavar="RUN@STEP",
-        help="run that this one branched off (FOLDER:NAME or FILE.csv), and its first own step",
+        help="run from which this one branched (FOLDER:NAME or FILE.csv), and its first new step",
     )
-    common.add_fact_options(parser, "facts of the run that laws use")
+    common.add_fact_options(parser, "facts about the run")
 
 
 def _positive(text: str) -> int:
@@ -110,16 +111,16 @@ def _positive(text: str) -> int:
 
 
 def read_options(arguments: argparse.Namespace) -> Options:
-    """What was said."""
+    """The options that were given."""
     from dataclasses import fields
 
     from scaling_laws.data import Options
 
-    given = {
+    options = {
         field.name: getattr(arguments, field.name)
         for field in fields(Options)
         if getattr(arguments, field.name, None) is not None
     }
     facts = common.given_facts(arguments)
     facts.pop("tokens_per_step", None)  # it has an option of its own
-    return Options(**{**given, "facts": facts})
+    return Options(**{**options, "facts": facts})

@@ -1,4 +1,4 @@
-"""Options of every verb whose work can run in several processes. Imports nothing heavy."""
+"""Options of the verbs that can work in several processes. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ from scaling_laws.interface.cli import common
 
 __all__ = ["POOL_FLAGS", "add_pool_options", "given_pool"]
 
-# options of pools, by the field of `PoolOptions` that they become
+# command-line option per field of `PoolOptions`
 POOL_FLAGS = {"backend": "--backend", "workers": "--workers", "scheduler": "--scheduler"}
 
 
 def add_pool_options(group: Any, automatic: str, scheduler: str = "") -> None:
-    """Backend, workers and scheduler; each is None unless it is given.
+    """Backend, workers and scheduler; None unless given.
 
     Args:
-        group: of arguments, or the parser.
-        automatic: what ``auto`` takes, in words.
-        scheduler: what its workers must have, in words.
+        group: argument group, or the parser.
+        automatic: which backend ``auto`` chooses, for the help.
+        scheduler: what the workers of a scheduler need, for the help.
     """
     group.add_argument(
         "--backend",
-        choices=(AUTO, *(each.name for each in BACKENDS)),
-        help="; ".join(f"{each.name}: {each.help}" for each in BACKENDS)
+        choices=(AUTO, *(backend.name for backend in BACKENDS)),
+        help="; ".join(f"{backend.name}: {backend.help}" for backend in BACKENDS)
         + f"; auto (default): {automatic}",
     )
     group.add_argument(
-        "--workers", type=common.whole, metavar="N", help="processes (default: one a core)"
+        "--workers",
+        type=common.whole,
+        metavar="N",
+        help="number of processes (default: one per core)",
     )
     group.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help=f"of a dask scheduler, tcp://host:8786{scheduler}",
+        help=f"address of a dask scheduler, tcp://host:8786{scheduler}",
     )
 
 
 def given_pool(arguments: argparse.Namespace) -> PoolOptions:
-    """Where the work is to run."""
+    """Where to run the work."""
     return PoolOptions(arguments.backend or AUTO, arguments.workers, arguments.scheduler)

@@ -1,4 +1,4 @@
-"""`scaling-laws predict`: the loss of schedules that were never run."""
+"""`scaling-laws predict`: the loss of schedules that were not run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def add_parser(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "predict",
         help="predict the loss of unseen schedules",
-        description="Predict the loss of schedules under a fitted law; or, under a law of sizes "
-        "and data, what it gives at some inputs.",
+        description="Predict the loss of schedules under a fitted law, or the value of a tabular "
+        "law at given inputs.",
     )
     parser.add_argument("law", metavar="LAW.json", help=common.LAW_HELP)
     parser.add_argument(
@@ -37,18 +37,17 @@ def add_parser(verbs: common.Verbs) -> None:
         action="append",
         default=[],
         metavar="INPUTS",
-        help="inputs of a law of sizes and data, e.g. model_params=7e9,tokens=1.4e12; may be "
-        "repeated",
+        help="inputs of a tabular law, e.g. model_params=7e9,tokens=1.4e12; may be repeated",
     )
     parser.add_argument(
         "--every",
         type=common.whole,
         default=0,
         metavar="K",
-        help="predict every K-th step and the last (default: about 200 steps in all)",
+        help="predict every K-th step and the last one (default: about 200 steps in total)",
     )
     parser.add_argument("--out", metavar="FILE.csv", help="write the predicted curves")
-    common.add_fact_options(parser, "facts of the run that override the law file's")
+    common.add_fact_options(parser, "facts about the run (override the law file)")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
@@ -61,22 +60,24 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.out:
         check_writable(arguments.out)
-    plans = [schedule(spec) for spec in arguments.schedule]
+    schedules = [schedule(spec) for spec in arguments.schedule]
     fitted = common.read_law(arguments.law)
     if isinstance(fitted, PointFit):
         return _at(fitted, arguments)
     if arguments.at:
-        raise UsageError(f"{fitted.law.name} needs --schedule SPEC, not --at")
-    if not plans:
+        raise UsageError(
+            f"{fitted.law.name} predicts from a schedule: give --schedule SPEC, not --at"
+        )
+    if not schedules:
         raise UsageError("--schedule SPEC is missing, e.g. --schedule cosine:peak=3e-4,steps=24000")
     facts = common.given_facts(arguments)
     predictions = []
-    for plan in plans:
-        traces = _decay_beside(plan, fitted)
-        every = arguments.every or max(1, plan.steps // 200)
+    for target in schedules:
+        traces = _weight_decay_in_file(target, fitted)
+        every = arguments.every or max(1, target.steps // 200)
         # counted back from the last step, which is always predicted
-        steps = list(range((plan.steps - 1) % every, plan.steps, every))
-        predictions.append(fitted.predict(plan, steps, facts=facts, traces=traces))
+        steps = list(range((target.steps - 1) % every, target.steps, every))
+        predictions.append(fitted.predict(target, steps, facts=facts, traces=traces))
     results = []
     for prediction in predictions:
         interval = None
@@ -100,59 +101,59 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"law": fitted.law.name, "schedules": results, "file": arguments.out}
 
 
-def _decay_beside(plan: Schedule, fitted: CurveFit) -> dict[str, Any]:
-    """The weight decay of each step that a file holds beside its rates, for a law that knows it."""
+def _weight_decay_in_file(target: Schedule, fitted: CurveFit) -> dict[str, Any]:
+    """The weight decay of each step where a schedule file has it and the law uses it."""
     from pathlib import Path
 
     from scaling_laws.common import read_columns, read_header
 
-    file = Path(plan.spec.strip().removeprefix("csv:"))
+    file = Path(target.spec.strip().removeprefix("csv:"))
     known = "weight_decay" in fitted.law.required_facts
-    if not (known and plan.spec.startswith("csv:") and file.is_file()):
+    if not (known and target.spec.startswith("csv:") and file.is_file()):
         return {}
     if "weight_decay" not in read_header(file):
         return {}
-    row = read_columns(file, ["weight_decay"])["weight_decay"]
-    return {"weight_decay": row} if len(row) == plan.steps else {}
+    weight_decay = read_columns(file, ["weight_decay"])["weight_decay"]
+    return {"weight_decay": weight_decay} if len(weight_decay) == target.steps else {}
 
 
 def _at(fitted: PointFit, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What a point law gives at the inputs asked for."""
+    """The value of a tabular law at the inputs of ``--at``."""
     law = fitted.law
-    wanted = ",".join(f"{name}=..." for name in law.input_names)
+    form = ",".join(f"{name}=..." for name in law.input_names)
     if arguments.schedule or arguments.out or arguments.every:
-        raise UsageError(f"{law.name} does not take a schedule; ask --at {wanted}")
+        raise UsageError(f"{law.name} does not take a schedule; give --at {form}")
     if not arguments.at:
-        raise UsageError(f"{law.name} needs --at {wanted}")
+        raise UsageError(f"{law.name} needs --at {form}")
     points = []
     for text in arguments.at:
         inputs = {}
         for part in text.split(","):
             name, _, number = (piece.strip() for piece in part.partition("="))
             if name in inputs:
-                raise UsageError(f"--at {text}: {name} is given twice; keep one")
+                raise UsageError(f"--at {text}: {name} is given twice; give it once")
             try:
                 inputs[name] = float(number)
             except ValueError:
-                raise UsageError(f"--at {text}: {part!r} is not name=number") from None
-        found = fitted.at(**inputs)
+                raise UsageError(f"--at {text}: {part!r} is not NAME=NUMBER") from None
+        prediction = fitted.at(**inputs)
         interval = None
-        if found.uncertainty is not None:
-            low, high = found.interval(0.9)
+        if prediction.uncertainty is not None:
+            low, high = prediction.interval(0.9)
             interval = [float(low), float(high)]
         points.append(
             {
                 "inputs": inputs,
-                law.output: float(found.value),
+                law.output: float(prediction.value),
                 "interval_90": interval,
-                "notes": list(found.notes),
+                "notes": list(prediction.notes),
             }
         )
     return {"law": law.name, "output": law.output, "unit": law.unit, "points": points}
 
 
 def render(result: dict[str, Any]) -> str:
-    """Final losses, best first, with intervals and notes."""
+    """Values with intervals and notes; final losses are sorted, the lowest first."""
     if "points" in result:
         lines = [f"{result['law']}: {result['output']} in {result['unit']}, 90 % interval"]
         for point in result["points"]:
@@ -163,12 +164,10 @@ def render(result: dict[str, Any]) -> str:
             lines += [f"           note: {note}" for note in point["notes"]]
         return "\n".join(lines)
     lines = [f"{result['law']}: predicted final loss in nats, 90 % interval"]
-    for each in sorted(result["schedules"], key=lambda each: float(each["final_loss"])):
-        lines.append(
-            f"  {each['final_loss']:.5f}  {common.interval_text(each['interval_90'])}  "
-            f"{each['spec']}"
-        )
-        lines += [f"           note: {note}" for note in each["notes"]]
+    for prediction in sorted(result["schedules"], key=lambda one: float(one["final_loss"])):
+        interval = common.interval_text(prediction["interval_90"])
+        lines.append(f"  {prediction['final_loss']:.5f}  {interval}  {prediction['spec']}")
+        lines += [f"           note: {note}" for note in prediction["notes"]]
     if result["file"]:
         lines.append(f"wrote {result['file']}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""`scaling-laws quickstart`: the whole job on one set of runs.
+"""`scaling-laws quickstart`: the whole workflow on one set of runs.
 
-Fits a law to some runs, predicts the runs it never saw, searches for a better schedule, and writes
-a law file, a schedule and a figure.
+Fits a law to some runs, predicts the held-out ones, searches for a better schedule, and writes a
+law file, a schedule and a figure.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "quickstart",
-        help="fit, predict unseen runs, search and plot in one go",
+        help="fit, predict held-out runs, search and plot in one command",
         description="Fit a law to some runs of a set, predict the others, search for a better "
-        "schedule; write law.json, schedule.csv and figure.png.",
+        "schedule, and write law.json, schedule.csv and figure.png.",
     )
     parser.add_argument("runs", nargs=1, metavar="SET", help="folder of runs, e.g. data/proxy_nano")
     parser.add_argument(
         "--fit", required=True, metavar="NAMES", help="runs to fit, separated by commas"
     )
-    parser.add_argument("--test", metavar="NAMES", help="runs to predict (default: all the others)")
+    parser.add_argument("--test", metavar="NAMES", help="runs to predict (default: all others)")
     parser.add_argument("--law", default=DEFAULT_LAW, help=f"law (default {DEFAULT_LAW})")
     common.add_run_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
@@ -51,7 +51,7 @@ def _choose(runs: dict[str, Run], names: str) -> dict[str, Run]:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Do all of it; everything is written at the end."""
+    """Do all of it; the files are written at the end."""
     from scaling_laws.common import UsageError, check_folder, check_writable, make_folder
     from scaling_laws.models import get_schedule_law
 
@@ -62,15 +62,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     law = get_schedule_law(arguments.law)
     runs = common.read_runs(arguments)
     fit_runs = _choose(runs, arguments.fit)
-    others = {name: each for name, each in runs.items() if name not in fit_runs}
+    others = {name: other for name, other in runs.items() if name not in fit_runs}
     held_out = others if arguments.test is None else _choose(runs, arguments.test)
     both = sorted(set(fit_runs) & set(held_out))
     if both:
-        raise UsageError(f"run {both[0]!r} is in both --fit and --test; a test must be unseen")
+        raise UsageError(f"run {both[0]!r} is in both --fit and --test; give it once")
     if not fit_runs:
-        raise UsageError(f"--fit {arguments.fit!r} names no run; known: {', '.join(runs)}")
+        raise UsageError(f"--fit {arguments.fit!r} names no run; choose from {', '.join(runs)}")
     if not held_out:
-        raise UsageError("no run is left to predict; leave at least one out of --fit")
+        raise UsageError("no run is left to predict; omit at least one from --fit")
 
     from scaling_laws.decisions import optimize as search
     from scaling_laws.inference import evaluate as measure
@@ -78,25 +78,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from scaling_laws.interface.report.plots import plot_predictions, save_figure
     from scaling_laws.models import write_schedule
 
-    report = common.progress()
     fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step)
     result = measure(fitted, held_out, from_step=arguments.from_step)
-    longest = max(fit_runs.values(), key=lambda each: each.schedule.steps).schedule
+    longest = max(fit_runs.values(), key=lambda run: run.schedule.steps).schedule
     best = search(
         fitted,
         steps=longest.steps,
         peak=longest.peak_lr,
         warmup=longest.warmup,
         seed=arguments.seed,
-        report=report,
     )
-    given = longest.warmup if arguments.from_step == "warmup" else arguments.from_step
-    from_step = max(given, longest.steps // 20)
+    start = longest.warmup if arguments.from_step == "warmup" else arguments.from_step
+    from_step = max(start, longest.steps // 20)
     figure = plot_predictions(
         fitted,
         held_out,
         predict(fitted, best.schedule),
-        title=f"{law.name} fitted to {len(fit_runs)} runs, {len(held_out)} runs it never saw: "
+        title=f"{law.name} fitted to {len(fit_runs)} runs, {len(held_out)} held-out runs: "
         f"mean error {result.mean['mae']:.4f} nats, final {result.mean['abs_final_error']:.4f}",
         from_step=from_step,
     )
@@ -125,7 +123,7 @@ def render(result: dict[str, Any]) -> str:
             "1. Fit to " + ", ".join(result["fitted"]),
             result["summary"],
             "",
-            "2. Runs the fit never saw",
+            "2. Held-out runs",
             evaluate.render(held_out).lstrip("\n"),
             "",
             "3. A better schedule",

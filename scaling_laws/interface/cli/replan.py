@@ -1,4 +1,4 @@
-"""`scaling-laws replan`: what a run in progress will reach, and what to do with what is left."""
+"""`scaling-laws replan`: forecast a run in progress and improve its remaining schedule."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_laws.common import UsageError
 from scaling_laws.interface.cli import common
+from scaling_laws.interface.report.text_table import text_table
 
 if TYPE_CHECKING:
     from scaling_laws.data import Run
@@ -19,10 +20,10 @@ def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "replan",
-        help="forecast a run in progress and say what to do with it",
-        description="From the log of a run so far and the schedule it follows: the final loss to "
-        "expect, a better schedule for the steps that are left, when to start the cooldown for a "
-        "given budget, and what stopping at each step would cost.",
+        help="forecast a run in progress and improve its remaining schedule",
+        description="From the log of a run so far and the schedule it follows: the expected final "
+        "loss, a better schedule for the remaining steps, when to start the cooldown for a given "
+        "budget, and the loss of stopping at each step.",
     )
     parser.add_argument(
         "log",
@@ -33,50 +34,60 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--law",
         metavar="LAW.json",
-        help=f"{common.LAW_HELP}; fitted to earlier runs, the more like this one the better",
+        help=f"{common.LAW_HELP}; fitted to earlier runs, preferably similar to this one",
     )
     parser.add_argument(
         "--law-name",
         metavar="NAME",
-        help="without --law: the law whose shipped prior is used (default norm_clock)",
+        help="without --law: the law whose prior is used (default norm_clock)",
     )
     parser.add_argument(
         "--schedule",
         metavar="SPEC",
-        help="the current plan, to its end (default: dataset.toml, or the log's settings if the "
-        "logged rates confirm them)",
+        help="the whole schedule that the run follows (default: from dataset.toml, or from the "
+        "config in the log if the logged learning rates confirm it)",
     )
     parser.add_argument(
-        "--steps", type=common.whole, help="budget of the best schedule (default: the plan's)"
+        "--steps", type=common.whole, help="total steps of the best schedule (default: as planned)"
     )
     parser.add_argument(
         "--budgets",
         metavar="N,N,...",
-        help="step counts for which the best cooldown is wanted (default: a few up to twice the "
-        "plan)",
+        help="total steps for which to find the best cooldown (default: a few, up to twice the "
+        "planned steps)",
     )
     parser.add_argument(
-        "--end-min", type=float, default=0.0, metavar="X", help="lowest LR allowed (default 0)"
+        "--end-min",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="lowest learning rate allowed (default 0)",
     )
     parser.add_argument(
-        "--allow-rewarm", action="store_true", help="let the best schedule's LR rise again"
+        "--allow-rewarm",
+        action="store_true",
+        help="allow the LR of the best schedule to rise again",
     )
     parser.add_argument(
         "--at-step",
         type=common.whole,
         metavar="N",
-        help="look from step N and leave out later losses: to try it on a finished log",
+        help="use only losses up to step N, to try this on a finished log",
     )
     parser.add_argument(
-        "--loss-key", metavar="KEY", help="of a JSON log (default: a validation loss, if any)"
+        "--loss-key",
+        metavar="KEY",
+        help="loss key of a JSON log (default: a validation loss, if any)",
     )
     parser.add_argument(
         "--repeats",
         choices=("last", "first"),
-        help="of a JSON log: which row of a step that a restart logged again (default last)",
+        help="JSON logs: which row to use for a step logged again after a restart (default last)",
     )
-    parser.add_argument("--out", metavar="FILE.csv", help="write the best schedule, one row a step")
-    parser.add_argument("--plot", metavar="FILE.png", help="picture to write")
+    parser.add_argument(
+        "--out", metavar="FILE.csv", help="write the best schedule, one row per step"
+    )
+    parser.add_argument("--plot", metavar="FILE.png", help="figure to write")
     common.add_run_options(parser)
     common.add_common(parser)
     parser.set_defaults(run=run, render=render, from_step=None)
@@ -90,15 +101,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         if path:
             check_writable(path)
     if arguments.law and arguments.law_name:
-        raise UsageError("--law brings its own law; leave --law-name out")
+        raise UsageError("give --law or --law-name, not both")
     budgets = _budgets(arguments.budgets)
-    given = common.read_curve_fit(arguments.law) if arguments.law else arguments.law_name
+    law = common.read_curve_fit(arguments.law) if arguments.law else arguments.law_name
     logged, notes = _read(arguments)
     from scaling_laws.decisions import replan
 
-    found = replan(
+    outcome = replan(
         logged,
-        law=given,
+        law=law,
         steps=arguments.steps,
         budgets=budgets,
         end_min=arguments.end_min,
@@ -106,15 +117,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         at_step=arguments.at_step,
         from_step=arguments.from_step,
         seed=arguments.seed,
-        report=common.progress(),
     )
     if arguments.out:
         from scaling_laws.models import write_schedule
 
-        write_schedule(arguments.out, found.best.schedule)
+        write_schedule(arguments.out, outcome.best.schedule)
     if arguments.plot:
-        _draw(found, arguments.plot)
-    result = found.as_json()
+        _draw(outcome, arguments.plot)
+    result = outcome.as_json()
     result["best"]["schedule_file"] = arguments.out
     result["notes"] = [*notes, *result["notes"]]
     return {"run": logged.name, **result, "plot": arguments.plot}
@@ -123,19 +133,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def _budgets(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    found = []
+    budgets = []
     for word in common.names_in(text):
         try:
-            found.append(common.whole(word))
+            budgets.append(common.whole(word))
         except argparse.ArgumentTypeError as error:
-            raise UsageError(f"--budgets {text}: {error}; write e.g. 30000,40000") from None
-    if not found:
-        raise UsageError(f"--budgets {text!r} names no step count; write e.g. 30000,40000")
-    return sorted(set(found))
+            raise UsageError(f"--budgets {text}: {error}; give e.g. 30000,40000") from None
+    if not budgets:
+        raise UsageError(f"--budgets {text!r} contains no step count; give e.g. 30000,40000")
+    return sorted(set(budgets))
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Run, list[str]]:
-    """The run, from a table or a log, and what is to be said about the reading."""
+    """The run, from a table or a log, and notes about how it was read."""
     from scaling_laws.data import is_log, load_runs, read_log, read_run, run_of
 
     facts, path = common.given_facts(arguments), arguments.log
@@ -143,8 +153,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Run, list[str]]:
         for option in ("warmup", "between"):
             if getattr(arguments, option) is not None:
                 raise UsageError(
-                    f"--{option} is about tables whose schedule is only logged; for {path} pass "
-                    "--schedule SPEC"
+                    f"--{option} applies to tables, but {path} is a log; give --schedule SPEC"
                 )
         log = read_log(path, repeats=arguments.repeats or "last")
         imported = run_of(
@@ -158,35 +167,55 @@ def _read(arguments: argparse.Namespace) -> tuple[Run, list[str]]:
     for option in ("loss_key", "repeats"):
         if getattr(arguments, option) is not None:
             flag = option.replace("_", "-")
-            raise UsageError(f"--{flag} is about JSON logs; {path} is a table, so leave it out")
-    ways = {"facts": facts, "window": arguments.window}
-    ways |= {"warmup": arguments.warmup, "between": arguments.between}
+            raise UsageError(f"--{flag} applies to JSON logs, but {path} is a table; omit it")
+    options = {"facts": facts, "window": arguments.window}
+    options |= {"warmup": arguments.warmup, "between": arguments.between}
     if arguments.schedule is not None and ":" in path and not path.endswith(".csv"):
         raise UsageError(
-            f"{path}: with --schedule name the file itself, FOLDER/name.csv, not FOLDER:name"
+            f"{path}: with --schedule, give the file itself, FOLDER/name.csv, not FOLDER:name"
         )
     if arguments.schedule is not None:
-        before = arguments.at_step  # another plan from there on is what is asked about
-        return read_run(path, spec=arguments.schedule, before=before, **ways), []
-    runs = load_runs(path, **ways)
+        before = arguments.at_step  # from there on the schedule may differ from the log
+        return read_run(path, spec=arguments.schedule, before=before, **options), []
+    runs = load_runs(path, **options)
     if len(runs) != 1:
         raise UsageError(
-            f"{path} holds {len(runs)} runs; replan takes one: FOLDER:name, of {', '.join(runs)}"
+            f"{path} contains {len(runs)} runs; choose one with FOLDER:name, from {', '.join(runs)}"
         )
     return next(iter(runs.values())), []
 
 
-def _draw(found: Replan, path: str) -> None:
+def _draw(outcome: Replan, path: str) -> None:
     from scaling_laws.interface.report.figures import save_figure
     from scaling_laws.interface.report.replan_plots import plot_replan
 
-    save_figure(plot_replan(found), path)
+    save_figure(plot_replan(outcome), path)
 
 
 def render(result: dict[str, Any]) -> str:
-    """Where the run stands, what the plan gives, what is better, when to cool down or stop."""
+    """State of the run, forecast, best schedule, cooldowns, and the loss of stopping."""
     now, plan, best = result["now"], result["plan"], result["best"]
     interval = common.interval_text
+    cooldowns = [
+        (
+            str(cooldown["steps"]),
+            str(cooldown["start"]),
+            cooldown["shape"],
+            f"{cooldown['final_loss']:.4f}",
+            interval(cooldown["interval_90"]),
+        )
+        for cooldown in result["cooldowns"]
+    ]
+    stopping = [
+        (
+            str(stop["step"]),
+            "-" if stop["stopped_now"] is None else f"{stop['stopped_now']:.4f}",
+            f"{stop['cooled_down']:.4f}",
+            interval(stop["interval_90"]),
+            str(stop["start"]),
+        )
+        for stop in result["stopping"]
+    ]
     lines = [
         f"run {result['run']}",
         f"now   step {now['step']} of {plan['steps']}, loss {now['loss']:.4f}, LR {now['lr']:.3g}",
@@ -197,47 +226,39 @@ def render(result: dict[str, Any]) -> str:
         f"      {_verdict(best)}",
         "      (predicted final losses in nats, 90 % intervals)",
         "",
-        "hold the present LR, then cool down:",
-        f"  {'steps':>8}  {'start':>8}  {'shape':<7} {'loss':>7}  90 % interval",
-    ]
-    for each in result["cooldowns"]:
-        lines.append(
-            f"  {each['steps']:>8}  {each['start']:>8}  {each['shape']:<7} "
-            f"{each['final_loss']:7.4f}  {interval(each['interval_90'])}"
-        )
-    lines += [
+        "keep the current LR, then cool down:",
+        *text_table(
+            ("steps", "start", "shape", "loss", "90 % interval"),
+            cooldowns,
+            left=("shape", "90 % interval"),
+        ),
         "",
-        "were the run to end at a step, as planned or by a linear cooldown from the start given:",
-        f"  {'steps':>8}  {'planned':>8}  {'cooled':>7}  {'90 % interval':<16}  {'start':>8}",
+        "if the run ended at a step: as planned, or after a linear cooldown from the given start",
+        *text_table(
+            ("steps", "as planned", "cooled down", "90 % interval", "start"),
+            stopping,
+            left=("90 % interval",),
+        ),
+        "",
     ]
-    for each in result["stopping"]:
-        cut = "-" if each["stopped_now"] is None else f"{each['stopped_now']:.4f}"
-        lines.append(
-            f"  {each['step']:>8}  {cut:>8}  {each['cooled_down']:7.4f}  "
-            f"{interval(each['interval_90'])}  {each['start']:>8}"
-        )
-    lines.append("")
     lines += [f"note: {note}" for note in result["notes"]]
     if best["schedule_file"]:
-        lines.append(f"wrote {best['schedule_file']}: the best schedule, one row a step")
+        lines.append(f"wrote {best['schedule_file']}: the best schedule, one row per step")
     else:
-        lines.append("pass --out FILE.csv to write the best schedule, one row a step")
+        lines.append("pass --out FILE.csv to write the best schedule, one row per step")
     if result["plot"]:
         lines.append(f"wrote {result['plot']}")
     return "\n".join(lines)
 
 
 def _verdict(best: dict[str, Any]) -> str:
-    """What the best schedule gains, and whether that can be told from nothing."""
+    """The gain of the best schedule, and whether it is distinguishable from zero."""
     gain = best["gain"]
     if gain is None:
-        return "another length than the plan's, so that the two losses do not compare"
+        return "not comparable with the plan, whose length differs"
     if gain == 0:
-        return "nothing better than the current plan was found"
-    interval = common.interval_text(best["gain_interval_90"])
+        return "no better schedule than the current plan was found"
+    text = f"gains {gain:.4f}  {common.interval_text(best['gain_interval_90'])}  over the plan"
     if best["distinguishable"]:
-        return f"gains {gain:.4f}  {interval}  on the plan"
-    return (
-        f"gains {gain:.4f}  {interval}  on the plan: not distinguishable, since the interval "
-        "reaches 0"
-    )
+        return text
+    return f"{text}: not distinguishable, since the interval contains 0"

@@ -1,9 +1,10 @@
-"""`scaling-laws screen`: evaluate schedules by the million."""
+"""`scaling-laws screen`: evaluate millions of schedules."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -11,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_laws.common import UsageError
 from scaling_laws.interface.cli import common
+from scaling_laws.interface.report.text_table import text_table
 
 if TYPE_CHECKING:
     from scaling_laws.decisions import Cluster, Screening
 
 __all__ = ["add_parser", "render", "run"]
 
+ROUGH = 1e-4  # nats by which smoothing may change a loss
+
 
 def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "screen",
-        help="evaluate schedules by the million",
-        description="Evaluate very many members of the schedule families under a fitted law, on "
-        "all devices, and look at the lowest again at full length. `optimize` finds one best "
-        "schedule; this shows how good all the others are, and how sure their order is.",
+        help="evaluate millions of schedules",
+        description="Evaluate many members of the schedule families under a fitted law, on all "
+        "devices, and re-evaluate the best at full length. `optimize` finds one best schedule; "
+        "this shows how good the others are and how certain their order is.",
     )
     parser.add_argument("law", metavar="LAW.json", help=common.LAW_HELP)
     parser.add_argument(
@@ -34,32 +38,36 @@ def add_parser(verbs: common.Verbs) -> None:
     common.add_frame_options(parser)
     parser.add_argument(
         "--candidates",
-        type=_many,
+        type=_count,
         default=1_000_000,
         metavar="N",
-        help="how many schedules, e.g. 1e6 (the default)",
+        help="number of schedules, e.g. 1e6 (the default)",
     )
     parser.add_argument(
         "--families",
         metavar="A,B",
-        help="only members of these families (default: all that have a shape to search)",
+        help="only these families (default: all that have searchable parameters)",
     )
     parser.add_argument(
         "--draws",
         type=common.whole,
         default=0,
         metavar="N",
-        help="rank by the mean over N of the fit's draws, and say how often each is the best",
+        help="rank by the mean over N of the fit's draws, and report how often each is the best",
     )
     parser.add_argument(
-        "--top", type=common.whole, default=20, metavar="N", help="how many to show (default 20)"
+        "--top",
+        type=common.whole,
+        default=20,
+        metavar="N",
+        help="number of schedules to list (default 20)",
     )
     parser.add_argument(
         "--tolerance",
         type=float,
         default=5e-5,
         metavar="X",
-        help="nats that the screen may be off; decides how finely it looks (default 5e-5)",
+        help="allowed error of the screen in nats; sets its resolution (default 5e-5)",
     )
     parser.add_argument("--out", metavar="FILE.csv", help="write the ranked schedules")
     scale = parser.add_argument_group("scale")
@@ -68,42 +76,42 @@ def add_parser(verbs: common.Verbs) -> None:
         type=_devices,
         default=None,
         metavar="N",
-        help="all (default), or how many of this machine's; on a CPU: N threads of work",
+        help="all (default), or the number of local devices to use; splits a CPU into N",
     )
     scale.add_argument(
         "--block",
         type=common.whole,
         default=32,
         metavar="N",
-        help="tiles of 1,024 schedules that a device works on at a time (default 32)",
+        help="tiles of 1,024 schedules per device and block (default 32)",
     )
     scale.add_argument(
         "--state",
         metavar="FILE",
-        help="keep the progress there; the same command goes on after a kill",
+        help="file for intermediate results; rerun the same command to resume",
     )
     scale.add_argument(
         "--coordinator",
         metavar="HOST:PORT",
-        help="work together with other processes that run the same command: where process 0 "
-        "listens; auto under Slurm, Open MPI or on TPUs",
+        help="share the work with other processes that run the same command: address of process "
+        "0, or auto under Slurm, Open MPI or on TPUs",
     )
-    scale.add_argument("--processes", type=common.whole, metavar="N", help="how many there are")
+    scale.add_argument("--processes", type=common.whole, metavar="N", help="number of processes")
     scale.add_argument(
-        "--process", type=common.whole, metavar="I", help="number of this one, from 0"
+        "--process", type=common.whole, metavar="I", help="index of this process, from 0"
     )
-    common.add_fact_options(parser, "facts of the run that override the law file's")
+    common.add_fact_options(parser, "facts about the run (override the law file)")
     common.add_common(parser)
     parser.set_defaults(run=run, render=render)
 
 
-def _many(text: str) -> int:
+def _count(text: str) -> int:
     try:
         value = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not value >= 1 or value != int(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 1")
     return int(value)
 
 
@@ -112,7 +120,7 @@ def _devices(text: str) -> int | None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """Screen and return the result; None in all but the first of several processes."""
+    """Screen and return the result; None in every process but the first."""
     from scaling_laws.common import check_writable
     from scaling_laws.decisions import LostProcess, screen
 
@@ -123,7 +131,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
     _split_processor(arguments.devices)
     try:
         with _stdout_to_stderr() if cluster is not None else contextlib.nullcontext():
-            found = screen(
+            screening = screen(
                 fitted,
                 steps=arguments.steps,
                 peak=arguments.peak,
@@ -140,31 +148,31 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
                 cluster=cluster,
                 state=arguments.state,
                 seed=arguments.seed,
-                report=common.progress(),
             )
     except LostProcess as error:
-        # the runtime of the lost process would hold this one at its exit, or abort it
+        # a normal exit would wait for the lost process in the distributed runtime, or abort there
+        logging.shutdown()  # the progress bar
         sys.stderr.write(f"scaling-laws: {error}\n")
         sys.stderr.flush()
         os._exit(2)
-    if cluster is not None and not _speaks():
+    if cluster is not None and not _is_first_process():
         return None
     if arguments.out:
-        _write(arguments.out, found)
-    return {**found.as_json(), "best": found.best.spec, "file": arguments.out}
+        _write(arguments.out, screening)
+    return {**screening.as_json(), "best": screening.best.spec, "file": arguments.out}
 
 
 @contextlib.contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """The runtime of several processes writes to the standard output, which is for results."""
+    """Keep standard output for results: the distributed runtime writes to it."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster | None:
@@ -174,12 +182,12 @@ def _cluster(arguments: argparse.Namespace) -> Cluster | None:
         return Cluster(arguments.coordinator, arguments.processes, arguments.process)
     for name in ("processes", "process"):
         if getattr(arguments, name) is not None:
-            raise UsageError(f"--{name} needs --coordinator HOST:PORT, where process 0 listens")
+            raise UsageError(f"--{name} needs --coordinator HOST:PORT, the address of process 0")
     return None
 
 
 def _split_processor(count: int | None) -> None:
-    """Make the processor count as so many devices; asked for before JAX has looked for any."""
+    """Make JAX present the CPU as several devices; only works before it has listed them."""
     import jax
 
     if count:
@@ -187,14 +195,14 @@ def _split_processor(count: int | None) -> None:
         update("jax_num_cpu_devices", count)
 
 
-def _speaks() -> bool:
-    """Whether this process prints: of several only the first."""
+def _is_first_process() -> bool:
+    """Whether this process prints the result."""
     import jax
 
     return jax.process_index() == 0
 
 
-def _write(path: str, found: Screening) -> None:
+def _write(path: str, screening: Screening) -> None:
     import csv
     import io
 
@@ -204,73 +212,78 @@ def _write(path: str, found: Screening) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow((*names, "low_90", "high_90"))
-    for each in found.ranked:
-        row = ["" if (value := getattr(each, name)) is None else value for name in names]
-        writer.writerow((*row, *(each.interval_90 or ("", ""))))
+    for schedule in screening.ranked:
+        values = [getattr(schedule, name) for name in names]
+        cells = ["" if value is None else value for value in values]
+        writer.writerow((*cells, *(schedule.interval_90 or ("", ""))))
     write_text(path, buffer.getvalue())
 
 
 def render(result: dict[str, Any]) -> str:
-    """The best, the best of each shape, and what all of them look like."""
+    """The best schedules, the best of each shape, and the distribution of all of them."""
     devices = f"{result['devices']} device{'s' * (result['devices'] > 1)}"
     if result["processes"] > 1:
         devices += f" of {result['processes']} processes"
-    many = f" under {result['draws']} draws" if result["draws"] > 1 else ""
+    draws = f" under {result['draws']} draws" if result["draws"] > 1 else ""
     lines = [
-        f"{result['law']}: {result['candidates']:,} schedules{many} in {result['seconds']:.1f} s "
+        f"{result['law']}: {result['candidates']:,} schedules{draws} in {result['seconds']:.1f} s "
         f"on {devices}",
         f"best: {result['best']}",
         "",
-        *_table("lowest of all", result["ranked"], result["draws"] > 1),
+        *_table("lowest losses", result["ranked"], result["draws"] > 1),
         "",
         *_table("best of each shape", result["best_by_shape"], result["draws"] > 1),
         "",
         _spread(result),
-        f"seen through {result['cells']} cells in float32: off by "
-        f"{max(result['disagreement'], result['rescored_disagreement']):.0e} nats at most, of a "
-        "sample and of those above; these are at full length in float64",
+        f"screened on {result['cells']} cells in float32, error at most "
+        f"{max(result['disagreement'], result['rescored_disagreement']):.0e} nats for a sample and "
+        "for the schedules above, whose losses are computed at full length in float64",
     ]
     if result["margin"] < 2.0 * result["rescored_disagreement"]:
         lines.append(
             f"note: the {result['kept']}th lowest lies only {result['margin']:.0e} above the last "
             "of the list: others may belong in it"
         )
-    if any(each["roughness"] > 1e-4 for each in result["ranked"]):
+    if any(schedule["roughness"] > ROUGH for schedule in result["ranked"]):
         lines.append(
-            "rough: a short moving average of the schedule changes its loss by so much; what the "
-            "law promises there is not in the data"
+            "rough: a short moving average of the schedule changes its loss by this much; the data "
+            "do not support the predicted gain"
         )
     if result["refused"]:
-        lines.append(f"{result['refused']:,} had no finite loss")
+        lines.append(f"{result['refused']:,} schedules had no finite loss")
     lines += [f"note: {note}" for note in result["notes"]]
     if result["file"]:
         lines.append(f"wrote {result['file']}")
     return "\n".join(lines)
 
 
-def _table(title: str, rows: list[dict[str, Any]], drawn: bool) -> list[str]:
-    measured = any(each["interval_90"] for each in rows)
-    head = f"  final loss{'   90 % interval   ' if measured else ''}"
-    head += "  expected  best of draws  regret" if drawn else ""
-    lines = [title, head]
-    for each in rows:
-        line = f"  {each['final_loss']:.5f}   "
+def _table(title: str, schedules: list[dict[str, Any]], drawn: bool) -> list[str]:
+    measured = any(schedule["interval_90"] for schedule in schedules)
+    head = ["final loss"]
+    head += ["90 % interval"] if measured else []
+    head += ["expected", "best of draws", "regret"] if drawn else []
+    rows = []
+    for schedule in schedules:
+        cells = [f"{schedule['final_loss']:.5f}"]
         if measured:
-            line += f"{common.interval_text(each['interval_90'])}  "
+            cells.append(common.interval_text(schedule["interval_90"]))
         if drawn:
-            line += f"{each['expected']:.5f}  {each['best_share']:>12.0%}  {each['regret']:.5f}  "
-        rough = each["roughness"]
-        lines.append(line + each["spec"] + (f"  (rough: {rough:.0e})" if rough > 1e-4 else ""))
-    return lines
+            cells += [f"{schedule['expected']:.5f}", f"{schedule['best_share']:.0%}"]
+            cells.append(f"{schedule['regret']:.5f}")
+        rough = schedule["roughness"]
+        rows.append(
+            [*cells, schedule["spec"] + (f"  (rough: {rough:.0e})" if rough > ROUGH else "")]
+        )
+    return [title, *text_table([*head, "schedule"], rows, left=("schedule",))]
 
 
 def _spread(result: dict[str, Any]) -> str:
-    """How many schedules lie how far above the best, from the histogram."""
+    """Quantiles of the losses of all schedules, from the histogram."""
     counts, edges = result["counts"], result["edges"]
     total, below, words = int(sum(counts)), 0, []
-    wanted = [0.01, 0.1, 0.5, 0.9]
+    quantiles = [0.01, 0.1, 0.5, 0.9]
     for count, edge in zip(counts, edges, strict=False):
         below += int(count)
-        while wanted and below >= wanted[0] * total:
-            words.append(f"{wanted.pop(0):.0%} below {float(edge):.3f}")
-    return f"of all: {', '.join(words)}" if words else "of all: no histogram"
+        while quantiles and below >= quantiles[0] * total:
+            words.append(f"{quantiles.pop(0):.0%} below {float(edge):.3f}")
+    return f"all schedules: {', '.join(words)}" if words else "all schedules: no histogram"

@@ -1,4 +1,4 @@
-"""`scaling-laws proxy sweep`: train all runs of a plan, wherever there is room, and go on."""
+"""`scaling-laws proxy sweep`: train all runs of a plan, in several processes, resumably."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaling_laws.common import AUTO
 from scaling_laws.interface.cli import common
 from scaling_laws.interface.cli.pools import add_pool_options, given_pool
+from scaling_laws.interface.report.text_table import text_table
 from scaling_laws.proxy import SCRIPTS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "exit_code", "render", "run"]
 
-SHOWN = 20  # groups of a budget
+SHOWN = 20  # groups listed in a budget
 
 
 def add_parser(verbs: common.Verbs) -> None:
@@ -26,61 +27,69 @@ def add_parser(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "sweep",
         help="train all runs of a plan",
-        description="Train all runs of a plan (TOML; see docs/sweep.md). Runs that are there are "
-        "skipped. Killed at any moment, the same command goes on to the same curves.",
+        description="Train all runs of a plan (TOML; see docs/sweep.md). Finished runs are "
+        "skipped. If interrupted, rerun the same command to resume; the curves are the same.",
     )
-    parser.add_argument("plan", metavar="PLAN.toml", help="the plan")
-    where = parser.add_argument_group("where")
+    parser.add_argument("plan", metavar="PLAN.toml", help="plan of the sweep")
+    where = parser.add_argument_group("execution")
     add_pool_options(
         where,
-        "joblib for several groups on several cores without an accelerator, else local",
-        ", whose workers see the same folders",
+        "joblib for several groups on several CPU cores without an accelerator, else local",
+        ", whose workers share the folders",
     )
     where.add_argument(
         "--fleet",
         type=common.whole,
         metavar="N",
-        help="runs that train together at most (default 16 on an accelerator, 1 on a CPU)",
+        help="runs trained together, at most (default 16 on an accelerator, 1 on a CPU)",
     )
     where.add_argument(
-        "--shard", type=_shard, metavar="I/N", help="only part I of N, counted from 0"
+        "--shard", type=_shard, metavar="I/N", help="train only part I of N, counted from 0"
     )
     where.add_argument(
         "--work",
         metavar="DIR",
-        help="folder for checkpoints and progress (default .sweep/NAME beside the plan)",
+        help="folder for checkpoints and progress (default .sweep/NAME next to the plan)",
     )
     where.add_argument(
         "--checkpoint-every",
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="time that a kill may cost (default 60)",
+        help="training time lost at most by an interruption (default 60)",
     )
-    before = parser.add_argument_group("before it starts")
-    before.add_argument("--dry-run", action="store_true", help="check the plan, print the budget")
-    before.add_argument("--no-probe", action="store_true", help="measure no speed, predict no time")
+    before = parser.add_argument_group("budget")
     before.add_argument(
-        "--rate", type=float, metavar="X", help="FLOPs a second of a process, instead of measuring"
+        "--dry-run", action="store_true", help="check the plan and print the budget only"
+    )
+    before.add_argument(
+        "--no-probe", action="store_true", help="do not measure the speed or predict the time"
+    )
+    before.add_argument(
+        "--rate",
+        type=float,
+        metavar="X",
+        help="FLOPs per second and process, instead of measuring them",
     )
     other = parser.add_argument_group("instead of training")
-    other.add_argument("--status", action="store_true", help="print the table of a sweep, no more")
+    other.add_argument("--status", action="store_true", help="print the table of a sweep")
     other.add_argument(
         "--script",
-        choices=[each.name for each in SCRIPTS],
-        help="print a job: " + "; ".join(f"{each.name}: {each.help}" for each in SCRIPTS),
+        choices=[script.name for script in SCRIPTS],
+        help="print a job script: "
+        + "; ".join(f"{script.name}: {script.help}" for script in SCRIPTS),
     )
     other.add_argument(
         "--shards",
         type=common.whole,
         metavar="N",
-        help="tasks of the array (default: as many as the plan can be cut into)",
+        help="tasks of the job array (default: as many as the plan has independent parts)",
     )
-    other.add_argument("--out", metavar="FILE", help="write the job's text there")
-    other.add_argument("--image", metavar="NAME", help="container image, for kubernetes")
-    other.add_argument("--claim", metavar="NAME", help="volume claim, for kubernetes")
+    other.add_argument("--out", metavar="FILE", help="file to write the job script to")
+    other.add_argument("--image", metavar="NAME", help="container image (kubernetes)")
+    other.add_argument("--claim", metavar="NAME", help="volume claim (kubernetes)")
     common.add_common(parser)
-    parser.set_defaults(run=run, render=render, exit_code=exit_code)
+    parser.set_defaults(run=run, render=render, exit_code=exit_code, own_progress=True)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -91,20 +100,20 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Check the plan, say what it will cost, train."""
+    """Check the plan, report its cost, train."""
     from scaling_laws.common import UsageError
 
     chosen = [name for name in ("status", "script", "dry_run") if getattr(arguments, name)]
     if len(chosen) > 1:
-        words = " and ".join("--" + name.replace("_", "-") for name in chosen)
-        raise UsageError(f"{words} exclude each other")
+        flags = " and ".join("--" + name.replace("_", "-") for name in chosen)
+        raise UsageError(f"{flags} exclude each other")
     if not arguments.checkpoint_every >= 0:
         raise UsageError(
-            f"--checkpoint-every {arguments.checkpoint_every}: give seconds, 0 or more"
+            f"--checkpoint-every {arguments.checkpoint_every} must be a number of seconds >= 0"
         )
     for option in ("shards", "out", "image", "claim"):
         if getattr(arguments, option) is not None and not arguments.script:
-            raise UsageError(f"--{option} is about the text of a job; add --script")
+            raise UsageError(f"--{option} applies to job scripts; add --script")
     if arguments.status:
         return _status(arguments)
     if arguments.script:
@@ -117,25 +126,25 @@ def _work(arguments: argparse.Namespace) -> Path | None:
 
 
 def _status(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The table, read from files alone."""
+    """The table, read from the files of the sweep."""
     from dataclasses import asdict
 
-    from scaling_laws.proxy import known_settings, plain_table, read_plan, read_progress
+    from scaling_laws.proxy import known_settings, progress_table, read_plan, read_progress
 
     plan = read_plan(arguments.plan, known_settings())
     work = _work(arguments)
-    found = read_progress(plan.work if work is None else work.absolute(), plan.rows)
-    runs = {each.run: asdict(each) for each in found}
-    return {"runs": runs, "text": plain_table(found)}
+    progress = read_progress(plan.work if work is None else work.absolute(), plan.rows)
+    runs = {run.run: asdict(run) for run in progress}
+    return {"runs": runs, "text": progress_table(progress)}
 
 
 def _script(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The text of a job array, printed or written."""
+    """A job script, printed or written."""
     from scaling_laws.common import check_writable, write_text
-    from scaling_laws.proxy import Job, chains, prepare, script_text
+    from scaling_laws.proxy import ClusterJob, chains, prepare_sweep, script_text
 
     file = None if arguments.out is None else check_writable(arguments.out)
-    sweep = prepare(arguments.plan, work=_work(arguments), fleet=arguments.fleet)
+    sweep = prepare_sweep(arguments.plan, work=_work(arguments), fleet=arguments.fleet)
     parts = len(chains(sweep.rows))
     options: list[str] = []
     for option in ("fleet", "workers", "checkpoint_every"):
@@ -147,7 +156,9 @@ def _script(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.backend not in (None, AUTO):
         options += ["--backend", arguments.backend]
     shards = arguments.shards if arguments.shards is not None else parts
-    job = Job(Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim)
+    job = ClusterJob(
+        Path(arguments.plan).absolute(), options, shards, arguments.image, arguments.claim
+    )
     text = script_text(arguments.script, job)
     if file is None:
         return {"script": arguments.script, "shards": shards, "text": text}
@@ -164,9 +175,9 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     from contextlib import ExitStack
 
     from scaling_laws.common import choose_backend, open_pool
-    from scaling_laws.proxy import displayed, on_cpu, predict_budget, prepare, train
+    from scaling_laws.proxy import on_cpu, predict_budget, prepare_sweep, show_progress, train_sweep
 
-    sweep = prepare(
+    sweep = prepare_sweep(
         arguments.plan, work=_work(arguments), fleet=arguments.fleet, shard=arguments.shard
     )
     options = given_pool(arguments)
@@ -188,10 +199,10 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
             sys.stderr.write(_budget_text(result["budget"]) + "\n")
         try:
             if not arguments.json or sys.stderr.isatty():
-                stack.enter_context(displayed(sweep.rows, sweep.work, sys.stderr))
-            outcomes = train(sweep, pool, checkpoint_every=arguments.checkpoint_every)
+                stack.enter_context(show_progress(sweep.rows, sweep.work, sys.stderr))
+            outcomes = train_sweep(sweep, pool, checkpoint_every=arguments.checkpoint_every)
         except KeyboardInterrupt:
-            sys.stderr.write("\nthe same command goes on from the last checkpoints\n")
+            sys.stderr.write("\nrerun the same command to resume from the last checkpoints\n")
             raise
     return result | {"dry_run": False, "runs": _results(sweep, outcomes)}
 
@@ -203,7 +214,7 @@ def _budget(budget: Budget) -> dict[str, Any]:
 
 
 def _planned(sweep: Sweep) -> dict[str, Any]:
-    """What a dry run says of every run."""
+    """What a dry run reports for every run."""
     return {
         row.name: {
             "set": str(row.folder),
@@ -217,10 +228,10 @@ def _planned(sweep: Sweep) -> dict[str, Any]:
 
 
 def _results(sweep: Sweep, outcomes: dict[str, Any]) -> dict[str, Any]:
-    """What became of every run; those that were there are read from their sets."""
+    """The outcome of every run; finished ones are read from their sets."""
     from scaling_laws.proxy import read_curve
 
-    found = {}
+    results = {}
     for row in sweep.rows:
         outcome = outcomes.get(row.name)
         if outcome is None:  # nothing was left to do
@@ -229,7 +240,7 @@ def _results(sweep: Sweep, outcomes: dict[str, Any]) -> dict[str, Any]:
         else:
             loss, state = outcome.final_loss, outcome.state
             seconds, error = outcome.seconds, outcome.error
-        found[row.name] = {
+        results[row.name] = {
             "set": str(row.folder),
             "state": state,
             "final_loss": loss,
@@ -237,54 +248,54 @@ def _results(sweep: Sweep, outcomes: dict[str, Any]) -> dict[str, Any]:
             "steps": sweep.configs[row.name].schedule.steps,
             "error": error or None,
         }
-    return found
+    return results
 
 
 def exit_code(result: dict[str, Any]) -> int:
-    """1 if a run failed, 0 otherwise; the table of ``--status`` is no verdict."""
-    failed = any(each["state"] == "failed" for each in result.get("runs", {}).values())
+    """1 if a run failed, else 0; always 0 for the table of ``--status``."""
+    failed = any(run["state"] == "failed" for run in result.get("runs", {}).values())
     return int(failed and "budget" in result)
 
 
 def render(result: dict[str, Any]) -> str:
-    """The budget of a dry run; else a line for each run, and what failed."""
+    """The budget of a dry run; otherwise one line per run, and the errors."""
     if "text" in result:
         return str(result["text"])
     if result["dry_run"]:
         lines = [_budget_text(result["budget"])]
-        lines += [f"{name}: {each['state']}" for name, each in result["runs"].items()]
+        lines += [f"{name}: {run['state']}" for name, run in result["runs"].items()]
         return "\n".join(lines)
     lines = []
-    for name, each in result["runs"].items():
-        if each["state"] == "failed":
-            lines.append(f"{name} failed: {each['error']}")
+    for name, run in result["runs"].items():
+        if run["state"] == "failed":
+            lines.append(f"{name} failed: {run['error']}")
         else:
-            lines.append(f"{name} {each['state']}: final loss {each['final_loss']:.4f}")
-    states = [each["state"] for each in result["runs"].values()]
+            lines.append(f"{name} {run['state']}: final loss {run['final_loss']:.4f}")
+    states = [run["state"] for run in result["runs"].values()]
     counts = ", ".join(
         f"{states.count(state)} {state}"
         for state in ("finished", "skipped", "failed")
         if state in states
     )
-    folders = sorted({each["set"] for each in result["runs"].values()})
+    folders = sorted({run["set"] for run in result["runs"].values()})
     return "\n".join([*lines, f"{counts}; in {', '.join(folders)}"])
 
 
 def _budget_text(budget: dict[str, Any]) -> str:
-    from scaling_laws.proxy import duration
+    from scaling_laws.proxy import format_duration
 
-    lines = []
-    waiting = [each for each in budget["groups"] if each["left"]]
-    for each in waiting[:SHOWN]:
-        names = each["left"][0] + (f" and {len(each['left']) - 1} more" if each["left"][1:] else "")
-        lines.append(
-            f"  {each['flops']:.3g} FLOPs  {duration(each['seconds']):>12}  {each['steps']} steps  "
-            f"{names}"
-        )
+    waiting = [group for group in budget["groups"] if group["left"]]
+    rows = []
+    for group in waiting[:SHOWN]:
+        first, *others = group["left"]
+        names = first + (f" and {len(others)} more" if others else "")
+        flops, steps = f"{group['flops']:.3g}", str(group["steps"])
+        rows.append((flops, format_duration(group["seconds"]), steps, names))
+    lines = text_table(("FLOPs", "time", "steps", "runs"), rows, left=("runs",)) if rows else []
     if len(waiting) > SHOWN:
         lines.append(f"  and {len(waiting) - SHOWN} more groups")
-    runs = sum(len(each["left"]) for each in waiting)
-    time = "" if budget["seconds"] is None else f", {duration(budget['seconds'])}"
+    runs = sum(len(group["left"]) for group in waiting)
+    time = "" if budget["seconds"] is None else f", {format_duration(budget['seconds'])}"
     together = f" on {budget['workers']} processes" if budget["workers"] > 1 else ""
     note = " (without compilation)" if time else ""
     total = f"{runs} runs to train: {budget['flops']:.3g} FLOPs{time}{together}{note}"

@@ -1,1 +1,1 @@
-"""Results as files and pictures."""
+"""Results as figures, tables and pages."""

@@ -1,4 +1,4 @@
-"""Pictures of a fit: its curves, its terms, its objective, its draws."""
+"""Figures of a fit: its curves, terms, objective profiles and draws."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from scaling_laws.models import Law, Parameter, Support, bucket, in_float64
 __all__ = ["contributions", "plot_draws", "plot_fit", "plot_profiles", "plot_terms"]
 
 Array = NDArray[np.float64]
-FEW = 6  # runs that a legend inside the picture has room for
+FEW = 6  # runs that fit into a legend inside the figure
 BAND = COLOURS[5]
 BINS = 16
 
@@ -41,36 +41,36 @@ def plot_fit(
     *,
     title: str = "",
 ) -> Figure:
-    """Logged and predicted losses of runs, over their learning rates, with what is left below.
+    """Logged and predicted losses of runs, with learning rates above and residuals below.
 
     Args:
         fitted: the law.
-        runs: the runs, or a mapping to them; each gets a colour and a line style.
-        from_step: leave out steps before it, or before ``"warmup"`` ends.
+        runs: the runs, or a mapping to them; one colour and line style per run.
+        from_step: omit earlier steps, or with ``"warmup"`` those of the warm-up.
         title: of the figure.
 
     Returns:
         A figure with the learning rates above, the losses with their 90 % bands in the middle and
-        the residuals, predicted over logged less one in %, below.
+        the residuals, predicted / logged - 1 in %, below.
 
     Raises:
-        LawError: if the law sees no schedule, or needs a fact or a trace that a run lacks.
+        LawError: if the law is not one of schedules, or a run lacks a required fact or trace.
         UsageError: if `from_step` leaves a run empty.
     """
-    every = list(runs.values() if isinstance(runs, Mapping) else runs)
-    many = len(every) > FEW
-    figure = new_figure(10.5 if many else 8.0, max(7.0, 0.19 * len(every) + 1.0))
+    shown_runs = list(runs.values() if isinstance(runs, Mapping) else runs)
+    many = len(shown_runs) > FEW
+    figure = new_figure(10.5 if many else 8.0, max(7.0, 0.19 * len(shown_runs) + 1.0))
     rates, losses, residuals = figure.subplots(
         3, 1, sharex=True, gridspec_kw={"height_ratios": [1.0, 2.4, 1.0]}
     )
     if title:
         figure.suptitle(title, fontsize=11)
     shade = max(
-        0.02, min(0.3, 0.6 / max(len(every), 1))
-    )  # bands overlap: many of them must stay light
-    size, shown = 3.0 if not many else 2.0, []
-    for place, run in enumerate(every):
-        style = style_of(place)
+        0.02, min(0.3, 0.6 / max(len(shown_runs), 1))
+    )  # many overlapping bands must stay light
+    marker_size, shown = 3.0 if not many else 2.0, []
+    for index, run in enumerate(shown_runs):
+        style = style_of(index)
         colour = style["color"]
         kept = run.from_step(from_step)
         prediction = _predict(fitted, run)
@@ -78,7 +78,7 @@ def plot_fit(
         whole = drawn_steps(0, int(kept.steps[-1]))
         rates.plot(whole, run.schedule.lr[whole], linewidth=1.2, **style)
         losses.plot(
-            kept.steps, kept.loss, ".", color=colour, markersize=size, alpha=0.5, linewidth=0
+            kept.steps, kept.loss, ".", color=colour, markersize=marker_size, alpha=0.5, linewidth=0
         )
         losses.plot(steps, prediction.loss[steps], linewidth=1.2, label=run.name, **style)
         if prediction.uncertainty is not None:
@@ -91,8 +91,8 @@ def plot_fit(
         shown += [kept.loss, prediction.loss[steps]]
     loss_limits(losses, shown)
     rates.set_ylabel("learning rate")
-    banded = ", bands 90 %" if fitted.uncertainty is not None else ""
-    losses.set_ylabel(f"loss (nats)\ndots logged, lines predicted{banded}")
+    bands = ", bands 90 %" if fitted.uncertainty is not None else ""
+    losses.set_ylabel(f"loss (nats)\ndots logged, lines predicted{bands}")
     residuals.axhline(0.0, color="black", linewidth=0.6)
     residuals.set_ylabel("residual (%)\npredicted - logged")
     residuals.set_xlabel("step")
@@ -111,23 +111,23 @@ def _predict(fitted: CurveFit, run: Run) -> Prediction:
 
 @cache
 def _compiled_terms(law: Law) -> Any:
-    """The law's terms, compiled once for each shape of history."""
+    """The design matrix of a law, compiled once per shape of history."""
     return jax.jit(law.design_matrix)
 
 
 @in_float64
 def contributions(fitted: CurveFit, run: Run) -> dict[str, Array]:
-    """What each term adds to the loss of a run: amplitude times column, by the amplitude's name.
+    """The contribution of each term to the loss of a run: amplitude times column, by name.
 
     Args:
         fitted: the law.
         run: the run.
 
     Returns:
-        Nats after every step, each (steps,); together they are the predicted loss.
+        Nats after every step, each of shape (steps,); their sum is the predicted loss.
 
     Raises:
-        LawError: if the law sees no schedule.
+        LawError: if the law is not one of schedules.
     """
     law = require_curve_fit(fitted).law
     facts = {**fitted.facts, **run.facts}
@@ -135,37 +135,37 @@ def contributions(fitted: CurveFit, run: Run) -> dict[str, Array]:
     history = law.every_step(lr, steps=bucket(len(lr)), facts=facts, traces=run.traces)
     columns = np.asarray(_compiled_terms(law)(dict(fitted.params), history))[: len(lr)]
     return {
-        each.name: fitted.params[each.name] * columns[:, place]
-        for place, each in enumerate(law.linear_parameters)
+        parameter.name: fitted.params[parameter.name] * columns[:, index]
+        for index, parameter in enumerate(law.linear_parameters)
     }
 
 
 def plot_terms(fitted: CurveFit, run: Run, from_step: int | str = 0, *, title: str = "") -> Figure:
-    """What each term of a law contributes to the loss of a run, under its learning rate.
+    """The contribution of each term of a law to the loss of a run, below its learning rate.
 
     Args:
         fitted: the law.
         run: the run.
-        from_step: leave out steps before it, or before ``"warmup"`` ends; the first twentieth is
-            left out anyway: a power law begins without bound.
-        title: of the figure; default the names of the law and the run.
+        from_step: omit earlier steps, or with ``"warmup"`` those of the warm-up; the first
+            twentieth is always omitted, since a power law diverges at 0.
+        title: of the figure; default: the names of the law and the run.
 
     Returns:
-        A figure with the learning rate above, then the loss, logged and predicted, with the terms
-        that stay constant, then a panel for each term that changes, with its last value.
+        A figure with the learning rate, the loss with the constant terms, and one panel per
+        other term with its last value.
 
     Raises:
-        LawError: if the law sees no schedule, or needs a fact or a trace that the run lacks.
+        LawError: if the law is not one of schedules, or the run lacks a required fact or trace.
     """
     law = require_curve_fit(fitted).law
     prediction = _predict(fitted, run)
     terms = contributions(fitted, run)
     warmup, last = run.schedule.warmup, run.schedule.steps - 1
-    given = warmup if from_step == "warmup" else int(from_step)
-    first = min(max(given, warmup, last // 20), last)
+    start = warmup if from_step == "warmup" else int(from_step)
+    first = min(max(start, warmup, last // 20), last)
     steps = drawn_steps(first, last)
     constant = {name for name, row in terms.items() if np.ptp(row[steps]) <= 1e-12 * abs(row[-1])}
-    changing = [each for each in law.linear_parameters if each.name not in constant]
+    changing = [one for one in law.linear_parameters if one.name not in constant]
     figure = new_figure(8.0, 3.6 + 1.5 * len(changing))
     rates, losses, *panels = figure.subplots(
         2 + len(changing),
@@ -181,17 +181,21 @@ def plot_terms(fitted: CurveFit, run: Run, from_step: int | str = 0, *, title: s
         run.steps[shown], run.loss[shown], ".", color="#999999", markersize=3.0, label="logged"
     )
     losses.plot(
-        steps, prediction.loss[steps], color="black", linewidth=1.2, label="predicted: the sum"
+        steps,
+        prediction.loss[steps],
+        color="black",
+        linewidth=1.2,
+        label="predicted (sum of the terms)",
     )
-    places = iter(panels)
-    for place, each in enumerate(law.linear_parameters):
-        row, colour = terms[each.name], COLOURS[place]
-        label = f"{each.name}: {each.meaning}"
-        axes = losses if each.name in constant else next(places)
-        axes.plot(steps, row[steps], linewidth=1.4, label=label, color=colour)
+    next_panels = iter(panels)
+    for index, parameter in enumerate(law.linear_parameters):
+        term, colour = terms[parameter.name], COLOURS[index]
+        label = f"{parameter.name}: {parameter.meaning}"
+        axes = losses if parameter.name in constant else next(next_panels)
+        axes.plot(steps, term[steps], linewidth=1.4, label=label, color=colour)
         axes.annotate(
-            f"{row[-1]:.3g}",
-            (last, row[-1]),
+            f"{term[-1]:.3g}",
+            (last, term[-1]),
             xytext=(4, 0),
             textcoords="offset points",
             fontsize=8,
@@ -200,7 +204,7 @@ def plot_terms(fitted: CurveFit, run: Run, from_step: int | str = 0, *, title: s
             annotation_clip=False,
         )
         if axes is not losses:
-            axes.set_ylabel(f"{each.name} term (nats)", fontsize=8)
+            axes.set_ylabel(f"{parameter.name} term (nats)", fontsize=8)
     for axes in (losses, *panels):
         axes.legend(fontsize=8, frameon=False)
     rates.set_ylabel("learning rate")
@@ -212,41 +216,43 @@ def plot_terms(fitted: CurveFit, run: Run, from_step: int | str = 0, *, title: s
 
 
 def plot_profiles(profiles: Mapping[str, Profile], fitted: CurveFit) -> Figure:
-    """The objective along each shape parameter, all others solved anew.
+    """The objective along each nonlinear parameter, with all others refitted.
 
     Args:
-        profiles: of `scaling_laws.inference.fitting.profile`.
+        profiles: from `scaling_laws.inference.fitting.profile`.
         fitted: the fit.
 
     Returns:
-        A figure with a panel a parameter: the objective as a line, the fit as a dot and the middle
-        90 % of the draws as a band; logarithmic for positive parameters.
+        A figure with one panel per parameter: the objective as a line, the fit as a dot and the
+        central 90 % of the draws as a band; logarithmic for positive parameters.
 
     Raises:
-        LawError: if there is no profile, or one of no parameter of the law.
+        LawError: if there is no profile, or one is not of a parameter of the law.
     """
     if not profiles:
-        raise LawError(f"{fitted.law.name}: no profile to draw; no shape parameter was searched")
-    known = {each.name: each for each in fitted.law.parameters}
+        raise LawError(f"{fitted.law.name}: no profile to draw: no nonlinear parameter was fitted")
+    parameters = {parameter.name: parameter for parameter in fitted.law.parameters}
     columns = 2 if len(profiles) in (2, 4) else min(len(profiles), 3)
     rows = -(-len(profiles) // columns)
     figure = new_figure(max(3.2 * columns, 4.5), 2.7 * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(profiles) :]:
         axes.remove()
-    for axes, (name, each) in zip(grid.flat, profiles.items(), strict=False):
-        if name not in known:
+    for axes, (name, curve) in zip(grid.flat, profiles.items(), strict=False):
+        if name not in parameters:
             raise LawError(f"{fitted.law.name} has no parameter {name!r}")
-        fine = np.isfinite(each.objective)
-        low, high = _ends(each.values, known[name])
-        set_range(axes, "x", low, high, logarithmic=_positive(known[name]))
-        if each.interval_90 is not None:
+        finite = np.isfinite(curve.objective)
+        low, high = _ends(curve.values, parameters[name])
+        set_range(axes, "x", low, high, logarithmic=_positive(parameters[name]))
+        if curve.interval_90 is not None:
             axes.axvspan(
-                *each.interval_90, color=BAND, alpha=0.3, linewidth=0, label="90 % of draws"
+                *curve.interval_90, color=BAND, alpha=0.3, linewidth=0, label="90 % of draws"
             )
-        axes.plot(each.values[fine], each.objective[fine], ".-", color=COLOURS[0], markersize=4.0)
-        at_fit = np.interp(each.fit, each.values[fine], each.objective[fine])
-        axes.plot([each.fit], [at_fit], "o", color=COLOURS[1], markersize=6.0, label="fit")
+        axes.plot(
+            curve.values[finite], curve.objective[finite], ".-", color=COLOURS[0], markersize=4.0
+        )
+        at_fit = np.interp(curve.fit, curve.values[finite], curve.objective[finite])
+        axes.plot([curve.fit], [at_fit], "o", color=COLOURS[1], markersize=6.0, label="fit")
         axes.set_xlabel(name)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.ticklabel_format(axis="y", scilimits=(-2, 3))
@@ -264,30 +270,32 @@ def plot_profiles(profiles: Mapping[str, Profile], fitted: CurveFit) -> Figure:
 
 
 def plot_draws(fitted: CurveFit) -> Figure:
-    """Draws of the shape parameters against each other, and each by itself on the diagonal.
+    """Draws of the nonlinear parameters: pairs, and histograms on the diagonal.
 
-    Parameters that were given or tied are left out. Lines mark the fit. The outermost twentieth of
-    the draws may lie outside a panel: a few wild ones would squeeze the rest.
+    Fixed and tied parameters are omitted. Lines mark the fit. The outermost twentieth of the draws
+    may lie outside a panel, so that a few outliers do not compress the rest.
 
     Raises:
-        LawError: if there are no draws, or none of the shape parameters was searched.
+        LawError: if there are no draws, or no nonlinear parameter was fitted.
     """
     law = require_curve_fit(fitted).law
     if fitted.draw_count < 2:
-        raise LawError(f"{law.name}: there are no draws to show; fit with draws")
+        raise LawError(f"{law.name}: there are no draws to show; fit with --draws or draws=")
     record = fitted.record
-    still = set() if record is None else {*record.fixed, *record.ties}
-    chosen = [each for each in law.nonlinear_parameters if each.name not in still]
+    constant = set() if record is None else {*record.fixed, *record.ties}
+    chosen = [one for one in law.nonlinear_parameters if one.name not in constant]
     if not chosen:
-        raise LawError(f"{law.name}: no shape parameter was searched; there are no draws of any")
+        raise LawError(
+            f"{law.name}: no nonlinear parameter was fitted, so there are no draws of any"
+        )
     count = len(chosen)
-    size = max(1.9 * count, 3.2)
-    figure = new_figure(size, size)
+    side = max(1.9 * count, 3.2)
+    figure = new_figure(side, side)
     figure.suptitle(f"{law.name}: {fitted.draw_count} draws; lines mark the fit", fontsize=10)
     grid = figure.subplots(count, count, squeeze=False)
     ends = [
-        _ends(np.append(_middle(fitted.draws[each.name]), fitted.params[each.name]), each)
-        for each in chosen
+        _ends(np.append(_central(fitted.draws[one.name]), fitted.params[one.name]), one)
+        for one in chosen
     ]
     for row, vertical in enumerate(chosen):
         for column, horizontal in enumerate(chosen):
@@ -324,8 +332,8 @@ def _positive(parameter: Parameter) -> bool:
     return parameter.support is Support.POSITIVE
 
 
-def _middle(draws: Array) -> Array:
-    """The two draws between which all but the outermost lie."""
+def _central(draws: Array) -> Array:
+    """The ends of the central 95 % of draws."""
     return np.quantile(draws, [0.025, 0.975])
 
 
@@ -334,9 +342,9 @@ def _inside(values: Array, ends: tuple[float, float]) -> NDArray[np.bool_]:
 
 
 def _ends(values: Array, parameter: Parameter) -> tuple[float, float]:
-    """A range that holds values, with a margin."""
-    free = np.log(values) if _positive(parameter) else values
-    low, high = float(np.min(free)), float(np.max(free))
+    """A range that contains the values, with a margin."""
+    scaled = np.log(values) if _positive(parameter) else values
+    low, high = float(np.min(scaled)), float(np.max(scaled))
     margin = 0.12 * (high - low) or 0.1
     ends = np.array([low - margin, high + margin])
     first, last = np.exp(ends) if _positive(parameter) else ends

@@ -1,4 +1,4 @@
-"""The picture of a replan: what was logged, what is to come, and what stopping would cost."""
+"""The figure of a replan: the log, the forecasts, and the loss of stopping at each step."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from scaling_laws.interface.report.figures import COLOURS, bare, drawn_steps, ne
 __all__ = ["plot_replan"]
 
 LOGGED, PLAN, BEST, STOP = "#555555", COLOURS[0], COLOURS[1], COLOURS[2]
-SEEN = 0.12  # of what is logged, the part whose steep beginning is left out of the picture
+OMITTED = 0.12  # fraction of the logged steps whose steep losses are not drawn
 
 
-def plot_replan(found: Replan, *, title: str = "") -> Figure:
-    """Losses above, learning rates below; what is to come begins at the dotted line.
+def plot_replan(outcome: Replan, *, title: str = "") -> Figure:
+    """Losses above, learning rates below; the forecasts begin at the dotted line.
 
     Args:
-        found: the replan.
+        outcome: the replan.
         title: of the figure; default the name of the run.
 
     Returns:
         A figure with the logged losses, the forecast of the current plan with its 90 % band, the
-        best schedule, and, by step, the loss if a cooldown ended there.
+        best schedule, and, per step, the loss if a cooldown ended there.
     """
-    now, run = found.now.step, found.run
-    plan, best = found.plan.schedule, found.best.schedule
+    now, run = outcome.now.step, outcome.run
+    plan, best = outcome.plan.schedule, outcome.best.schedule
     figure = new_figure(8.5, 6.6)
     losses, rates = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2.6, 1.0]})
     figure.suptitle(title or _short(run.name), fontsize=11)
-    first = max(run.schedule.warmup, int(SEEN * now))
-    seen = run.steps >= first
+    first = max(run.schedule.warmup, int(OMITTED * now))
+    drawn = run.steps >= first
     losses.plot(
-        run.steps[seen], run.loss[seen], ".", color=LOGGED, markersize=3.0, label="logged so far"
+        run.steps[drawn], run.loss[drawn], ".", color=LOGGED, markersize=3.0, label="logged so far"
     )
-    forecast = found.plan.curve
+    forecast = outcome.plan.curve
     losses.plot(
         forecast.steps,
         forecast.loss,
         color=PLAN,
         linewidth=1.6,
-        label=f"current plan: {found.plan.final_loss:.4f} at the end",
+        label=f"current plan: {outcome.plan.final_loss:.4f} at the end",
     )
     losses.fill_between(
         forecast.steps,
@@ -52,19 +52,19 @@ def plot_replan(found: Replan, *, title: str = "") -> Figure:
         linewidth=0,
         label="its 90 % interval",
     )
-    other = found.best is not found.plan
+    other = outcome.best is not outcome.plan
     if other:
         losses.plot(
-            found.best.curve.steps,
-            found.best.curve.loss,
+            outcome.best.curve.steps,
+            outcome.best.curve.loss,
             color=BEST,
             linewidth=1.6,
             linestyle="--",
-            label=f"best found: {found.best.final_loss:.4f}",
+            label=f"best schedule: {outcome.best.final_loss:.4f}",
         )
-    stops = np.array([each.step - 1 for each in found.stopping])
-    cooled = np.array([each.cooled_down for each in found.stopping])
-    ends = np.array([each.interval_90 for each in found.stopping])
+    stops = np.array([stop.step - 1 for stop in outcome.stopping])
+    cooled = np.array([stop.cooled_down for stop in outcome.stopping])
+    ends = np.array([stop.interval_90 for stop in outcome.stopping])
     losses.errorbar(
         stops,
         cooled,
@@ -74,7 +74,7 @@ def plot_replan(found: Replan, *, title: str = "") -> Figure:
         markersize=3.5,
         linewidth=0.9,
         elinewidth=0.8,
-        label="if it cooled down to end here",
+        label="if a cooldown ended here",
     )
     whole = drawn_steps(0, plan.steps - 1)
     rates.plot(whole, plan.lr[whole], color=PLAN, linewidth=1.5)
@@ -93,7 +93,7 @@ def plot_replan(found: Replan, *, title: str = "") -> Figure:
         textcoords="offset points",
         fontsize=8,
     )
-    shown = np.concatenate([run.loss[seen], forecast.loss, ends[:, 0]])
+    shown = np.concatenate([run.loss[drawn], forecast.loss, ends[:, 0]])
     bottom, top = float(shown.min()), float(np.quantile(shown, 0.98))
     margin = 0.06 * (top - bottom)
     losses.set_ylim(bottom - margin, top + margin)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from scaling_laws.proxy.sweep.order import Group
+from scaling_laws.proxy.sweep.run_groups import Group
 
 __all__ = ["Budget", "GroupBudget", "budget_of", "makespan", "measure_rates", "probe"]
 
@@ -58,14 +58,14 @@ def probe(task: Any) -> float:
     """FLOPs a second that the first updates of a group run at, compilation left out.
 
     Args:
-        task: a `task.Task`; nothing of it is written.
+        task: a `task.GroupTask`; nothing of it is written.
     """
     import jax
     import jax.numpy as jnp
 
-    from scaling_laws.proxy.sweep.sweep_members import configs_of
-    from scaling_laws.proxy.sweep.sweep_task import CACHE
-    from scaling_laws.proxy.training.config import flops
+    from scaling_laws.proxy.sweep.group_task import CACHE
+    from scaling_laws.proxy.sweep.sweep_configs import configs_of
+    from scaling_laws.proxy.training.proxy_config import flops
     from scaling_laws.proxy.training.training_loop import advance, begin
 
     found = configs_of(task.rows, task.base, task.work / CACHE)
@@ -76,7 +76,7 @@ def probe(task: Any) -> float:
     position = begin(configs, fleet)
     held_out = jnp.asarray(configs[0].validation_windows)
     done = spent = 0.0
-    for number, window in enumerate(configs[0].windows()):
+    for number, window in enumerate(configs[0].log_intervals()):
         start = time.perf_counter()
         position, _ = advance(configs, position, window, held_out, fleet)
         if number:  # the first one compiles
@@ -151,7 +151,7 @@ def budget_of(
 def makespan(groups: Sequence[Group], seconds: Mapping[int, float], workers: int) -> float:
     """Time until the last group ends, if a free worker takes the first one that is ready.
 
-    >>> from scaling_laws.proxy.sweep.order import Group
+    >>> from scaling_laws.proxy.sweep.run_groups import Group
     >>> first, branch = Group(0, (), frozenset()), Group(1, (), frozenset({0}))
     >>> makespan([first, branch, Group(2, (), frozenset())], {0: 2.0, 1: 1.0, 2: 1.0}, 2)
     3.0

@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaling_laws.common import ProxyError, unknown_name
-from scaling_laws.proxy.sweep.templates import Scalar, fill
+from scaling_laws.proxy.sweep.plan_templates import Scalar, fill
 
-__all__ = ["MAX_ROWS", "RESERVED", "Parent", "Plan", "Row", "read_plan"]
+__all__ = ["MAX_ROWS", "RESERVED", "Parent", "PlannedRun", "SweepPlan", "read_plan"]
 
 RESERVED = ("name", "from", "out", "schedule", "license")
 MAX_ROWS = 100_000  # a slip in an axis should not fill the memory
@@ -47,7 +47,7 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedRun:
     """One run of a plan.
 
     Attributes:
@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """All runs of a plan, in the order of the file.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan:
     """
 
     path: Path
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRun, ...]
 
     @property
     def base(self) -> Path:
@@ -90,7 +90,7 @@ class Plan:
         return self.base / ".sweep" / self.path.stem
 
 
-def read_plan(path: Path | str, known: tuple[str, ...]) -> Plan:
+def read_plan(path: Path | str, known: tuple[str, ...]) -> SweepPlan:
     """Read and expand a plan. Only the text is checked; see `checks` for what it means.
 
     Args:
@@ -115,7 +115,7 @@ def read_plan(path: Path | str, known: tuple[str, ...]) -> Plan:
         raise ProxyError(f"{path} has no [[run]]; a plan needs one or more")
     settings = frozenset(known) | set(RESERVED)
     _check_values(f"{path}: [defaults]", defaults)
-    rows: list[Row] = []
+    rows: list[PlannedRun] = []
     used: set[str] = set()
     for number, table in enumerate(runs, start=1):
         where = f"{path}: [[run]] {number}"
@@ -133,7 +133,7 @@ def read_plan(path: Path | str, known: tuple[str, ...]) -> Plan:
         used |= asked
     _check_keys(f"{path}: [defaults]", defaults, settings, used)
     _check_unique(rows)
-    return Plan(file, tuple(rows))
+    return SweepPlan(file, tuple(rows))
 
 
 def _load(file: Path, shown: str) -> dict[str, object]:
@@ -161,7 +161,7 @@ def _expanded(table: Mapping[str, object]) -> Iterator[dict[str, Scalar]]:
         yield dict(zip(table, values, strict=True))
 
 
-def _row(filled: dict[str, Scalar], settings: frozenset[str], where: str, base: Path) -> Row:
+def _row(filled: dict[str, Scalar], settings: frozenset[str], where: str, base: Path) -> PlannedRun:
     texts = {key: _string(filled, key, where) for key in ("name", "out", "schedule")}
     name = texts["name"]
     kept = {key: value for key, value in filled.items() if key in settings - set(RESERVED)}
@@ -169,7 +169,7 @@ def _row(filled: dict[str, Scalar], settings: frozenset[str], where: str, base: 
     folder = (base / texts["out"]).absolute()
     terms = _string(filled, "license", where) if "license" in filled else "unspecified"
     settings_of_row = kept | {"schedule": texts["schedule"]}
-    return Row(name, folder, settings_of_row, parent, f"{where} (run {name!r})", terms)
+    return PlannedRun(name, folder, settings_of_row, parent, f"{where} (run {name!r})", terms)
 
 
 def _string(filled: Mapping[str, Scalar], key: str, where: str) -> str:
@@ -219,8 +219,8 @@ def _check_keys(
             )
 
 
-def _check_unique(rows: list[Row]) -> None:
-    first: dict[str, Row] = {}
+def _check_unique(rows: list[PlannedRun]) -> None:
+    first: dict[str, PlannedRun] = {}
     for row in rows:
         if row.name in first:
             other = first[row.name]

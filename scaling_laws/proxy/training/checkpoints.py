@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import ProxyError, make_folder, write_with
-from scaling_laws.proxy.training import steps
-from scaling_laws.proxy.training import training_loop as training
-from scaling_laws.proxy.training.config import ProxyConfig
+from scaling_laws.proxy.training import compiled_steps, training_loop
+from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
 __all__ = [
     "check_origin",
@@ -61,7 +60,7 @@ def fingerprint(*settings: Mapping[str, Any]) -> str:
 
 
 def save_position(
-    path: Path, position: training.Position, settings: Sequence[Mapping[str, Any]]
+    path: Path, position: training_loop.Position, settings: Sequence[Mapping[str, Any]]
 ) -> Path:
     """Write a position with the settings of its members.
 
@@ -89,7 +88,7 @@ def save_position(
 
 def load_position(
     path: Path, configs: Sequence[ProxyConfig], fleet: bool = False
-) -> tuple[training.Position, list[dict[str, Any]]]:
+) -> tuple[training_loop.Position, list[dict[str, Any]]]:
     """Read a position and the settings it was written with.
 
     Args:
@@ -101,7 +100,7 @@ def load_position(
         ProxyError: if the file is damaged or holds other shapes.
     """
     header, (rows, *leaves) = _read(path)
-    start = training.begin(configs, fleet)
+    start = training_loop.begin(configs, fleet)
     template = (start.state, (start.state.parameters,) * header["snapshots"])
     shapes, tree = jax.tree.flatten(template)
     wanted = [(leaf.shape, leaf.dtype) for leaf in shapes]
@@ -110,8 +109,8 @@ def load_position(
     if not of_rows or wanted != [(leaf.shape, leaf.dtype) for leaf in leaves]:
         raise ProxyError(f"{path} holds a model of another shape; remove it to train again")
     state, snapshots = jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in leaves])
-    position = training.Position(
-        header["step"], steps.State(*state), snapshots, rows, header["seconds"]
+    position = training_loop.Position(
+        header["step"], compiled_steps.State(*state), snapshots, rows, header["seconds"]
     )
     return position, header["settings"]
 

@@ -1,297 +1,174 @@
-"""Runs that survive: fleets of members with checkpoints, branches and finished runs skipped."""
+"""Train runs alone or side by side, with checkpoints and branches; finished runs are skipped."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling_laws.common import ProxyError
-from scaling_laws.proxy.training import training_loop as training
+from scaling_laws.proxy.training import training_loop
 from scaling_laws.proxy.training.checkpoints import (
     check_origin,
     fingerprint,
     load_position,
     save_position,
     settings_of,
-    stored_settings,
 )
-from scaling_laws.proxy.training.config import ProxyConfig, Window
-from scaling_laws.proxy.training.steps import shapes_of
-from scaling_laws.proxy.training.write_curve import (
-    Destination,
-    check_destination,
-    finished_settings,
-    read_curve,
-    write_run,
+from scaling_laws.proxy.training.proxy_config import LogInterval, ProxyConfig
+from scaling_laws.proxy.training.run_files import check_destination, read_curve, write_run
+from scaling_laws.proxy.training.training_run import (
+    BranchPoint,
+    LoggedStep,
+    TrainingResult,
+    TrainingRun,
+    fleet_key,
+    has_checkpoint,
+    is_finished,
 )
 
-__all__ = ["Branch", "Member", "Result", "Update", "fleet_key", "is_finished", "train_fleet"]
+__all__ = ["train_fleet"]
 
-CHECKPOINTS = "checkpoints"  # folder in a set for what its branches start from
 Fleet = Literal["auto", "vmap", "loop"]
-
-
-@dataclass(frozen=True)
-class Branch:
-    """Where a run leaves another's path: ``FOLDER/RUN@STEP``.
-
-    Attributes:
-        folder: the set of the other run.
-        run: its name.
-        step: updates that both share; the next one is update `step`.
-    """
-
-    folder: Path
-    run: str
-    step: int
-
-    @property
-    def path(self) -> Path:
-        """The checkpoint that the other run has kept."""
-        return self.folder / CHECKPOINTS / f"{self.run}@{self.step}.npz"
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """A run of a fleet.
-
-    Attributes:
-        config: what to train.
-        destination: where the run goes.
-        command: the command line that trains it again, if there is one.
-        license_text: of the curves, for a set that does not exist yet.
-        parent: where it starts, if not at the beginning.
-        keep: steps at which it leaves a checkpoint for branches, multiples of `config.every`.
-    """
-
-    config: ProxyConfig
-    destination: Destination
-    command: str = ""
-    license_text: str = "unspecified"
-    parent: Branch | None = None
-    keep: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        steps, every = self.config.schedule.steps, self.config.every
-        kept = [(step, self.start + 1, steps) for step in self.keep]
-        starts = [] if self.parent is None else [(self.start, 1, steps - 1)]
-        for step, least, most in (*starts, *kept):
-            if not least <= step <= most or (step % every and step != steps):
-                raise ProxyError(
-                    f"{self.destination.name}: a branch at step {step} must lie in [{least}, "
-                    f"{most}] and be a multiple of the {every} steps between two logged losses"
-                )
-
-    @property
-    def start(self) -> int:
-        """The first update that it does itself."""
-        return 0 if self.parent is None else self.parent.step
-
-    def kept(self, step: int) -> Path:
-        """Where its own checkpoint after `step` updates lies."""
-        return Branch(self.destination.folder, self.destination.name, step).path
-
-
-@dataclass(frozen=True)
-class Update:
-    """News of a member after a logged step."""
-
-    name: str
-    folder: Path
-    step: int
-    steps: int
-    loss: float
-    tokens_per_second: float
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What became of a member.
-
-    Attributes:
-        name: of the run.
-        folder: its set.
-        state: ``finished`` now, ``skipped`` because it was there, or ``failed``.
-        final_loss: the last logged one, NaN if it failed.
-        seconds: wall time of its training, of its own steps alone; zero if it was there.
-        files: written.
-        error: why it failed.
-    """
-
-    name: str
-    folder: Path
-    state: Literal["finished", "skipped", "failed"]
-    final_loss: float
-    seconds: float = 0.0
-    files: tuple[Path, ...] = ()
-    error: str = ""
-
-
-def fleet_key(member: Member) -> Hashable:
-    """Members may train side by side if and only if this is equal."""
-    config = member.config
-    return (
-        shapes_of(config),
-        config.every,
-        config.schedule.steps,
-        config.ramp,
-        config.merge,
-        config.corpus.digest,
-        member.start,
-    )
-
-
-def is_finished(member: Member) -> bool:
-    """Whether the run is there already, trained with the same settings.
-
-    Raises:
-        ProxyError: if a run of that name is there with other settings and may not be replaced.
-    """
-    found = finished_settings(member.destination)
-    if found is None:
-        return False
-    if found == fingerprint(settings_of(member.config)):
-        return True
-    if member.destination.overwrite:
-        return False
-    what = "with other settings" if found else "which does not state its settings"
-    raise ProxyError(
-        f"{member.destination.folder} has a run {member.destination.name!r} already, {what}; "
-        "choose another name, remove it or pass --overwrite"
-    )
+StepCallback: TypeAlias = Callable[[LoggedStep], None]
 
 
 def train_fleet(
-    members: Sequence[Member],
+    runs: Sequence[TrainingRun],
     *,
     work: Path,
     checkpoint_every: float = 60.0,
-    progress: Callable[[Update], None] | None = None,
+    progress: StepCallback | None = None,
     fleet: Fleet = "auto",
-) -> list[Result]:
-    """Train members and write each into its set; those that are there already are skipped.
+) -> list[TrainingResult]:
+    """Train runs and write each into its set; runs that already exist are skipped.
 
-    A branch may be in one call with its parent. A run that is there without a checkpoint that it
-    is to keep is trained again for its sake, and its curve left as it is. Killed at any moment
-    and called again, it goes on from the last checkpoint to the same bits: a checkpoint holds all
-    there is to know between two logged steps. A member that diverges fails alone.
+    A branch and its parent may be in the same call. A finished run that lacks a checkpoint it has
+    to keep is trained again to produce it; its curve is not rewritten. After an interruption at any
+    point, the same call resumes from the last checkpoint and gives the same bits: a checkpoint
+    holds the complete state between two logged steps. A run that diverges fails alone.
 
     Args:
-        members: any; those that share a `fleet_key` can train side by side.
-        work: folder of the checkpoints of unfinished runs; they go when the runs are written.
-        checkpoint_every: seconds between two of them.
-        progress: called for each member after each logged step.
-        fleet: ``vmap``: members of a key side by side in one compiled step, as one batch of
-            products; ``loop``: one after the other, by the same compiled step, which makes a
-            member's numbers independent of the others. ``auto`` is loop on a CPU, whose cores one
-            member fills, and vmap elsewhere.
+        runs: any runs; those that share a `fleet_key` can train side by side.
+        work: folder for checkpoints of unfinished runs; they are removed when the runs are written.
+        checkpoint_every: seconds between two of these checkpoints.
+        progress: called for every run after every logged step.
+        fleet: ``vmap``: runs with equal keys train side by side in one compiled step, as batched
+            matrix products; ``loop``: one after the other with the same compiled step, so that the
+            numbers of a run do not depend on the others. ``auto`` is ``loop`` on a CPU, where one
+            run uses all cores, and ``vmap`` elsewhere.
 
     Returns:
-        One result for each member, in order.
+        One result per run, in the order of `runs`.
 
     Raises:
-        ProxyError: before any training, if a member's destination is taken, its parent's
-            checkpoint missing or of another path, or two members have one destination.
+        ProxyError: before any training, if a destination is taken, the checkpoint of a parent is
+            missing or was trained with other settings, or two runs have the same destination.
     """
     side_by_side = fleet == "vmap" or (fleet == "auto" and jax.default_backend() != "cpu")
-    places = [member.destination.curve.resolve() for member in members]
+    destinations = [run.destination.curve.resolve() for run in runs]
     groups: dict[Hashable, list[int]] = {}
-    results: dict[int, Result] = {}
-    for index, member in enumerate(members):
-        if places[index] in places[:index]:
-            raise ProxyError(f"two members would write {places[index]}; name them apart")
-        groups.setdefault(fleet_key(member) if side_by_side else index, []).append(index)
-        if not is_finished(member):
-            check_destination(member.destination, member.config)
-        elif all(_has_kept(member, step) for step in member.keep):
-            results[index] = _skipped(member)
-    # finished ones train again beside the others, whose numbers depend on them
-    waiting = [each for each in groups.values() if any(index not in results for index in each)]
-    again = [members[index] for indices in waiting for index in indices]
-    coming = {member.kept(step).resolve(): member for member in again for step in member.keep}
-    for member in again:
-        if member.parent is not None and member.parent.path.resolve() not in coming:
-            _check_parent(member, member.parent)
+    results: dict[int, TrainingResult] = {}
+    for index, run in enumerate(runs):
+        if destinations[index] in destinations[:index]:
+            raise ProxyError(
+                f"two runs would write {destinations[index]}; give them different names",
+                path=destinations[index],
+            )
+        groups.setdefault(fleet_key(run) if side_by_side else index, []).append(index)
+        if not is_finished(run):
+            check_destination(run.destination, run.config)
+        elif all(has_checkpoint(run, step) for step in run.keep):
+            results[index] = _skipped(run)
+    # finished runs train again beside the others, whose last bits depend on them
+    pending = [
+        indices for indices in groups.values() if any(index not in results for index in indices)
+    ]
+    to_train = [runs[index] for indices in pending for index in indices]
+    parents = {run.checkpoint_path(step).resolve(): run for run in to_train for step in run.keep}
+    for run in to_train:
+        if run.parent is not None and run.parent.path.resolve() not in parents:
+            _check_parent(run, run.parent)
     # a branch starts later than its parent, so parents go first
-    for indices in sorted(waiting, key=lambda each: members[each[0]].start):
-        lost = {i: result for i in indices if (result := _lost(members[i], coming)) is not None}
-        left = [index for index in indices if index not in lost]
-        group = [members[index] for index in left]
+    for indices in sorted(pending, key=lambda indices: runs[indices[0]].start):
+        orphans = {i: result for i in indices if (result := _orphaned(runs[i], parents))}
+        remaining = [index for index in indices if index not in orphans]
+        group = [runs[index] for index in remaining]
         trained = _train(group, work, checkpoint_every, progress, len(group) > 1) if group else []
-        results = lost | dict(zip(left, trained, strict=True)) | results
-    return [results[index] for index in range(len(members))]
+        results = orphans | dict(zip(remaining, trained, strict=True)) | results
+    return [results[index] for index in range(len(runs))]
 
 
 def _train(
-    group: list[Member],
+    group: list[TrainingRun],
     work: Path,
     checkpoint_every: float,
-    progress: Callable[[Update], None] | None,
+    progress: StepCallback | None,
     fleet: bool,
-) -> list[Result]:
-    """Train members that share a key, from where their checkpoint left them."""
-    configs = [member.config for member in group]
+) -> list[TrainingResult]:
+    """Train runs that share a key, starting from their last checkpoint."""
+    configs = [run.config for run in group]
     settings = [settings_of(config) for config in configs]
-    spare = work / f"{_label(group, settings)}.npz"
-    position, faults = _resume(spare, group, configs, fleet)
+    crash_file = work / f"{_label(group, settings)}.npz"
+    position, faults = _resume(crash_file, group, configs, fleet)
     held_out = jnp.asarray(configs[0].validation_windows)
     saved = time.monotonic()
-    for window in configs[0].windows(position.step):
-        position, losses = training.advance(configs, position, window, held_out, fleet)
-        for index, member in enumerate(group):
-            _after(index, member, position, window, losses[index], faults, progress)
+    for interval in configs[0].log_intervals(position.step):
+        position, losses = training_loop.advance(configs, position, interval, held_out, fleet)
+        for index, run in enumerate(group):
+            _check_and_report(index, run, position, interval, losses[index], faults, progress)
         if len(faults) == len(group):
             break
-        for index, member in enumerate(group):
-            if window.end in member.keep and index not in faults:
+        for index, run in enumerate(group):
+            if interval.end in run.keep and index not in faults:
                 save_position(
-                    member.kept(window.end),
-                    _one(position, index, fleet),
-                    [settings_of(member.config, window.end)],
+                    run.checkpoint_path(interval.end),
+                    _position_of_run(position, index, fleet),
+                    [settings_of(run.config, interval.end)],
                 )
-        if time.monotonic() - saved >= checkpoint_every and window.end < configs[0].schedule.steps:
-            told = [{**each, "fault": faults.get(i)} for i, each in enumerate(settings)]
-            save_position(spare, position, told)
+        due = time.monotonic() - saved >= checkpoint_every
+        if due and interval.end < configs[0].schedule.steps:
+            headers = [{**entry, "fault": faults.get(i)} for i, entry in enumerate(settings)]
+            save_position(crash_file, position, headers)
             saved = time.monotonic()
     results = [
-        _finish(member, position.rows[index], position.seconds / len(group), faults.get(index))
-        for index, member in enumerate(group)
+        _finish(run, position.rows[index], position.seconds / len(group), faults.get(index))
+        for index, run in enumerate(group)
     ]
-    for file in (spare, *work.glob(f".{spare.stem}.*")):  # and what a kill left half-written
+    for file in (crash_file, *work.glob(f".{crash_file.stem}.*")):  # and interrupted writes of it
         file.unlink(missing_ok=True)
     return results
 
 
-def _after(
+def _check_and_report(
     index: int,
-    member: Member,
-    position: training.Position,
-    window: Window,
-    losses: Any,
+    run: TrainingRun,
+    position: training_loop.Position,
+    interval: LogInterval,
+    losses: NDArray[np.float32],
     faults: dict[int, str],
-    progress: Callable[[Update], None] | None,
+    progress: StepCallback | None,
 ) -> None:
-    """Look at a member at the end of a window, and tell."""
-    row = dict(zip(training.COLUMNS, position.rows[index, -1], strict=False))
+    """Record divergence at the end of an interval in `faults`; report the progress otherwise."""
+    row = dict(zip(training_loop.COLUMNS, position.rows[index, -1], strict=False))
     if index not in faults:
-        fault = training.divergence(member.config, window, losses, row["loss"])
+        fault = training_loop.divergence(run.config, interval, losses, row["loss"])
         if fault is not None:
             faults[index] = fault
     if progress is not None and index not in faults:
         progress(
-            Update(
-                member.destination.name,
-                member.destination.folder,
-                window.end,
-                member.config.schedule.steps,
+            LoggedStep(
+                run.destination.name,
+                run.destination.folder,
+                interval.end,
+                run.config.schedule.steps,
                 row["loss"],
                 row["tokens_per_second"],
             )
@@ -299,61 +176,60 @@ def _after(
 
 
 def _resume(
-    spare: Path, group: list[Member], configs: list[ProxyConfig], fleet: bool
-) -> tuple[training.Position, dict[int, str]]:
-    """The last checkpoint, else that of the parents, else the beginning; and who has failed."""
-    if spare.exists():
-        position, told = load_position(spare, configs, fleet)
-        faults = {i: str(each["fault"]) for i, each in enumerate(told) if each.get("fault")}
-        if all(  # else a checkpoint was asked for after the training had passed it
-            _has_kept(member, step)
-            for i, member in enumerate(group)
-            for step in member.keep
+    crash_file: Path, group: list[TrainingRun], configs: list[ProxyConfig], fleet: bool
+) -> tuple[training_loop.Position, dict[int, str]]:
+    """Where to start, and the runs that have failed already.
+
+    That is the last checkpoint; else the checkpoints of the parents; else the first update.
+    """
+    if crash_file.exists():
+        position, headers = load_position(crash_file, configs, fleet)
+        faults = {i: str(entry["fault"]) for i, entry in enumerate(headers) if entry.get("fault")}
+        if all(  # otherwise a checkpoint was requested after training had passed its step
+            has_checkpoint(run, step)
+            for i, run in enumerate(group)
+            for step in run.keep
             if i not in faults and step <= position.step
         ):
             return position, faults
     if group[0].parent is None:
-        return training.begin(configs, fleet), {}
-    starts = [_branch(member, member.parent) for member in group if member.parent is not None]
+        return training_loop.begin(configs, fleet), {}
+    starts = [_position_of_parent(run, run.parent) for run in group if run.parent is not None]
     if not fleet:
         return starts[0], {}
     state, snapshots = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *((each.state, each.snapshots) for each in starts)
+        lambda *leaves: jnp.stack(leaves), *((start.state, start.snapshots) for start in starts)
     )
-    rows = np.concatenate([each.rows for each in starts])
-    return training.Position(starts[0].step, state, snapshots, rows, 0.0), {}
+    rows = np.concatenate([start.rows for start in starts])
+    return training_loop.Position(starts[0].step, state, snapshots, rows, 0.0), {}
 
 
-def _lost(member: Member, coming: Mapping[Path, Member]) -> Result | None:
-    """What becomes of a branch whose parent was to train in the same call and failed."""
-    place, parent = member.destination, member.parent
-    origin = None if parent is None else coming.get(parent.path.resolve())
-    if parent is None or origin is None or _has_kept(origin, parent.step):
+def _orphaned(run: TrainingRun, parents: Mapping[Path, TrainingRun]) -> TrainingResult | None:
+    """The result of a branch whose parent failed in the same call; None for any other run."""
+    destination, parent = run.destination, run.parent
+    origin = None if parent is None else parents.get(parent.path.resolve())
+    if parent is None or origin is None or has_checkpoint(origin, parent.step):
         return None
-    error = f"{place.name}: {parent.run} failed before step {parent.step}"
-    return Result(place.name, place.folder, "failed", float("nan"), error=error)
+    error = f"{destination.name}: {parent.run} failed before step {parent.step}"
+    return TrainingResult(destination.name, destination.folder, "failed", float("nan"), error=error)
 
 
-def _has_kept(member: Member, step: int) -> bool:
-    """Whether a member's own checkpoint is there, and not that of a run it has replaced."""
-    path = member.kept(step)
-    return path.exists() and stored_settings(path) == [settings_of(member.config, step)]
+def _position_of_parent(run: TrainingRun, parent: BranchPoint) -> training_loop.Position:
+    """The position at which a run departs from its parent."""
+    _check_parent(run, parent)
+    return load_position(parent.path, [run.config])[0]._replace(seconds=0.0)
 
 
-def _branch(member: Member, parent: Branch) -> training.Position:
-    """Where a member leaves its parent's path."""
-    _check_parent(member, parent)
-    return load_position(parent.path, [member.config])[0]._replace(seconds=0.0)
+def _check_parent(run: TrainingRun, parent: BranchPoint) -> None:
+    """Raise unless the checkpoint of the parent results from the first updates of the run."""
+    settings = settings_of(run.config, parent.step)
+    check_origin(parent.path, settings, run.destination.name, parent.run, parent.step)
 
 
-def _check_parent(member: Member, parent: Branch) -> None:
-    """Raise unless the parent has kept what the member's own first updates lead to."""
-    settings = settings_of(member.config, parent.step)
-    check_origin(parent.path, settings, member.destination.name, parent.run, parent.step)
-
-
-def _one(position: training.Position, index: int, fleet: bool) -> training.Position:
-    """One member's part of a fleet's position."""
+def _position_of_run(
+    position: training_loop.Position, index: int, fleet: bool
+) -> training_loop.Position:
+    """The part of a fleet's position that belongs to one run."""
     if not fleet:
         return position
     state, snapshots = jax.tree.map(lambda leaf: leaf[index], (position.state, position.snapshots))
@@ -362,35 +238,35 @@ def _one(position: training.Position, index: int, fleet: bool) -> training.Posit
     )
 
 
-def _finish(member: Member, rows: Any, seconds: float, fault: str | None) -> Result:
-    name, folder = member.destination.name, member.destination.folder
+def _finish(run: TrainingRun, rows: Any, seconds: float, fault: str | None) -> TrainingResult:
+    name, folder = run.destination.name, run.destination.folder
     if fault is not None:
-        return Result(name, folder, "failed", float("nan"), seconds, error=fault)
-    if is_finished(member):  # of a fleet that had to run again for another member's sake
-        return _skipped(member)
-    curve = training.curve_of(member.config, rows, seconds)
-    extra = {"settings": fingerprint(settings_of(member.config))}
-    if member.parent is not None:
-        extra["from"] = f"{member.parent.run}@{member.parent.step}"
+        return TrainingResult(name, folder, "failed", float("nan"), seconds, error=fault)
+    if is_finished(run):  # trained again only for another run of its fleet, or for a checkpoint
+        return _skipped(run)
+    curve = training_loop.curve_of(run.config, rows, seconds)
+    extra = {"settings": fingerprint(settings_of(run.config))}
+    if run.parent is not None:
+        extra["from"] = f"{run.parent.run}@{run.parent.step}"
     files = write_run(
-        member.destination,
-        member.config,
+        run.destination,
+        run.config,
         curve,
-        command=member.command,
-        license_text=member.license_text,
+        command=run.command,
+        license_text=run.license_text,
         extra=extra,
     )
-    return Result(name, folder, "finished", float(curve.loss[-1]), seconds, tuple(files))
+    return TrainingResult(name, folder, "finished", float(curve.loss[-1]), seconds, tuple(files))
 
 
-def _skipped(member: Member) -> Result:
-    destination = member.destination
+def _skipped(run: TrainingRun) -> TrainingResult:
+    destination = run.destination
     loss = read_curve(destination.curve)["loss"]
-    return Result(destination.name, destination.folder, "skipped", float(loss[-1]))
+    return TrainingResult(destination.name, destination.folder, "skipped", float(loss[-1]))
 
 
-def _label(group: list[Member], settings: list[dict[str, Any]]) -> str:
-    """A file name for a group that no other group has."""
-    places = [str(member.destination.curve.resolve()) for member in group]
-    digest = hashlib.sha256("\n".join([fingerprint(*settings), *places]).encode()).hexdigest()
+def _label(group: list[TrainingRun], settings: list[dict[str, Any]]) -> str:
+    """A file name that no other group has."""
+    paths = [str(run.destination.curve.resolve()) for run in group]
+    digest = hashlib.sha256("\n".join([fingerprint(*settings), *paths]).encode()).hexdigest()
     return f"{group[0].destination.name[:100]}-{digest[:16]}"

@@ -26,8 +26,8 @@ import optax
 from optax import contrib
 
 from scaling_laws.common import ProxyError, find_by_name
-from scaling_laws.proxy.training import model
-from scaling_laws.proxy.training.sizes import BASE_WIDTH, Size
+from scaling_laws.proxy.training import transformer
+from scaling_laws.proxy.training.model_sizes import BASE_WIDTH, Size
 
 __all__ = [
     "BETA1",
@@ -63,15 +63,15 @@ class Optimizer:
 
     name: str
     description: str
-    transform: Callable[[model.Parameters], optax.GradientTransformation]
+    transform: Callable[[transformer.Parameters], optax.GradientTransformation]
     hidden_power: float = 1.0
 
 
-def _adam(parameters: model.Parameters | None = None) -> optax.GradientTransformation:
+def _adam(parameters: transformer.Parameters | None = None) -> optax.GradientTransformation:
     return optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=1e-8)
 
 
-def _muon(parameters: model.Parameters) -> optax.GradientTransformation:
+def _muon(parameters: transformer.Parameters) -> optax.GradientTransformation:
     """Orthogonalised momentum on hidden matrices, Adam on embedding, head and gains."""
 
     def scaled(updates: Any, state: Any, parameters: Any = None) -> tuple[Any, Any]:
@@ -116,8 +116,8 @@ def get_optimizer(name: str) -> Optimizer:
 
 
 def width_factors(
-    parameters: model.Parameters, size: Size, rule: str, optimizer: str = "adamw"
-) -> model.Parameters:
+    parameters: transformer.Parameters, size: Size, rule: str, optimizer: str = "adamw"
+) -> transformer.Parameters:
     """What the direction of each leaf is multiplied by, same nesting, Python floats.
 
     Args:
@@ -134,5 +134,5 @@ def width_factors(
             return 1.0
         return narrow if path[0].key == "head" else float(narrow**power)
 
-    factors: model.Parameters = jax.tree_util.tree_map_with_path(factor, parameters)
+    factors: transformer.Parameters = jax.tree_util.tree_map_with_path(factor, parameters)
     return factors

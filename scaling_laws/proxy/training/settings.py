@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_laws.common import ProxyError, unknown_name
-from scaling_laws.proxy.training.sizes import SIZES, Size, get_size
+from scaling_laws.proxy.training.model_sizes import SIZES, Size, get_size
 
 if TYPE_CHECKING:
-    from scaling_laws.proxy.training.config import ProxyConfig
+    from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
-__all__ = ["SETTINGS", "Setting", "config_of", "normal", "written"]
+__all__ = ["SETTINGS", "Setting", "config_of", "normalized_settings", "settings_as_text"]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ _SHAPE = ("width", "layers", "heads", "mlp_width", "context", "batch", "validati
 _KNOWN = {each.name: each for each in SETTINGS}
 
 
-def normal(settings: Mapping[str, Any]) -> dict[str, Any]:
+def normalized_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with every value read and every default filled in, in the order of `SETTINGS`.
 
     Raises:
@@ -161,8 +161,8 @@ def config_of(settings: Mapping[str, Any], *, cache: Path | None = None) -> Prox
     import jax
 
     from scaling_laws.models import schedule
-    from scaling_laws.proxy.training.config import ProxyConfig
     from scaling_laws.proxy.training.corpus import load_corpus
+    from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
     settings = dict(settings)
     spec = settings.pop("schedule", None)
@@ -170,7 +170,7 @@ def config_of(settings: Mapping[str, Any], *, cache: Path | None = None) -> Prox
         raise ProxyError(
             f"schedule={spec!r}: a spec is wanted, such as cosine:peak=2e-3,steps=4000"
         )
-    values = normal(settings)
+    values = normalized_settings(settings)
     precision = values["precision"]
     if precision == "auto":
         precision = "float32" if jax.default_backend() == "cpu" else "bfloat16"
@@ -211,14 +211,14 @@ def _size(values: Mapping[str, Any]) -> Size:
     return Size(**({"name": name} | own | windows | given))
 
 
-def written(settings: Mapping[str, Any]) -> dict[str, str]:
+def settings_as_text(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings as text that reads back the same, every default spelt out, what is unset left out.
 
     Raises:
-        ProxyError: as `normal`.
+        ProxyError: as `normalized_settings`.
     """
     found = {}
-    for key, value in normal(settings).items():
+    for key, value in normalized_settings(settings).items():
         if key == "batch_ramp":
             value = [f"{batch}@{step}" for step, batch in value]
         if isinstance(value, list | tuple):

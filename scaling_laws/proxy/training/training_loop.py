@@ -19,11 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import ProxyError
-from scaling_laws.proxy.training import steps
+from scaling_laws.proxy.training import compiled_steps
 from scaling_laws.proxy.training.batches import batch_windows, epoch_of
-from scaling_laws.proxy.training.config import ProxyConfig, Window
+from scaling_laws.proxy.training.proxy_config import LogInterval, ProxyConfig
 
-__all__ = ["COLUMNS", "Curve", "Position", "advance", "begin", "curve_of", "divergence", "train"]
+__all__ = [
+    "COLUMNS",
+    "Position",
+    "TrainedCurve",
+    "advance",
+    "begin",
+    "curve_of",
+    "divergence",
+    "train_curve",
+]
 
 COLUMNS = (
     "step",
@@ -35,15 +44,15 @@ COLUMNS = (
     "grad_norm",
     "update_norm",
     "param_norm",
-    *(f"{group}_norm" for group in steps.GROUPS),
+    *(f"{group}_norm" for group in compiled_steps.GROUPS),
     "tokens_per_second",
 )
 DIVERGED = 2.0  # times what a uniform guess costs
-Progress = Callable[[int, float], None]
+StepCallback = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class TrainedCurve:
     """A logged run; every column has shape (rows,).
 
     Attributes:
@@ -101,13 +110,13 @@ class Position(NamedTuple):
     """
 
     step: int
-    state: steps.State
+    state: compiled_steps.State
     snapshots: tuple[Any, ...]
     rows: NDArray[np.float64]
     seconds: float
 
 
-def train(config: ProxyConfig, progress: Progress | None = None) -> Curve:
+def train_curve(config: ProxyConfig, progress: StepCallback | None = None) -> TrainedCurve:
     """Train a model from scratch and log its validation loss.
 
     Args:
@@ -122,7 +131,7 @@ def train(config: ProxyConfig, progress: Progress | None = None) -> Curve:
     """
     held_out = jnp.asarray(config.validation_windows)
     position = begin([config])
-    for window in config.windows():
+    for window in config.log_intervals():
         position, losses = advance([config], position, window, held_out)
         fault = divergence(config, window, losses[0], position.rows[0, -1, 2])
         if fault is not None:
@@ -133,9 +142,11 @@ def train(config: ProxyConfig, progress: Progress | None = None) -> Curve:
 
 
 def begin(configs: Sequence[ProxyConfig], fleet: bool = False) -> Position:
-    """Before the first update of one run, or of a fleet that shares `steps.shapes_of`."""
+    """Before the first update of one run, or of a fleet that shares `compiled_steps.shapes_of`."""
     keys = [jax.random.fold_in(jax.random.key(each.seed), 0) for each in configs]
-    state = steps.initialize(_stack(keys, fleet), steps.shapes_of(configs[0]), fleet=fleet)
+    state = compiled_steps.initialize(
+        _stack(keys, fleet), compiled_steps.shapes_of(configs[0]), fleet=fleet
+    )
     width = len(COLUMNS) + len(configs[0].ema) + len(configs[0].merge)
     return Position(0, state, (), np.empty((len(configs), 0, width)), 0.0)
 
@@ -143,7 +154,7 @@ def begin(configs: Sequence[ProxyConfig], fleet: bool = False) -> Position:
 def advance(
     configs: Sequence[ProxyConfig],
     position: Position,
-    window: Window,
+    window: LogInterval,
     held_out: jax.Array,
     fleet: bool = False,
 ) -> tuple[Position, NDArray[np.float32]]:
@@ -160,7 +171,7 @@ def advance(
         The position after it; and the losses of all batches, of shape (members, updates).
     """
     clock = time.perf_counter()
-    config, shapes = configs[0], steps.shapes_of(configs[0])
+    config, shapes = configs[0], compiled_steps.shapes_of(configs[0])
     numbers = np.arange(window.first, window.end, dtype=np.int64)
     seen = window.seen + window.batch * np.arange(len(numbers), dtype=np.int64)
     texts = [
@@ -177,7 +188,7 @@ def advance(
     ]
     rates = [each.schedule.lr[window.first : window.end].astype(np.float32) for each in configs]
     decays = [np.float32(each.weight_decay) for each in configs]
-    state, logged = steps.update(
+    state, logged = compiled_steps.update(
         position.state,
         *(jnp.asarray(_stack(part, fleet)) for part in (rates, texts, decays)),
         shapes=shapes,
@@ -188,11 +199,13 @@ def advance(
         copy = jax.tree.map(jnp.copy, state.parameters)  # the next update uses the state up
         snapshots = (*snapshots, copy)[-max(config.merge) :]
     weights = [state.parameters, *state.averages, *_merged(snapshots, config.merge)]
-    measured = [steps.evaluate(each, held_out, shapes, fleet=fleet) for each in weights]
+    measured = [compiled_steps.evaluate(each, held_out, shapes, fleet=fleet) for each in weights]
     table = np.asarray(logged).reshape(len(configs), -1, 3)
     means_of = table.astype(np.float64).mean(axis=1)
     losses = np.stack([np.asarray(each, np.float64).reshape(-1) for each in measured], axis=1)
-    sizes = np.asarray(steps.norms(state.parameters, fleet=fleet), np.float64).reshape(-1, 4)
+    sizes = np.asarray(compiled_steps.norms(state.parameters, fleet=fleet), np.float64).reshape(
+        -1, 4
+    )
     seconds = time.perf_counter() - clock
     fresh = window.batch * len(numbers) * config.size.context
     done = window.seen * config.size.context + fresh
@@ -206,7 +219,7 @@ def advance(
     return after, table[:, :, 0]
 
 
-def curve_of(config: ProxyConfig, rows: NDArray[np.float64], seconds: float) -> Curve:
+def curve_of(config: ProxyConfig, rows: NDArray[np.float64], seconds: float) -> TrainedCurve:
     """The curve of one member's rows, of shape (rows, columns)."""
     columns = dict(zip(COLUMNS, rows.T, strict=False))
     names = [*(f"loss_ema_{decay:g}" for decay in config.ema)]
@@ -214,11 +227,11 @@ def curve_of(config: ProxyConfig, rows: NDArray[np.float64], seconds: float) -> 
     averages = dict(zip(names, rows.T[len(COLUMNS) :], strict=True))
     for name in ("step", "tokens"):
         columns[name] = columns[name].astype(np.int64)
-    return Curve(**columns, averages=averages, seconds=seconds)
+    return TrainedCurve(**columns, averages=averages, seconds=seconds)
 
 
 def divergence(
-    config: ProxyConfig, window: Window, losses: NDArray[np.float32], loss: float
+    config: ProxyConfig, window: LogInterval, losses: NDArray[np.float32], loss: float
 ) -> str | None:
     """What is wrong with a run that cannot come back, or None.
 

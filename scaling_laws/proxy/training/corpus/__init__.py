@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaling_laws.proxy.training.corpus.corpus import Corpus
-from scaling_laws.proxy.training.corpus.load import load_corpus
+from scaling_laws.proxy.training.corpus.loading import load_corpus
 from scaling_laws.proxy.training.corpus.markov import MarkovStream, markov_entropy, markov_source
 
 __all__ = ["Corpus", "MarkovStream", "load_corpus", "markov_entropy", "markov_source"]

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from scaling_laws.common import UsageError
-from scaling_laws.proxy.sweep.sweep_plan import Row
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
 
 __all__ = ["Group", "chains", "depths", "groups_of", "kept_steps", "shard_of"]
 
@@ -26,11 +26,11 @@ class Group:
     """
 
     number: int
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRun, ...]
     needs: frozenset[int]
 
 
-def depths(rows: Sequence[Row]) -> dict[str, int]:
+def depths(rows: Sequence[PlannedRun]) -> dict[str, int]:
     """Branchings above each run: 0 from scratch, 1 for a branch of such a run, and so on.
 
     Args:
@@ -49,7 +49,9 @@ def depths(rows: Sequence[Row]) -> dict[str, int]:
     return found
 
 
-def kept_steps(rows: Sequence[Row], done: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
+def kept_steps(
+    rows: Sequence[PlannedRun], done: Set[str] = frozenset()
+) -> dict[str, tuple[int, ...]]:
     """Updates after which each run must leave a checkpoint for its branches, increasing.
 
     Args:
@@ -63,10 +65,12 @@ def kept_steps(rows: Sequence[Row], done: Set[str] = frozenset()) -> dict[str, t
     return {name: tuple(sorted(each)) for name, each in steps.items()}
 
 
-def chains(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
+def chains(rows: Sequence[PlannedRun]) -> list[tuple[PlannedRun, ...]]:
     """Runs from scratch, each with all that descends from it, in the order of the plan."""
     parents = {row.name: row.parent.run if row.parent else None for row in rows}
-    members: dict[str, list[Row]] = {name: [] for name, parent in parents.items() if parent is None}
+    members: dict[str, list[PlannedRun]] = {
+        name: [] for name, parent in parents.items() if parent is None
+    }
     for row in rows:
         root = row.name
         while (above := parents[root]) is not None:
@@ -76,8 +80,8 @@ def chains(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
 
 
 def shard_of(
-    rows: Sequence[Row], costs: Mapping[str, float], index: int, count: int
-) -> tuple[Row, ...]:
+    rows: Sequence[PlannedRun], costs: Mapping[str, float], index: int, count: int
+) -> tuple[PlannedRun, ...]:
     """The runs of one of `count` shards: whole chains, so that no shard waits for another.
 
     The dearest chain goes first, each to the shard that has least so far.
@@ -108,11 +112,13 @@ def shard_of(
     return tuple(row for row in rows if row.name in mine)
 
 
-def _numbered(rows: Sequence[Row]) -> list[tuple[int, tuple[Row, ...]]]:
+def _numbered(rows: Sequence[PlannedRun]) -> list[tuple[int, tuple[PlannedRun, ...]]]:
     return list(enumerate(chains(rows)))
 
 
-def groups_of(rows: Sequence[Row], keys: Mapping[str, Hashable], most: int) -> tuple[Group, ...]:
+def groups_of(
+    rows: Sequence[PlannedRun], keys: Mapping[str, Hashable], most: int
+) -> tuple[Group, ...]:
     """Split runs into groups of at most `most` that can train together, parents' groups first.
 
     Args:
@@ -126,7 +132,7 @@ def groups_of(rows: Sequence[Row], keys: Mapping[str, Hashable], most: int) -> t
     if most < 1:
         raise UsageError(f"--fleet {most}: a group has 1 run or more")
     depth = depths(rows)
-    alike: dict[tuple[int, Hashable], list[Row]] = {}
+    alike: dict[tuple[int, Hashable], list[PlannedRun]] = {}
     for row in sorted(rows, key=lambda each: depth[each.name]):  # stable: plan order within a depth
         alike.setdefault((depth[row.name], keys[row.name]), []).append(row)
     parts = [

@@ -10,21 +10,21 @@ from typing import Any
 
 from scaling_laws.common import Pool, UsageError
 from scaling_laws.proxy.sweep.budget import Budget, budget_of, measure_rates, probe
-from scaling_laws.proxy.sweep.checks import check_branches, check_parents, finished_runs
-from scaling_laws.proxy.sweep.order import Group, groups_of, kept_steps, shard_of
-from scaling_laws.proxy.sweep.sweep_members import configs_of, known_settings, members_of
-from scaling_laws.proxy.sweep.sweep_plan import Row, read_plan
-from scaling_laws.proxy.sweep.sweep_progress import Progress, reset_failed, write_progress
-from scaling_laws.proxy.sweep.sweep_task import CACHE, Outcome, Task, train_rows
-from scaling_laws.proxy.training.config import ProxyConfig, flops
-from scaling_laws.proxy.training.fleet import Member, fleet_key
-from scaling_laws.proxy.training.steps import shapes_of
+from scaling_laws.proxy.sweep.group_task import CACHE, GroupTask, RunOutcome, train_rows
+from scaling_laws.proxy.sweep.plan_checks import check_branches, check_parents, finished_runs
+from scaling_laws.proxy.sweep.run_groups import Group, groups_of, kept_steps, shard_of
+from scaling_laws.proxy.sweep.run_progress import RunProgress, reset_failed, write_progress
+from scaling_laws.proxy.sweep.sweep_configs import configs_of, known_settings, members_of
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun, read_plan
+from scaling_laws.proxy.training.compiled_steps import shapes_of
+from scaling_laws.proxy.training.proxy_config import ProxyConfig, flops
+from scaling_laws.proxy.training.training_run import TrainingRun, fleet_key
 
-__all__ = ["Sweep", "Watch", "on_cpu", "predict_budget", "prepare", "train"]
+__all__ = ["Sweep", "Watch", "on_cpu", "predict_budget", "prepare_sweep", "train_sweep"]
 
 FLEET = 16  # runs side by side on an accelerator; a CPU trains them one after the other
 TRIES = 3  # that a group gets whose process dies
-Watch = Callable[[Outcome], None]
+Watch = Callable[[RunOutcome], None]
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,21 @@ class Sweep:
         work: folder for checkpoints, progress and claims.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRun, ...]
     configs: Mapping[str, ProxyConfig]
-    members: Mapping[str, Member]
+    members: Mapping[str, TrainingRun]
     groups: tuple[Group, ...]
     keep: Mapping[str, tuple[int, ...]]
     done: frozenset[str]
     base: Path
     work: Path
 
-    def task(self, rows: Sequence[Row], *, leader: int = 0, every: float = 60.0) -> Task:
+    def task(
+        self, rows: Sequence[PlannedRun], *, leader: int = 0, every: float = 60.0
+    ) -> GroupTask:
         """The work of a group, or of a part of it."""
         keep = {row.name: self.keep[row.name] for row in rows}
-        return Task(tuple(rows), keep, self.base, self.work, every, leader)
+        return GroupTask(tuple(rows), keep, self.base, self.work, every, leader)
 
 
 def on_cpu() -> bool:
@@ -64,7 +66,7 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def prepare(
+def prepare_sweep(
     path: Path | str,
     *,
     work: Path | None = None,
@@ -139,7 +141,7 @@ def predict_budget(sweep: Sweep, pool: Pool | None, *, rate: float | None = None
     )
 
 
-def _cost(member: Member) -> float:
+def _cost(member: TrainingRun) -> float:
     return flops(member.config, member.start)
 
 
@@ -149,9 +151,9 @@ def _kind(sweep: Sweep, group: Group) -> object:
     return shapes_of(config), config.every, config.ramp, config.merge, len(group.rows)
 
 
-def train(
+def train_sweep(
     sweep: Sweep, pool: Pool, *, checkpoint_every: float = 60.0, watch: Watch | None = None
-) -> dict[str, Outcome]:
+) -> dict[str, RunOutcome]:
     """Train what is not there yet; a run that fails stops nobody but its own branches.
 
     Args:
@@ -163,13 +165,13 @@ def train(
     Returns:
         Run name -> outcome, in the order of the plan.
     """
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, RunOutcome] = {}
     tries = dict.fromkeys((group.number for group in sweep.groups), 0)
     ended: set[int] = set()
     waiting = list(sweep.groups)
     running: dict[Future[Any], Group] = {}
 
-    def end(group: Group, found: Sequence[Outcome]) -> None:
+    def end(group: Group, found: Sequence[RunOutcome]) -> None:
         for outcome in found:
             outcomes[outcome.run] = outcome
             if watch is not None:
@@ -201,7 +203,7 @@ def train(
                     waiting.insert(0, group)  # goes on from its last checkpoint
                     continue
                 lost = [
-                    Outcome(
+                    RunOutcome(
                         row.name,
                         "failed",
                         error=f"its process died {TRIES} times ({type(error).__name__}); look for "
@@ -216,7 +218,9 @@ def train(
     return {row.name: outcomes[row.name] for row in sweep.rows}
 
 
-def _with_parents(group: Group, outcomes: Mapping[str, Outcome]) -> tuple[list[Row], list[Outcome]]:
+def _with_parents(
+    group: Group, outcomes: Mapping[str, RunOutcome]
+) -> tuple[list[PlannedRun], list[RunOutcome]]:
     """The rows of a group that can train, and an outcome for each whose parent has failed."""
     rows, orphans = [], []
     for row in group.rows:
@@ -224,14 +228,14 @@ def _with_parents(group: Group, outcomes: Mapping[str, Outcome]) -> tuple[list[R
             continue
         if row.parent is not None and outcomes[row.parent.run].state == "failed":
             error = f"its parent {row.parent.run} failed"
-            orphans.append(Outcome(row.name, "failed", error=error))
+            orphans.append(RunOutcome(row.name, "failed", error=error))
         else:
             rows.append(row)
     return rows, orphans
 
 
-def _tell(sweep: Sweep, outcome: Outcome) -> None:
+def _tell(sweep: Sweep, outcome: RunOutcome) -> None:
     """Say of a run that no process works on why it failed."""
     write_progress(
-        sweep.work, replace(Progress(outcome.run), state=outcome.state, error=outcome.error)
+        sweep.work, replace(RunProgress(outcome.run), state=outcome.state, error=outcome.error)
     )

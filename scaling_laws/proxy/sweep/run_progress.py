@@ -13,13 +13,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from scaling_laws.common import OutputError, make_folder, write_text
-from scaling_laws.proxy.sweep.sweep_plan import Row
-from scaling_laws.proxy.training.write_curve import read_curve
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
+from scaling_laws.proxy.training.run_files import read_curve
 
 __all__ = [
     "STATES",
-    "Progress",
     "Reporter",
+    "RunProgress",
     "claimed",
     "count_states",
     "read_progress",
@@ -33,7 +33,7 @@ PAUSE = 0.5  # seconds between two files of a run: a table needs no more
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far one run is.
 
     Attributes:
@@ -63,7 +63,7 @@ def _file(work: Path, run: str) -> Path:
     return work / "progress" / f"{run}.json"
 
 
-def write_progress(work: Path, progress: Progress) -> None:
+def write_progress(work: Path, progress: RunProgress) -> None:
     """Put a run's progress into its file.
 
     Raises:
@@ -74,7 +74,7 @@ def write_progress(work: Path, progress: Progress) -> None:
     write_text(file, json.dumps(asdict(replace(progress, updated=time.time()))) + "\n")
 
 
-def read_progress(work: Path, rows: Sequence[Row]) -> list[Progress]:
+def read_progress(work: Path, rows: Sequence[PlannedRun]) -> list[RunProgress]:
     """The progress of each row; what no file tells is taken from the sets.
 
     A run whose file says that it trains, while nobody holds its claim, is interrupted.
@@ -82,35 +82,35 @@ def read_progress(work: Path, rows: Sequence[Row]) -> list[Progress]:
     return [_read_one(work, row) for row in rows]
 
 
-def _read_one(work: Path, row: Row) -> Progress:
-    known = {field.name for field in fields(Progress)}
+def _read_one(work: Path, row: PlannedRun) -> RunProgress:
+    known = {field.name for field in fields(RunProgress)}
     try:
         found = json.loads(_file(work, row.name).read_text(encoding="utf-8"))
-        progress = Progress(**{key: value for key, value in found.items() if key in known})
+        progress = RunProgress(**{key: value for key, value in found.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         # no file yet: a set that was trained elsewhere still has its curve
         curve = row.folder / f"{row.name}.csv"
         if not curve.exists():
-            return Progress(row.name)
+            return RunProgress(row.name)
         columns = read_curve(curve)
         step, loss = int(columns["step"][-1]) + 1, float(columns["loss"][-1])
-        return Progress(row.name, "finished", step, step, loss)
+        return RunProgress(row.name, "finished", step, step, loss)
     if progress.state == "training" and not _is_claimed(work, row.name):
         return replace(progress, state="interrupted", tokens_per_second=None, seconds_left=None)
     return progress
 
 
-def reset_failed(work: Path, rows: Sequence[Row]) -> None:
+def reset_failed(work: Path, rows: Sequence[PlannedRun]) -> None:
     """Let runs that failed before wait again."""
     for progress in read_progress(work, rows):
         if progress.state == "failed":
-            write_progress(work, Progress(progress.run))
+            write_progress(work, RunProgress(progress.run))
 
 
-def count_states(found: Sequence[Progress]) -> str:
+def count_states(found: Sequence[RunProgress]) -> str:
     """How many runs are in which state, in words.
 
-    >>> count_states([Progress("a", "finished"), Progress("b"), Progress("c", "finished")])
+    >>> count_states([RunProgress("a", "finished"), RunProgress("b"), RunProgress("c", "finished")])
     '3 runs: 1 waiting, 2 finished'
     """
     counts = {state: sum(each.state == state for each in found) for state in STATES}
@@ -175,4 +175,4 @@ class Reporter:
         self._last[run] = now
         left = (steps - step) * (now - began) / (step - first) if step > first else None
         number = loss if math.isfinite(loss) else None
-        write_progress(self._work, Progress(run, "training", step, steps, number, speed, left))
+        write_progress(self._work, RunProgress(run, "training", step, steps, number, speed, left))

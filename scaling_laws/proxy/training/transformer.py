@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scaling_laws.proxy.training.sizes import Size
+from scaling_laws.proxy.training.model_sizes import Size
 
 __all__ = ["Parameters", "apply", "initialize", "is_matrix", "loss"]
 

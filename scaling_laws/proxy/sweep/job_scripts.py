@@ -15,11 +15,11 @@ from pathlib import Path
 
 from scaling_laws.common import UsageError, find_by_name
 
-__all__ = ["SCRIPTS", "Job", "Script", "script_text"]
+__all__ = ["SCRIPTS", "ClusterJob", "Script", "script_text"]
 
 
 @dataclass(frozen=True)
-class Job:
+class ClusterJob:
     """What a script runs.
 
     Attributes:
@@ -48,7 +48,7 @@ class Job:
         return f"sweep-{word}"[:50].rstrip("-")
 
 
-def _slurm(job: Job) -> str:
+def _slurm(job: ClusterJob) -> str:
     return f"""\
 #!/bin/bash
 # {job.shards} tasks, each a shard of the plan; add --partition, --time and --mem as your cluster
@@ -65,7 +65,7 @@ exec {job.command("${SLURM_ARRAY_TASK_ID}")}
 """
 
 
-def _kubernetes(job: Job) -> str:
+def _kubernetes(job: ClusterJob) -> str:
     if job.image is None or job.claim is None:
         raise UsageError(
             "--script kubernetes needs --image NAME, a container image with scaling-laws in it, "
@@ -124,7 +124,7 @@ class Script:
     """
 
     name: str
-    write: Callable[[Job], str]
+    write: Callable[[ClusterJob], str]
     help: str
 
 
@@ -134,7 +134,7 @@ SCRIPTS: tuple[Script, ...] = (
 )
 
 
-def script_text(name: str, job: Job) -> str:
+def script_text(name: str, job: ClusterJob) -> str:
     """The text of a job.
 
     Args:

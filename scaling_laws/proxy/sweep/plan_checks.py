@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scaling_laws.common import ProxyError, ScalingLawsError, unknown_name
-from scaling_laws.proxy.sweep.sweep_plan import Parent, Row
+from scaling_laws.proxy.sweep.sweep_plan import Parent, PlannedRun
 from scaling_laws.proxy.training.checkpoints import settings_of
-from scaling_laws.proxy.training.config import ProxyConfig
-from scaling_laws.proxy.training.fleet import Member, is_finished
-from scaling_laws.proxy.training.write_curve import check_destination
+from scaling_laws.proxy.training.proxy_config import ProxyConfig
+from scaling_laws.proxy.training.run_files import check_destination
+from scaling_laws.proxy.training.training_run import TrainingRun, is_finished
 
 __all__ = ["check_branches", "check_parents", "finished_runs"]
 
 
-def check_parents(rows: Sequence[Row]) -> None:
+def check_parents(rows: Sequence[PlannedRun]) -> None:
     """Raise unless every parent is a run of the same set and no run descends from itself.
 
     Raises:
@@ -36,7 +36,7 @@ def check_parents(rows: Sequence[Row]) -> None:
                 "and its parent share a set, so give both the same out"
             )
         line = [row.name]
-        above: Row | None = parent
+        above: PlannedRun | None = parent
         while above is not None:
             if above.name in line:
                 circle = " -> ".join([*line, above.name])
@@ -45,7 +45,7 @@ def check_parents(rows: Sequence[Row]) -> None:
             above = by_name.get(above.parent.run) if above.parent else None
 
 
-def check_branches(rows: Sequence[Row], configs: Mapping[str, ProxyConfig]) -> None:
+def check_branches(rows: Sequence[PlannedRun], configs: Mapping[str, ProxyConfig]) -> None:
     """Raise unless every branch repeats its parent exactly up to its step, and goes on from there.
 
     Args:
@@ -62,7 +62,7 @@ def check_branches(rows: Sequence[Row], configs: Mapping[str, ProxyConfig]) -> N
 
 
 def _check_branch(
-    row: Row, branch: Parent, parent: Row, configs: Mapping[str, ProxyConfig]
+    row: PlannedRun, branch: Parent, parent: PlannedRun, configs: Mapping[str, ProxyConfig]
 ) -> None:
     ours, theirs = configs[row.name], configs[parent.name]
     place, step = f"{row.where}, from: {parent.name}@{branch.step}", branch.step
@@ -99,7 +99,7 @@ def _check_branch(
             )
 
 
-def finished_runs(rows: Sequence[Row], members: Sequence[Member]) -> frozenset[str]:
+def finished_runs(rows: Sequence[PlannedRun], members: Sequence[TrainingRun]) -> frozenset[str]:
     """The runs that are there already with the same settings; the others' places must be free.
 
     Raises:

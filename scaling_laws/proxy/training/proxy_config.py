@@ -14,17 +14,17 @@ from scaling_laws.common import ProxyError
 from scaling_laws.models import Schedule
 from scaling_laws.proxy.training.batches import SAMPLINGS
 from scaling_laws.proxy.training.corpus import Corpus
+from scaling_laws.proxy.training.model_sizes import Size
 from scaling_laws.proxy.training.optimizers import WIDTH_RULES, get_optimizer
-from scaling_laws.proxy.training.sizes import Size
 
-__all__ = ["PRECISIONS", "ProxyConfig", "Window", "flops", "validation_windows"]
+__all__ = ["PRECISIONS", "LogInterval", "ProxyConfig", "flops", "validation_windows"]
 
 PRECISIONS = ("float32", "bfloat16")
 EVALUATION_BATCH = 64  # windows at a time, to bound memory
 BACKWARD = 3  # a step's products over those of its forward pass
 
 
-class Window(NamedTuple):
+class LogInterval(NamedTuple):
     """Updates between two logged losses: those of steps first..end-1, `batch` sequences each."""
 
     first: int
@@ -132,20 +132,20 @@ class ProxyConfig:
         """Held-out sequences of shape (chunks, windows, context + 1), see `validation_windows`."""
         return validation_windows(self.corpus, self.size)
 
-    def windows(self, start: int = 0) -> Iterator[Window]:
+    def log_intervals(self, start: int = 0) -> Iterator[LogInterval]:
         """The windows of the run in order, those that begin before `start` left out."""
         seen, changes, batch = 0, dict(self.ramp), self.size.batch
         for first in range(0, self.schedule.steps, self.every):
             end = min(first + self.every, self.schedule.steps)
             batch = changes.get(first, batch)
             if first >= start:
-                yield Window(first, end, batch, seen)
+                yield LogInterval(first, end, batch, seen)
             seen += batch * (end - first)
 
     @property
     def tokens(self) -> int:
         """Tokens that the whole run predicts."""
-        return sum(each.batch * (each.end - each.first) for each in self.windows()) * (
+        return sum(each.batch * (each.end - each.first) for each in self.log_intervals()) * (
             self.size.context
         )
 
@@ -178,7 +178,7 @@ def flops(config: ProxyConfig, start: int = 0) -> float:
     held_out = config.validation_windows[..., 1:].size
     measured = 1 + len(config.ema) + len(config.merge)
     trained = evaluated = 0
-    for each in config.windows(start):
+    for each in config.log_intervals(start):
         trained += each.batch * (each.end - each.first) * config.size.context
         evaluated += held_out * measured
     return float(forward * (BACKWARD * trained + evaluated))

@@ -15,8 +15,13 @@ from scaling_laws.proxy.training.corpus.markov import (
     markov_source,
     markov_stream,
 )
-from scaling_laws.proxy.training.corpus.store import in_memory, in_store
-from scaling_laws.proxy.training.corpus.text import HELD_OUT, find_files, inspect_files, split_files
+from scaling_laws.proxy.training.corpus.text_files import (
+    HELD_OUT,
+    find_files,
+    inspect_files,
+    split_files,
+)
+from scaling_laws.proxy.training.corpus.token_cache import in_memory, in_store
 from scaling_laws.proxy.training.tokenizers import BYTES, vocabulary_of
 
 __all__ = ["load_corpus"]

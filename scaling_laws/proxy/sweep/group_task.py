@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scaling_laws.common import ScalingLawsError, write_text
-from scaling_laws.proxy.sweep.sweep_members import configs_of, members_of
-from scaling_laws.proxy.sweep.sweep_plan import Row
-from scaling_laws.proxy.sweep.sweep_progress import Reporter, claimed, read_progress, write_progress
-from scaling_laws.proxy.training.fleet import Update, train_fleet
+from scaling_laws.proxy.sweep.run_progress import Reporter, claimed, read_progress, write_progress
+from scaling_laws.proxy.sweep.sweep_configs import configs_of, members_of
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
+from scaling_laws.proxy.training.fleet import train_fleet
+from scaling_laws.proxy.training.training_run import LoggedStep
 
-__all__ = ["CACHE", "Outcome", "Task", "train_rows"]
+__all__ = ["CACHE", "GroupTask", "RunOutcome", "train_rows"]
 
 CACHE = "corpora"  # folder in the work folder
 
 
 @dataclass(frozen=True)
-class Task:
+class GroupTask:
     """A group as it travels to a process, plain values only.
 
     Attributes:
@@ -32,7 +33,7 @@ class Task:
         leader: id of the process whose death ends the work, or 0.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRun, ...]
     keep: Mapping[str, tuple[int, ...]]
     base: Path
     work: Path
@@ -41,7 +42,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What became of a run.
 
     Attributes:
@@ -59,7 +60,7 @@ class Outcome:
     error: str = ""
 
 
-def train_rows(task: Task) -> tuple[Outcome, ...]:
+def train_rows(task: GroupTask) -> tuple[RunOutcome, ...]:
     """Train a group and write its runs; never raises for a run that fails.
 
     Another process that has a claim on one of the runs is waited for: two sweeps of one plan at
@@ -93,12 +94,12 @@ def train_rows(task: Task) -> tuple[Outcome, ...]:
     return outcomes
 
 
-def _train(task: Task) -> tuple[Outcome, ...]:
+def _train(task: GroupTask) -> tuple[RunOutcome, ...]:
     configs = configs_of(task.rows, task.base, task.work / CACHE)
     members = members_of(task.rows, configs, task.keep, task.base)
     reporter = Reporter(task.work)
 
-    def report(update: Update) -> None:
+    def report(update: LoggedStep) -> None:
         if task.leader and os.getppid() != task.leader:
             os._exit(1)  # the sweep was killed; the next one goes on from the checkpoint
         reporter.update(
@@ -112,7 +113,7 @@ def _train(task: Task) -> tuple[Outcome, ...]:
         progress=report,
     )
     return tuple(
-        Outcome(
+        RunOutcome(
             result.name,
             result.state,
             None if result.state == "failed" else result.final_loss,
@@ -123,5 +124,5 @@ def _train(task: Task) -> tuple[Outcome, ...]:
     )
 
 
-def _all_failed(task: Task, error: str) -> tuple[Outcome, ...]:
-    return tuple(Outcome(row.name, "failed", error=error) for row in task.rows)
+def _all_failed(task: GroupTask, error: str) -> tuple[RunOutcome, ...]:
+    return tuple(RunOutcome(row.name, "failed", error=error) for row in task.rows)

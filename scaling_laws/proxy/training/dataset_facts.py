@@ -8,8 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from scaling_laws._version import __version__
-from scaling_laws.proxy.training.config import ProxyConfig
 from scaling_laws.proxy.training.optimizers import BETA1, BETA2, CLIP
+from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
 __all__ = ["FIXED", "OWN", "SOFTWARE", "former", "set_facts"]
 

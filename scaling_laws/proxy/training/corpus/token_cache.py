@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ProxyError, make_folder, write_text, write_with
 from scaling_laws.proxy.training.corpus.corpus import MAX_TOKENS, Corpus
-from scaling_laws.proxy.training.corpus.text import Parts, Piece, read_blocks
+from scaling_laws.proxy.training.corpus.text_files import Parts, Piece, read_blocks
 from scaling_laws.proxy.training.tokenizers import BYTES, encode, train_tokenizer
 
 __all__ = ["in_memory", "in_store"]

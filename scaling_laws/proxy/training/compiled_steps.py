@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scaling_laws.proxy.training import model
-from scaling_laws.proxy.training.config import ProxyConfig
+from scaling_laws.proxy.training import transformer
+from scaling_laws.proxy.training.model_sizes import Size
 from scaling_laws.proxy.training.optimizers import CLIP, TABLES, get_optimizer, width_factors
-from scaling_laws.proxy.training.sizes import Size
+from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
 __all__ = ["GROUPS", "Shapes", "State", "evaluate", "initialize", "norms", "shapes_of", "update"]
 
@@ -36,9 +36,9 @@ class Shapes(NamedTuple):
 class State(NamedTuple):
     """What an update changes: the parameters, the optimizer's moments and the averages."""
 
-    parameters: model.Parameters
+    parameters: transformer.Parameters
     moments: Any
-    averages: tuple[model.Parameters, ...]
+    averages: tuple[transformer.Parameters, ...]
 
 
 def shapes_of(config: ProxyConfig) -> Shapes:
@@ -51,7 +51,7 @@ def initialize(key: jax.Array, shapes: Shapes, fleet: bool = False) -> State:
     """The state before the first update; `key` is a `jax.random.key`, or (members,) of them."""
 
     def one(key: jax.Array) -> State:
-        parameters = model.initialize(key, shapes.size)
+        parameters = transformer.initialize(key, shapes.size)
         moments = _direction(parameters, shapes).init(parameters)
         return State(parameters, moments, (parameters,) * len(shapes.ema))
 
@@ -92,7 +92,7 @@ def update(
     return (jax.vmap(one) if fleet else one)(state, rates, windows, weight_decay)
 
 
-def _direction(parameters: model.Parameters, shapes: Shapes) -> optax.GradientTransformation:
+def _direction(parameters: transformer.Parameters, shapes: Shapes) -> optax.GradientTransformation:
     return optax.chain(
         optax.clip_by_global_norm(CLIP), get_optimizer(shapes.optimizer).transform(parameters)
     )
@@ -103,7 +103,7 @@ def _update(
 ) -> tuple[State, jax.Array]:
     rate, windows = now
     before = state.parameters
-    loss, gradient = jax.value_and_grad(model.loss)(
+    loss, gradient = jax.value_and_grad(transformer.loss)(
         before, windows, shapes.size, jnp.dtype(shapes.precision)
     )
     with jax.numpy_dtype_promotion("standard"):  # optax mixes floats and counts
@@ -126,7 +126,7 @@ def _update(
 
 @partial(jax.jit, static_argnames=("shapes", "fleet"))
 def evaluate(
-    parameters: model.Parameters, held_out: jax.Array, shapes: Shapes, fleet: bool = False
+    parameters: transformer.Parameters, held_out: jax.Array, shapes: Shapes, fleet: bool = False
 ) -> jax.Array:
     """Mean loss over held-out windows of shape (chunks, windows, context + 1), shared by a fleet.
 
@@ -134,20 +134,22 @@ def evaluate(
         A float32 scalar in nats per token, or (members,) of them.
     """
 
-    def one(parameters: model.Parameters) -> jax.Array:
+    def one(parameters: transformer.Parameters) -> jax.Array:
         dtype = jnp.dtype(shapes.precision)
         return jnp.mean(
-            jax.lax.map(lambda each: model.loss(parameters, each, shapes.size, dtype), held_out)
+            jax.lax.map(
+                lambda each: transformer.loss(parameters, each, shapes.size, dtype), held_out
+            )
         )
 
     return (jax.vmap(one) if fleet else one)(parameters)
 
 
 @partial(jax.jit, static_argnames="fleet")
-def norms(parameters: model.Parameters, fleet: bool = False) -> jax.Array:
+def norms(parameters: transformer.Parameters, fleet: bool = False) -> jax.Array:
     """L2 norms of matrices, (4,) or (members, 4): all, embedding, hidden, head (zero if tied)."""
 
-    def one(parameters: model.Parameters) -> jax.Array:
+    def one(parameters: transformer.Parameters) -> jax.Array:
         hidden = {name: part for name, part in parameters.items() if name not in TABLES}
         groups = [[parameters["embedding"]], _matrices(hidden)]
         groups.append([parameters["head"]] if "head" in parameters else [])

@@ -10,12 +10,17 @@ from pathlib import Path
 
 from scaling_laws.common import ScalingLawsError
 from scaling_laws.models import schedule
-from scaling_laws.proxy.sweep.sweep_plan import Row
-from scaling_laws.proxy.sweep.templates import Scalar
-from scaling_laws.proxy.training.config import ProxyConfig
-from scaling_laws.proxy.training.fleet import Branch, Member
-from scaling_laws.proxy.training.settings import SETTINGS, config_of, normal, written
-from scaling_laws.proxy.training.write_curve import Destination
+from scaling_laws.proxy.sweep.plan_templates import Scalar
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
+from scaling_laws.proxy.training.proxy_config import ProxyConfig
+from scaling_laws.proxy.training.run_files import Destination
+from scaling_laws.proxy.training.settings import (
+    SETTINGS,
+    config_of,
+    normalized_settings,
+    settings_as_text,
+)
+from scaling_laws.proxy.training.training_run import BranchPoint, TrainingRun
 
 __all__ = ["command_of", "configs_of", "known_settings", "members_of"]
 
@@ -28,7 +33,7 @@ def known_settings() -> tuple[str, ...]:
     return tuple(setting.name for setting in SETTINGS)
 
 
-def configs_of(rows: Sequence[Row], base: Path, cache: Path) -> dict[str, ProxyConfig]:
+def configs_of(rows: Sequence[PlannedRun], base: Path, cache: Path) -> dict[str, ProxyConfig]:
     """The configuration of every row; rows that differ in schedule and seed alone share a corpus.
 
     Args:
@@ -47,7 +52,7 @@ def configs_of(rows: Sequence[Row], base: Path, cache: Path) -> dict[str, ProxyC
     for row in rows:
         settings = {key: value for key, value in row.settings.items() if key != "schedule"}
         try:
-            values = normal(settings)
+            values = normalized_settings(settings)
             seed = values.pop("seed")
             settings |= _placed(settings, base)
             if repr(values) not in shared:
@@ -68,11 +73,11 @@ def _placed(settings: Mapping[str, Scalar], base: Path) -> dict[str, Scalar]:
 
 
 def members_of(
-    rows: Sequence[Row],
+    rows: Sequence[PlannedRun],
     configs: Mapping[str, ProxyConfig],
     keep: Mapping[str, tuple[int, ...]],
     base: Path,
-) -> list[Member]:
+) -> list[TrainingRun]:
     """The members that train rows.
 
     Raises:
@@ -83,10 +88,10 @@ def members_of(
     for row in rows:
         parent = None
         if row.parent is not None:
-            parent = Branch(row.folder, row.parent.run, row.parent.step)
+            parent = BranchPoint(row.folder, row.parent.run, row.parent.step)
         try:
             members.append(
-                Member(
+                TrainingRun(
                     configs[row.name],
                     Destination(row.folder, row.name),
                     command=command_of(row, configs[row.name].precision, keep[row.name], base),
@@ -100,11 +105,11 @@ def members_of(
     return members
 
 
-def command_of(row: Row, precision: str, keep: Sequence[int], base: Path) -> str:
+def command_of(row: PlannedRun, precision: str, keep: Sequence[int], base: Path) -> str:
     """The command line that trains a row alone, from the plan's folder, every default spelt out."""
     words = ["scaling-laws", "proxy", "train", "--schedule", str(row.settings["schedule"])]
     settings = {key: value for key, value in row.settings.items() if key != "schedule"}
-    for key, value in written(settings | {"precision": precision}).items():
+    for key, value in settings_as_text(settings | {"precision": precision}).items():
         words += ["--" + key.replace("_", "-"), value]
     if row.parent is not None:
         words += ["--from", f"{row.parent.run}@{row.parent.step}"]

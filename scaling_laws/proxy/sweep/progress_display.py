@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from scaling_laws.proxy.sweep.sweep_plan import Row
-from scaling_laws.proxy.sweep.sweep_progress import Progress, count_states, read_progress
+from scaling_laws.proxy.sweep.run_progress import RunProgress, count_states, read_progress
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["displayed", "duration", "plain_table"]
+__all__ = ["format_duration", "progress_table", "show_progress"]
 
 COLUMNS = ("run", "step", "loss", "tokens/s", "left", "state")
 URGENT = ("training", "failed", "interrupted", "waiting", "finished", "skipped")  # shown first
@@ -23,10 +23,10 @@ TICK = 1.0  # seconds between two looks at the files
 ROOM = 30  # rows of a live table
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """A time in words.
 
-    >>> [duration(each) for each in (None, 0.4, 75, 5000, 200_000)]
+    >>> [format_duration(each) for each in (None, 0.4, 75, 5000, 200_000)]
     ['-', '0 s', '1 min 15 s', '1 h 23 min', '2 d 7 h']
     """
     if seconds is None:
@@ -38,19 +38,19 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
-def _cells(progress: Progress) -> tuple[str, ...]:
+def _cells(progress: RunProgress) -> tuple[str, ...]:
     speed, loss = progress.tokens_per_second, progress.loss
     return (
         progress.run,
         f"{progress.step}/{progress.steps}" if progress.steps else "-",
         "-" if loss is None else f"{loss:.4f}",
         "-" if speed is None else f"{speed:,.0f}",
-        duration(progress.seconds_left) if progress.state == "training" else "-",
+        format_duration(progress.seconds_left) if progress.state == "training" else "-",
         progress.state,
     )
 
 
-def plain_table(found: Sequence[Progress]) -> str:
+def progress_table(found: Sequence[RunProgress]) -> str:
     """Every run in a row of text, what failed below, and the counts."""
     cells = [COLUMNS, *map(_cells, found)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
@@ -66,7 +66,7 @@ def plain_table(found: Sequence[Progress]) -> str:
     return "\n".join([*lines, count_states(found)])
 
 
-def _live_table(found: Sequence[Progress]) -> Table:
+def _live_table(found: Sequence[RunProgress]) -> Table:
     """The same for a terminal: the runs that matter now, as many as fit."""
     from rich.table import Table
     from rich.text import Text
@@ -82,7 +82,7 @@ def _live_table(found: Sequence[Progress]) -> Table:
 
 
 @contextlib.contextmanager
-def displayed(rows: Sequence[Row], work: Path, stream: IO[str]) -> Iterator[None]:
+def show_progress(rows: Sequence[PlannedRun], work: Path, stream: IO[str]) -> Iterator[None]:
     """Show the progress of rows on `stream` until the block ends, whoever trains them."""
     if stream.isatty() and _has_rich():
         from rich.console import Console
@@ -117,7 +117,7 @@ def _has_rich() -> bool:
 
 
 def _write_lines(
-    rows: Sequence[Row], work: Path, stream: IO[str], stop: threading.Event, before: Set[str]
+    rows: Sequence[PlannedRun], work: Path, stream: IO[str], stop: threading.Event, before: Set[str]
 ) -> None:
     """A line for each run that ends, and one a minute for those that train."""
     ended = set(before)
@@ -143,5 +143,5 @@ def _write_lines(
         stream.flush()
 
 
-def _has_ended(progress: Progress) -> bool:
+def _has_ended(progress: RunProgress) -> bool:
     return progress.state in ("finished", "skipped", "failed")

@@ -32,15 +32,15 @@ from scaling_laws.common import (
 from scaling_laws.data import PLANS, tables_to_extend
 from scaling_laws.models import Schedule, reads_files, write_schedule
 from scaling_laws.models import schedule as read_spec
-from scaling_laws.proxy.training.config import ProxyConfig
-from scaling_laws.proxy.training.facts import FIXED, OWN, SOFTWARE, former, set_facts
-from scaling_laws.proxy.training.training_loop import Curve
+from scaling_laws.proxy.training.dataset_facts import FIXED, OWN, SOFTWARE, former, set_facts
+from scaling_laws.proxy.training.proxy_config import ProxyConfig
+from scaling_laws.proxy.training.training_loop import TrainedCurve
 
 __all__ = [
     "Destination",
     "check_destination",
     "default_name",
-    "differences",
+    "differing_facts",
     "finished_settings",
     "read_curve",
     "write_run",
@@ -133,7 +133,7 @@ def check_destination(destination: Destination, config: ProxyConfig) -> None:
     _check_facts(destination.manifest, tables, set_facts(config))
 
 
-def differences(destination: Destination, config: ProxyConfig) -> dict[str, tuple[Any, Any]]:
+def differing_facts(destination: Destination, config: ProxyConfig) -> dict[str, tuple[Any, Any]]:
     """Facts of the set that a run does not share: name -> (the set's, the run's).
 
     They are written as the run's own, and laws that use them see the run's.
@@ -150,7 +150,7 @@ def differences(destination: Destination, config: ProxyConfig) -> dict[str, tupl
 def write_run(
     destination: Destination,
     config: ProxyConfig,
-    curve: Curve,
+    curve: TrainedCurve,
     *,
     command: str = "",
     license_text: str = "unspecified",
@@ -289,7 +289,7 @@ def _says_all(plan: Schedule) -> bool:
         return False
 
 
-def _table(curve: Curve) -> str:
+def _table(curve: TrainedCurve) -> str:
     """A curve as CSV: rates exact, so that they can be checked; the rest to eight digits."""
     columns = curve.columns()
     written = [
