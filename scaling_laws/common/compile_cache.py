@@ -14,6 +14,7 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 __all__ = ["ENVIRONMENT", "MAX_BYTES", "compile_cache_folder", "use_compile_cache"]
 
@@ -43,8 +44,9 @@ def use_compile_cache() -> Path | None:
     """
     import jax
 
+    config: Any = jax.config  # its attributes and methods are untyped
     folder = compile_cache_folder()
-    if folder is None or jax.config.jax_compilation_cache_dir is not None:
+    if folder is None or config.jax_compilation_cache_dir is not None:
         return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,9 +54,9 @@ def use_compile_cache() -> Path | None:
         return None
     if not os.access(folder, os.W_OK):
         return None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", FASTEST)
+    config.update("jax_compilation_cache_dir", str(folder))
+    config.update("jax_compilation_cache_max_size", MAX_BYTES)
+    config.update("jax_persistent_cache_min_compile_time_secs", FASTEST)
     return folder
 
 
