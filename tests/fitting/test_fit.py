@@ -99,7 +99,7 @@ def test_objective_is_that_of_the_saved_parameters() -> None:
         for run in runs
     )
     assert fitted.record is not None
-    assert fitted.record.objective == pytest.approx(total, rel=1e-5)  # see `numerics.pasts`
+    assert fitted.record.objective == pytest.approx(total, rel=1e-5)  # see `numerics.compression`
     assert fitted.record.n_points == sum(len(run.loss) for run in runs)
     assert set(fitted.record.runs) == set(SPECS)
 

@@ -24,15 +24,15 @@ from scaling_laws.models import (
     FAMILIES,
     Family,
     Frame,
+    SampledSegments,
     Shape,
-    Walk,
     all_values,
     cell_counts,
     format_spec,
     member_values,
-    pieces_of,
+    sample_segments,
     schedule,
-    walk,
+    segments_between,
 )
 
 __all__ = [
@@ -199,7 +199,7 @@ def free_numbers(shape: Shape, shift: Any, index: Any, xp: Any) -> tuple[list[An
 
 def candidate_walk(
     family: Family, shape: Shape, numbers: Numbers, shift: Any, index: Any, cells: int, warm: bool
-) -> Walk:
+) -> SampledSegments:
     """A candidate as cells; traceable, and of one form for all shapes.
 
     Args:
@@ -228,8 +228,8 @@ def candidate_walk(
 
     kinks = family.kinks(values)
     counts = cell_counts(len(kinks) + 1 + warm, cells, warmup=warm)
-    pieces = pieces_of(kinks, steps, warmup if warm else None)
-    return walk(rate, pieces, counts, MOST_PIECES)
+    pieces = segments_between(kinks, steps, warmup if warm else None)
+    return sample_segments(rate, pieces, counts, MOST_PIECES)
 
 
 def space_of(

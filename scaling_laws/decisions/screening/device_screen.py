@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.decisions.screening.candidate_space import TILE, Numbers, Space, candidate_walk
 from scaling_laws.decisions.screening.reduction import Tally, add, empty, merge
-from scaling_laws.models import Family, Law, Shape, Walk
+from scaling_laws.models import Family, FinalOnSegments, Law, SampledSegments, Shape
 
 __all__ = ["Screen", "facts_as", "losses_at", "mesh_of"]
 
@@ -41,23 +41,23 @@ def facts_as(facts: Mapping[str, float], dtype: Any) -> dict[str, Any]:
 
 def walks_of(
     family: Family, shape: Shape, cells: int, warm: bool
-) -> Callable[[Numbers, Array, Array], Walk]:
+) -> Callable[[Numbers, Array, Array], SampledSegments]:
     """(numbers, shift, indices (candidates,)) -> walks of an arm's candidates; traceable.
 
     They have one form for all arms, so that the law itself is compiled once.
     """
 
-    def one(numbers: Numbers, shift: Array, index: Array) -> Walk:
+    def one(numbers: Numbers, shift: Array, index: Array) -> SampledSegments:
         return candidate_walk(family, shape, numbers, shift, index, cells, warm)
 
     return jax.vmap(one, in_axes=(None, None, 0))
 
 
-def losses_of(law: Law, params: Params, facts: Params, walks: Walk) -> Array:
+def losses_of(law: Law, params: Params, facts: Params, walks: SampledSegments) -> Array:
     """Losses under every draw: params (draws,) -> (draws, candidates); traceable."""
 
-    def one(run: Walk) -> Array:
-        history = law.last_of_pieces(run, facts=facts)
+    def one(run: SampledSegments) -> Array:
+        history = law.history(FinalOnSegments(run), run.lr, facts=facts)
         return jax.vmap(lambda each: law.loss(each, history)[0])(params)
 
     found: Array = jax.vmap(one, out_axes=1)(walks)

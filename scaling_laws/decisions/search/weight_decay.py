@@ -76,7 +76,7 @@ def read_decay_range(
     if given is None:
         return None
     low, high = given
-    if "weight_decay" not in law.required_facts:
+    if not law.uses_weight_decay:
         raise UsageError(f"{law.name} does not know weight decay; norm_clock does")
     if not (0 <= low < high < np.inf):
         raise UsageError(f"weight_decay={low:g}:{high:g} must be a range of numbers >= 0")

@@ -106,7 +106,7 @@ def _decay_beside(plan: Schedule, fitted: FittedLaw) -> dict[str, Any]:
     from scaling_laws.common import read_columns, read_header
 
     file = Path(plan.spec.strip().removeprefix("csv:"))
-    known = "weight_decay" in fitted.schedule_law.required_facts
+    known = fitted.schedule_law.uses_weight_decay
     if not (known and plan.spec.startswith("csv:") and file.is_file()):
         return {}
     if "weight_decay" not in read_header(file):

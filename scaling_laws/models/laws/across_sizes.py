@@ -43,7 +43,7 @@ def across_sizes(law: Law) -> Law:
     ('L0', 'L0_size', 'A', 'alpha', 'size_exponent', 'A_exponent')
     """
     names = [each.name for each in law.linear_parameters]
-    if "model_params" in law.required_facts:
+    if law.uses_model_params:
         raise LawError(f"{law.name} knows model sizes itself; fit it to all of them as it is")
     if "L0" not in names:
         raise LawError(f"{law.name} has no floor L0 that could fall with the model size")
@@ -101,4 +101,5 @@ def across_sizes(law: Law) -> Law:
         design_matrix=design_matrix,
         required_facts=law.required_facts | {"model_params"},
         published={},
+        in_progress=None,
     )

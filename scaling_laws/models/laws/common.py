@@ -8,8 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from scaling_laws.models.laws.law import Input
+from scaling_laws.models.numerics.convolution import annealed_drop
 from scaling_laws.models.numerics.history import CLOCK_FLOOR, History
-from scaling_laws.models.numerics.memory import ExponentialKernel, annealed_drop
+from scaling_laws.models.numerics.kernels import ExponentialKernel
 from scaling_laws.models.parameters import Parameter, Support
 
 __all__ = [

@@ -108,7 +108,7 @@ CRITICAL_MIXTURE = PointLaw(
     conventions="R is the critical share of domain data, a fraction; T is tokens of the continued "
     f"training in units of {TOKENS_UNIT:g}, a unit of this package",
     inputs=(Input("tokens", "tokens of the continued training", low=1.0),),
-    coefficients=(
+    parameters=(
         Parameter(
             "beta0", Support.REAL, "ratio without the power", "1", (0.05, 0.6), (-10.0, 10.0)
         ),

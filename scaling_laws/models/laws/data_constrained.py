@@ -72,7 +72,7 @@ DATA_CONSTRAINED = PointLaw(
         Input("tokens", "tokens seen in training, repeats included", low=1.0),
         Input("unique_tokens", "different tokens at hand", low=1.0),
     ),
-    coefficients=(
+    parameters=(
         *SIZE_AND_DATA,
         Parameter(
             "R_D_star",

@@ -45,7 +45,7 @@ DATA_MIXING = PointLaw(
     "training tokens from domain j, a fraction, not a percentage; one model size, one number of "
     "tokens",
     inputs=(Input(f"{SHARE}*", "share of the training tokens that a domain has", 0.0, 1.0),),
-    coefficients=(
+    parameters=(
         Parameter(
             "c", Support.POSITIVE, "loss that no mixture removes", "nats", (0.3, 5.0), (1e-6, 20.0)
         ),

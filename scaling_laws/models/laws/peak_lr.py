@@ -112,7 +112,7 @@ PEAK_LR = PointLaw(
         Input("model_params", "model size without embeddings, in parameters", low=1.0),
         TOKENS,
     ),
-    coefficients=(
+    parameters=(
         Parameter(
             "C",
             Support.POSITIVE,
