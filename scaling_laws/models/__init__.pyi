@@ -61,10 +61,10 @@ from .parameters import in_trace as in_trace
 from .parameters import is_fact as is_fact
 from .schedules import FAMILIES as FAMILIES
 from .schedules import Family as Family
-from .schedules import Frame as Frame
 from .schedules import Key as Key
 from .schedules import Schedule as Schedule
-from .schedules import Shape as Shape
+from .schedules import SearchBox as SearchBox
+from .schedules import SearchFrame as SearchFrame
 from .schedules import checkpoint_weights as checkpoint_weights
 from .schedules import decay_from_merge_weights as decay_from_merge_weights
 from .schedules import densify as densify

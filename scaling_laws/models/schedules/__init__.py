@@ -31,10 +31,10 @@ from scaling_laws.models.schedules.eight_one_one import EIGHT_ONE_ONE
 from scaling_laws.models.schedules.exponential import EXPONENTIAL
 from scaling_laws.models.schedules.family import (
     Family,
-    Frame,
     Key,
     Schedule,
-    Shape,
+    SearchBox,
+    SearchFrame,
     file_path,
     format_number,
 )
@@ -64,10 +64,10 @@ from scaling_laws.models.schedules.wsd_s import WSD_S
 __all__ = [
     "FAMILIES",
     "Family",
-    "Frame",
     "Key",
     "Schedule",
-    "Shape",
+    "SearchBox",
+    "SearchFrame",
     "checkpoint_weights",
     "decay_from_merge_weights",
     "densify",

@@ -27,11 +27,11 @@ def build(values: Values) -> NDArray[np.float64]:
     if low > peak:
         raise ScheduleError(f"low={low:g} is above peak={peak:g}")
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         place = np.mod(step - warmup, period) / period
         return np.asarray(low + (peak - low) * np.abs(1.0 - 2.0 * place))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 CYCLIC = Family(

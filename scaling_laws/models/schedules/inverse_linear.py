@@ -18,12 +18,12 @@ def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         x = (step - warmup) / (steps - warmup)
         # the same as 1/((1 - x)/peak + x/end), but never above the peak and without overflow
         return np.asarray(peak * (end / (end + (peak - end) * x)))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 INVERSE_LINEAR = Family(

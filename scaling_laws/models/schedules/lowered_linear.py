@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scaling_laws.models.schedules.family import (
     COMMON,
     Family,
-    Frame,
     Key,
+    SearchFrame,
     Values,
     count,
     decay_start,
@@ -38,7 +38,7 @@ def build(values: Values) -> NDArray[np.float64]:
     )
 
 
-def _values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+def _values(free: Sequence[float], frame: SearchFrame) -> dict[str, Any]:
     span = frame.steps - frame.warmup
     return {"decay_start": frame.steps - max(1, round(free[0] * span)), "lower": free[1]}
 

@@ -190,12 +190,12 @@ def build(values: Values) -> Array:
         )
     multiplier = np.concatenate([[1.0], decay_from_merge_weights(np.array(given) / total)])
 
-    def after(step: Array) -> Array:
+    def lr_after_warmup(step: Array) -> Array:
         # 0 up to checkpoint 0, then 1 between checkpoints 0 and 1, and so on
         interval = np.maximum((step - first) // every + 1, 0).astype(np.intp)
         return np.asarray(peak * multiplier[interval])
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 WSM = Family(

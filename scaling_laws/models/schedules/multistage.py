@@ -13,9 +13,9 @@ from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
     COMMON,
     Family,
-    Frame,
     Key,
-    Shape,
+    SearchBox,
+    SearchFrame,
     Values,
     count,
     nonnegative,
@@ -26,7 +26,7 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["MULTISTAGE"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     rate = values["peak"] * xp.ones_like(step)
     for start, level in zip(values["at"], values["to"], strict=True):
@@ -46,10 +46,10 @@ def build(values: Values) -> NDArray[np.float64]:
             f"at={'/'.join(map(str, at))} must lie from warmup={values['warmup']} "
             f"to below steps={values['steps']}"
         )
-    return warm_up(values, lambda step: after(values, step, np))
+    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
-def _two_drops(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+def _two_drops(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
     """Two drops: the first at a share of the run, the second at a share of the rest."""
     span = frame.steps - frame.warmup
     first = xp.minimum(frame.warmup + xp.maximum(1.0, xp.round(free[0] * span)), frame.steps - 2.0)
@@ -71,8 +71,10 @@ MULTISTAGE = Family(
     ),
     build=build,
     shapes=(
-        Shape("multistage, two drops", (0.1, 0.05, 0.0, 0.0), (0.98, 0.95, 1.0, 1.0), _two_drops),
+        SearchBox(
+            "multistage, two drops", (0.1, 0.05, 0.0, 0.0), (0.98, 0.95, 1.0, 1.0), _two_drops
+        ),
     ),
-    after=after,
-    kinks=lambda values: tuple(values["at"]),
+    lr_after_warmup=lr_after_warmup,
+    breakpoints=lambda values: tuple(values["at"]),
 )

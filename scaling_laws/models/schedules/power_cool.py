@@ -32,11 +32,11 @@ def build(values: Values) -> NDArray[np.float64]:
     peak, end, steps = (values[key] for key in ("peak", "end", "steps"))
     start = decay_start(values)
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         left = (steps - step) / (steps - start)  # above 1 before the start: the peak is lower there
         return np.asarray(np.minimum(peak, end + (peak - end) * left ** values["power"]))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 POWER_COOL = Family(

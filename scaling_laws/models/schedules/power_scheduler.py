@@ -51,7 +51,7 @@ def build(values: Values) -> NDArray[np.float64]:
             tokens = (step + 1.0) * values["tokens_per_step"]
             return np.asarray(np.minimum(peak, scale * tokens ** values["exponent"]))
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         if not decays:
             return power(step)
         first = float(power(np.array([start], dtype=np.float64))[0])
@@ -61,7 +61,7 @@ def build(values: Values) -> NDArray[np.float64]:
         return np.asarray(np.where(step < start, power(step), first * (end / first) ** x))
 
     # `end` is compared with the rate where the decay starts; warm_up would compare None
-    return warm_up({**values, "end": 0.0}, after, to_peak=False)
+    return warm_up({**values, "end": 0.0}, lr_after_warmup, to_peak=False)
 
 
 POWER_SCHEDULER = Family(

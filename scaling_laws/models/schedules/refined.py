@@ -106,7 +106,7 @@ def build(values: Values) -> NDArray[np.float64]:
     if steps - warmup == 1:
         raise ScheduleError(f"warmup={warmup} leaves one step of steps={steps}; two are needed")
 
-    def after(every: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(every: NDArray[np.float64]) -> NDArray[np.float64]:
         return refine(
             np.interp(every, step, norm),
             peak=values["peak"],
@@ -114,7 +114,7 @@ def build(values: Values) -> NDArray[np.float64]:
             smoothing=values["smoothing"],
         )
 
-    return warm_up(values, after, to_peak=False)
+    return warm_up(values, lr_after_warmup, to_peak=False)
 
 
 def _share(text: str) -> float:

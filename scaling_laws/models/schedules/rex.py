@@ -11,7 +11,7 @@ from scaling_laws.models.schedules.family import (
     COMMON,
     END,
     Family,
-    Shape,
+    SearchBox,
     Values,
     end_between,
     warm_up,
@@ -20,7 +20,7 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["REX"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
     left = (steps - step) / (steps - warmup)
@@ -29,7 +29,7 @@ def after(values: Values, step: Any, xp: Any) -> Any:
 
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: after(values, step, np))
+    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
 REX = Family(
@@ -38,6 +38,6 @@ REX = Family(
     citation="Chen et al. 2021, arXiv 2107.04197",
     keys=(*COMMON, END),
     build=build,
-    shapes=(Shape("rex", (0.0,), (1.0,), end_between),),
-    after=after,
+    shapes=(SearchBox("rex", (0.0,), (1.0,), end_between),),
+    lr_after_warmup=lr_after_warmup,
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_laws.models.schedules.family import Family, Frame, Shape, count
+from scaling_laws.models.schedules.family import Family, SearchBox, SearchFrame, count
 
 __all__ = ["all_values", "member_values", "with_defaults"]
 
@@ -15,7 +15,7 @@ RATES = frozenset({"end", "to"})  # keys of specs that hold learning rates
 
 
 def member_values(
-    family: Family, shape: Shape, frame: Frame, free: Iterable[float]
+    family: Family, shape: SearchBox, frame: SearchFrame, free: Iterable[float]
 ) -> dict[str, Any]:
     """The values of a spec: those of the frame and those that the free numbers stand for.
 
@@ -32,7 +32,7 @@ def member_values(
 
 
 def all_values(
-    family: Family, shape: Shape, frame: Frame, free: Sequence[Any], xp: Any
+    family: Family, shape: SearchBox, frame: SearchFrame, free: Sequence[Any], xp: Any
 ) -> dict[str, Any]:
     """All values of a family at a point of a shape's box, unrounded; traceable with jax.numpy."""
     given = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup}

@@ -13,9 +13,9 @@ from scaling_laws.models.schedules.family import (
     COMMON,
     END,
     Family,
-    Frame,
     Key,
-    Shape,
+    SearchBox,
+    SearchFrame,
     Values,
     choice,
     count,
@@ -41,7 +41,7 @@ DECAYS: dict[str, Callable[[Any, Any, Any, Any, Any], Any]] = {
 }
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on; needs `decay_start`."""
     peak, end, steps, start = (values[key] for key in ("peak", "end", "steps", "decay_start"))
     power = 1.0 if values["power"] is None else values["power"]
@@ -61,11 +61,11 @@ def build(values: Values) -> Array:
         )
     if decay == "exponential" and end == 0:
         raise ScheduleError("decay=exponential never reaches end=0; give an end above 0")
-    return warm_up(values, lambda step: after({**values, "decay_start": start}, step, np))
+    return warm_up(values, lambda step: lr_after_warmup({**values, "decay_start": start}, step, np))
 
 
-def _cooldown(decay: str) -> Callable[[Sequence[Any], Frame, Any], dict[str, Any]]:
-    def values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+def _cooldown(decay: str) -> Callable[[Sequence[Any], SearchFrame, Any], dict[str, Any]]:
+    def values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
         lowest = frame.end_min
         if decay == "exponential":
             lowest = xp.maximum(lowest, 1e-4 * frame.peak)
@@ -101,7 +101,7 @@ WSD = Family(
     ),
     build=build,
     shapes=tuple(
-        Shape(
+        SearchBox(
             f"wsd {decay}",
             (0.02, 0.0) + ((0.5,) if decay == "power" else ()),
             (1.0, 1.0) + ((4.0,) if decay == "power" else ()),
@@ -109,6 +109,6 @@ WSD = Family(
         )
         for decay in DECAYS
     ),
-    after=after,
-    kinks=lambda values: (values["decay_start"],),
+    lr_after_warmup=lr_after_warmup,
+    breakpoints=lambda values: (values["decay_start"],),
 )

@@ -41,7 +41,7 @@ def build(values: Values) -> NDArray[np.float64]:
     if free > steps:
         raise ScheduleError(f"the last decay ends at {free}, beyond steps={steps}")
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         rate = np.full(step.shape, peak)
         for end, length in zip(ends, lengths, strict=True):
             done = (step - (end - length)) / length
@@ -50,7 +50,7 @@ def build(values: Values) -> NDArray[np.float64]:
             rate = np.where((done >= 0) & (done < 1), decayed, rate)
         return np.asarray(np.minimum(rate, peak))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 WSD_S = Family(
