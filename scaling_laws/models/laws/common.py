@@ -46,7 +46,7 @@ ALPHA = Parameter(
 DECAY = Parameter(
     "decay",
     Support.UNIT,
-    "what a step keeps of the memory (the paper's λ)",
+    "share of the memory that remains after a step (the paper's λ)",
     "1 per optimizer step",
     (0.98, 0.9999),
     (0.5, 1.0 - 1e-7),
@@ -54,7 +54,7 @@ DECAY = Parameter(
 MEMORY_SPEED = Parameter(
     "C",
     Support.POSITIVE,
-    "speed at which a change is felt",
+    "speed at which a change takes effect",
     "1 / summed LR",
     (0.003, 3.0),
     (1e-7, 1e3),

@@ -73,7 +73,7 @@ def bound(lr: ArrayLike, gradient_norm: ArrayLike = 1.0, distance: float = 1.0) 
 
     Args:
         lr: learning rate of every step: (steps,).
-        gradient_norm: G, one number or one a step: (steps,).
+        gradient_norm: G, one number or one per step: (steps,).
         distance: D, from the start to the optimum.
 
     Returns:
@@ -99,7 +99,7 @@ def optimal_base_lr(
 
     Args:
         shape: learning rate of every step at factor 1: (steps,).
-        gradient_norm: G, one number or one a step: (steps,).
+        gradient_norm: G, one number or one per step: (steps,).
         distance: D.
 
     Returns:

@@ -9,7 +9,7 @@ domains.
 
 Known limits: where the shares of every row sum to 1, raising all t_j by d and dividing k by exp(d)
 changes nothing, so only differences of the t_j (and k·exp(t_j), the loss above c on domain j alone)
-are determined; the law knows neither model size nor tokens nor the schedule.
+are determined; the law depends on neither model size nor tokens nor the schedule.
 """
 
 from __future__ import annotations

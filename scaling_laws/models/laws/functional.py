@@ -91,5 +91,5 @@ FUNCTIONAL = Law(
     memory=("C", "beta"),
     rescale=rescale,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; rises of the LR are "
-    "ignored; a fall is felt from the step after it",
+    "ignored; a fall takes effect from the step after it",
 )

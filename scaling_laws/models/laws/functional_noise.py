@@ -10,7 +10,7 @@ optimum in the peak LR.
 
 Known limits: fixed batch size; made for training losses of at most 1B parameters; worse than
 memory-free laws on non-monotone schedules where only slow ones were fitted. B2 below half the
-largest rate makes the kernel singular at the newest step: a fit keeps above it.
+largest rate makes the kernel singular at the newest step: the bound of the fit is above it.
 """
 
 from __future__ import annotations

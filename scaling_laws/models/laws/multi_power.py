@@ -65,7 +65,7 @@ MULTI_POWER = Law(
         Parameter(
             "C",
             Support.POSITIVE,
-            "speed at which a change is felt",
+            "speed at which a change takes effect",
             "LR^gamma / summed LR",
             (0.003, 3.0),
             (1e-7, 1e3),
@@ -74,7 +74,7 @@ MULTI_POWER = Law(
         Parameter(
             "gamma",
             Support.POSITIVE,
-            "how much sooner a change to a lower LR is felt",
+            "how much sooner a change to a lower LR takes effect",
             "1",
             (0.05, 1.5),
             (1e-4, 5.0),

@@ -1,9 +1,9 @@
 """The norm clock: a law that follows the weight norm from the schedule and the weight decay.
 
-Weights that a normalisation follows feel only their effective rate, the learning rate over their
-norm. Decoupled weight decay moves the norm towards an equilibrium between its pull and the updates'
-push; updates of one size per unit of LR make the squared norm n a linear recursion, so that nothing
-has to be logged:
+Weights followed by a normalisation change at their effective rate, the learning rate over their
+norm. Decoupled weight decay drives the norm towards an equilibrium of decay and updates; updates of
+one size per unit of LR make the squared norm n a linear recursion, so that nothing has to be
+logged:
 
     n_{t+1} = n_t·exp(-2 d_t) + lr_t²·exp(-d_t)·sinh(d_t)/d_t,    d_t = lr_t·λ
     n_ref = 1e-3/(2·0.1),   n_0 = initial_norm·n_ref,   r_t = (lr_t/1e-3)/√(n_t/n_ref)
@@ -13,15 +13,15 @@ has to be logged:
     L_t = L0 + A·(f_t + data·T_t^-0.6)
              + B·(1 + gain_progress·f_t)·Σ_{k<=t} (g_k - g_{k-1})·G(τ_t - τ_{k-1})
 
-with λ the weight decay, g_{-1} = 0 and T_{t-1/2} half-way through step t. τ is how far the weights
-have come; T is nearly the number of steps, the data seen, but stands still at rate 0 too. λ -> 0 is
-smooth: the norm then only grows. Where the norm stands still, with both exponents 1 and data,
+with λ the weight decay, g_{-1} = 0 and T_{t-1/2} half-way through step t. τ is the distance the
+weights have moved; T is nearly the number of steps, the amount of data, but does not advance at
+rate 0. λ -> 0 is smooth: the norm then only grows. Where the norm is constant, with both exponents 1 and data,
 gain_growth, gain_progress and early 0, it is the Multi-Power Law with gamma = 0 and the unit of the
 clock changed. Known limits: one batch size, one optimizer of the Adam kind; parameters are those of
 one model size.
 
-`norm_clock_free_decay` is for runs whose weight decay is not known: it fits it.
-`norm_clock_measured` reads the norms from the log instead; it judges runs and predicts ones whose
+`norm_clock_free_decay` is for runs whose weight decay is unknown: it is fitted.
+`norm_clock_measured` reads the norms from the log; it evaluates runs, and predicts those whose
 norms are given.
 """
 
@@ -45,12 +45,12 @@ from scaling_laws.models.parameters import Parameter, Support
 __all__ = ["NORM_CLOCK", "NORM_CLOCK_FREE_DECAY", "NORM_CLOCK_MEASURED"]
 
 Values = Mapping[str, Any]
-TICK = 1e-3  # of the clock by a step at the reference: training lasts some ten to a hundred units
-EARLY_CLOCK = 1.4  # on which what is special about the start of training passes
-DATA_TICK = 1e-4  # of the data clock by a step at the reference
-DATA_RATE = 0.25  # power of the rate in it: 0 would let a step at rate 0 count
-DATA_EXPONENT = 0.6  # .6 to .8 fit alike
-DATA_START = 0.03  # 300 steps: a gain that grows has to begin somewhere
+TICK = 1e-3  # of the clock per step at the reference: training takes ten to a hundred units
+EARLY_CLOCK = 1.4  # time constant of the transient at the start of training
+DATA_TICK = 1e-4  # of the data clock per step at the reference
+DATA_RATE = 0.25  # power of the rate in it: with 0 a step at rate 0 would count
+DATA_EXPONENT = 0.6  # 0.6 to 0.8 fit equally well
+DATA_START = 0.03  # 300 steps: a growing gain needs a start > 0
 
 
 def simulated(values: Values, grid: TimeGrid) -> Any:
@@ -143,12 +143,12 @@ INITIAL_NORM = Parameter(
     (0.02, 0.5),
     (1e-5, 1e3),
 )
-SHAPE = (
+NONLINEAR = (
     ALPHA,
     Parameter(
         "C",
         Support.POSITIVE,
-        "speed at which a change is felt",
+        "speed at which a change takes effect",
         "1 / clock",
         (5.0, 300.0),
         (1e-2, 1e6),
@@ -174,7 +174,7 @@ SHAPE = (
     Parameter(
         "gain_progress",
         Support.REAL,
-        "how much larger the gain is where more is left to learn",
+        "how much larger the gain is where more remains to be learnt",
         "1 / clock^-alpha",
         (0.0, 1.5),
         (-1.0, 20.0),
@@ -190,7 +190,7 @@ SHAPE = (
     Parameter(
         "data",
         Support.POSITIVE,
-        "how much more is left after 10,000 steps, however far they went",
+        "loss that remains after 10,000 steps, whatever their rates",
         "clock^-alpha",
         (0.05, 0.2),
         (1e-4, 2.0),
@@ -198,7 +198,7 @@ SHAPE = (
     Parameter(
         "gain_growth",
         Support.REAL,
-        "power of the data seen in the gain",
+        "power of the data clock in the gain",
         "1",
         (0.0, 0.2),
         (-1.0, 2.0),
@@ -213,9 +213,9 @@ _WITHOUT_FALLBACK = Law(
     linear_parameters=(
         FLOOR_LOSS,
         replace(POWER_AMPLITUDE, unit="nats · clock^alpha"),
-        Parameter("B", Support.POSITIVE, "loss that a rate keeps up", "nats / gain"),
+        Parameter("B", Support.POSITIVE, "loss sustained by a gain of 1", "nats / gain"),
     ),
-    nonlinear_parameters=SHAPE,
+    nonlinear_parameters=NONLINEAR,
     design_matrix=_design_matrix(simulated),
     rescale=None,
     required_facts=frozenset({"weight_decay"}),
@@ -274,15 +274,15 @@ _WITHOUT_FALLBACK = Law(
         },
     },
     memory=("C", "beta"),
-    conventions="decoupled weight decay as in AdamW: a step takes lr·weight_decay of the weights "
-    "away; the rate of a step is its LR over the norm before its update; sums are inclusive and "
+    conventions="decoupled weight decay as in AdamW: a step removes lr·weight_decay of the "
+    "weights; the rate of a step is its LR over the norm before its update; sums are inclusive and "
     "start at step 0, warm-up included; the LR is absolute, its unit matters",
 )
 NORM_CLOCK_FREE_DECAY = replace(
     _WITHOUT_FALLBACK,
     name="norm_clock_free_decay",
     nonlinear_parameters=(
-        *SHAPE,
+        *NONLINEAR,
         Parameter(
             "weight_decay",
             Support.POSITIVE,
@@ -304,16 +304,16 @@ NORM_CLOCK_MEASURED = replace(
     name="norm_clock_measured",
     nonlinear_parameters=tuple(
         replace(
-            each,
+            parameter,
             name="norm_scale",
             meaning="factor from the logged squared norm to the law's",
             unit="1 / norm²",
             start=(1e-4, 1.0),
             bounds=(1e-12, 1e6),
         )
-        if each.name == "initial_norm"
-        else each
-        for each in SHAPE
+        if parameter.name == "initial_norm"
+        else parameter
+        for parameter in NONLINEAR
     ),
     design_matrix=_design_matrix(measured),
     published={},

@@ -90,7 +90,7 @@ def centre_initial_norm(law: Law, prior: Prior, runs: Sequence[LoggedRun]) -> Pr
     start = logged_start(runs)
     if start is None:
         return prior
-    parameter = next(each for each in law.nonlinear_parameters if each.name == INITIAL_NORM)
+    parameter = next(p for p in law.nonlinear_parameters if p.name == INITIAL_NORM)
     return replace(
         prior,
         mean={**prior.mean, INITIAL_NORM: float(parameter.transform.inverse(start))},

@@ -1,4 +1,4 @@
-"""What a law knows before a fit: a prior on its nonlinear parameters, and its calibration.
+"""What a law contributes before a fit: a prior on its nonlinear parameters, and its calibration.
 
 Two or three runs do not identify how a memory fades; fits to other runs do. A prior is a normal
 distribution of the unconstrained parameter (the logarithm of a positive one).

@@ -32,8 +32,8 @@ def build(values: Values) -> NDArray[np.float64]:
     lengths = values["cycle"] * float(grow) ** np.arange(len(starts))
 
     def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        place = np.searchsorted(np.array(starts), step, side="right") - 1
-        done = (step - np.array(starts, dtype=np.float64)[place]) / lengths[place]
+        cycle = np.searchsorted(np.array(starts), step, side="right") - 1
+        done = (step - np.array(starts, dtype=np.float64)[cycle]) / lengths[cycle]
         return np.asarray(end + 0.5 * (peak - end) * (1.0 + np.cos(np.pi * done)))
 
     return warm_up(values, lr_after_warmup)

@@ -28,8 +28,8 @@ def build(values: Values) -> NDArray[np.float64]:
         raise ScheduleError(f"low={low:g} is above peak={peak:g}")
 
     def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        place = np.mod(step - warmup, period) / period
-        return np.asarray(low + (peak - low) * np.abs(1.0 - 2.0 * place))
+        phase = np.mod(step - warmup, period) / period
+        return np.asarray(low + (peak - low) * np.abs(1.0 - 2.0 * phase))
 
     return warm_up(values, lr_after_warmup)
 

@@ -1,7 +1,7 @@
 """The schedule value, the spec text, and what a schedule family is.
 
 The step convention, stated here once for the whole package: ``lr[t]`` is the learning rate of
-update ``t``, 0-based. A loss logged at step ``s`` has seen ``lr[0..s]``, both ends included.
+update ``t``, 0-based. A loss logged at step ``s`` comes after ``lr[0..s]``, both ends included.
 Decay families count the same way and reach ``end`` at step ``steps``, just past the last one:
 the last update still runs a little above it.
 """
@@ -185,7 +185,7 @@ class Key:
 
 @dataclass(frozen=True)
 class SearchFrame:
-    """What a search holds fixed while it shapes a schedule; numbers, or arrays while traced."""
+    """What a search keeps fixed while it varies a schedule; numbers, or arrays while traced."""
 
     peak: Any
     steps: Any
@@ -195,14 +195,14 @@ class SearchFrame:
 
 @dataclass(frozen=True)
 class SearchBox:
-    """A searchable shape of a family: a box of free numbers and how they become spec values.
+    """What a search may vary in a family: a box of unconstrained numbers, decoded to spec values.
 
     Attributes:
         label: a name for messages.
-        low: lower ends of the box, of shape (free numbers,).
+        low: lower ends of the box, of shape (numbers,).
         high: upper ends.
-        values: (free numbers, frame, numpy or jax.numpy) -> values for the family's keys beside
-            peak, steps, warmup; traceable.
+        values: (unconstrained numbers, frame, numpy or jax.numpy) -> values for the family's keys
+            beside peak, steps, warmup; traceable.
     """
 
     label: str
@@ -254,7 +254,7 @@ def warm_up(
     """Put a linear warm-up before a schedule.
 
     Args:
-        values: must hold peak, steps, warmup and warmup_from.
+        values: must contain peak, steps, warmup and warmup_from.
         lr_after_warmup: steps from `warmup` on (float64) -> their learning rates.
         to_peak: whether the warm-up rises to the peak; else to the first rate of
             `lr_after_warmup`, for a family that may start below its peak: there is then no fall at

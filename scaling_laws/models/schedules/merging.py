@@ -1,10 +1,10 @@
-"""WSM (Tian et al. 2025): merging checkpoints of a constant LR stands in for its decay.
+"""WSM (Tian et al. 2025): merging checkpoints of a constant LR in place of its decay.
 
 A run at a constant rate saves θ_0, θ_1, ..., θ_k, and u_i is the sum of the updates between θ_{i-1}
-and θ_i. A merge Σ_j c_j·θ_j holds θ_0 plus w_i·u_i for each i with w_i = Σ_{j>=i} c_j: it is the
+and θ_i. A merge Σ_j c_j·θ_j equals θ_0 plus w_i·u_i for each i with w_i = Σ_{j>=i} c_j: it is the
 run whose rate is multiplied by w_i between θ_{i-1} and θ_i. Uniform weights are linear decay.
 
-Known limit: the identity takes the gradients of the constant run. A run that does decay sees other
+Known limit: the identity takes the gradients of the constant run. A run that does decay has other
 gradients and, with Adam, other moments, and weight decay acts on its own weights: the merge
 imitates it, as far as these stay close.
 """
@@ -111,7 +111,7 @@ def checkpoint_weights(schedule_lr: ArrayLike, checkpoints: ArrayLike) -> Array:
     Args:
         schedule_lr: learning rates of shape (steps,) to imitate. They rise (a warm-up) to the peak,
             are there at the first checkpoint, and never rise after it.
-        checkpoints: how many updates each checkpoint has seen, of shape (k + 1,), increasing; the
+        checkpoints: number of updates before each checkpoint, of shape (k + 1,), increasing; the
             last one is `steps`. A checkpoint that saw n updates saw schedule_lr[:n].
 
     Returns:

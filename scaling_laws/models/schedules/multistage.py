@@ -38,7 +38,9 @@ def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
     at, to = values["at"], values["to"]
     if len(at) != len(to):
-        raise ScheduleError(f"at= has {len(at)} steps and to= has {len(to)} rates; give one a step")
+        raise ScheduleError(
+            f"at= has {len(at)} steps and to= has {len(to)} rates; give one rate per step"
+        )
     if any(after <= before for before, after in itertools.pairwise(at)):
         raise ScheduleError(f"at={'/'.join(map(str, at))}: the steps must increase")
     if at[0] < values["warmup"] or at[-1] >= values["steps"]:

@@ -1,4 +1,4 @@
-"""PowerCool (modded-nanogpt): the peak, then a cooldown that follows a power of the steps left.
+"""PowerCool (modded-nanogpt): the peak, then a cooldown by a power of the remaining steps.
 
 The README of modded-nanogpt writes min(peak, c·(T - t)^1.2). Here the first step of the cooldown is
 given instead of c, which follows from it: the two curves meet there. `end` above 0 is an addition.
@@ -33,8 +33,10 @@ def build(values: Values) -> NDArray[np.float64]:
     start = decay_start(values)
 
     def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        left = (steps - step) / (steps - start)  # above 1 before the start: the peak is lower there
-        return np.asarray(np.minimum(peak, end + (peak - end) * left ** values["power"]))
+        remaining = (steps - step) / (
+            steps - start
+        )  # above 1 before the start: the peak is lower there
+        return np.asarray(np.minimum(peak, end + (peak - end) * remaining ** values["power"]))
 
     return warm_up(values, lr_after_warmup)
 
@@ -48,7 +50,7 @@ POWER_COOL = Family(
         END,
         Key("decay_start", count, "first step of the cooldown"),
         Key("decay_fraction", fraction, "cooldown steps over total steps"),
-        Key("power", positive, "exponent of the steps left", default=1.2),
+        Key("power", positive, "exponent of the remaining steps", default=1.2),
     ),
     build=build,
 )

@@ -1,6 +1,6 @@
-"""Power scheduler (Shen et al. 2024): a power of the tokens seen, so that no length is planned.
+"""Power scheduler (Shen et al. 2024): a power of the tokens so far, so that no length is planned.
 
-The rate is min(peak, batch_size·amplitude·n^exponent). n counts the tokens seen once update t is
+The rate is min(peak, batch_size·amplitude·n^exponent). n counts the tokens once update t is
 done, (t + 1)·tokens_per_step. The warm-up rises to the rate at its end, and the optional final
 decay falls exponentially from the rate at its start to `end`.
 

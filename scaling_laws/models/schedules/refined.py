@@ -1,9 +1,9 @@
 """Refined schedule (Defazio et al. 2023): the LR of the next run from the last one's gradients.
 
-Small norms mean a flat stretch, where the schedule takes larger steps; what is left of the sum of
+Small norms mean a flat stretch, where the schedule takes larger steps; the remaining sum of
 weights brings the rate down to 0 at the last step. Constant norms give linear decay.
 
-Known limits: the norms come from a run with some schedule of its own and only hold near it, and
+Known limits: the norms come from a run with some schedule and are valid only near it, and
 they are averages over all layers. That the power of the norm is 2 for SGD is in the paper; 1 for
 Adam (with the l1 norm) is from memory, not checked. The median mirrors the trace at its ends; which
 reflection the paper means is not checked either (it moves the ends only).
@@ -96,7 +96,7 @@ def build(values: Values) -> NDArray[np.float64]:
     if (norm <= 0).any():
         row = int(np.argmax(norm <= 0))
         raise cell_error(
-            path, row, "grad_norm", f"{norm[row]:g} is not > 0; mend the cell or drop the row"
+            path, row, "grad_norm", f"{norm[row]:g} is not > 0; correct the cell or delete the row"
         )
     if step[-1] >= steps:
         row = int(np.argmax(step >= steps))

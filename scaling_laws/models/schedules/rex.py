@@ -23,8 +23,8 @@ __all__ = ["REX"]
 def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
-    left = (steps - step) / (steps - warmup)
-    return end + (peak - end) * (left / (0.5 + 0.5 * left))
+    remaining = (steps - step) / (steps - warmup)
+    return end + (peak - end) * (remaining / (0.5 + 0.5 * remaining))
 
 
 def build(values: Values) -> NDArray[np.float64]:

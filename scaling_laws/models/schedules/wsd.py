@@ -30,8 +30,8 @@ __all__ = ["WSD"]
 Array = NDArray[np.float64]
 
 
-# x in [0, 1) is the share of the cooldown done; each entry returns the learning rate, with numpy
-# or jax.numpy last. Exponential: this form never rounds to above the peak.
+# x in [0, 1) is the completed share of the cooldown; each function returns the learning rate, with
+# numpy or jax.numpy last. Exponential: this form never rounds to above the peak.
 DECAYS: dict[str, Callable[[Any, Any, Any, Any, Any], Any]] = {
     "linear": lambda x, peak, end, power, xp: end + (peak - end) * (1.0 - x),
     "exponential": lambda x, peak, end, power, xp: peak * (end / peak) ** x,
@@ -72,14 +72,14 @@ def _cooldown(decay: str) -> Callable[[Sequence[Any], SearchFrame, Any], dict[st
         span = frame.steps - frame.warmup
         start = frame.steps - xp.maximum(1.0, xp.round(free[0] * span))
         # the square spends half of the box below a quarter of the peak, where optima lie
-        found = {
+        decoded = {
             "end": xp.minimum(lowest + free[1] ** 2 * (frame.peak - lowest), frame.peak),
             "decay": decay,
             "decay_start": start,
         }
         if decay == "power":
-            found["power"] = free[2]
-        return found
+            decoded["power"] = free[2]
+        return decoded
 
     return values
 

@@ -1,7 +1,7 @@
 """WSD-S (Wen et al. 2024): several decays on one main branch, each resumed at the peak.
 
-Every checkpoint in `decay_ends` is a finished model; training goes on from it, not from before its
-decay. Inside a decay the inverse of the rate is a straight line.
+Every checkpoint in `decay_ends` is a finished model; training continues from it, not from before
+its decay. Inside a decay the inverse of the rate is a straight line.
 """
 
 from __future__ import annotations
