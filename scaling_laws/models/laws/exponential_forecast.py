@@ -3,8 +3,8 @@
     L(t) = L0 + A·exp(-rate·t)
 
 It extrapolates a short stretch of one run at one LR. Known limit: it does not read the LR, so it
-predicts nothing for another schedule; losses fall more slowly than any exponential for long. `denoise` is the
-smoothing that AutoLRS applies before the fit.
+predicts nothing for another schedule; losses fall more slowly than any exponential for long.
+`denoise` is the smoothing that AutoLRS applies before the fit.
 """
 
 from __future__ import annotations

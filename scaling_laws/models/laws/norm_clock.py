@@ -15,10 +15,10 @@ logged:
 
 with λ the weight decay, g_{-1} = 0 and T_{t-1/2} half-way through step t. τ is the distance the
 weights have moved; T is nearly the number of steps, the amount of data, but does not advance at
-rate 0. λ -> 0 is smooth: the norm then only grows. Where the norm is constant, with both exponents 1 and data,
-gain_growth, gain_progress and early 0, it is the Multi-Power Law with gamma = 0 and the unit of the
-clock changed. Known limits: one batch size, one optimizer of the Adam kind; parameters are those of
-one model size.
+rate 0. λ -> 0 is smooth: the norm then only grows. Where the norm is constant, with both exponents
+1 and data, gain_growth, gain_progress and early 0, it is the Multi-Power Law with gamma = 0 and the
+unit of the clock changed. Known limits: one batch size, one optimizer of the Adam kind; parameters
+are those of one model size.
 
 `norm_clock_free_decay` is for runs whose weight decay is unknown: it is fitted.
 `norm_clock_measured` reads the norms from the log; it evaluates runs, and predicts those whose

@@ -3,8 +3,8 @@
 Parts joined by ``+`` run one after another.
 
 One file per family; see README.md in this folder for how to add one. `FAMILIES` contains the
-families shipped here, those that plug-ins bring (entry-point group ``scaling_laws.schedules``) and those
-added by `register_family`.
+families shipped here, those that plug-ins bring (entry-point group ``scaling_laws.schedules``) and
+those added by `register_family`.
 """
 
 from __future__ import annotations
