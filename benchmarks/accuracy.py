@@ -129,11 +129,7 @@ OURS = {
 }
 PROTOCOLS = PUBLIC | OURS
 # laws of schedules that need nothing that these sets lack; our runs log the norm of the weights
-LAWS = [
-    law
-    for law in schedule_laws()
-    if not law.required_traces and "transfer_step" not in law.required_facts
-]
+LAWS = [law for law in schedule_laws() if not law.required_traces and not law.break_facts]
 MEASURED = [law for law in schedule_laws() if law.required_traces == {"param_norm"}]
 PUBLISHED = {
     "25M": "the public implementation of the Multi-Power Law: PredE .00110",
@@ -152,7 +148,7 @@ def _judged(protocol: Protocol) -> dict[str, Law]:
     """The laws that a split can judge, by the name of the law of one size."""
     if protocol.across:
         return {
-            law.name: law if "model_params" in law.required_facts else across_sizes(law)
+            law.name: law if law.uses_model_params else across_sizes(law)
             for law in LAWS
             if not law.name.startswith("norm_clock_")
         }

@@ -24,7 +24,8 @@ from scaling_laws.common.files import write_text
 from scaling_laws.inference.results import CurveFit
 from scaling_laws.inference.results.prediction import compiled_loss
 from scaling_laws.models.laws.multi_power import MULTI_POWER
-from scaling_laws.models.numerics.history import every_step, last_step
+from scaling_laws.models.numerics.discretisations.every_step import EVERY_STEP
+from scaling_laws.models.numerics.discretisations.final import FINAL
 from scaling_laws.models.schedules import FAMILIES, schedule
 
 HERE = Path(__file__).resolve().parent
@@ -95,12 +96,14 @@ def lengths() -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     every = compiled_loss(MULTI_POWER)
-    final = jax.jit(lambda lr: MULTI_POWER.loss(PARAMS, last_step(lr))[0])
-    gradient = jax.jit(jax.grad(lambda lr: MULTI_POWER.loss(PARAMS, last_step(lr))[0]))
+    final = jax.jit(lambda lr: MULTI_POWER.loss(PARAMS, MULTI_POWER.history(FINAL, lr))[0])
+    gradient = jax.jit(
+        jax.grad(lambda lr: MULTI_POWER.loss(PARAMS, MULTI_POWER.history(FINAL, lr))[0])
+    )
     seconds = {}
     for steps in LENGTHS:
         lr = schedule(COSINE.format(steps=steps)).lr
-        history = jax.tree.map(jnp.asarray, every_step(lr))
+        history = jax.tree.map(jnp.asarray, MULTI_POWER.history(EVERY_STEP, lr))
         seconds[steps] = best_of(partial(every, PARAMS, history))
         losses = np.asarray(every(PARAMS, history))
         sample = np.unique(np.linspace(2160, steps - 1, 240).astype(int))
@@ -169,7 +172,7 @@ def accuracy() -> list[str]:
         for beta, gamma in EXPONENTS:
             params = {**PARAMS, "beta": beta, "gamma": gamma}
             params["C"] = PARAMS["C"] * 3e-4 ** (gamma - PARAMS["gamma"])  # as fast at the peak
-            history = every_step(lr)
+            history = MULTI_POWER.history(EVERY_STEP, lr)
             exact = dense(lr, np.arange(1, len(lr)), params)
             found = np.asarray(every(params, history))[1 : len(lr)]
             double = max(double, float(np.abs(found - exact).max()))

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws import CurveFit, Run, evaluate, fit, load_runs, predict
+from scaling_laws import CurveFit, Run, evaluate, fit, load_runs
 from scaling_laws.common.files import write_text
+from scaling_laws.inference import predict
 from scaling_laws.inference.comparison import PRESETS
 from scaling_laws.inference.fitting.priors import prior_of
 from scaling_laws.interface.report.figures import COLOURS, bare, new_figure, save_figure
 from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.grids.single_steps import SingleSteps
 from scaling_laws.models.numerics.precision import in_float64
-from scaling_laws.models.numerics.quadratic_cells import norms, single_steps
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
@@ -124,9 +125,9 @@ def simulated_norms() -> list[str]:
     for place, folder in enumerate(DECAY_SETS):
         run = next(iter(load_runs(folder).values()))
         decay, lr = run.facts["weight_decay"], run.schedule.lr
-        single = single_steps(lr, decay * lr)
+        single = SingleSteps.of(lr, decay * lr)
         with_start, pushed = (
-            np.asarray(norms(single, start))[run.steps, 0] for start in (1.0, 0.0)
+            np.asarray(single.squared_norms(start))[0, run.steps] for start in (1.0, 0.0)
         )
         table = np.stack([with_start - pushed, pushed], axis=1)
         measured = np.asarray(run.traces["param_norm"])[run.steps]
@@ -188,7 +189,7 @@ def free_decay(runs: Mapping[str, Run]) -> list[str]:
         "|---|---|",
     ]
     for centre in (0.02, 0.1, 0.5):
-        moved = replace(shipped, centre={**shipped.centre, "weight_decay": float(np.log(centre))})
+        moved = replace(shipped, mean={**shipped.mean, "weight_decay": float(np.log(centre))})
         fitted = fit(law, runs, from_step=FROM, hold_out=False, draws=0, starts=4, prior=moved)
         lines.append(f"| {centre:g} | {fitted.params['weight_decay']:.4f} |")
     return lines

@@ -29,13 +29,15 @@ from benchmarks.accuracy import PEAKS, SHARED
 from benchmarks.coverage import kind_of
 from scaling_laws import load_runs
 from scaling_laws.data.runs import Run
-from scaling_laws.inference.fitting.logged_norms import logged_start
 from scaling_laws.inference.fitting.multistart import BLOCKS, MISFIT
 from scaling_laws.inference.fitting.objective import HUBER_DELTA
 from scaling_laws.inference.fitting.priors import Prior, prior_of
 from scaling_laws.models.laws import get_schedule_law
-from scaling_laws.models.numerics.history import padded_history
+from scaling_laws.models.laws.norm_start import logged_start
+from scaling_laws.models.numerics.discretisations.at_points import AtPoints
+from scaling_laws.models.numerics.history import bucket
 from scaling_laws.models.numerics.precision import in_float64
+from scaling_laws.models.numerics.stacking import pad_points
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -101,16 +103,16 @@ def stack(prior: Prior) -> Stack:
     for name, (folder, from_step) in SETS.items():
         every = list(load_runs(folder).values())
         start = logged_start(every)
-        scale = 1.0 if start is None else start / np.exp(prior.centre["initial_norm"])
+        scale = 1.0 if start is None else start / np.exp(prior.mean["initial_norm"])
         for run in every:
             if np.sum(run.steps >= from_step) >= 5:
                 runs.append(thinned(run, from_step))
                 sets.append(name)
                 scales.append(scale)
-    single = [LAW.chosen_steps(run.schedule.lr, run.steps, facts=run.facts) for run in runs]
+    single = [LAW.history(AtPoints(run.steps), run.schedule.lr, facts=run.facts) for run in runs]
     points = max(len(run.steps) for run in runs)
-    cells = max(each.stretches.lr.shape[-2] for each in single if each.stretches is not None)
-    padded = [padded_history(each, points, cells) for each in single]
+    cells = max(history.grid.lr.shape[-1] for history in single)
+    padded = [pad_points(history, points, bucket(cells)) for history in single]
     fill = [points - len(run.steps) for run in runs]
     return Stack(
         [run.name for run in runs],
@@ -292,7 +294,7 @@ def judge(
 def learn(runs: Stack, splits: Sequence[Split], prior: Prior, rounds: int = 10) -> Prior:
     """The prior that predicts best, near the one given."""
     before = np.array(
-        [*[prior.centre[name] for name in NAMES], *[np.log(prior.spread[name]) for name in NAMES]]
+        [*[prior.mean[name] for name in NAMES], *[np.log(prior.sd[name]) for name in NAMES]]
     )
     room = np.append(FREEDOM[0] * np.exp(before[SIZE:]), np.full(SIZE, FREEDOM[1])) ** -2.0
 
@@ -326,8 +328,8 @@ def learn(runs: Stack, splits: Sequence[Split], prior: Prior, rounds: int = 10) 
 
 def report(runs: Stack, splits: Sequence[Split], prior: Prior, title: str) -> None:
     """Geometric means over the splits of a group: mean relative error, final error in nats."""
-    centre = np.array([prior.centre[name] for name in NAMES])
-    spread = np.array([prior.spread[name] for name in NAMES])
+    centre = np.array([prior.mean[name] for name in NAMES])
+    spread = np.array([prior.sd[name] for name in NAMES])
     groups: dict[str, list[tuple[float, float]]] = {}
     for split in splits:
         pull = strength(runs, split.fitted, prior.most_runs) / spread**2
@@ -353,8 +355,8 @@ def main() -> None:
     report(runs, other, prior, "shipped:")
     learnt = learn(runs, splits, prior)
     report(runs, other, learnt, "learnt: ")
-    print("centre", {name: round(value, 3) for name, value in learnt.centre.items()})
-    print("spread", {name: round(value, 3) for name, value in learnt.spread.items()})
+    print("centre", {name: round(value, 3) for name, value in learnt.mean.items()})
+    print("spread", {name: round(value, 3) for name, value in learnt.sd.items()})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from benchmarks.machine import describe
 from scaling_laws.common.files import write_text
 from scaling_laws.decisions.search import optimize
 from scaling_laws.inference.results import CurveFit
+from scaling_laws.models.numerics.discretisations.final import FINAL
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import Schedule, schedule
 
@@ -60,7 +61,7 @@ def adam_on_decrements(steps: int, iterations: int) -> tuple[np.ndarray, float]:
         return jnp.concatenate([head, PEAK - jnp.cumsum(jnp.maximum(drops, 0.0))])
 
     def loss(drops: Any) -> Any:
-        return law.loss(params, law.last_step(jnp.maximum(rates(drops), 0.0)))[0]
+        return law.loss(params, law.history(FINAL, jnp.maximum(rates(drops), 0.0)))[0]
 
     @jax.jit
     def run(drops: Any) -> Any:

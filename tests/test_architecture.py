@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from scaling_laws.models import FAMILIES, LAWS, Schedule
 
 PACKAGE = Path(__file__).resolve().parents[1] / "scaling_laws"
 MAX_LINES = 400
@@ -27,6 +30,8 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "interface": ({"report"}, {"cli"}),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
+# a name that is also that of a family (power) or a field of schedules (peak_lr) means those
+LAW_NAMES = {name for name in LAWS if name not in FAMILIES and not hasattr(Schedule, name)}
 
 
 def place_of(path: Path) -> tuple[str, str]:
@@ -85,10 +90,11 @@ def test_imports_go_down_and_through_faces() -> None:
 @pytest.mark.parametrize(("folder", "record"), [("laws", "law"), ("schedules", "family")])
 def test_siblings_do_not_import_each_other(folder: str, record: str) -> None:
     for path in (PACKAGE / "models" / folder).glob("*.py"):
-        if path.stem in ("__init__", "common", record):
+        shared = {record, "common", "prior", "norm_start"}  # modules that define no record
+        if path.stem in {"__init__", *shared}:
             continue
         others = {name for name in imported(path) if name.startswith(f"models.{folder}.")}
-        assert others <= {f"models.{folder}.{record}", f"models.{folder}.common"}, (
+        assert others <= {f"models.{folder}.{name}" for name in shared}, (
             f"{path.name} imports {others}: put what they share in {record}.py or common.py"
         )
 
@@ -97,3 +103,43 @@ def test_files_stay_small() -> None:
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     long = {path.name: count for path, count in lines.items() if count > MAX_LINES}
     assert not long, f"more than {MAX_LINES} lines, split them by idea: {long}"
+
+
+def named_laws(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of every law that a string of a file names, but for defaults and help texts."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    allowed: set[int] = set()
+    for node in ast.walk(tree):
+        exempt: list[ast.AST] = []
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            exempt = [node.body[0]]
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            exempt = [node] if name.startswith("DEFAULT_") or name.endswith("_HELP") else []
+        elif isinstance(node, ast.keyword) and node.arg in ("help", "description"):
+            exempt = [node]
+        allowed |= {id(inner) for outer in exempt for inner in ast.walk(outer)}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in allowed
+        ):
+            for word in re.findall(r"\w+", node.value):
+                if word.removesuffix("_across_sizes") in LAW_NAMES:
+                    yield node.lineno, word
+
+
+def test_only_defaults_and_help_texts_name_a_law() -> None:
+    """All that is known of a law is in models/laws: its record, its prior, its calibration."""
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line} names {law}"
+        for path in FILES
+        if not path.is_relative_to(PACKAGE / "models" / "laws")
+        for line, law in named_laws(path)
+    ]
+    assert not found, "\n".join(found)
+    prior = PACKAGE / "models" / "laws" / "norm_clock.py"
+    assert any(law == "norm_clock" for _, law in named_laws(prior))  # the search does see them

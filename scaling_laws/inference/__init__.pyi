@@ -9,7 +9,6 @@ from .fitting.fit_data import law_for as law_for
 from .fitting.identifiability import ABRUPT as ABRUPT
 from .fitting.identifiability import NO_DROP as NO_DROP
 from .fitting.identifiability import abrupt_drop as abrupt_drop
-from .fitting.priors import Prior as Prior
 from .fitting.priors import prior_of as prior_of
 from .results import CurveFit as CurveFit
 from .results import Evaluation as Evaluation

@@ -31,8 +31,8 @@ __all__ = [
 FACTS: Mapping[str, float] = MappingProxyType(
     {"model_params": 1.0, "weight_decay": 0.0, "tokens_per_step": 1.0, "transfer_step": 1.0}
 )
-# quantities that a log may hold beside the loss and that laws may use at every step, with what they
-# must be; a trace named like a fact stands for it, step by step
+# quantities that a log may contain beside the loss and that laws may use at every step, with their
+# constraints; a trace with the name of a fact replaces it, step by step
 TRACES: Mapping[str, str] = MappingProxyType({"param_norm": "> 0", "weight_decay": ">= 0"})
 
 Array = Any
@@ -127,8 +127,8 @@ class Parameter:
         meaning: what it does, in words.
         unit: of the value in law files, with learning rates as they are logged.
         start: range that starts of a fit are drawn from, evenly in the unconstrained number (for
-            positive ones, in the logarithm). For parameters whose unit holds a learning rate it is
-            for schedules scaled to a peak of 1.
+            positive ones, in the logarithm). For parameters whose unit contains a learning rate it
+            is for schedules scaled to a peak of 1.
         bounds: range a fit may reach; ending on a bound is reported.
     """
 
@@ -161,7 +161,7 @@ def check_facts(facts: Mapping[str, float]) -> None:
 
 
 def in_trace(name: str, row: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which numbers that trace can hold: finite, and not too small."""
+    """Which values of that trace are valid: finite, and not too small."""
     return np.isfinite(row) & (row > 0 if TRACES[name] == "> 0" else row >= 0)
 
 

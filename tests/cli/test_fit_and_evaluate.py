@@ -139,7 +139,7 @@ def test_evaluate_of_the_fitted_runs_repeats_the_fit(
     for name, run in fitted["runs"].items():
         assert {key: result["runs"][name][key] for key in run} == pytest.approx(
             run, rel=1e-3, abs=1e-6
-        )  # the fit gathers events; see `numerics.pasts`
+        )  # the fit gathers events; see `numerics.compression`
 
 
 def test_evaluate_without_an_uncertainty(curves: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_objective_is_that_of_the_saved_parameters() -> None:
         for run in runs
     )
     assert fitted.record is not None
-    assert fitted.record.objective == pytest.approx(total, rel=1e-5)  # see `numerics.pasts`
+    assert fitted.record.objective == pytest.approx(total, rel=1e-5)  # see `numerics.compression`
     assert fitted.record.n_points == sum(len(run.loss) for run in runs)
     assert set(fitted.record.runs) == set(SPECS)
 
@@ -190,7 +190,7 @@ def test_range_notes_where_a_schedule_leaves_the_fit() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"runs": []}, UsageError, "at least one run"),
+        ({"data": []}, UsageError, "at least one run"),
         ({"law": "multipower"}, LawError, "did you mean 'multi_power'"),
         ({"starts": 0}, UsageError, "starts=0"),
         ({"from_step": 10**6}, UsageError, "no point at or after step 1000000"),
@@ -203,7 +203,7 @@ def test_refuses_clearly(change: dict[str, object], error: type[Exception], word
     steps = np.arange(1500, 2000)
     arguments = {
         "law": law,
-        "runs": [Run("a", plan, steps[::-1][::200][::-1], np.full(3, 2.0))],
+        "data": [Run("a", plan, steps[::-1][::200][::-1], np.full(3, 2.0))],
         **change,
     }
     with pytest.raises(error, match=words):

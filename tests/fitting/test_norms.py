@@ -12,11 +12,11 @@ import pytest
 from scaling_laws.data.runs import Run, load_runs
 from scaling_laws.inference.fitting import fit
 from scaling_laws.inference.fitting.fit_data import prepare
-from scaling_laws.inference.fitting.logged_norms import logged_start, shipped_or_given
 from scaling_laws.inference.fitting.multistart import BLOCKS, MISFIT, Settings
 from scaling_laws.inference.fitting.objective import Huber
-from scaling_laws.inference.fitting.priors import Prior, prior_of
+from scaling_laws.inference.fitting.priors import Prior, prior_for_runs, prior_of
 from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.laws.norm_start import logged_start
 from scaling_laws.models.schedules import schedule
 from tests.reference.norm_clock import norms
 
@@ -74,21 +74,21 @@ def test_logs_that_say_nothing() -> None:
     falling = replace(RUNS[2], traces={"param_norm": np.linspace(9.0, 1.0, 2000)})
     for runs in ([bare], [unknown], [falling]):
         assert logged_start(runs) is None
-        assert shipped_or_given(CLOCK, "weak", runs) == prior_of(CLOCK, "weak")
+        assert prior_for_runs(CLOCK, "weak", runs) == prior_of(CLOCK, "weak")
     assert logged_start([bare, RUNS[1]]) == pytest.approx(1.7, rel=1e-6)
 
 
 def test_only_the_shipped_prior_moves_and_only_for_one_size() -> None:
-    moved = shipped_or_given(CLOCK, "weak", RUNS)
-    assert moved is not None and moved.centre["initial_norm"] == pytest.approx(log(1.7))
+    moved = prior_for_runs(CLOCK, "weak", RUNS)
+    assert moved is not None and moved.mean["initial_norm"] == pytest.approx(log(1.7))
     assert "initial_norm=1.7 from logged norms" in moved.source
     own = Prior({"initial_norm": 0.0}, {"initial_norm": 1.0}, "mine")
-    assert shipped_or_given(CLOCK, own, RUNS) is own
-    assert shipped_or_given(CLOCK, "none", RUNS) is None
+    assert prior_for_runs(CLOCK, own, RUNS) is own
+    assert prior_for_runs(CLOCK, "none", RUNS) is None
     other = replace(RUNS[0], facts={"weight_decay": 0.4, "model_params": 2e6})
-    assert shipped_or_given(CLOCK, "weak", [other, *RUNS[1:]]) == prior_of(CLOCK, "weak")
+    assert prior_for_runs(CLOCK, "weak", [other, *RUNS[1:]]) == prior_of(CLOCK, "weak")
     power = get_schedule_law("multi_power")
-    assert shipped_or_given(power, "weak", RUNS) == prior_of(power, "weak")
+    assert prior_for_runs(power, "weak", RUNS) == prior_of(power, "weak")
 
 
 def test_a_fit_says_where_the_norm_starts() -> None:

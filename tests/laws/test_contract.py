@@ -14,6 +14,9 @@ import pytest
 
 from scaling_laws.inference.results.prediction import compiled_loss
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
+from scaling_laws.models.numerics.discretisations.at_points import AtPoints
+from scaling_laws.models.numerics.discretisations.every_step import EveryStep
+from scaling_laws.models.numerics.discretisations.final import FINAL
 from scaling_laws.models.numerics.history import History
 from scaling_laws.models.parameters import Support
 from scaling_laws.models.schedules import schedule
@@ -46,21 +49,21 @@ def compiled_points(law: Law) -> Any:
 
 
 def chosen_losses(law: Law, values: dict[str, float], lr: Any, steps: np.ndarray) -> np.ndarray:
-    points = law.chosen_steps(lr, steps, facts=FACTS, traces=traces_for(lr))
+    points = law.history(AtPoints(steps), lr, facts=FACTS, traces=traces_for(lr))
     return np.asarray(compiled_points(law)(values, points))
 
 
 def every(law: Law, lr: np.ndarray, **options: Any) -> History:
-    return law.every_step(lr, facts=FACTS, traces=traces_for(lr), **options)
+    return law.history(EveryStep(**options), lr, facts=FACTS, traces=traces_for(lr))
 
 
 def last(law: Law, lr: Any) -> History:
-    return law.last_step(lr, facts=FACTS, traces=traces_for(lr))
+    return law.history(FINAL, lr, facts=FACTS, traces=traces_for(lr))
 
 
 @cache
 def compiled_final(law: Law) -> Any:
-    return jax.jit(lambda v, r, t: law.loss(v, law.last_step(r, facts=FACTS, traces=t))[0])
+    return jax.jit(lambda v, r, t: law.loss(v, law.history(FINAL, r, facts=FACTS, traces=t))[0])
 
 
 def final_loss(law: Law, values: dict[str, float], lr: np.ndarray) -> float:

@@ -14,9 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws import CurveFit, fit, load_runs, predict
+from scaling_laws import CurveFit, fit, load_runs
 from scaling_laws.common.errors import DataError, LawError
+from scaling_laws.inference import predict
 from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.discretisations.at_points import AtPoints
+from scaling_laws.models.numerics.discretisations.every_step import EVERY_STEP
+from scaling_laws.models.numerics.discretisations.final import FINAL
 from scaling_laws.models.schedules import schedule
 from tests.helpers import SCHEDULES, draw_values
 
@@ -34,12 +38,12 @@ def float64() -> Iterator[None]:
 def losses(
     values: Mapping[str, float], lr: np.ndarray, decay: float, law: Any = CLOCK, **traces: Any
 ) -> np.ndarray:
-    history = law.every_step(lr, facts={"weight_decay": decay}, traces=traces)
+    history = law.history(EVERY_STEP, lr, facts={"weight_decay": decay}, traces=traces)
     return np.asarray(law.loss(dict(values), history))[: len(lr)]
 
 
 def final(values: Mapping[str, float], lr: Any, decay: Any) -> Any:
-    return CLOCK.loss(values, CLOCK.last_step(lr, facts={"weight_decay": decay}))[0]
+    return CLOCK.loss(values, CLOCK.history(FINAL, lr, facts={"weight_decay": decay}))[0]
 
 
 def test_zero_rate_freezes_the_loss() -> None:
@@ -97,7 +101,7 @@ def test_contains_the_multi_power_law_without_its_level_exponent(name: str) -> N
         "gain_growth": 0.0,
     }
     law = get_schedule_law("multi_power")
-    theirs = np.asarray(law.loss({**power, "gamma": 0.0}, law.every_step(lr)))[: len(lr)]
+    theirs = np.asarray(law.loss({**power, "gamma": 0.0}, law.history(EVERY_STEP, lr)))[: len(lr)]
     ours = losses(own, lr, 0.0, MEASURED, param_norm=np.ones(len(lr)))
     trained = np.cumsum(lr) > 0  # before that a floor under the clock decides
     np.testing.assert_allclose(ours[trained], theirs[trained], rtol=1e-8)
@@ -140,9 +144,9 @@ def test_a_schedule_of_weight_decay_is_a_trace() -> None:
     np.testing.assert_array_equal(same, plain)
     falling = losses(VALUES, lr, 0.1, weight_decay=np.linspace(0.2, 0.0, len(lr)))
     assert np.abs(falling - plain).max() > 1e-3
-    points = CLOCK.chosen_steps(
+    points = CLOCK.history(
+        AtPoints(np.array([500, 2999])),
         lr,
-        np.array([500, 2999]),
         facts={"weight_decay": 0.1},
         traces={"weight_decay": np.linspace(0.2, 0.0, len(lr))},
     )

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from scaling_laws.inference.results import CurveFit
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.numerics.cells import Cells, cells_of, means
+from scaling_laws.models.numerics.discretisations.final import FINAL
+from scaling_laws.models.numerics.discretisations.final_on_cells import FinalOnCells
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values
@@ -21,15 +23,15 @@ PARAMS = {
     "norm_clock": dict(get_schedule_law("norm_clock").published["124M"]),
     "lr_annealing": {"L0": 2.6, "A": 0.4, "alpha": 0.5, "C": 2.0, "decay": 0.999},
 }
-SEEN = [law for law in schedule_laws() if law.sees_cells]
+SEEN = [law for law in schedule_laws() if law.accepts_cells]
 
 
 @in_float64
 def final_losses(law: Law, params: dict[str, float], lr: np.ndarray, cells: Cells) -> list[float]:
     """By every step, and by cells."""
     histories = [
-        law.last_step(jnp.asarray(lr), facts=FACTS),
-        law.last_of_cells(jnp.asarray(means(lr, cells)), cells, facts=FACTS),
+        law.history(FINAL, jnp.asarray(lr), facts=FACTS),
+        law.history(FinalOnCells(cells), jnp.asarray(means(lr, cells)), facts=FACTS),
     ]
     return [float(law.loss(params, each)[0]) for each in histories]
 
@@ -90,10 +92,10 @@ def test_slopes_are_those_of_every_step() -> None:
     law_of = law.law
 
     def by_cells(row: jax.Array) -> jax.Array:
-        return law_of.loss(params, law_of.last_of_cells(row, cells, facts=facts))[0]
+        return law_of.loss(params, law_of.history(FinalOnCells(cells), row, facts=facts))[0]
 
     def by_steps(row: jax.Array) -> jax.Array:
-        return law_of.loss(params, law_of.last_step(row, facts=facts))[0]
+        return law_of.loss(params, law_of.history(FINAL, row, facts=facts))[0]
 
     found = np.asarray(jax.jit(jax.grad(by_cells))(jnp.asarray(means(lr, cells))))
     exact = np.asarray(jax.jit(jax.grad(by_steps))(jnp.asarray(lr)))
@@ -118,11 +120,11 @@ def test_a_schedule_of_weight_decay() -> None:
 
     @in_float64
     def seen() -> float:
-        history = law.law.last_of_cells(
+        history = law.law.history(
+            FinalOnCells(cells),
             jnp.asarray(means(lr, cells)),
-            cells,
             facts={"weight_decay": 0.1},
-            weight_decay=jnp.asarray(means(decay, cells)),
+            traces={"weight_decay": jnp.asarray(means(decay, cells))},
         )
         return float(law.law.loss(dict(law.params), history)[0])
 

@@ -11,11 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scaling_laws.models.numerics.history import History, chosen_steps, every_step, last_step
-from scaling_laws.models.numerics.memory import ExponentialKernel, PowerKernel, annealed_drop
+from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.convolution import annealed_drop
+from scaling_laws.models.numerics.discretisations.at_points import AtPoints
+from scaling_laws.models.numerics.discretisations.every_step import EVERY_STEP
+from scaling_laws.models.numerics.discretisations.final import FINAL
+from scaling_laws.models.numerics.history import History
+from scaling_laws.models.numerics.kernels import ExponentialKernel, PowerKernel
 from tests.helpers import SCHEDULES
 
 Array = NDArray[np.float64]
+LAW = get_schedule_law("multi_power")  # any law that reads the changes of the LR
 
 
 def dense(lr: Array, scale: float, beta: float, gamma: float, floor: float) -> Array:
@@ -37,7 +43,9 @@ def power_drop(history: History, *arguments: float) -> jax.Array:
 
 def engine(lr: Array, scale: float, beta: float, gamma: float, floor: float) -> Array:
     with jax.enable_x64(True):
-        return np.asarray(power_drop(every_step(lr), scale, beta, gamma, floor))[: len(lr)]
+        return np.asarray(power_drop(LAW.history(EVERY_STEP, lr), scale, beta, gamma, floor))[
+            : len(lr)
+        ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,7 +79,9 @@ def test_exponential_kernel_equals_the_recurrence() -> None:
         area += momentum
         areas.append(area)
     with jax.enable_x64(True):
-        drop = annealed_drop(every_step(lr), ExponentialKernel(np.float64(-np.log(decay))))
+        drop = annealed_drop(
+            LAW.history(EVERY_STEP, lr), ExponentialKernel(np.float64(-np.log(decay)))
+        )
     np.testing.assert_allclose(np.asarray(drop)[: len(lr)] / (1 - decay), areas, atol=1e-14)
 
 
@@ -79,8 +89,8 @@ def test_last_step_is_the_last_of_every_step() -> None:
     lr = SCHEDULES["two drops"]
     with jax.enable_x64(True):
         kernel = PowerKernel(30.0, np.float64(0.5), 0.4, 1e-9)
-        every = np.asarray(annealed_drop(every_step(lr), kernel))[len(lr) - 1]
-        last = np.asarray(annealed_drop(last_step(lr), kernel))
+        every = np.asarray(annealed_drop(LAW.history(EVERY_STEP, lr), kernel))[len(lr) - 1]
+        last = np.asarray(annealed_drop(LAW.history(FINAL, lr), kernel))
     assert last[0] == pytest.approx(every, rel=1e-10)
 
 
@@ -90,7 +100,7 @@ def test_chosen_steps_have_the_dense_sum(count: int) -> None:
     steps = np.unique(np.linspace(60, len(lr) - 1, count).astype(int))
     arguments = (0.3, 0.4, 0.5, 1e-6)
     with jax.enable_x64(True):
-        history = chosen_steps(lr, steps)
+        history = LAW.history(AtPoints(steps), lr)
         kernel = PowerKernel(arguments[0], np.float64(arguments[1]), *arguments[2:])
         drops = np.asarray(jax.jit(jax.vmap(lambda point: annealed_drop(point, kernel)))(history))
     # in units of the peak, whose decay gains some 0.1 nats: 5e-7 nats

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.models.numerics.discrete_gauss import discrete_gauss
+from scaling_laws.models.numerics.compression.discrete_gauss import discrete_gauss
 
 
 @settings(max_examples=50, deadline=None)

@@ -13,9 +13,9 @@ from scaling_laws.common.errors import ScheduleError
 from scaling_laws.models.schedules import (
     FAMILIES,
     Family,
-    Frame,
     Schedule,
-    Shape,
+    SearchBox,
+    SearchFrame,
     format_spec,
     get_family,
     schedule,
@@ -172,19 +172,19 @@ def test_families_have_unique_names_and_keys() -> None:
 
 
 @st.composite
-def frames(draw: st.DrawFn) -> Frame:
+def frames(draw: st.DrawFn) -> SearchFrame:
     peak = draw(st.floats(1e-6, 10.0))
     steps = draw(st.integers(12, 400))
     warmup = draw(st.integers(0, steps - 10))
     share = draw(st.sampled_from([0.0, 0.1, 0.5]) | st.floats(0.0, 0.99))
-    return Frame(peak, steps, warmup, share * peak)
+    return SearchFrame(peak, steps, warmup, share * peak)
 
 
 @pytest.mark.parametrize(("family", "shape"), SHAPES, ids=[shape.label for _, shape in SHAPES])
 @settings(max_examples=60, deadline=None)
 @given(frame=frames(), data=st.data())
 def test_every_corner_of_every_shape(
-    family: Family, shape: Shape, frame: Frame, data: st.DataObject
+    family: Family, shape: SearchBox, frame: SearchFrame, data: st.DataObject
 ) -> None:
     free = [
         data.draw(st.sampled_from([low, high]) | st.floats(low, high))
@@ -214,15 +214,17 @@ def test_numbers_read_back_exactly(value: float) -> None:
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES.values() if f.shapes], ids=lambda f: f.name)
 def test_rates_can_be_traced(family: Family) -> None:
-    """NumPy and JAX read the same formula; kinks are where its pieces begin."""
-    frame = Frame(1e-3, 2000, 100, 1e-5)
+    """NumPy and JAX read the same formula; breakpoints are where its pieces begin."""
+    frame = SearchFrame(1e-3, 2000, 100, 1e-5)
     for shape in family.shapes:
         middle = [0.5 * (low + high) for low, high in zip(shape.low, shape.high, strict=True)]
         values = with_defaults(family, member_values(family, shape, frame, middle))
         lr = family.build(values)
-        assert family.after is not None
+        assert family.lr_after_warmup is not None
         with jax.enable_x64(True):
-            seen = family.after(values, jnp.arange(100.0, 2000.0), jnp)
+            seen = family.lr_after_warmup(values, jnp.arange(100.0, 2000.0), jnp)
         np.testing.assert_allclose(np.asarray(seen), lr[100:], rtol=1e-12, atol=1e-18)
-        kinks = family.kinks(values)
-        assert list(kinks) == sorted(kinks) and all(100 <= kink < 2000 for kink in kinks)
+        breakpoints = family.breakpoints(values)
+        assert list(breakpoints) == sorted(breakpoints) and all(
+            100 <= step < 2000 for step in breakpoints
+        )

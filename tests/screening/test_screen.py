@@ -158,7 +158,7 @@ def test_a_law_that_needs_every_step_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [law for law in schedule_laws() if law.sees_cells], ids=lambda law: law.name
+    "law", [law for law in schedule_laws() if law.accepts_cells], ids=lambda law: law.name
 )
 def test_every_law_that_sees_cells_can_be_screened(law: Law) -> None:
     """Fine enough cells agree with every step for whatever parameters a fit starts from."""

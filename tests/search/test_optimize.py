@@ -13,7 +13,7 @@ from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.inference.results.smoothing_sensitivity import MAX_ROUGHNESS, roughness
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.laws.multi_power import MULTI_POWER
-from scaling_laws.models.schedules import Frame, Schedule, schedule
+from scaling_laws.models.schedules import Schedule, SearchFrame, schedule
 from tests.helpers import FACTS, draw_values
 
 
@@ -123,7 +123,7 @@ def test_impossible_frames(change: dict[str, float], words: str) -> None:
 
 
 def test_baselines_keep_to_the_lowest_rate() -> None:
-    specs = baseline_specs(Frame(1e-3, 1000, 100, 5e-4))
+    specs = baseline_specs(SearchFrame(1e-3, 1000, 100, 5e-4))
     assert len(specs) == len(set(specs))
     assert all("end=0.0005" in spec for spec in specs if not spec.startswith("constant"))
 

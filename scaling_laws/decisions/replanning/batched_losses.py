@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.inference import compiled_draws
-from scaling_laws.models import Law, bucket, in_float64, padded_history
+from scaling_laws.models import AtPoints, Law, in_float64, pad_points
 
 __all__ = ["POINTS", "in_unit", "log_losses"]
 
 Array = NDArray[np.float64]
-FEWEST_STRETCHES = 256  # of a history with its own clock: usual runs have fewer
+MIN_CELLS = 256  # of a time grid: usual runs have fewer
 POINTS = 48  # at a time, where there is more than one
 FEW, MANY = 32, 128  # rows of parameters at a time, at many points and at one
 SMALLEST = 1e-6  # predictions below count as it, so that logarithms exist
@@ -33,12 +33,10 @@ def log_losses(
     facts: Mapping[str, float],
 ) -> Array:
     """Log losses: params (rows,) each, lr (all steps,), steps (points,) -> (rows, points)."""
-    points = law.chosen_steps(lr, steps, facts=facts)
+    points = law.history(AtPoints(steps), lr, facts=facts)
     wide = len(steps) > 1
-    if points.stretches is not None:
-        stretches = max(FEWEST_STRETCHES, bucket(points.stretches.lr.shape[-2]))
-        size = -(-len(steps) // POINTS) * POINTS if wide else 1
-        points = padded_history(points, size, stretches)
+    size = -(-len(steps) // POINTS) * POINTS if wide else 1
+    points = pad_points(points, size, MIN_CELLS)
     rows = {name: np.asarray(row, dtype=np.float64) for name, row in params.items()}
     count, lanes = len(next(iter(rows.values()))), MANY if len(steps) == 1 else FEW
     parts = []

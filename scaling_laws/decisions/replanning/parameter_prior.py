@@ -23,10 +23,10 @@ from scipy.optimize import nnls
 from scaling_laws.common import LawError
 from scaling_laws.decisions.replanning.batched_losses import in_unit, log_losses
 from scaling_laws.decisions.replanning.binned_log import Points
-from scaling_laws.inference import CurveFit, Prior, prior_of
-from scaling_laws.models import LAWS, Law, Parameter, Support
+from scaling_laws.inference import CurveFit, prior_of
+from scaling_laws.models import Law, Parameter, Prior, Support, schedule_laws
 
-__all__ = ["SHIPPED", "TRIED", "Belief", "beliefs_of", "params_of", "shipped_belief"]
+__all__ = ["SHIPPED", "Belief", "beliefs_of", "calibrated_law", "params_of", "shipped_belief"]
 
 Array = NDArray[np.float64]
 TINY = 1e-12  # an amplitude of zero has no logarithm
@@ -64,8 +64,6 @@ SCOPES = (
     Scope("other", "of another model size or data", 2.0, 0.5, 0.2, 0.2, 0.1),
 )
 SHIPPED = Scope("shipped", "known by the shipped prior alone", 0.0, 1.0, 0.3, 1.0, 0.25)
-# laws whose shipped prior has forecast finished runs well; that of the multi-power law has not
-TRIED = ("norm_clock", "norm_clock_free_decay")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +137,7 @@ def _still(law: Law, values: Mapping[str, float], covariance: Array) -> Array:
 def _shape_spread(law: Law) -> Array:
     """Spread of the shipped prior, 0 for amplitudes: (parameters,)."""
     prior = _shipped(law)
-    return np.array([prior.spread.get(each.name, 0.0) for each in law.parameters])
+    return np.array([prior.sd.get(each.name, 0.0) for each in law.parameters])
 
 
 def _shipped(law: Law) -> Prior:
@@ -178,14 +176,14 @@ def shipped_belief(
     Raises:
         LawError: if nothing is shipped that says how much a decay gains under this law.
     """
-    if law.name not in TRIED:
+    if law.in_progress is None:
         raise LawError(
             f"nothing is shipped that says how much a decay gains under {law.name}; pass a law "
-            f"file of it, fitted to runs that decayed, or take {TRIED[0]}"
+            f"file of it, fitted to runs that decayed, or take {calibrated_law()}"
         )
     prior = _shipped(law)
     shape = {
-        each.name: float(each.transform.forward(prior.centre.get(each.name, 0.0)))
+        each.name: float(each.transform.forward(prior.mean.get(each.name, 0.0)))
         for each in law.nonlinear_parameters
     }
     ratios, spreads = _ratios(law, unit)
@@ -223,11 +221,16 @@ def _terms(
     return np.asarray(losses)
 
 
+def calibrated_law() -> str:
+    """The name of a law whose forecasts of runs in progress are calibrated, for messages."""
+    return next(law.name for law in schedule_laws() if law.in_progress is not None)
+
+
 def _ratios(law: Law, unit: float) -> tuple[list[float], list[float]]:
     """Ratios of the amplitudes after the second to the second, and the spread of their logs."""
     labelled = dict(law.published)
-    for other in LAWS.values():  # a fallback has the terms of the law that it stands in for
-        if isinstance(other, Law) and other.fallback is not None and other.fallback is law:
+    for other in schedule_laws():  # a fallback has the terms of the law that it stands in for
+        if other.fallback is law:
             labelled |= other.published
     names = [each.name for each in law.linear_parameters[1:]]
     free: list[list[float]] = []

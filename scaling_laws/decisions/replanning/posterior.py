@@ -13,7 +13,11 @@ from scaling_laws.data import Run
 from scaling_laws.decisions.replanning.batched_losses import POINTS, log_losses
 from scaling_laws.decisions.replanning.binned_log import Points
 from scaling_laws.decisions.replanning.laplace import Conditioned, condition
-from scaling_laws.decisions.replanning.parameter_prior import TRIED, beliefs_of, shipped_belief
+from scaling_laws.decisions.replanning.parameter_prior import (
+    beliefs_of,
+    calibrated_law,
+    shipped_belief,
+)
 from scaling_laws.decisions.replanning.replan_result import Curve
 from scaling_laws.inference import (
     CurveFit,
@@ -39,12 +43,6 @@ DRAWS = 100
 FINE = 4  # steps of a curve for each at which its spread over draws is worked out
 OWN_ERROR = 1e-3  # of a law in log loss, beside what its parameters leave open
 NORMAL_90 = 1.645  # half width of a 90 % interval in standard deviations
-# the same where forecasts of finished runs from their beginnings say that it is less, since points
-# of a log tell more than the ten that it counts as; docs/replan.md
-WIDTHS = {"norm_clock": 1.2}
-# the shipped prior was chosen with the help of the public sets; runs of another kind, those of
-# data/proxy_nano cut at 30 %, were missed by up to 1.5 half widths of 1.645
-WIDTH_OF_PRIOR = 3.3
 FREEDOM = 30.0  # of the Student t that turns 90 % into other levels
 
 
@@ -162,7 +160,10 @@ def look_out(run: Run, points: Points, now: int, given: CurveFit | Law, seed: in
             "law"
         )
     rows = {name: row[finite] for name, row in rows.items()}
-    width = WIDTHS.get(law.name, NORMAL_90) if isinstance(given, FitResult) else WIDTH_OF_PRIOR
+    width = NORMAL_90
+    if law.in_progress is not None:
+        known = law.in_progress
+        width = known.fitted_width if isinstance(given, FitResult) else known.prior_width
     fitted = CurveFit(
         law,
         {name: float(row[0]) for name, row in rows.items()},
@@ -172,10 +173,10 @@ def look_out(run: Run, points: Points, now: int, given: CurveFit | Law, seed: in
         draws={name: row[1:] for name, row in rows.items()},
     )
     notes.append(_said(best, every[0], isinstance(given, FitResult)))
-    if law.name not in TRIED and best.belief.scope.label != "same":
+    if law.in_progress is None and best.belief.scope.label != "same":
         notes.append(
             f"{law.name} has not been tried on runs unlike those it was fitted to, or did badly: "
-            f"its intervals may be too narrow; {TRIED[0]} has (docs/replan.md)"
+            f"its intervals may be too narrow; {calibrated_law()} has (docs/replan.md)"
         )
     return Outlook(fitted, facts, best, tuple(notes))
 

@@ -23,16 +23,16 @@ from scaling_laws.common import UsageError, unknown_name
 from scaling_laws.models import (
     FAMILIES,
     Family,
-    Frame,
-    Shape,
-    Walk,
+    SampledSegments,
+    SearchBox,
+    SearchFrame,
     all_values,
     cell_counts,
     format_spec,
     member_values,
-    pieces_of,
+    sample_segments,
     schedule,
-    walk,
+    segments_between,
 )
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
 Array = Any
 TILE = 1024  # candidates that are evaluated together, all of one arm
 MOST = 2**32 - 2**22  # candidates: their numbers are 32-bit, whole tiles included
-MOST_PIECES = 5  # of a run: warm-up, and three kinks after it
+MOST_PIECES = 5  # of a run: warm-up, and three breakpoints after it
 BITS = 24  # of a coordinate: exact in float32
 
 
@@ -67,7 +67,7 @@ class Arm:
     """
 
     family: Family
-    shape: Shape
+    shape: SearchBox
     count: int
     first_tile: int
     shift: NDArray[np.uint32]
@@ -144,13 +144,13 @@ class Space:
         (arm,), (index,) = self.places(np.array([slot]))
         return self.arms[arm], int(index)
 
-    def _on_host(self, slot: int) -> tuple[Arm, list[float], Frame]:
+    def _on_host(self, slot: int) -> tuple[Arm, list[float], SearchFrame]:
         arm, index = self.place(slot)
         with np.errstate(over="ignore"):  # the numbers are meant to wrap
             free, unit = free_numbers(arm.shape, arm.shift, np.uint32(index), np)
         low, high = self.peak
         peak = low if unit is None else low * (high / low) ** float(unit)
-        frame = Frame(peak, self.steps, self.warmup, self.end_min)
+        frame = SearchFrame(peak, self.steps, self.warmup, self.end_min)
         return arm, [float(each) for each in free], frame
 
     def spec(self, slot: int) -> str:
@@ -178,7 +178,7 @@ class Space:
         )
 
 
-def free_numbers(shape: Shape, shift: Any, index: Any, xp: Any) -> tuple[list[Any], Any]:
+def free_numbers(shape: SearchBox, shift: Any, index: Any, xp: Any) -> tuple[list[Any], Any]:
     """Free numbers of a candidate, and its place between the lowest and the highest peak or None.
 
     Args:
@@ -198,8 +198,14 @@ def free_numbers(shape: Shape, shift: Any, index: Any, xp: Any) -> tuple[list[An
 
 
 def candidate_walk(
-    family: Family, shape: Shape, numbers: Numbers, shift: Any, index: Any, cells: int, warm: bool
-) -> Walk:
+    family: Family,
+    shape: SearchBox,
+    numbers: Numbers,
+    shift: Any,
+    index: Any,
+    cells: int,
+    warm: bool,
+) -> SampledSegments:
     """A candidate as cells; traceable, and of one form for all shapes.
 
     Args:
@@ -214,10 +220,12 @@ def candidate_walk(
     free, unit = free_numbers(shape, shift, index, jnp)
     peak = numbers.peak if unit is None else numbers.peak * numbers.peak_ratio**unit
     steps, warmup = numbers.steps, numbers.warmup
-    frame = Frame(peak, steps, warmup, numbers.end_min)
+    frame = SearchFrame(peak, steps, warmup, numbers.end_min)
     values = all_values(family, shape, frame, free, jnp)
-    assert family.after is not None, f"{family.name} has shapes, so it needs `after`"
-    after = family.after
+    assert family.lr_after_warmup is not None, (
+        f"{family.name} has shapes, so it needs `lr_after_warmup`"
+    )
+    after = family.lr_after_warmup
 
     def rate(step: Array) -> Array:
         later = after(values, jnp.maximum(step, warmup), jnp)
@@ -226,10 +234,10 @@ def candidate_walk(
         # as `warm_up`: from 0 to the peak, which its last step has
         return jnp.where(step < warmup, peak * step / jnp.maximum(warmup - 1.0, 1.0), later)
 
-    kinks = family.kinks(values)
-    counts = cell_counts(len(kinks) + 1 + warm, cells, warmup=warm)
-    pieces = pieces_of(kinks, steps, warmup if warm else None)
-    return walk(rate, pieces, counts, MOST_PIECES)
+    breakpoints = family.breakpoints(values)
+    counts = cell_counts(len(breakpoints) + 1 + warm, cells, warmup=warm)
+    pieces = segments_between(breakpoints, steps, warmup if warm else None)
+    return sample_segments(rate, pieces, counts, MOST_PIECES)
 
 
 def space_of(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.decisions.screening.candidate_space import TILE, Numbers, Space, candidate_walk
 from scaling_laws.decisions.screening.reduction import Tally, add, empty, merge
-from scaling_laws.models import Family, Law, Shape, Walk
+from scaling_laws.models import Family, FinalOnSegments, Law, SampledSegments, SearchBox
 
 __all__ = ["Screen", "facts_as", "losses_at", "mesh_of"]
 
@@ -40,24 +40,24 @@ def facts_as(facts: Mapping[str, float], dtype: Any) -> dict[str, Any]:
 
 
 def walks_of(
-    family: Family, shape: Shape, cells: int, warm: bool
-) -> Callable[[Numbers, Array, Array], Walk]:
+    family: Family, shape: SearchBox, cells: int, warm: bool
+) -> Callable[[Numbers, Array, Array], SampledSegments]:
     """(numbers, shift, indices (candidates,)) -> walks of an arm's candidates; traceable.
 
     They have one form for all arms, so that the law itself is compiled once.
     """
 
-    def one(numbers: Numbers, shift: Array, index: Array) -> Walk:
+    def one(numbers: Numbers, shift: Array, index: Array) -> SampledSegments:
         return candidate_walk(family, shape, numbers, shift, index, cells, warm)
 
     return jax.vmap(one, in_axes=(None, None, 0))
 
 
-def losses_of(law: Law, params: Params, facts: Params, walks: Walk) -> Array:
+def losses_of(law: Law, params: Params, facts: Params, walks: SampledSegments) -> Array:
     """Losses under every draw: params (draws,) -> (draws, candidates); traceable."""
 
-    def one(run: Walk) -> Array:
-        history = law.last_of_pieces(run, facts=facts)
+    def one(run: SampledSegments) -> Array:
+        history = law.history(FinalOnSegments(run), run.lr, facts=facts)
         return jax.vmap(lambda each: law.loss(each, history)[0])(params)
 
     found: Array = jax.vmap(one, out_axes=1)(walks)
@@ -66,7 +66,7 @@ def losses_of(law: Law, params: Params, facts: Params, walks: Walk) -> Array:
 
 @cache
 def _compiled_rows(
-    law: Law, shapes: tuple[tuple[Family, Shape], ...], cells: int, warm: bool
+    law: Law, shapes: tuple[tuple[Family, SearchBox], ...], cells: int, warm: bool
 ) -> Any:
     """(params, facts, numbers, indices (arms, several)) -> losses (draws, arms·several)."""
     arms = [walks_of(family, shape, cells, warm) for family, shape in shapes]
@@ -97,13 +97,13 @@ def losses_at(
     return found[:, arms * size + lanes]
 
 
-def _shapes(space: Space) -> tuple[tuple[Family, Shape], ...]:
+def _shapes(space: Space) -> tuple[tuple[Family, SearchBox], ...]:
     return tuple((arm.family, arm.shape) for arm in space.arms)
 
 
 @cache
 def _compiled_block(
-    law: Law, shapes: tuple[tuple[Family, Shape], ...], cells: int, warm: bool, mesh: Mesh
+    law: Law, shapes: tuple[tuple[Family, SearchBox], ...], cells: int, warm: bool, mesh: Mesh
 ) -> Any:
     """Compiled once for a law, a set of shapes and sizes of arrays: seeds, lengths, peaks differ.
 

@@ -96,7 +96,7 @@ def screen(
     say = report or (lambda line: None)
     law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
-    if not law.sees_cells:
+    if not law.accepts_cells:
         raise LawError(
             f"{law.name} needs every step of a schedule, so it cannot be screened; take "
             "scaling-laws optimize, or another law"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from scaling_laws.decisions.search.constraints import Limits
-from scaling_laws.models import Frame, Schedule, format_spec, get_family, schedule
+from scaling_laws.models import Schedule, SearchFrame, format_spec, get_family, schedule
 
 __all__ = ["baseline_specs", "baselines_of"]
 
 
-def baseline_specs(frame: Frame) -> list[str]:
+def baseline_specs(frame: SearchFrame) -> list[str]:
     """Common schedules with the same peak, steps and warm-up that keep to the lowest allowed LR.
 
     Constant; cosine to a tenth and to the lowest LR; linear to the lowest LR; WSD with linear

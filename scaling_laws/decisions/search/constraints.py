@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.common import UsageError
-from scaling_laws.models import Frame, Schedule, format_number, schedule
+from scaling_laws.models import Schedule, SearchFrame, format_number, schedule
 
 __all__ = ["Limits", "read_limits"]
 
@@ -59,9 +59,9 @@ class Limits:
         return float(self.head[-1]) if len(self.head) else self.peak
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> SearchFrame:
         """What the families shape: all of a new run, or what follows the head."""
-        return Frame(self.first, self.steps - len(self.head), self.warmup, self.end_min)
+        return SearchFrame(self.first, self.steps - len(self.head), self.warmup, self.end_min)
 
     def whole(self, tail: Schedule) -> Schedule:
         """The run that a member of a family makes with the head before it."""

@@ -16,9 +16,9 @@ from scaling_laws.models import (
     FAMILIES,
     Cells,
     Family,
-    Frame,
     Schedule,
-    Shape,
+    SearchBox,
+    SearchFrame,
     format_spec,
     member_values,
     schedule,
@@ -38,7 +38,7 @@ class _Member:
     """A shape of a family with free numbers, and its approximate objective."""
 
     family: Family
-    shape: Shape
+    shape: SearchBox
     free: Array
     value: float
 
@@ -64,11 +64,11 @@ def tune_families(
     steps = min(frame.steps, COARSE)
     ratio = frame.steps / steps
     warmup = max(1, round(frame.warmup / ratio)) if frame.warmup else 0
-    coarse = Frame(frame.peak, steps, warmup, frame.end_min)
+    coarse = SearchFrame(frame.peak, steps, warmup, frame.end_min)
     done = len(limits.head)
     head = np.concatenate([[0.0], np.cumsum(limits.head)])
 
-    def rows(family: Family, shape: Shape, free: Array) -> list[Array] | None:
+    def rows(family: Family, shape: SearchBox, free: Array) -> list[Array] | None:
         """Mean rates of a member; None if it is no schedule or breaks the limits."""
         try:
             lr = family.build(with_defaults(family, member_values(family, shape, coarse, free)))
@@ -87,7 +87,7 @@ def tune_families(
             found.append(np.diff(total) / np.diff(each.edges))
         return found
 
-    def value(family: Family, shape: Shape, free: Array) -> float:
+    def value(family: Family, shape: SearchBox, free: Array) -> float:
         means = rows(family, shape, free)
         return np.inf if means is None else float(objective([row[None] for row in means])[0])
 
@@ -125,7 +125,7 @@ def tune_families(
     return plans
 
 
-def _points(shape: Shape, seed: int) -> Array:
+def _points(shape: SearchBox, seed: int) -> Array:
     """First points of a shape's box: (points, free numbers)."""
     low, high = np.array(shape.low), np.array(shape.high)
     if low.size == 0:
@@ -134,7 +134,7 @@ def _points(shape: Shape, seed: int) -> Array:
     return np.asarray(low + sobol.random_base2(SAMPLES) * (high - low))
 
 
-def _polish(member: _Member, value: Callable[[Family, Shape, Array], float]) -> _Member:
+def _polish(member: _Member, value: Callable[[Family, SearchBox, Array], float]) -> _Member:
     """A local search from a member."""
     low, high = np.array(member.shape.low), np.array(member.shape.high)
     if low.size == 0:

@@ -104,7 +104,7 @@ def optimize(
     began = time.perf_counter()
     law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
-    if weight_decay is not None and "weight_decay" in law.required_facts:
+    if weight_decay is not None and law.uses_weight_decay:
         known.setdefault("weight_decay", float(np.sqrt(weight_decay[0] * weight_decay[1])))
     check_needs(law, known, {}, "the law file")
     if objective not in OBJECTIVES:

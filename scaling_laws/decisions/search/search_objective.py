@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.inference import CurveFit, Uncertainty, robust_sd
-from scaling_laws.models import GROWTH, Cells, Law, cells_of
+from scaling_laws.models import FINAL, GROWTH, Cells, FinalOnCells, Law, cells_of
 
 __all__ = [
     "Penalty",
@@ -73,7 +73,7 @@ class Penalty:
 
 def cells_for(law: Law, steps: int, cuts: tuple[int, ...]) -> Cells:
     """The cells of a run: single steps for a law that cannot do with fewer."""
-    return cells_of(steps, cuts, growth=GROWTH if law.sees_cells else 0.0)
+    return cells_of(steps, cuts, growth=GROWTH if law.accepts_cells else 0.0)
 
 
 def robust_numbers(uncertainty: Uncertainty) -> tuple[float, float, float]:
@@ -82,11 +82,9 @@ def robust_numbers(uncertainty: Uncertainty) -> tuple[float, float, float]:
 
 
 def _loss(law: Law, params: Params, lr: Any, decay: Any, cells: Cells, facts: Params) -> Any:
-    if law.sees_cells:
-        history = law.last_of_cells(lr, cells, facts=facts, weight_decay=decay)
-    else:
-        traces = None if decay is None else {"weight_decay": decay}
-        history = law.last_step(lr, facts=facts, traces=traces)
+    traces = None if decay is None else {"weight_decay": decay}
+    sampling = FinalOnCells(cells) if law.accepts_cells else FINAL
+    history = law.history(sampling, lr, facts=facts, traces=traces)
     return law.loss(params, history)[0]
 
 

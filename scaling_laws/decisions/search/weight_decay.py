@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import UsageError
 from scaling_laws.decisions.search.constraints import Limits
-from scaling_laws.models import Cells, Law
+from scaling_laws.models import Cells, Law, schedule_laws
 
 __all__ = ["DecayRange", "decay_rows", "read_decay_range"]
 
@@ -76,8 +76,9 @@ def read_decay_range(
     if given is None:
         return None
     low, high = given
-    if "weight_decay" not in law.required_facts:
-        raise UsageError(f"{law.name} does not know weight decay; norm_clock does")
+    if not law.uses_weight_decay:
+        others = ", ".join(other.name for other in schedule_laws() if other.uses_weight_decay)
+        raise UsageError(f"{law.name} does not know weight decay; laws that do: {others}")
     if not (0 <= low < high < np.inf):
         raise UsageError(f"weight_decay={low:g}:{high:g} must be a range of numbers >= 0")
     return DecayRange(float(low), float(high), float(facts["weight_decay"]))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from scaling_laws.data import Run
 from scaling_laws.inference.fitting.fit_data import Data, prepare
-from scaling_laws.inference.fitting.logged_norms import shipped_or_given
 from scaling_laws.inference.fitting.multistart import (
     BLOCKS,
     can_leave_out,
@@ -18,7 +17,7 @@ from scaling_laws.inference.fitting.multistart import (
     search_fit,
 )
 from scaling_laws.inference.fitting.objective import Objective, read_objective
-from scaling_laws.inference.fitting.priors import Prior
+from scaling_laws.inference.fitting.priors import Prior, prior_for_runs
 from scaling_laws.models import Law, in_float64
 
 __all__ = [
@@ -105,7 +104,7 @@ def predict_held_out(
     data = prepare(law, runs, from_step=from_step)
     cost = read_objective(objective) if isinstance(objective, str) else objective
     # norms of every run, the held-out ones too: of these only the losses are unseen
-    belief = shipped_or_given(law, prior, data.runs)
+    belief = prior_for_runs(law, prior, data.runs)
     search = search_fit(data, cost, belief, starts, seed, report=report)
     place_of = {run.name: place for place, run in enumerate(data.runs)}
     steps = np.concatenate([run.steps for run in data.runs])

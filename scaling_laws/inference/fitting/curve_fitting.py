@@ -16,7 +16,6 @@ from scaling_laws.inference.fitting.calibration import FEW_RUNS, Held, calibrate
 from scaling_laws.inference.fitting.cross_validation import effective_points_of, log_error_of
 from scaling_laws.inference.fitting.fit_data import Data, law_for, prepare
 from scaling_laws.inference.fitting.identifiability import identifiability
-from scaling_laws.inference.fitting.logged_norms import shipped_or_given
 from scaling_laws.inference.fitting.multistart import (
     FOLDS,
     Settings,
@@ -31,7 +30,7 @@ from scaling_laws.inference.fitting.objective import (
     huber_objective,
     read_objective,
 )
-from scaling_laws.inference.fitting.priors import Prior
+from scaling_laws.inference.fitting.priors import Prior, prior_for_runs
 from scaling_laws.inference.fitting.scipy_solver import solve_with_scipy
 from scaling_laws.inference.fitting.serialization import name_of
 from scaling_laws.inference.fitting.varpro import Outcome, solve_jobs
@@ -124,7 +123,7 @@ def fit_curves(
     if draws < 0:
         raise UsageError(f"draws={draws} must be >= 0")
     cost = read_objective(objective) if isinstance(objective, str) else objective
-    belief = shipped_or_given(chosen, prior, values)
+    belief = prior_for_runs(chosen, prior, values)
     data = prepare(chosen, values, from_step=from_step, weights=weights, fix=fix, tie=tie)
 
     solve = {"lanes": solve_jobs, "scipy": solve_with_scipy}.get(solver)
@@ -276,7 +275,7 @@ def _range(law: Law, runs: Sequence[Run]) -> Range:
         lowest.append(float(after.min()) / run.schedule.peak_lr if after.size else 1.0)
     facts = {
         need: (float(min(row.min() for row in rows)), float(max(row.max() for row in rows)))
-        for need in sorted(law.required_facts - {"transfer_step"})
+        for need in sorted(law.required_facts - set(law.break_facts))
         for rows in [[_along(run, need) for run in runs]]
     }
     last = max(int(run.steps[-1]) for run in runs)

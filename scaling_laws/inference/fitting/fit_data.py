@@ -19,7 +19,7 @@ from scaling_laws.inference.fitting.problem import Job, Problem, shape_values
 from scaling_laws.inference.fitting.starts import box, draw_starts
 from scaling_laws.inference.fitting.varpro import Outcome
 from scaling_laws.inference.results.prediction import check_needs
-from scaling_laws.models import History, Law
+from scaling_laws.models import AtPoints, History, Law
 
 __all__ = ["MAX_POINTS", "Data", "law_for", "prepare"]
 
@@ -248,7 +248,7 @@ def prepare(
     notes: list[str] = []
     kept = tuple(_cut(law, run, from_step, notes) for run in values)
     sizes = {run.facts.get("model_params") for run in kept}
-    if "model_params" in law.required_facts and len(sizes) == 1:
+    if law.uses_model_params and len(sizes) == 1:
         notes.append(
             f"all runs have model_params={sizes.pop():g}: {law.name} cannot tell its terms in the "
             "model size from the others; its parameters serve this size only"
@@ -332,7 +332,7 @@ def _in_units_of_lr(law: Law) -> set[str]:
 
 def _peak(law: Law, runs: Sequence[Run]) -> float:
     """The highest driving rate of all runs."""
-    return max(float(np.max(law.driving_rate(run.schedule.lr, run.traces))) for run in runs)
+    return max(float(np.max(law.clock.driving_rate(run.schedule.lr, run.traces))) for run in runs)
 
 
 def _points(law: Law, run: Run, unit: float) -> tuple[History, NDArray[np.int64], Array]:
@@ -341,5 +341,7 @@ def _points(law: Law, run: Run, unit: float) -> tuple[History, NDArray[np.int64]
     back = run.window * (np.arange(nodes) + 0.5) / nodes  # the middles of equal parts
     wanted = run.steps[:, None] - np.floor(back).astype(np.int64)[None, :]
     points, place = np.unique(np.maximum(wanted, 0), return_inverse=True)
-    history = law.chosen_steps(run.schedule.lr / unit, points, facts=run.facts, traces=run.traces)
+    history = law.history(
+        AtPoints(points), run.schedule.lr / unit, facts=run.facts, traces=run.traces
+    )
     return history, place.reshape(wanted.shape), np.full(wanted.shape, 1.0 / nodes)

@@ -125,7 +125,7 @@ def _prior_only(data: Data, prior: Prior, refits: Sequence[Outcome]) -> list[str
     names = []
     free = np.array([each.free for each in refits])
     for place, parameter in enumerate(data.law.nonlinear_parameters):
-        spread = prior.spread.get(parameter.name)
+        spread = prior.sd.get(parameter.name)
         if spread is None or not data.moving()[place]:
             continue
         if np.std(free[:, place]) > 0.85 * spread:

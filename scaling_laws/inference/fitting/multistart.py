@@ -80,8 +80,7 @@ class Settings:
             return {}
         strength = float(self.strength(data, data.weight))
         return {
-            name: (self.prior.centre[name], self.prior.spread[name], strength)
-            for name in self.prior.centre
+            name: (self.prior.mean[name], self.prior.sd[name], strength) for name in self.prior.mean
         }
 
 

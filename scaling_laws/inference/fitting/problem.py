@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,22 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.models import Events, History, Law, bucket, padded_history
+from scaling_laws.models import History, Law, stack_histories
 
 __all__ = ["Job", "Problem", "shape_values"]
 
 Array = NDArray[np.float64]
-GROUPS = 2  # widths of the tables of events: fewer compile sooner, more waste less
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Problem:
-    """The points of all runs, grouped by how many events their pasts hold.
+    """The points of all runs.
 
     Attributes:
-        groups: each a stack of histories of one point; of a law with its own clock, one stack of
-            runs that hold all their points.
+        groups: stacks of histories; see `stack_histories`.
         place: for each logged loss, the points that it averages, as places in the groups one
             after the other: (losses, points of a window).
         share: weight of each in that average, summing to 1: (losses, points of a window).
@@ -46,74 +44,17 @@ class Problem:
         """Gather runs.
 
         Args:
-            histories: of each run, from `Law.chosen_steps`.
+            histories: of each run, from `AtPoints`.
             places: of each run, the points that each loss averages: (losses, points of a window).
             shares: of each run, their weights.
         """
-        if histories[0].stretches is not None:
-            return cls._of_runs(histories, places, shares)
-        widths = np.concatenate([_widths(history) for history in histories])
-        share = np.arange(1, GROUPS + 1) / GROUPS
-        edges = np.array([bucket(int(edge)) for edge in np.quantile(widths, share)])
-        edges[-1] = bucket(int(widths.max()))
-        edges = np.unique(edges)
-        group = np.searchsorted(edges, widths)
-        starts = np.cumsum([0] + [len(history.peak_lr) for history in histories])
-        stacks, order, before = [], np.empty(len(widths), dtype=np.int64), 0
-        for number, width in enumerate(edges):
-            rows = [
-                _narrow(history, group[start:stop] == number, int(width))
-                for history, start, stop in zip(histories, starts[:-1], starts[1:], strict=True)
-            ]
-            mine = np.flatnonzero(group == number)
-            order[mine] = before + np.arange(len(mine))
-            # few sizes, few compilations: copies of the last point fill up
-            fill = np.minimum(np.arange(bucket(len(mine))), len(mine) - 1)
-            stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves)[fill], *rows))  # noqa: B023
-            before += len(fill)
-        return cls._with(
-            tuple(stacks),
-            [order[start + each] for each, start in zip(places, starts[:-1], strict=True)],
-            shares,
+        stacks, index = stack_histories(histories)
+        depth = max(place.shape[1] for place in places)
+        place = np.concatenate(
+            [points[_deepen(each, depth)] for points, each in zip(index, places, strict=True)]
         )
-
-    @classmethod
-    def _of_runs(
-        cls,
-        histories: Sequence[History],
-        places: Sequence[NDArray[np.int64]],
-        shares: Sequence[Array],
-    ) -> Problem:
-        """Runs that each hold all their points, those of like many points together."""
-        counts = np.array([history.step.shape[-1] for history in histories])
-        share = np.arange(1, GROUPS + 1) / GROUPS
-        sizes = np.unique([bucket(int(size)) for size in np.quantile(counts, share)])
-        sizes[-1] = bucket(int(counts.max()))
-        group = np.searchsorted(sizes, counts)
-        stacks, begin, before = [], np.empty(len(counts), dtype=np.int64), 0
-        for number, size in enumerate(sizes):
-            mine = np.flatnonzero(group == number)
-            own = [histories[each] for each in mine.tolist()]
-            stretches = bucket(max(_stretches(each) for each in own))
-            rows = [padded_history(each, int(size), stretches) for each in own]
-            stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows))
-            begin[mine] = before + int(size) * np.arange(len(mine))
-            before += int(size) * len(mine)
-        return cls._with(
-            tuple(stacks), [begin[number] + place for number, place in enumerate(places)], shares
-        )
-
-    @classmethod
-    def _with(
-        cls,
-        groups: tuple[History, ...],
-        places: Sequence[NDArray[np.int64]],
-        shares: Sequence[Array],
-    ) -> Problem:
-        deepest = max(place.shape[1] for place in places)
-        place = np.concatenate([_deepen(each, deepest) for each in places])
-        share = np.concatenate([_deepen(each, deepest, fill=0.0) for each in shares])
-        return cls(groups, place, share)
+        share = np.concatenate([_deepen(each, depth, fill=0.0) for each in shares])
+        return cls(stacks, place, share)
 
     def design_matrix(self, law: Law, values: dict[str, Any]) -> Any:
         """What each amplitude is multiplied by, at every loss: (losses, amplitudes)."""
@@ -136,46 +77,6 @@ def shape_values(law: Law, free: Any, ties: Sequence[tuple[str, str]]) -> dict[s
         for place, each in enumerate(law.nonlinear_parameters)
     }
     return values | {name: values[other] for name, other in ties}
-
-
-def _stretches(history: History) -> int:
-    assert history.stretches is not None
-    return int(history.stretches.lr.shape[-2])
-
-
-def _widths(history: History) -> NDArray[np.int64]:
-    """How many events each point's past holds; at least one."""
-    held = [
-        np.sum(stream.weight[:, 0] != 0, axis=1)
-        for stream in (history.changes, history.noise)
-        if stream is not None
-    ]
-    return np.asarray(np.maximum(1, np.max(held, axis=0)))
-
-
-def _narrow(history: History, chosen: NDArray[np.bool_], width: int) -> History:
-    """Some of the points, with tables of events of a width; a point's events come first."""
-
-    def resize(table: Array) -> Array:
-        kept = table[..., :width]
-        return np.pad(kept, ((0, 0), (0, 0), (0, width - kept.shape[-1])), mode="edge")
-
-    def events(stream: Events) -> Events:
-        weight = np.pad(stream.weight, ((0, 0), (0, 0), (0, width)))[..., :width]
-        return replace(
-            stream,
-            step=resize(stream.step),
-            clock=resize(stream.clock),
-            lr=resize(stream.lr),
-            weight=weight,
-        )
-
-    part: History = jax.tree.map(lambda leaf: leaf[chosen], history)
-    return replace(
-        part,
-        changes=events(part.changes),
-        noise=None if part.noise is None else events(part.noise),
-    )
 
 
 def _deepen(table: NDArray[Any], depth: int, fill: float | None = None) -> NDArray[Any]:

@@ -22,8 +22,11 @@ from scaling_laws.inference.results.uncertainty import (
     robust_sd,
 )
 from scaling_laws.models import (
+    FINAL,
     TRACES,
     AnyLaw,
+    AtPoints,
+    EveryStep,
     History,
     Law,
     PointLaw,
@@ -155,7 +158,7 @@ def compiled_final_loss(law: Law) -> Any:
     """(params, lr, facts, traces) -> final loss; compiled once per number of steps."""
 
     def final(params: Any, lr: Any, facts: Any, traces: Any) -> Any:
-        return law.loss(params, law.last_step(lr, facts=facts, traces=traces))[0]
+        return law.loss(params, law.history(FINAL, lr, facts=facts, traces=traces))[0]
 
     return jax.jit(final)
 
@@ -166,7 +169,7 @@ def compiled_final_losses(law: Law) -> Any:
 
     def final(params: Mapping[str, Any], lr: Any, facts: Mapping[str, Any]) -> Any:
         return jax.lax.map(
-            lambda row: law.loss(params, law.last_step(row, facts=facts))[0],
+            lambda row: law.loss(params, law.history(FINAL, row, facts=facts))[0],
             lr,
             batch_size=BATCH_SIZE,
         )
@@ -220,7 +223,7 @@ def predict_losses(
     traces: Mapping[str, Array] | None = None,
 ) -> Array:
     """Loss after every step of a schedule: lr and traces (steps,) -> losses (steps,)."""
-    history = law.every_step(lr, steps=bucket(len(lr)), facts=facts, traces=traces)
+    history = law.history(EveryStep(bucket(len(lr))), lr, facts=facts, traces=traces)
     return np.asarray(compiled_loss(law)(dict(params), history))[: len(lr)]
 
 
@@ -303,7 +306,7 @@ def drawn_log_losses(
     traces: Mapping[str, Array] | None = None,
 ) -> Array:
     """Log losses under many values of the parameters: params (draws,) -> (draws, points)."""
-    points = law.chosen_steps(lr, steps, facts=facts, traces=traces)
+    points = law.history(AtPoints(steps), lr, facts=facts, traces=traces)
     losses = np.asarray(compiled_draws(law)(dict(params), points))
     return np.asarray(np.log(np.maximum(losses, 1e-6)))
 

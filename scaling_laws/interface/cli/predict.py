@@ -108,7 +108,7 @@ def _weight_decay_in_file(target: Schedule, fitted: CurveFit) -> dict[str, Any]:
     from scaling_laws.common import read_columns, read_header
 
     file = Path(target.spec.strip().removeprefix("csv:"))
-    known = "weight_decay" in fitted.law.required_facts
+    known = fitted.law.uses_weight_decay
     if not (known and target.spec.startswith("csv:") and file.is_file()):
         return {}
     if "weight_decay" not in read_header(file):

@@ -24,7 +24,7 @@ from scaling_laws.interface.report.figures import (
     set_range,
     style_of,
 )
-from scaling_laws.models import Law, Parameter, Support, bucket, in_float64
+from scaling_laws.models import EveryStep, Law, Parameter, Support, bucket, in_float64
 
 __all__ = ["contributions", "plot_draws", "plot_fit", "plot_profiles", "plot_terms"]
 
@@ -132,7 +132,7 @@ def contributions(fitted: CurveFit, run: Run) -> dict[str, Array]:
     law = require_curve_fit(fitted).law
     facts = {**fitted.facts, **run.facts}
     lr = run.schedule.lr
-    history = law.every_step(lr, steps=bucket(len(lr)), facts=facts, traces=run.traces)
+    history = law.history(EveryStep(bucket(len(lr))), lr, facts=facts, traces=run.traces)
     columns = np.asarray(_compiled_terms(law)(dict(fitted.params), history))[: len(lr)]
     return {
         parameter.name: fitted.params[parameter.name] * columns[:, index]

@@ -1,6 +1,6 @@
 """Loss laws, one file each; see README.md in this folder for how to add one.
 
-`LAWS` holds the laws shipped here, those that plug-ins bring (entry-point group
+`LAWS` contains the laws shipped here, those that plug-ins bring (entry-point group
 ``scaling_laws.laws``) and those added by `register_law`.
 """
 
@@ -79,11 +79,11 @@ LAWS: Registry[AnyLaw] = Registry(
 
 
 def register_law(law: AnyLaw, *, replace: bool = False) -> AnyLaw:
-    """Make a law known by its name, here and wherever names of laws are taken.
+    """Register a law, so that its name is accepted wherever names of laws are.
 
     Args:
         law: the law, a `Law` or a `PointLaw`.
-        replace: whether it may take the place of a law of the same name.
+        replace: whether it may replace a law of the same name.
 
     Returns:
         The law.
@@ -123,6 +123,6 @@ def get_schedule_law(name: str) -> Law:
     """
     law = get_law(name)
     if not isinstance(law, Law):
-        known = ", ".join(each.name for each in schedule_laws())
+        known = ", ".join(other.name for other in schedule_laws())
         raise LawError(f"{name} does not take a schedule; laws that do: {known}", value=name)
     return law

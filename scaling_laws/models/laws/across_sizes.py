@@ -1,14 +1,15 @@
-"""One law over several model sizes: shared shapes, amplitudes as power laws of the size.
+"""One law over several model sizes: linear parameters as power laws of the size.
 
-    L0 -> L0 + L0_size·n^-size_exponent,    X -> X·n^-X_exponent for every other amplitude X,
+    L0 -> L0 + L0_size·n^-size_exponent,    X -> X·n^-X_exponent for the other linear parameters X,
 
-with n the number of parameters over 1e8. The floor falls with size as in the laws of Kaplan and
-Chinchilla; what the schedule removes may grow or shrink with it. Shape parameters (how a memory
-fades) are the same at all sizes: few runs of each size then identify them together.
+with n the number of model parameters over 1e8. The floor falls with size as in the laws of Kaplan
+and Chinchilla; what the schedule removes may grow or shrink with it. Nonlinear parameters (how a
+memory fades) are the same at all sizes: few runs of each size then identify them together.
 
-Any law of schedules that does not know sizes itself can be so extended, under the name
-``LAW_across_sizes``. Known limits: needs runs of three sizes to identify `size_exponent`, else its
-prior decides; batch size and learning rate are assumed to follow the size as in the fitted runs.
+Any law of schedules that does not depend on the model size can be so extended, under the name
+``LAW_across_sizes``. The prior of the law applies; the exponents have one in their start ranges.
+Known limits: needs runs of three sizes to identify `size_exponent`, else its prior decides; batch
+size and learning rate are assumed to follow the size as in the fitted runs.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ def across_sizes(law: Law) -> Law:
     """The law over several model sizes; the same value on every call.
 
     Raises:
-        LawError: if the law knows sizes itself, or has no floor L0.
+        LawError: if the law depends on the model size already, or has no floor L0.
 
     >>> from scaling_laws.models.laws import get_schedule_law
     >>> across_sizes(get_schedule_law("power")).names
     ('L0', 'L0_size', 'A', 'alpha', 'size_exponent', 'A_exponent')
     """
-    names = [each.name for each in law.linear_parameters]
-    if "model_params" in law.required_facts:
+    names = [parameter.name for parameter in law.linear_parameters]
+    if law.uses_model_params:
         raise LawError(f"{law.name} knows model sizes itself; fit it to all of them as it is")
     if "L0" not in names:
         raise LawError(f"{law.name} has no floor L0 that could fall with the model size")
@@ -54,19 +55,19 @@ def across_sizes(law: Law) -> Law:
         columns = law.design_matrix(values, history)
         size = jnp.asarray(history.facts["model_params"]) / REFERENCE_SIZE
         parts = []
-        for place, name in enumerate(names):
-            column = columns[:, place]
-            if place == floor:
+        for index, name in enumerate(names):
+            column = columns[:, index]
+            if index == floor:
                 parts += [column, column * size ** -values["size_exponent"]]
             else:
                 parts.append(column * size ** -values[f"{name}_exponent"])
         return jnp.stack(parts, axis=1)
 
     amplitudes: list[Parameter] = []
-    for each in law.linear_parameters:
-        amplitudes.append(each)
-        if each.name == "L0":
-            meaning = "further floor of a model of 1e8 parameters, that size removes"
+    for parameter in law.linear_parameters:
+        amplitudes.append(parameter)
+        if parameter.name == "L0":
+            meaning = "further floor of a model of 1e8 parameters, removed by size"
             amplitudes.append(Parameter("L0_size", Support.POSITIVE, meaning, "nats"))
     exponents = [
         Parameter(
@@ -101,4 +102,5 @@ def across_sizes(law: Law) -> Law:
         design_matrix=design_matrix,
         required_facts=law.required_facts | {"model_params"},
         published={},
+        in_progress=None,
     )

@@ -88,7 +88,7 @@ CHINCHILLA = PointLaw(
         MODEL_PARAMS,
         TOKENS,
     ),
-    coefficients=SIZE_AND_DATA,
+    parameters=SIZE_AND_DATA,
     value=value,
     published={
         "hoffmann": _from_logs(6.0073404, 6.0179186, 0.5267228, 0.33917084, 0.2849083),

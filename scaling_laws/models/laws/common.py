@@ -8,8 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from scaling_laws.models.laws.law import Input
+from scaling_laws.models.numerics.convolution import annealed_drop
 from scaling_laws.models.numerics.history import CLOCK_FLOOR, History
-from scaling_laws.models.numerics.memory import ExponentialKernel, annealed_drop
+from scaling_laws.models.numerics.kernels import ExponentialKernel
 from scaling_laws.models.parameters import Parameter, Support
 
 __all__ = [
@@ -45,7 +46,7 @@ ALPHA = Parameter(
 DECAY = Parameter(
     "decay",
     Support.UNIT,
-    "what a step keeps of the memory (the paper's λ)",
+    "share of the memory that remains after a step (the paper's λ)",
     "1 per optimizer step",
     (0.98, 0.9999),
     (0.5, 1.0 - 1e-7),
@@ -53,7 +54,7 @@ DECAY = Parameter(
 MEMORY_SPEED = Parameter(
     "C",
     Support.POSITIVE,
-    "speed at which a change is felt",
+    "speed at which a change takes effect",
     "1 / summed LR",
     (0.003, 3.0),
     (1e-7, 1e3),

@@ -41,11 +41,10 @@ def _areas(values: Mapping[str, Any], history: History) -> tuple[Any, Any]:
     weight = jnp.asarray(events.weight)
     old = jnp.asarray(events.step) < start
     stopped = replace(
-        history,
+        history.with_change_weights(jnp.where(old, weight, 0.0)),
         step=jnp.minimum(jnp.asarray(history.step), start - 1.0),
-        changes=replace(events, weight=jnp.where(old, weight, 0.0)),
     )
-    since = replace(history, changes=replace(events, weight=jnp.where(old, 0.0, weight)))
+    since = history.with_change_weights(jnp.where(old, 0.0, weight))
     return annealing_area(values, stopped), annealing_area(values, since)
 
 
@@ -105,6 +104,7 @@ CONTINUAL = Law(
     memory=("decay",),
     rescale=rescale,
     required_facts=frozenset({"transfer_step"}),
+    break_facts=("transfer_step",),
     derived_traces={"clock_since_transfer": clock_since_transfer},
     conventions="S1 and S2 as in lr_annealing; transfer_step is the first step (0-based) on the "
     "new corpus; a change of LR at that step belongs to S2_after",

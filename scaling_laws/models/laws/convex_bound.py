@@ -31,8 +31,10 @@ from numpy.typing import ArrayLike
 from scaling_laws.common import LawError
 from scaling_laws.models.laws.common import FLOOR_LOSS, power_of
 from scaling_laws.models.laws.law import Law
+from scaling_laws.models.numerics.clocks import SummedLR
+from scaling_laws.models.numerics.convolution import noise_level
 from scaling_laws.models.numerics.history import History
-from scaling_laws.models.numerics.memory import NoiseKernel, noise_level
+from scaling_laws.models.numerics.kernels import NoiseKernel
 from scaling_laws.models.parameters import Parameter, Support
 
 __all__ = ["CONVEX_BOUND", "bound", "optimal_base_lr"]
@@ -71,7 +73,7 @@ def bound(lr: ArrayLike, gradient_norm: ArrayLike = 1.0, distance: float = 1.0) 
 
     Args:
         lr: learning rate of every step: (steps,).
-        gradient_norm: G, one number or one a step: (steps,).
+        gradient_norm: G, one number or one per step: (steps,).
         distance: D, from the start to the optimum.
 
     Returns:
@@ -97,7 +99,7 @@ def optimal_base_lr(
 
     Args:
         shape: learning rate of every step at factor 1: (steps,).
-        gradient_norm: G, one number or one a step: (steps,).
+        gradient_norm: G, one number or one per step: (steps,).
         distance: D.
 
     Returns:
@@ -123,7 +125,7 @@ CONVEX_BOUND = Law(
     nonlinear_parameters=(),
     design_matrix=design_matrix,
     rescale=rescale,
-    noise=True,
+    clock=SummedLR(noise=True),
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; constant gradient norm; "
     "steps of LR zero leave the loss as it is",
 )

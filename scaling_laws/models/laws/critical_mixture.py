@@ -8,8 +8,8 @@ and the domain loss ends below where it began; the critical ratio is the largest
 
 Definition and form are from secondary sources; no parameter values were found. The paper also fits
 each loss by a power law of the ratio at fixed T, L = alpha·R^s + beta; that form is from memory and
-is no law here. Known limits: nothing keeps R(T) inside [0, 1]; with s near 0 beta0 and beta1 cannot
-be told apart; the ratio belongs to one model size, one domain and one tolerance.
+is not a law here. Known limits: R(T) is not confined to [0, 1]; with s near 0 beta0 and beta1
+cannot be separated; the ratio belongs to one model size, one domain and one tolerance.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def critical_ratio(
         The critical ratio, at most the largest share measured; None if no share is feasible.
 
     Raises:
-        LawError: if the arrays differ in length, are empty or hold a number that is not finite, or
-            if the shares do not rise.
+        LawError: if the arrays differ in length, are empty or contain a number that is not finite,
+            or if the shares do not rise.
 
     Source: Gu et al. 2024, arXiv 2407.17467, definition of feasible and critical ratios.
     """
@@ -108,7 +108,7 @@ CRITICAL_MIXTURE = PointLaw(
     conventions="R is the critical share of domain data, a fraction; T is tokens of the continued "
     f"training in units of {TOKENS_UNIT:g}, a unit of this package",
     inputs=(Input("tokens", "tokens of the continued training", low=1.0),),
-    coefficients=(
+    parameters=(
         Parameter(
             "beta0", Support.REAL, "ratio without the power", "1", (0.05, 0.6), (-10.0, 10.0)
         ),

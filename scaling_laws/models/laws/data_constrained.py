@@ -11,7 +11,7 @@ beta. Along a line of constant N·D the two gains balance where alpha·A/N^alpha
 
 Without repetition and with N <= N*(D) the law is E + A/N^alpha + B/D^beta; more repetition than
 that never gains more than 1 + R_D_star times the unique tokens. Known limits: the loss never rises
-with repetition, so it says nothing of over-fitting after dozens of epochs; a model larger than
+with repetition, so it does not describe over-fitting after dozens of epochs; a model larger than
 N*(U_D) counts for less even when no token repeats.
 
 Published values: the fit to C4 of the authors' public repository (huggingface/datablations), with
@@ -72,7 +72,7 @@ DATA_CONSTRAINED = PointLaw(
         Input("tokens", "tokens seen in training, repeats included", low=1.0),
         Input("unique_tokens", "different tokens at hand", low=1.0),
     ),
-    coefficients=(
+    parameters=(
         *SIZE_AND_DATA,
         Parameter(
             "R_D_star",

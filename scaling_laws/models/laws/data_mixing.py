@@ -9,7 +9,7 @@ domains.
 
 Known limits: where the shares of every row sum to 1, raising all t_j by d and dividing k by exp(d)
 changes nothing, so only differences of the t_j (and k·exp(t_j), the loss above c on domain j alone)
-are determined; the law knows neither model size nor tokens nor the schedule.
+are determined; the law depends on neither model size nor tokens nor the schedule.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DATA_MIXING = PointLaw(
     "training tokens from domain j, a fraction, not a percentage; one model size, one number of "
     "tokens",
     inputs=(Input(f"{SHARE}*", "share of the training tokens that a domain has", 0.0, 1.0),),
-    coefficients=(
+    parameters=(
         Parameter(
             "c", Support.POSITIVE, "loss that no mixture removes", "nats", (0.3, 5.0), (1e-6, 20.0)
         ),

@@ -50,7 +50,7 @@ DOMAIN_CONTINUAL = PointLaw(
         Input("tokens", "tokens of the continued training, both corpora", low=1.0),
         Input("domain_share", "share of them from the validated corpus", 0.0, 1.0),
     ),
-    coefficients=(
+    parameters=(
         *SIZE_AND_DATA,
         Parameter(
             "C",

@@ -2,9 +2,9 @@
 
     L(t) = L0 + A·exp(-rate·t)
 
-It extrapolates a short stretch of one run at one LR. Known limit: it sees no LR, so it says nothing
-of another schedule; losses fall more slowly than any exponential for long. `denoise` is the
-smoothing that AutoLRS applies before the fit.
+It extrapolates a short stretch of one run at one LR. Known limit: it does not read the LR, so it
+predicts nothing for another schedule; losses fall more slowly than any exponential for long.
+`denoise` is the smoothing that AutoLRS applies before the fit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def design_matrix(values: Mapping[str, Any], history: History) -> Any:
 
 
 def rescale(values: Mapping[str, Any], factor: Any) -> dict[str, Any]:
-    """The same values: the law sees no LR."""
+    """The same values: the law does not read the LR."""
     return dict(values)
 
 

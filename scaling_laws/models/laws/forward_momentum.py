@@ -6,7 +6,7 @@ with m and v the bias-corrected first and second moments (0.9, 0.999) of the cha
 in the authors' code (siqi-wang25/fm-annealing), which multiplies a change by the number of steps
 since the last logged point: here every step is a point. The two constants make M depend on the
 unit of the LR, so parameters cannot be carried to rescaled rates, nor to M computed at logged
-points. Their README writes + λ_M·M, their code - C·M. Runs of one size cannot tell L0 from
+points. Their README writes + λ_M·M, their code - C·M. Runs of one size cannot separate L0 from
 B·N^-alpha_N.
 """
 

@@ -13,7 +13,6 @@ with gamma = 0. Scaling the whole schedule up always helps, so it cannot choose 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,8 +28,9 @@ from scaling_laws.models.laws.common import (
     rescale_power,
 )
 from scaling_laws.models.laws.law import Law
+from scaling_laws.models.numerics.convolution import annealed_drop
 from scaling_laws.models.numerics.history import History
-from scaling_laws.models.numerics.memory import PowerKernel, annealed_drop
+from scaling_laws.models.numerics.kernels import PowerKernel
 from scaling_laws.models.parameters import Parameter, Support
 
 __all__ = ["FUNCTIONAL"]
@@ -48,8 +48,8 @@ def design_matrix(values: Mapping[str, Any], history: History) -> Any:
     events = history.changes
     falls = jnp.maximum(jnp.asarray(events.weight), 0.0)
     early = power_of(events.clock, values["alpha"], history)
-    plain = annealed_drop(replace(history, changes=replace(events, weight=falls)), kernel)
-    fading = annealed_drop(replace(history, changes=replace(events, weight=falls * early)), kernel)
+    plain = annealed_drop(history.with_change_weights(falls), kernel)
+    fading = annealed_drop(history.with_change_weights(falls * early), kernel)
     columns = jnp.stack([-fading, -plain], axis=1)
     return jnp.concatenate([power_terms(values, history), columns], axis=1)
 
@@ -91,5 +91,5 @@ FUNCTIONAL = Law(
     memory=("C", "beta"),
     rescale=rescale,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included; rises of the LR are "
-    "ignored; a fall is felt from the step after it",
+    "ignored; a fall takes effect from the step after it",
 )

@@ -10,7 +10,7 @@ optimum in the peak LR.
 
 Known limits: fixed batch size; made for training losses of at most 1B parameters; worse than
 memory-free laws on non-monotone schedules where only slow ones were fitted. B2 below half the
-largest rate makes the kernel singular at the newest step: a fit keeps above it.
+largest rate makes the kernel singular at the newest step: the bound of the fit is above it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ import jax.numpy as jnp
 
 from scaling_laws.models.laws.common import ALPHA, FLOOR_LOSS, POWER_AMPLITUDE
 from scaling_laws.models.laws.law import Law
+from scaling_laws.models.numerics.clocks import SummedLR
+from scaling_laws.models.numerics.convolution import noise_level
 from scaling_laws.models.numerics.history import History
-from scaling_laws.models.numerics.memory import NoiseKernel, noise_level
+from scaling_laws.models.numerics.kernels import NoiseKernel
 from scaling_laws.models.parameters import Parameter, Support
 
 __all__ = ["FUNCTIONAL_NOISE", "FUNCTIONAL_NOISE_NORMS"]
@@ -75,7 +77,7 @@ FUNCTIONAL_NOISE = Law(
     design_matrix=design_matrix,
     memory=("beta", "B2"),
     rescale=rescale,
-    noise=True,
+    clock=SummedLR(noise=True),
     conventions=CONVENTIONS.format(rate="S sums the LR"),
 )
 
@@ -90,7 +92,7 @@ FUNCTIONAL_NOISE_NORMS = replace(
     name="functional_noise_norms",
     formula="L = L0 + A·(B1 + S)^-alpha + C·Σ_j (B2 + S - S_j)^-beta·r_j², r = lr / ‖W‖, S = Σ r",
     citation="Liu et al. 2026, arXiv 2608.24814, eq. E.1 (elr-FSL)",
-    rate=effective_rate,
+    clock=SummedLR(rate=effective_rate, noise=True),
     required_traces=frozenset({"param_norm"}),
     conventions=CONVENTIONS.format(
         rate="S sums LR / param_norm, the Frobenius norm of the parameters at that step"

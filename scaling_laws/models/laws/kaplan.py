@@ -45,7 +45,7 @@ KAPLAN = PointLaw(
         Input("model_params", "model size without embeddings, in parameters", low=1.0),
         TOKENS,
     ),
-    coefficients=(
+    parameters=(
         Parameter(
             "N_c",
             Support.POSITIVE,

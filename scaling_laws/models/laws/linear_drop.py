@@ -1,7 +1,7 @@
 """A power law in summed learning rate minus a drop in proportion to the decay so far.
 
-The memory-free limit of the schedule-aware laws. Known limit: an abrupt drop of the LR is felt at
-once, where real runs take hundreds of steps.
+The memory-free limit of the schedule-aware laws. Known limit: an abrupt drop of the LR takes effect
+at once, where real runs take hundreds of steps.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 The form is quoted from memory and not checked against the paper's text; whether the gain of
 annealing grows or falls with size is left to the fit (gamma may have either sign). Known limits:
-those of `lr_annealing`; runs of one size cannot tell L0 from B·N^-beta, nor C from N^-gamma.
+those of `lr_annealing`; runs of one size cannot separate L0 from B·N^-beta, nor C from N^-gamma.
 """
 
 from __future__ import annotations

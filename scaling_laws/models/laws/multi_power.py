@@ -24,8 +24,10 @@ from scaling_laws.models.laws.common import (
     rescale_drop,
 )
 from scaling_laws.models.laws.law import Law
+from scaling_laws.models.laws.prior import Prior
+from scaling_laws.models.numerics.convolution import annealed_drop
 from scaling_laws.models.numerics.history import History
-from scaling_laws.models.numerics.memory import PowerKernel, annealed_drop
+from scaling_laws.models.numerics.kernels import PowerKernel
 from scaling_laws.models.parameters import Parameter, Support
 
 __all__ = ["LR_FLOOR", "MULTI_POWER"]
@@ -63,7 +65,7 @@ MULTI_POWER = Law(
         Parameter(
             "C",
             Support.POSITIVE,
-            "speed at which a change is felt",
+            "speed at which a change takes effect",
             "LR^gamma / summed LR",
             (0.003, 3.0),
             (1e-7, 1e3),
@@ -72,7 +74,7 @@ MULTI_POWER = Law(
         Parameter(
             "gamma",
             Support.POSITIVE,
-            "how much sooner a change to a lower LR is felt",
+            "how much sooner a change to a lower LR takes effect",
             "1",
             (0.05, 1.5),
             (1e-4, 5.0),
@@ -80,6 +82,13 @@ MULTI_POWER = Law(
     ),
     design_matrix=design_matrix,
     memory=("C", "beta", "gamma"),
+    prior=Prior(
+        # printed by `python -m benchmarks.priors`: the mean over the published fits and our own
+        # proxy data, and twice their spread
+        mean={"alpha": -0.77, "C": -1.97, "beta": -0.66, "gamma": -0.58},
+        sd={"alpha": 0.14, "C": 0.77, "beta": 0.52, "gamma": 0.56},
+        source="published 25M, 100M, 400M and data/proxy_nano",
+    ),
     rescale=rescale,
     published={
         # thu-yao-01-luo/MultiPowerLaw, all digits as printed there: fits to runs of three model

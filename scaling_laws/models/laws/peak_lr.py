@@ -7,8 +7,8 @@ Bjorck et al. 2024 (arXiv 2409.19913) propose the form and find alpha about 0.23
 larger beta, up to 0.7 (secondary sources). No C could be confirmed, so only the two scaling
 functions use these exponents. Step Law (Li et al. 2025, arXiv 2503.04715) has LR* *rise* with D:
 the two disagree in the sign of beta. Known limits: that disagreement is unsettled, so fit beta on
-the sizes, batch sizes and schedule you use; the law knows neither batch size nor weight decay nor
-parametrization.
+the sizes, batch sizes and schedule you use; the law depends on neither batch size nor weight
+decay nor parametrization.
 
 The published Step Law values are the point estimate for dense models under AdamW and a cosine to a
 fixed end LR of 1e-5, quoted from memory and a secondary source that agrees.
@@ -54,7 +54,7 @@ def scale_peak_lr(
 
     Args:
         peak_lr: best peak LR at `tokens`.
-        tokens: tokens it was found for.
+        tokens: tokens for which it is optimal.
         new_tokens: tokens to carry it to.
         exponent: 0.32 fits models of 760M parameters and more; batch size is kept.
 
@@ -78,7 +78,7 @@ def scale_peak_lr_to_size(
 
     Args:
         peak_lr: best peak LR at `model_params`.
-        model_params: model size it was found for.
+        model_params: model size for which it is optimal.
         new_model_params: model size to carry it to.
         exponent: 0.23 is that of the joint fit, as a secondary source quotes it.
 
@@ -112,7 +112,7 @@ PEAK_LR = PointLaw(
         Input("model_params", "model size without embeddings, in parameters", low=1.0),
         TOKENS,
     ),
-    coefficients=(
+    parameters=(
         Parameter(
             "C",
             Support.POSITIVE,

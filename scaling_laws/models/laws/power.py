@@ -1,6 +1,6 @@
 """One power law in summed learning rate, blind to how the rate got there.
 
-The baseline of every schedule-aware law: what is left of them on a constant schedule. Known limit:
+The baseline of every schedule-aware law: their limit on a constant schedule. Known limit:
 it gives two schedules of equal summed LR the same loss, so a cooldown gains nothing.
 """
 

@@ -1,11 +1,11 @@
 """How the best LR moves with the tokens of a run (Filatov et al. 2024), as far as it is justified.
 
 The first version of the paper (arXiv 2410.05838v1, abstract) names three regimes at a fixed batch
-size, LR* in proportion to T^1/2, T^0 or T^-1/2, chosen by how the batch size stands to a critical
+size, LR* in proportion to T^1/2, T^0 or T^-1/2, chosen by the ratio of the batch size to a critical
 batch size that grows in proportion to T. Which side of the critical batch size has which regime is
 not in the abstract, and the second version's abstract speaks of an intricate dependence instead.
 So nothing here chooses a regime from a batch size: the caller names it, from runs at two lengths.
-The paper's parametric fit of LR*(T, B) was not seen; this is no registered law.
+The paper's parametric fit of LR*(T, B) was not available; this is not a registered law.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REGIMES = MappingProxyType({"rising": 0.5, "constant": 0.0, "falling": -0.5})
 
 
 def scale_learning_rate(lr: float, tokens: float, new_tokens: float, regime: str) -> float:
-    """The best LR at another number of tokens, in a regime that the caller knows.
+    """The best LR at another number of tokens, in a known regime.
 
     LR*(new_tokens) = LR*(tokens)·(new_tokens/tokens)^p, p = 1/2, 0 or -1/2
 
@@ -31,7 +31,7 @@ def scale_learning_rate(lr: float, tokens: float, new_tokens: float, regime: str
 
     Args:
         lr: best LR at `tokens`.
-        tokens: tokens it was found for.
+        tokens: tokens for which it is optimal.
         new_tokens: tokens to carry it to, at the same batch size.
         regime: ``rising``, ``constant`` or ``falling``.
 
@@ -65,7 +65,7 @@ def scale_critical_batch_size(batch_size: float, tokens: float, new_tokens: floa
 
 
 def _scaled(name: str, number: float, tokens: float, new_tokens: float, power: float) -> float:
-    for label, each in ((name, number), ("tokens", tokens), ("new_tokens", new_tokens)):
-        if not 0.0 < each < math.inf:
-            raise LawError(f"{label} must be finite and > 0, not {each!r}")
+    for label, value in ((name, number), ("tokens", tokens), ("new_tokens", new_tokens)):
+        if not 0.0 < value < math.inf:
+            raise LawError(f"{label} must be finite and > 0, not {value!r}")
     return number * math.pow(new_tokens / tokens, power)

@@ -1,1 +1,1 @@
-"""Array mathematics that knows nothing of runs, files or laws."""
+"""Array mathematics without any knowledge of runs, files or laws; see README.md."""

@@ -1,19 +1,17 @@
-"""A run as a few smooth pieces, each seen through a few cells: its final loss without its steps.
+"""A run as a few smooth segments, each sampled by a few cells.
 
-A million candidate schedules cannot be written out step by step. A family's member is smooth but
-for a few kinks (the end of the warm-up, the start of the cooldown, drops), so that it is known by
-its pieces and a function for its rates. Each piece is cut into cells that are graded towards both
-ends, from about one step there to the widest in the middle:
+A million candidate schedules cannot be written out step by step. A member of a family is smooth
+except for a few breakpoints (the end of the warm-up, the start of the cooldown, drops), so that it
+is determined by its segments and a function for its rates. Each segment is cut into cells that are
+graded towards both ends, from about one step there to the widest in the middle:
 
     edge(u) = start + length·(σ(2gu) - σ(-2g))/(σ(2g) - σ(-2g)),   u from -1 to 1
 
-with σ the logistic function and g such that the outermost cells hold about a step; a piece with
-fewer steps than cells has them one by one. Inside a cell the rate is looked at in the two nodes
+with σ the logistic function and g such that the outermost cells contain about one step; a segment
+with fewer steps than cells has single steps. Inside a cell the rate is sampled at the two nodes
 that sum any cubic over its steps: their mean gives the sum of the rates, and the fall over the cell
-is shared between them in proportion to the change from the step before. With cells of one step
-every sum is that of `history.last_step`. The fall from one piece to the next is an event of its
-own. Everything is traceable, in the edges of the pieces too, so that one compilation serves all
-members of a family.
+is split between them in proportion to the change from the step before. Everything is traceable, in
+the edges of the segments too, so that one compilation serves all members of a family.
 """
 
 from __future__ import annotations
@@ -27,11 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling_laws.models.numerics.gauss_cells import Pairs
-from scaling_laws.models.numerics.history import Events, History
-from scaling_laws.models.numerics.scans import sums_of_many
-
-__all__ = ["Pieces", "Walk", "cell_counts", "last_of_pieces", "pairs_of", "pieces_of", "walk"]
+__all__ = ["SampledSegments", "Segments", "cell_counts", "sample_segments", "segments_between"]
 
 Array = Any
 NODE = 1.0 / np.sqrt(3.0)  # of Gauss, on [-1, 1]
@@ -41,12 +35,12 @@ EVENEST = 0.05  # smallest grading: all cells alike
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Pieces:
-    """Where the smooth pieces of a run begin and end, in order; the last one ends the run.
+class Segments:
+    """Where the smooth segments of a run begin and end, in order; the last one ends the run.
 
     Attributes:
-        starts: first step of each piece: (P,).
-        stops: the step after its last: (P,).
+        starts: first step of each segment: (S,).
+        stops: the step after its last: (S,).
     """
 
     starts: Array
@@ -55,18 +49,18 @@ class Pieces:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Walk:
-    """A run of pieces, cell by cell.
+class SampledSegments:
+    """A run of segments, sampled at two nodes in each of K cells.
 
     Attributes:
         edge: first step of each cell: (K,).
-        count: steps in each cell, not always whole; 0 where a piece is short: (K,).
+        count: steps in each cell, not always whole; 0 where a segment is short: (K,).
         mean: mean rate of each cell: (K,).
-        node: where the rate was looked at: (2, K).
-        rate: what it was there: (2, K).
-        fall: by how much the rate falls, as two events a cell: (2, K).
-        jump_cell: first cell of each piece but the first: (J,); padded with 0.
-        jump_rate: its first rate: (J,); padded with the highest rate.
+        node: steps at which the rate is sampled: (2, K).
+        lr: rate at the nodes: (2, K).
+        fall: by how much the rate falls, as two events per cell: (2, K).
+        jump_cell: first cell of each segment but the first: (J,); padded with 0.
+        jump_lr: its first rate: (J,); padded with the highest rate.
         jump_fall: by how much that is below the last rate before it: (J,); padded with 0.
         last: the last rate: ().
     """
@@ -75,32 +69,32 @@ class Walk:
     count: Array
     mean: Array
     node: Array
-    rate: Array
+    lr: Array
     fall: Array
     jump_cell: Array
-    jump_rate: Array
+    jump_lr: Array
     jump_fall: Array
     last: Array
 
 
-def cell_counts(pieces: int, cells: int, *, warmup: bool) -> tuple[int, ...]:
-    """How many cells each piece gets: an eighth to the warm-up, of the rest most to the last.
+def cell_counts(segments: int, cells: int, *, warmup: bool) -> tuple[int, ...]:
+    """Cells per segment: an eighth for the warm-up, most of the others for the last segment.
 
     Args:
-        pieces: of the run.
+        segments: number of segments of the run.
         cells: in all.
-        warmup: whether the first piece is a warm-up.
+        warmup: whether the first segment is a warm-up.
     """
     head = (max(4, cells // 8),) if warmup else ()
-    rest, after = cells - sum(head), pieces - len(head)
-    if after == 1:
-        return (*head, rest)
-    between = max(2, (rest - rest * 6 // 10) // (after - 1))
-    return (*head, *[between] * (after - 1), rest - between * (after - 1))
+    remaining, later = cells - sum(head), segments - len(head)
+    if later == 1:
+        return (*head, remaining)
+    between = max(2, (remaining - remaining * 6 // 10) // (later - 1))
+    return (*head, *[between] * (later - 1), remaining - between * (later - 1))
 
 
 def _grades(length: Array, cells: Array) -> Array:
-    """Of pieces of some steps and cells: the outermost cell holds about a step."""
+    """Grading of segments of some steps and cells: the outermost cell has about one step."""
     grade = jnp.full_like(length, 2.0)
     for _ in range(ITERATIONS):  # it does where 2g = log(n(e^(4g/m) - 1))
         step = length * jnp.expm1(4.0 * grade / cells)
@@ -108,42 +102,45 @@ def _grades(length: Array, cells: Array) -> Array:
     return grade
 
 
-def walk(
-    rate: Callable[[Array], Array], pieces: Pieces, cells: Sequence[int], most_pieces: int = 0
-) -> Walk:
-    """Look at a run cell by cell.
+def sample_segments(
+    rate: Callable[[Array], Array],
+    segments: Segments,
+    cells: Sequence[int],
+    max_segments: int = 0,
+) -> SampledSegments:
+    """Sample a run cell by cell.
 
     Args:
-        rate: steps, of any shape, as floats -> learning rates; smooth within each piece.
-        pieces: of the run.
-        cells: how many each piece gets.
-        most_pieces: make room for the jumps between so many: runs of as many cells then have walks
-            of one shape.
+        rate: steps, of any shape, as floats -> learning rates; smooth within each segment.
+        segments: of the run.
+        cells: number of cells of each segment.
+        max_segments: make room for the jumps between so many: runs of as many cells then have
+            samples of one shape.
     """
-    kind = pieces.starts.dtype
-    piece = np.repeat(np.arange(len(cells)), cells)
+    dtype = segments.starts.dtype
+    segment = np.repeat(np.arange(len(cells)), cells)
 
     def of_cells(row: Array) -> Array:
-        """A number a piece, for each of its cells; selected, not joined: then all is one loop."""
-        found = jnp.broadcast_to(row[0], piece.shape)
+        """A number per segment, for each of its cells; selected, not joined: one fused loop."""
+        values = jnp.broadcast_to(row[0], segment.shape)
         for number in range(1, len(cells)):
-            found = jnp.where(piece == number, row[number], found)
-        return found
+            values = jnp.where(segment == number, row[number], values)
+        return values
 
-    length = of_cells(pieces.stops - pieces.starts)
-    start = of_cells(pieces.starts)
-    end = of_cells(jnp.maximum(pieces.stops - 1.0, pieces.starts))
+    length = of_cells(segments.stops - segments.starts)
+    start = of_cells(segments.starts)
+    end = of_cells(jnp.maximum(segments.stops - 1.0, segments.starts))
     size = np.repeat(np.array(cells, float), cells)
-    grade = of_cells(_grades(pieces.stops - pieces.starts, jnp.asarray(cells, kind)))
+    grade = of_cells(_grades(segments.stops - segments.starts, jnp.asarray(cells, dtype)))
     lowest = jax.nn.sigmoid(-2.0 * grade)
     within = np.concatenate([np.arange(m, dtype=float) for m in cells])
 
     def edge(number: Any) -> Array:
-        unit = jnp.asarray(2.0 * number / size - 1.0, kind)
-        place = jax.nn.sigmoid(2.0 * grade * unit) - lowest
-        graded = length / (1.0 - 2.0 * lowest) * place
-        singly = jnp.minimum(jnp.asarray(number, kind), length)
-        return start + jnp.where(length <= jnp.asarray(size, kind), singly, graded)
+        unit = jnp.asarray(2.0 * number / size - 1.0, dtype)
+        position = jax.nn.sigmoid(2.0 * grade * unit) - lowest
+        graded = length / (1.0 - 2.0 * lowest) * position
+        singly = jnp.minimum(jnp.asarray(number, dtype), length)
+        return start + jnp.where(length <= jnp.asarray(size, dtype), singly, graded)
 
     low, high = edge(within), edge(within + 1.0)
     count = high - low
@@ -151,103 +148,32 @@ def walk(
     reach = 0.5 * NODE * jnp.sqrt(jnp.maximum(count * count - 1.0, 0.0))
     inside = start[None], end[None]
     node = jnp.clip(jnp.stack([middle - reach, middle + reach]), *inside)
-    found = rate(node)
-    change = jnp.abs(rate(jnp.clip(node - 1.0, *inside)) - found)
+    lr = rate(node)
+    change = jnp.abs(rate(jnp.clip(node - 1.0, *inside)) - lr)
     both = change[0] + change[1]
     share = jnp.where((both > 0)[None], change / jnp.where(both > 0, both, 1.0)[None], 0.5)
     before = rate(jnp.clip(jnp.stack([low, high]) - 1.0, *inside))
-    first = rate(pieces.starts)
-    last = rate(jnp.maximum(pieces.stops - 1.0, pieces.starts))
-    missing = max(0, most_pieces - len(cells))
-    cell = np.array([sum(cells[:place]) for place in range(1, len(cells))], np.int32)
-    return Walk(
+    first = rate(segments.starts)
+    last = rate(jnp.maximum(segments.stops - 1.0, segments.starts))
+    missing = max(0, max_segments - len(cells))
+    first_cell = np.array([sum(cells[:number]) for number in range(1, len(cells))], np.int32)
+    return SampledSegments(
         edge=low,
         count=count,
-        mean=0.5 * (found[0] + found[1]),
+        mean=0.5 * (lr[0] + lr[1]),
         node=node,
-        rate=found,
+        lr=lr,
         fall=share * (before[0] - before[1])[None],
-        jump_cell=jnp.asarray(np.append(cell, np.zeros(missing, np.int32))),
-        jump_rate=jnp.append(first[1:], jnp.broadcast_to(jnp.max(first), (missing,))),
-        jump_fall=jnp.append(last[:-1] - first[1:], jnp.zeros(missing, kind)),
+        jump_cell=jnp.asarray(np.append(first_cell, np.zeros(missing, np.int32))),
+        jump_lr=jnp.append(first[1:], jnp.broadcast_to(jnp.max(first), (missing,))),
+        jump_fall=jnp.append(last[:-1] - first[1:], jnp.zeros(missing, dtype)),
         last=last[-1],
     )
 
 
-def last_of_pieces(run: Walk, facts: dict[str, Array], *, noise: bool = True) -> History:
-    """The last step of a run of pieces: one point, two changes a cell; traceable.
-
-    Args:
-        run: cell by cell.
-        facts: numbers known of the run.
-        noise: also build the noise events.
-    """
-    sums = run.count * run.mean
-    total = sums_of_many(sums)
-    begin = total - sums
-    # a late cell may sum to less than the resolution of what lies before it
-    left = sums_of_many(sums, reverse=True)
-    later = jnp.append(left[1:], jnp.zeros_like(left[:1]))
-    apart = run.node[1] - run.node[0]
-    bend = jnp.where(apart > 0, (run.rate[1] - run.rate[0]) / jnp.where(apart > 0, apart, 1.0), 0.0)
-    count = run.count[None]
-    since = run.node - run.edge[None]
-    # the rates of the steps before the node, which lie on a straight line within the cell
-    before = begin[None] + run.mean[None] * since + 0.5 * bend[None] * since * (since - count)
-    after = later[None] + (count - since) * (run.mean[None] + 0.5 * bend[None] * since) - run.rate
-
-    def row(inside: Array, jumps: Array) -> Array:
-        return jnp.concatenate([inside.reshape(-1), jumps])[None]
-
-    def every(inside: Array) -> Array:
-        return inside.reshape(1, -1)
-
-    changes = Events(
-        step=row(run.node, run.edge[run.jump_cell]),
-        clock=row(before + run.rate, begin[run.jump_cell] + run.jump_rate),
-        lr=row(run.rate, run.jump_rate),
-        weight=row(run.fall, run.jump_fall),
-        shortest=total[-1],
-        ahead=row(after, left[run.jump_cell] - run.jump_rate),
-    )
-    noises = Events(
-        step=every(run.node),
-        clock=every(before + run.rate),
-        lr=every(run.rate),
-        weight=every(0.5 * count * run.rate * run.rate),
-        shortest=total[-1],
-        ahead=every(after),
-    )
-    return History(
-        step=(run.edge[-1:] + run.count[-1:] - 1.0)[None],
-        clock=total[None, -1:],
-        lr=run.last[None, None],
-        peak_lr=jnp.max(run.rate),
-        changes=changes,
-        noise=noises if noise else None,
-        facts=facts,
-    )
-
-
-def pairs_of(run: Walk, decay: Array) -> Pairs:
-    """The same cells for laws with a clock of their own; traceable.
-
-    Args:
-        run: cell by cell.
-        decay: rate times weight decay at the nodes: (2, K).
-    """
-    return Pairs(
-        lr=run.rate,
-        decay=decay,
-        count=run.count,
-        since=run.node - run.edge[None],
-        apart=run.node[1] - run.node[0],
-    )
-
-
-def pieces_of(kinks: Sequence[Array], steps: Array, warmup: Array | None) -> Pieces:
-    """Pieces from the steps between them; without a warm-up the first begins at step 0."""
+def segments_between(breakpoints: Sequence[Array], steps: Array, warmup: Array | None) -> Segments:
+    """Segments from the steps between them; without a warm-up the first begins at step 0."""
     inner = [] if warmup is None else [warmup]
-    places = [jnp.zeros_like(steps), *inner, *kinks, steps]
-    pairs = list(itertools.pairwise(places))
-    return Pieces(jnp.stack([a for a, _ in pairs]), jnp.stack([b for _, b in pairs]))
+    edges = [jnp.zeros_like(steps), *inner, *breakpoints, steps]
+    pairs = list(itertools.pairwise(edges))
+    return Segments(jnp.stack([a for a, _ in pairs]), jnp.stack([b for _, b in pairs]))

@@ -2,9 +2,9 @@
 
 Parts joined by ``+`` run one after another.
 
-One file per family; see README.md in this folder for how to add one. `FAMILIES` holds the families
-shipped here, those that plug-ins bring (entry-point group ``scaling_laws.schedules``) and those
-added by `register_family`.
+One file per family; see README.md in this folder for how to add one. `FAMILIES` contains the
+families shipped here, those that plug-ins bring (entry-point group ``scaling_laws.schedules``) and
+those added by `register_family`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from scaling_laws.models.schedules.eight_one_one import EIGHT_ONE_ONE
 from scaling_laws.models.schedules.exponential import EXPONENTIAL
 from scaling_laws.models.schedules.family import (
     Family,
-    Frame,
     Key,
     Schedule,
-    Shape,
+    SearchBox,
+    SearchFrame,
     file_path,
     format_number,
 )
@@ -64,10 +64,10 @@ from scaling_laws.models.schedules.wsd_s import WSD_S
 __all__ = [
     "FAMILIES",
     "Family",
-    "Frame",
     "Key",
     "Schedule",
-    "Shape",
+    "SearchBox",
+    "SearchFrame",
     "checkpoint_weights",
     "decay_from_merge_weights",
     "densify",
@@ -118,11 +118,11 @@ JOIN = re.compile(r"\s*\+\s*(?=\w*[A-Za-z_]\w*\s*:)")
 
 
 def register_family(family: Family, *, replace: bool = False) -> Family:
-    """Make a schedule family known by its name, in specs and in searches.
+    """Register a schedule family, so that specs and searches accept its name.
 
     Args:
         family: the family.
-        replace: whether it may take the place of a family of the same name.
+        replace: whether it may replace a family of the same name.
 
     Returns:
         The family.
@@ -156,7 +156,7 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
             the current one.
 
     Returns:
-        The learning rate of every step; `joins` holds the step at which each later part begins.
+        The learning rate of every step; `joins` contains the step at which each later part begins.
 
     Raises:
         ScheduleError: if the spec is malformed, with near matches for unknown words; of a joined
@@ -221,7 +221,7 @@ def reads_files(spec: str) -> bool:
 
 
 def format_spec(family: Family, values: Mapping[str, Any]) -> str:
-    """The spec that reads back as these values; keys left at their default are left out."""
+    """The spec that reads back as these values; keys with their default value are omitted."""
     parts = []
     for key in family.keys:
         value = values.get(key.name, key.default)
@@ -254,7 +254,7 @@ def _parse(spec: str, family: Family, rest: str) -> dict[str, Any]:
 
 
 def _parse_csv(spec: str, rest: str) -> dict[str, Any]:
-    """`PATH[,between=...][,steps=...]`: the path may hold commas and equals signs itself."""
+    """`PATH[,between=...][,steps=...]`: the path may itself contain commas and equals signs."""
     options = []
     names = {key.name for key in CSV.keys} - {"path"}
     path = rest.strip()

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     END,
     Family,
-    Shape,
+    SearchBox,
     Values,
     end_between,
     warm_up,
@@ -20,7 +20,7 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["COSINE"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
     return end + 0.5 * (peak - end) * (1.0 + xp.cos(xp.pi * (step - warmup) / (steps - warmup)))
@@ -28,15 +28,15 @@ def after(values: Values, step: Any, xp: Any) -> Any:
 
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: after(values, step, np))
+    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
 COSINE = Family(
     name="cosine",
     formula="end + (peak - end)·(1 + cos(π(t - W)/(T - W)))/2",
     citation="Loshchilov & Hutter 2017, arXiv 1608.03983",
-    keys=(*COMMON, END),
+    keys=(*COMMON_KEYS, END),
     build=build,
-    shapes=(Shape("cosine", (0.0,), (1.0,), end_between),),
-    after=after,
+    shapes=(SearchBox("cosine", (0.0,), (1.0,), end_between),),
+    lr_after_warmup=lr_after_warmup,
 )

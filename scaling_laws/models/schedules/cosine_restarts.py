@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     END,
     Family,
     Key,
@@ -31,12 +31,12 @@ def build(values: Values) -> NDArray[np.float64]:
         length *= grow
     lengths = values["cycle"] * float(grow) ** np.arange(len(starts))
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        place = np.searchsorted(np.array(starts), step, side="right") - 1
-        done = (step - np.array(starts, dtype=np.float64)[place]) / lengths[place]
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
+        cycle = np.searchsorted(np.array(starts), step, side="right") - 1
+        done = (step - np.array(starts, dtype=np.float64)[cycle]) / lengths[cycle]
         return np.asarray(end + 0.5 * (peak - end) * (1.0 + np.cos(np.pi * done)))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 COSINE_RESTARTS = Family(
@@ -44,7 +44,7 @@ COSINE_RESTARTS = Family(
     formula="end + (peak - end)·(1 + cos(π·x))/2, x = share of the current cycle done",
     citation="Loshchilov & Hutter 2017, arXiv 1608.03983",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         END,
         Key("cycle", count, "steps of the first cycle", required=True),
         Key("cycle_factor", count, "each cycle is this many times as long as the last", default=1),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
     Key,
     Values,
@@ -27,11 +27,11 @@ def build(values: Values) -> NDArray[np.float64]:
     if low > peak:
         raise ScheduleError(f"low={low:g} is above peak={peak:g}")
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        place = np.mod(step - warmup, period) / period
-        return np.asarray(low + (peak - low) * np.abs(1.0 - 2.0 * place))
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
+        phase = np.mod(step - warmup, period) / period
+        return np.asarray(low + (peak - low) * np.abs(1.0 - 2.0 * phase))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 CYCLIC = Family(
@@ -39,7 +39,7 @@ CYCLIC = Family(
     formula="low + (peak - low)·|1 - 2·frac((t - W)/period)|",
     citation="Smith 2017, arXiv 1506.01186 (triangular)",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         Key("low", nonnegative, "learning rate half a period after a peak", default=0.0),
         Key("period", count, "steps from peak to peak", required=True),
     ),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
     Values,
     warm_up,
@@ -27,6 +27,6 @@ EIGHT_ONE_ONE = Family(
     name="eight_one_one",
     formula="peak; peak/√10 from 0.8 T on; peak/10 from 0.9 T on",
     citation="DeepSeek LLM 2024, arXiv 2401.02954 (as 8-1-1 in later fits of it)",
-    keys=COMMON,
+    keys=COMMON_KEYS,
     build=build,
 )

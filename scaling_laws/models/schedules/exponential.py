@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
-    Frame,
     Key,
-    Shape,
+    SearchBox,
+    SearchFrame,
     Values,
     positive,
     warm_up,
@@ -22,7 +22,7 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["EXPONENTIAL"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
     return peak * (end / peak) ** ((step - warmup) / (steps - warmup))
@@ -30,10 +30,10 @@ def after(values: Values, step: Any, xp: Any) -> Any:
 
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: after(values, step, np))
+    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
-def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+def _values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
     lowest = xp.maximum(frame.end_min, 1e-4 * frame.peak)
     return {"end": xp.minimum(lowest * (frame.peak / lowest) ** free[0], frame.peak)}
 
@@ -42,8 +42,8 @@ EXPONENTIAL = Family(
     name="exponential",
     formula="peak·(end/peak)^((t - W)/(T - W))",
     citation="standard",
-    keys=(*COMMON, Key("end", positive, "learning rate at step `steps`, > 0", required=True)),
+    keys=(*COMMON_KEYS, Key("end", positive, "learning rate at step `steps`, > 0", required=True)),
     build=build,
-    shapes=(Shape("exponential", (0.0,), (1.0,), _values),),
-    after=after,
+    shapes=(SearchBox("exponential", (0.0,), (1.0,), _values),),
+    lr_after_warmup=lr_after_warmup,
 )

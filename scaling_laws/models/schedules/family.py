@@ -1,7 +1,7 @@
 """The schedule value, the spec text, and what a schedule family is.
 
 The step convention, stated here once for the whole package: ``lr[t]`` is the learning rate of
-update ``t``, 0-based. A loss logged at step ``s`` has seen ``lr[0..s]``, both ends included.
+update ``t``, 0-based. A loss logged at step ``s`` comes after ``lr[0..s]``, both ends included.
 Decay families count the same way and reach ``end`` at step ``steps``, just past the last one:
 the last update still runs a little above it.
 """
@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import MAX_STEPS, ScheduleError, unknown_name
 
-__all__ = ["Family", "Frame", "Key", "Schedule", "Shape", "end_between", "format_number", "warm_up"]
+__all__ = [
+    "Family",
+    "Key",
+    "Schedule",
+    "SearchBox",
+    "SearchFrame",
+    "end_between",
+    "format_number",
+    "warm_up",
+]
 
 Values = Mapping[str, Any]
 MAX_LR = 1e100  # sums and powers of rates stay finite; no training runs anywhere near
@@ -175,8 +184,8 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What a search holds fixed while it shapes a schedule; numbers, or arrays while traced."""
+class SearchFrame:
+    """What a search keeps fixed while it varies a schedule; numbers, or arrays while traced."""
 
     peak: Any
     steps: Any
@@ -185,21 +194,21 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A searchable shape of a family: a box of free numbers and how they become spec values.
+class SearchBox:
+    """What a search may vary in a family: a box of unconstrained numbers, decoded to spec values.
 
     Attributes:
         label: a name for messages.
-        low: lower ends of the box, of shape (free numbers,).
+        low: lower ends of the box, of shape (numbers,).
         high: upper ends.
-        values: (free numbers, frame, numpy or jax.numpy) -> values for the family's keys beside
-            peak, steps, warmup; traceable.
+        values: (unconstrained numbers, frame, numpy or jax.numpy) -> values for the family's keys
+            beside peak, steps, warmup; traceable.
     """
 
     label: str
     low: tuple[float, ...]
     high: tuple[float, ...]
-    values: Callable[[Sequence[Any], Frame, Any], dict[str, Any]]
+    values: Callable[[Sequence[Any], SearchFrame, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -213,10 +222,10 @@ class Family:
         keys: every key a spec may have.
         build: values by key name -> learning rates of shape (steps,).
         shapes: what a schedule search may vary; empty when there is nothing to search.
-        after: (values, steps from the warm-up on, numpy or jax.numpy) -> their rates, traceable;
-            every family with shapes has it, and `build` is made of it.
-        kinks: values -> the steps, in increasing order, at which a new smooth piece of `after`
-            begins.
+        lr_after_warmup: (values, steps from the warm-up on, numpy or jax.numpy) -> their rates,
+            traceable; every family with search boxes has it, and `build` uses it.
+        breakpoints: values -> the steps, in increasing order, at which a new smooth segment of
+            `lr_after_warmup` begins.
     """
 
     name: str
@@ -224,9 +233,9 @@ class Family:
     citation: str
     keys: tuple[Key, ...]
     build: Callable[[Values], NDArray[np.float64]]
-    shapes: tuple[Shape, ...] = ()
-    after: Callable[[Values, Any, Any], Any] | None = None
-    kinks: Callable[[Values], tuple[Any, ...]] = lambda values: ()
+    shapes: tuple[SearchBox, ...] = ()
+    lr_after_warmup: Callable[[Values, Any, Any], Any] | None = None
+    breakpoints: Callable[[Values], tuple[Any, ...]] = lambda values: ()
 
 
 PEAK = Key("peak", positive, "highest learning rate", required=True)
@@ -236,19 +245,20 @@ WARMUP = Key("warmup", count, "warm-up steps, linear up to the peak", default=0)
 WARMUP_FROM = Key(
     "warmup_from", nonnegative, "learning rate of the first warm-up step", default=0.0
 )
-COMMON = (PEAK, STEPS, WARMUP, WARMUP_FROM)
+COMMON_KEYS = (PEAK, STEPS, WARMUP, WARMUP_FROM)
 
 
 def warm_up(
-    values: Values, after: Callable[[NDArray[np.float64]], Any], *, to_peak: bool = True
+    values: Values, lr_after_warmup: Callable[[NDArray[np.float64]], Any], *, to_peak: bool = True
 ) -> NDArray[np.float64]:
     """Put a linear warm-up before a schedule.
 
     Args:
-        values: must hold peak, steps, warmup and warmup_from.
-        after: steps from `warmup` on (float64) -> their learning rates.
-        to_peak: whether the warm-up rises to the peak; else to the first rate of `after`, for a
-            family that may start below its peak: there is then no fall at the end of the warm-up.
+        values: must contain peak, steps, warmup and warmup_from.
+        lr_after_warmup: steps from `warmup` on (float64) -> their learning rates.
+        to_peak: whether the warm-up rises to the peak; else to the first rate of
+            `lr_after_warmup`, for a family that may start below its peak: there is then no fall at
+            the end of the warm-up.
 
     Returns:
         Learning rates of shape (steps,).
@@ -268,7 +278,7 @@ def warm_up(
     if values.get("end", 0.0) > values["peak"]:
         raise ScheduleError(f"end={values['end']:g} is above peak={values['peak']:g}")
     lr = np.empty(steps)
-    lr[warmup:] = after(np.arange(warmup, steps, dtype=np.float64))
+    lr[warmup:] = lr_after_warmup(np.arange(warmup, steps, dtype=np.float64))
     top = values["peak"] if to_peak else float(lr[warmup])
     if warmup and values["warmup_from"] > top:
         raise ScheduleError(
@@ -292,7 +302,7 @@ def decay_start(values: Values) -> int:
     return first
 
 
-def end_between(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+def end_between(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
     """Search the end LR: the first free number in [0, 1] runs from the lowest end to the peak."""
     end = frame.end_min + free[0] * (frame.peak - frame.end_min)
     return {"end": xp.minimum(end, frame.peak)}  # the sum may round to just above the peak

@@ -1,4 +1,4 @@
-"""A schedule read from a CSV file with columns `step,lr`, one row a step or rows of changes."""
+"""A schedule read from a CSV file with columns `step,lr`, one row per step or rows of changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["CSV", "densify", "write_schedule"]
 BETWEEN = Key(
     "between",
     choice("hold", "linear"),
-    "learning rate between rows: hold the last one, or a straight line",
+    "learning rate between rows: the last one, or a straight line",
 )
 
 
@@ -96,7 +96,7 @@ CSV = Family(
 def write_schedule(
     path: Path | str, plan: Schedule, weight_decay: NDArray[np.float64] | None = None
 ) -> Path:
-    """Columns step,lr, one row a step; reads back exactly as ``csv:PATH``.
+    """Columns step,lr, one row per step; reads back exactly as ``csv:PATH``.
 
     Args:
         path: the file.

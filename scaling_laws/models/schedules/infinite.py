@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
     Key,
     Values,
@@ -38,7 +38,7 @@ def build(values: Values) -> NDArray[np.float64]:
             f"follow each other between warmup={warmup} and steps={steps}"
         )
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         x = np.clip((step - warmup) / (cooled - warmup), 0.0, 1.0)
         if values["shape"] == "cosine":
             rate = hold + 0.5 * (peak - hold) * (1.0 + np.cos(np.pi * x))
@@ -47,7 +47,7 @@ def build(values: Values) -> NDArray[np.float64]:
         annealed = hold * (end / hold) ** ((step - start) / max(steps - start, 1))
         return np.asarray(np.where(step >= start, annealed, rate))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 INFINITE = Family(
@@ -55,7 +55,7 @@ INFINITE = Family(
     formula="cooldown from peak to constant_lr, constant, then constant_lr·(end/constant_lr)^x",
     citation="Ibrahim et al. 2024, arXiv 2403.08763",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         Key("constant_lr", positive, "rate of the constant phase", required=True),
         Key("cooldown", count, "steps from the peak to it", required=True),
         Key("shape", choice("cosine", "inverse_sqrt"), "of the cooldown", default="cosine"),

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
-    Frame,
     Key,
-    Shape,
+    SearchBox,
+    SearchFrame,
     Values,
     positive,
     warm_up,
@@ -23,7 +23,7 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["INVERSE_SQRT"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     return values["peak"] / xp.sqrt(1.0 + (step - values["warmup"]) / values["timescale"])
 
@@ -35,10 +35,12 @@ def build(values: Values) -> NDArray[np.float64]:
         raise ScheduleError(
             "without a warm-up, give timescale=STEPS: it sets how fast the rate falls"
         )
-    return warm_up(values, lambda step: after({**values, "timescale": timescale}, step, np))
+    return warm_up(
+        values, lambda step: lr_after_warmup({**values, "timescale": timescale}, step, np)
+    )
 
 
-def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+def _values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
     span, ratio = frame.steps - frame.warmup, frame.end_min / frame.peak
     # the shortest timescale whose last rate is still the lowest allowed one
     shortest = span * ratio**2 / (1.0 - ratio**2)
@@ -50,8 +52,11 @@ INVERSE_SQRT = Family(
     name="inverse_sqrt",
     formula="peak·sqrt(timescale/(timescale + t - W))",
     citation="Vaswani et al. 2017, arXiv 1706.03762 (timescale = W)",
-    keys=(*COMMON, Key("timescale", positive, "steps until the rate is peak/√2; default warmup")),
+    keys=(
+        *COMMON_KEYS,
+        Key("timescale", positive, "steps until the rate is peak/√2; default warmup"),
+    ),
     build=build,
-    shapes=(Shape("inverse_sqrt", (-4.0,), (2.0,), _values),),
-    after=after,
+    shapes=(SearchBox("inverse_sqrt", (-4.0,), (2.0,), _values),),
+    lr_after_warmup=lr_after_warmup,
 )

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     END,
     Family,
-    Shape,
+    SearchBox,
     Values,
     end_between,
     warm_up,
@@ -20,7 +20,7 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["LINEAR"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
     return end + (peak - end) * ((steps - step) / (steps - warmup))
@@ -28,15 +28,15 @@ def after(values: Values, step: Any, xp: Any) -> Any:
 
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: after(values, step, np))
+    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
 LINEAR = Family(
     name="linear",
     formula="end + (peak - end)·(T - t)/(T - W)",
     citation="Bergsma et al. 2025, arXiv 2502.15938 (D2Z: end = 0)",
-    keys=(*COMMON, END),
+    keys=(*COMMON_KEYS, END),
     build=build,
-    shapes=(Shape("linear", (0.0,), (1.0,), end_between),),
-    after=after,
+    shapes=(SearchBox("linear", (0.0,), (1.0,), end_between),),
+    lr_after_warmup=lr_after_warmup,
 )

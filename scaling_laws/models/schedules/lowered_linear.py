@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
-    Frame,
     Key,
+    SearchFrame,
     Values,
     count,
     decay_start,
@@ -38,7 +38,7 @@ def build(values: Values) -> NDArray[np.float64]:
     )
 
 
-def _values(free: Sequence[float], frame: Frame) -> dict[str, Any]:
+def _values(free: Sequence[float], frame: SearchFrame) -> dict[str, Any]:
     span = frame.steps - frame.warmup
     return {"decay_start": frame.steps - max(1, round(free[0] * span)), "lower": free[1]}
 
@@ -48,7 +48,7 @@ LOWERED_LINEAR = Family(
     formula="peak; from decay_start d on lower·peak·(T - t)/(T - d)",
     citation="Dremov et al. 2025, arXiv 2508.01483",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         Key("decay_start", count, "first step of the cooldown"),
         Key("decay_fraction", fraction, "cooldown steps over total steps"),
         Key("lower", fraction, "share of the peak that the cooldown starts from", default=0.7),

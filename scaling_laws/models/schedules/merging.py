@@ -1,10 +1,10 @@
-"""WSM (Tian et al. 2025): merging checkpoints of a constant LR stands in for its decay.
+"""WSM (Tian et al. 2025): merging checkpoints of a constant LR in place of its decay.
 
 A run at a constant rate saves θ_0, θ_1, ..., θ_k, and u_i is the sum of the updates between θ_{i-1}
-and θ_i. A merge Σ_j c_j·θ_j holds θ_0 plus w_i·u_i for each i with w_i = Σ_{j>=i} c_j: it is the
+and θ_i. A merge Σ_j c_j·θ_j equals θ_0 plus w_i·u_i for each i with w_i = Σ_{j>=i} c_j: it is the
 run whose rate is multiplied by w_i between θ_{i-1} and θ_i. Uniform weights are linear decay.
 
-Known limit: the identity takes the gradients of the constant run. A run that does decay sees other
+Known limit: the identity takes the gradients of the constant run. A run that does decay has other
 gradients and, with Adam, other moments, and weight decay acts on its own weights: the merge
 imitates it, as far as these stay close.
 """
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
     Key,
     Values,
@@ -111,7 +111,7 @@ def checkpoint_weights(schedule_lr: ArrayLike, checkpoints: ArrayLike) -> Array:
     Args:
         schedule_lr: learning rates of shape (steps,) to imitate. They rise (a warm-up) to the peak,
             are there at the first checkpoint, and never rise after it.
-        checkpoints: how many updates each checkpoint has seen, of shape (k + 1,), increasing; the
+        checkpoints: number of updates before each checkpoint, of shape (k + 1,), increasing; the
             last one is `steps`. A checkpoint that saw n updates saw schedule_lr[:n].
 
     Returns:
@@ -190,12 +190,12 @@ def build(values: Values) -> Array:
         )
     multiplier = np.concatenate([[1.0], decay_from_merge_weights(np.array(given) / total)])
 
-    def after(step: Array) -> Array:
+    def lr_after_warmup(step: Array) -> Array:
         # 0 up to checkpoint 0, then 1 between checkpoints 0 and 1, and so on
         interval = np.maximum((step - first) // every + 1, 0).astype(np.intp)
         return np.asarray(peak * multiplier[interval])
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 WSM = Family(
@@ -204,7 +204,7 @@ WSM = Family(
     "d = T - k·every, c = weights/Σ weights with j = 0..k; peak before d",
     citation="Tian et al. 2025, arXiv 2507.17634",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         Key(
             "weights",
             row_of(nonnegative),

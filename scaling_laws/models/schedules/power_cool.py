@@ -1,4 +1,4 @@
-"""PowerCool (modded-nanogpt): the peak, then a cooldown that follows a power of the steps left.
+"""PowerCool (modded-nanogpt): the peak, then a cooldown by a power of the remaining steps.
 
 The README of modded-nanogpt writes min(peak, c·(T - t)^1.2). Here the first step of the cooldown is
 given instead of c, which follows from it: the two curves meet there. `end` above 0 is an addition.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     END,
     Family,
     Key,
@@ -32,11 +32,13 @@ def build(values: Values) -> NDArray[np.float64]:
     peak, end, steps = (values[key] for key in ("peak", "end", "steps"))
     start = decay_start(values)
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        left = (steps - step) / (steps - start)  # above 1 before the start: the peak is lower there
-        return np.asarray(np.minimum(peak, end + (peak - end) * left ** values["power"]))
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
+        remaining = (steps - step) / (
+            steps - start
+        )  # above 1 before the start: the peak is lower there
+        return np.asarray(np.minimum(peak, end + (peak - end) * remaining ** values["power"]))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 POWER_COOL = Family(
@@ -44,11 +46,11 @@ POWER_COOL = Family(
     formula="min(peak, end + c·(T - t)^power), c = (peak - end)/(T - d)^power, d = decay_start",
     citation="Jordan et al. 2024, github.com/KellerJordan/modded-nanogpt (README)",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         END,
         Key("decay_start", count, "first step of the cooldown"),
         Key("decay_fraction", fraction, "cooldown steps over total steps"),
-        Key("power", positive, "exponent of the steps left", default=1.2),
+        Key("power", positive, "exponent of the remaining steps", default=1.2),
     ),
     build=build,
 )

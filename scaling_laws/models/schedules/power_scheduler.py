@@ -1,6 +1,6 @@
-"""Power scheduler (Shen et al. 2024): a power of the tokens seen, so that no length is planned.
+"""Power scheduler (Shen et al. 2024): a power of the tokens so far, so that no length is planned.
 
-The rate is min(peak, batch_size·amplitude·n^exponent). n counts the tokens seen once update t is
+The rate is min(peak, batch_size·amplitude·n^exponent). n counts the tokens once update t is
 done, (t + 1)·tokens_per_step. The warm-up rises to the rate at its end, and the optional final
 decay falls exponentially from the rate at its start to `end`.
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     PEAK,
     Family,
     Key,
@@ -51,7 +51,7 @@ def build(values: Values) -> NDArray[np.float64]:
             tokens = (step + 1.0) * values["tokens_per_step"]
             return np.asarray(np.minimum(peak, scale * tokens ** values["exponent"]))
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         if not decays:
             return power(step)
         first = float(power(np.array([start], dtype=np.float64))[0])
@@ -61,7 +61,7 @@ def build(values: Values) -> NDArray[np.float64]:
         return np.asarray(np.where(step < start, power(step), first * (end / first) ** x))
 
     # `end` is compared with the rate where the decay starts; warm_up would compare None
-    return warm_up({**values, "end": 0.0}, after, to_peak=False)
+    return warm_up({**values, "end": 0.0}, lr_after_warmup, to_peak=False)
 
 
 POWER_SCHEDULER = Family(
@@ -71,7 +71,7 @@ POWER_SCHEDULER = Family(
     citation="Shen et al. 2024, arXiv 2408.13359 (batch factor unchecked)",
     keys=(
         Key(PEAK.name, PEAK.convert, "highest learning rate that is allowed", default=0.02),
-        *(key for key in COMMON if key is not PEAK),
+        *(key for key in COMMON_KEYS if key is not PEAK),
         Key("tokens_per_step", positive, "tokens in a batch", required=True),
         Key("batch_size", positive, "sequences in a batch", required=True),
         Key("amplitude", positive, "a of the paper", default=4.0),

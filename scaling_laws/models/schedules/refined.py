@@ -1,9 +1,9 @@
 """Refined schedule (Defazio et al. 2023): the LR of the next run from the last one's gradients.
 
-Small norms mean a flat stretch, where the schedule takes larger steps; what is left of the sum of
+Small norms mean a flat stretch, where the schedule takes larger steps; the remaining sum of
 weights brings the rate down to 0 at the last step. Constant norms give linear decay.
 
-Known limits: the norms come from a run with some schedule of its own and only hold near it, and
+Known limits: the norms come from a run with some schedule and are valid only near it, and
 they are averages over all layers. That the power of the norm is 2 for SGD is in the paper; 1 for
 Adam (with the l1 norm) is from memory, not checked. The median mirrors the trace at its ends; which
 reflection the paper means is not checked either (it moves the ends only).
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.common import ScheduleError, cell_error, check_steps, read_columns
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
     Key,
     Values,
@@ -96,7 +96,7 @@ def build(values: Values) -> NDArray[np.float64]:
     if (norm <= 0).any():
         row = int(np.argmax(norm <= 0))
         raise cell_error(
-            path, row, "grad_norm", f"{norm[row]:g} is not > 0; mend the cell or drop the row"
+            path, row, "grad_norm", f"{norm[row]:g} is not > 0; correct the cell or delete the row"
         )
     if step[-1] >= steps:
         row = int(np.argmax(step >= steps))
@@ -106,7 +106,7 @@ def build(values: Values) -> NDArray[np.float64]:
     if steps - warmup == 1:
         raise ScheduleError(f"warmup={warmup} leaves one step of steps={steps}; two are needed")
 
-    def after(every: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(every: NDArray[np.float64]) -> NDArray[np.float64]:
         return refine(
             np.interp(every, step, norm),
             peak=values["peak"],
@@ -114,7 +114,7 @@ def build(values: Values) -> NDArray[np.float64]:
             smoothing=values["smoothing"],
         )
 
-    return warm_up(values, after, to_peak=False)
+    return warm_up(values, lr_after_warmup, to_peak=False)
 
 
 def _share(text: str) -> float:
@@ -134,7 +134,7 @@ REFINED = Family(
     "gradient norm of steps W to T - 1; the last rate is 0",
     citation="Defazio et al. 2023, arXiv 2310.07831",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         Key(
             "trace",
             file_path,

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     END,
     Family,
-    Shape,
+    SearchBox,
     Values,
     end_between,
     warm_up,
@@ -20,24 +20,24 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["REX"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
-    left = (steps - step) / (steps - warmup)
-    return end + (peak - end) * (left / (0.5 + 0.5 * left))
+    remaining = (steps - step) / (steps - warmup)
+    return end + (peak - end) * (remaining / (0.5 + 0.5 * remaining))
 
 
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: after(values, step, np))
+    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
 REX = Family(
     name="rex",
     formula="end + (peak - end)·(1 - z)/(1/2 + (1 - z)/2), z = (t - W)/(T - W)",
     citation="Chen et al. 2021, arXiv 2107.04197",
-    keys=(*COMMON, END),
+    keys=(*COMMON_KEYS, END),
     build=build,
-    shapes=(Shape("rex", (0.0,), (1.0,), end_between),),
-    after=after,
+    shapes=(SearchBox("rex", (0.0,), (1.0,), end_between),),
+    lr_after_warmup=lr_after_warmup,
 )

@@ -7,32 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from scaling_laws.models.schedules.family import Family, Frame, Shape, count
+from scaling_laws.models.schedules.family import Family, SearchBox, SearchFrame, count
 
 __all__ = ["all_values", "member_values", "with_defaults"]
 
-RATES = frozenset({"end", "to"})  # keys of specs that hold learning rates
+RATES = frozenset({"end", "to"})  # keys of specs that are learning rates
 
 
 def member_values(
-    family: Family, shape: Shape, frame: Frame, free: Iterable[float]
+    family: Family, shape: SearchBox, frame: SearchFrame, free: Iterable[float]
 ) -> dict[str, Any]:
-    """The values of a spec: those of the frame and those that the free numbers stand for.
+    """The values of a spec: those of the frame and those that a point of the box decodes to.
 
-    Numbers are rounded to four digits, steps to whole ones: what a spec says is what is evaluated.
+    Numbers are rounded to four digits, steps to integers: the spec is exactly what is evaluated.
     """
     whole = {key.name for key in family.keys if key.convert is count} | {"at"}
-    found = {}
-    for name, value in shape.values([float(each) for each in free], frame, np).items():
+    decoded = {}
+    for name, value in shape.values([float(number) for number in free], frame, np).items():
         convert = _whole if name in whole else _short
-        found[name] = _each(convert, value)
+        decoded[name] = _each(convert, value)
         if name in RATES:  # rounding must not leave the frame
-            found[name] = _each(lambda rate: min(max(rate, frame.end_min), frame.peak), found[name])
-    return {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **found}
+            decoded[name] = _each(
+                lambda rate: min(max(rate, frame.end_min), frame.peak), decoded[name]
+            )
+    return {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup, **decoded}
 
 
 def all_values(
-    family: Family, shape: Shape, frame: Frame, free: Sequence[Any], xp: Any
+    family: Family, shape: SearchBox, frame: SearchFrame, free: Sequence[Any], xp: Any
 ) -> dict[str, Any]:
     """All values of a family at a point of a shape's box, unrounded; traceable with jax.numpy."""
     given = {"peak": frame.peak, "steps": frame.steps, "warmup": frame.warmup}

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     END,
     Family,
-    Frame,
     Key,
-    Shape,
+    SearchBox,
+    SearchFrame,
     Values,
     positive,
     warm_up,
@@ -27,7 +27,7 @@ from scaling_laws.models.schedules.family import (
 __all__ = ["UBA"]
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup, phi = (
         values[key] for key in ("peak", "end", "steps", "warmup", "phi")
@@ -38,10 +38,10 @@ def after(values: Values, step: Any, xp: Any) -> Any:
 
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: after(values, step, np))
+    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
-def _values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+def _values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
     return {"end": frame.end_min, "phi": 10.0 ** free[0]}
 
 
@@ -49,8 +49,8 @@ UBA = Family(
     name="uba",
     formula="end + (peak - end)·2c/(2phi + (2 - phi)c), c = 1 + cos(π(t - W)/(T - W))",
     citation="UBA 2025, arXiv 2505.24452 (from its limits)",
-    keys=(*COMMON, END, Key("phi", positive, "2 is cosine; lower is flatter", required=True)),
+    keys=(*COMMON_KEYS, END, Key("phi", positive, "2 is cosine; lower is flatter", required=True)),
     build=build,
-    shapes=(Shape("uba", (-3.0,), (1.0,), _values),),
-    after=after,
+    shapes=(SearchBox("uba", (-3.0,), (1.0,), _values),),
+    lr_after_warmup=lr_after_warmup,
 )

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     END,
     Family,
-    Frame,
     Key,
-    Shape,
+    SearchBox,
+    SearchFrame,
     Values,
     choice,
     count,
@@ -30,8 +30,8 @@ __all__ = ["WSD"]
 Array = NDArray[np.float64]
 
 
-# x in [0, 1) is the share of the cooldown done; each entry returns the learning rate, with numpy
-# or jax.numpy last. Exponential: this form never rounds to above the peak.
+# x in [0, 1) is the completed share of the cooldown; each function returns the learning rate, with
+# numpy or jax.numpy last. Exponential: this form never rounds to above the peak.
 DECAYS: dict[str, Callable[[Any, Any, Any, Any, Any], Any]] = {
     "linear": lambda x, peak, end, power, xp: end + (peak - end) * (1.0 - x),
     "exponential": lambda x, peak, end, power, xp: peak * (end / peak) ** x,
@@ -41,7 +41,7 @@ DECAYS: dict[str, Callable[[Any, Any, Any, Any, Any], Any]] = {
 }
 
 
-def after(values: Values, step: Any, xp: Any) -> Any:
+def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on; needs `decay_start`."""
     peak, end, steps, start = (values[key] for key in ("peak", "end", "steps", "decay_start"))
     power = 1.0 if values["power"] is None else values["power"]
@@ -61,25 +61,25 @@ def build(values: Values) -> Array:
         )
     if decay == "exponential" and end == 0:
         raise ScheduleError("decay=exponential never reaches end=0; give an end above 0")
-    return warm_up(values, lambda step: after({**values, "decay_start": start}, step, np))
+    return warm_up(values, lambda step: lr_after_warmup({**values, "decay_start": start}, step, np))
 
 
-def _cooldown(decay: str) -> Callable[[Sequence[Any], Frame, Any], dict[str, Any]]:
-    def values(free: Sequence[Any], frame: Frame, xp: Any) -> dict[str, Any]:
+def _cooldown(decay: str) -> Callable[[Sequence[Any], SearchFrame, Any], dict[str, Any]]:
+    def values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
         lowest = frame.end_min
         if decay == "exponential":
             lowest = xp.maximum(lowest, 1e-4 * frame.peak)
         span = frame.steps - frame.warmup
         start = frame.steps - xp.maximum(1.0, xp.round(free[0] * span))
         # the square spends half of the box below a quarter of the peak, where optima lie
-        found = {
+        decoded = {
             "end": xp.minimum(lowest + free[1] ** 2 * (frame.peak - lowest), frame.peak),
             "decay": decay,
             "decay_start": start,
         }
         if decay == "power":
-            found["power"] = free[2]
-        return found
+            decoded["power"] = free[2]
+        return decoded
 
     return values
 
@@ -92,7 +92,7 @@ WSD = Family(
     citation="Hu et al. 2024, arXiv 2404.06395; cooldown shapes: Hägele et al. 2024, "
     "arXiv 2405.18392; power 1.5: Luo et al. 2025, arXiv 2503.12811",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         END,
         Key("decay", choice(*DECAYS), "shape of the cooldown", default="linear"),
         Key("decay_start", count, "first step of the cooldown"),
@@ -101,7 +101,7 @@ WSD = Family(
     ),
     build=build,
     shapes=tuple(
-        Shape(
+        SearchBox(
             f"wsd {decay}",
             (0.02, 0.0) + ((0.5,) if decay == "power" else ()),
             (1.0, 1.0) + ((4.0,) if decay == "power" else ()),
@@ -109,6 +109,6 @@ WSD = Family(
         )
         for decay in DECAYS
     ),
-    after=after,
-    kinks=lambda values: (values["decay_start"],),
+    lr_after_warmup=lr_after_warmup,
+    breakpoints=lambda values: (values["decay_start"],),
 )

@@ -1,7 +1,7 @@
 """WSD-S (Wen et al. 2024): several decays on one main branch, each resumed at the peak.
 
-Every checkpoint in `decay_ends` is a finished model; training goes on from it, not from before its
-decay. Inside a decay the inverse of the rate is a straight line.
+Every checkpoint in `decay_ends` is a finished model; training continues from it, not from before
+its decay. Inside a decay the inverse of the rate is a straight line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.models.schedules.family import (
-    COMMON,
+    COMMON_KEYS,
     Family,
     Key,
     Values,
@@ -41,7 +41,7 @@ def build(values: Values) -> NDArray[np.float64]:
     if free > steps:
         raise ScheduleError(f"the last decay ends at {free}, beyond steps={steps}")
 
-    def after(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         rate = np.full(step.shape, peak)
         for end, length in zip(ends, lengths, strict=True):
             done = (step - (end - length)) / length
@@ -50,7 +50,7 @@ def build(values: Values) -> NDArray[np.float64]:
             rate = np.where((done >= 0) & (done < 1), decayed, rate)
         return np.asarray(np.minimum(rate, peak))
 
-    return warm_up(values, after)
+    return warm_up(values, lr_after_warmup)
 
 
 WSD_S = Family(
@@ -59,7 +59,7 @@ WSD_S = Family(
     "1/(x/end + (1 - x)/peak)",
     citation="Wen et al. 2024, arXiv 2410.05192",
     keys=(
-        *COMMON,
+        *COMMON_KEYS,
         Key("end", positive, "learning rate that a decay would reach at its end", required=True),
         Key(
             "decay_ends", row_of(count), "step just past each decay, separated by /", required=True

@@ -1,4 +1,4 @@
-"""Runs as a few smooth pieces: sums and falls are kept, losses agree with every step."""
+"""Runs as a few smooth segments: sums and falls are kept, losses agree with every step."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.models.laws import get_schedule_law
+from scaling_laws.models.numerics.discretisations.final import FINAL
+from scaling_laws.models.numerics.discretisations.final_on_segments import FinalOnSegments
 from scaling_laws.models.numerics.precision import in_float64
-from scaling_laws.models.numerics.segments import cell_counts, pieces_of, walk
+from scaling_laws.models.numerics.segments import (
+    cell_counts,
+    sample_segments,
+    segments_between,
+)
 from scaling_laws.models.schedules import schedule
 
 
 @in_float64
-def walked(rate, kinks, steps, warmup, cells):
-    """A walk, and how many cells each piece has."""
-    counts = cell_counts(len(kinks) + 1 + (warmup > 0), cells, warmup=warmup > 0)
-    places = [jnp.float64(each) for each in kinks]
-    pieces = pieces_of(places, jnp.float64(steps), jnp.float64(warmup) if warmup else None)
-    return jax.tree.map(np.asarray, walk(rate, pieces, counts)), counts
+def sampled(rate, breakpoints, steps, warmup, cells):
+    """Samples, and how many cells each segment has."""
+    counts = cell_counts(len(breakpoints) + 1 + (warmup > 0), cells, warmup=warmup > 0)
+    places = [jnp.float64(each) for each in breakpoints]
+    pieces = segments_between(places, jnp.float64(steps), jnp.float64(warmup) if warmup else None)
+    return jax.tree.map(np.asarray, sample_segments(rate, pieces, counts)), counts
 
 
 @settings(max_examples=40, deadline=None)
@@ -42,7 +48,7 @@ def test_sums_and_falls_of_a_trapezoid_are_kept(
         fall = jnp.where(step < begin, 1.0, (steps - step) / (steps - begin))
         return jnp.where(step < rise, step / max(rise - 1, 1), fall)
 
-    run, counts = walked(rate, [begin], steps, rise, cells)
+    run, counts = sampled(rate, [begin], steps, rise, cells)
     assert sum(counts) == cells == run.count.size
     count, edge = run.count, run.edge
     assert (count >= 0).all() and edge[0] == 0.0
@@ -50,7 +56,7 @@ def test_sums_and_falls_of_a_trapezoid_are_kept(
     assert float(run.count @ run.mean) == pytest.approx(plan.lr.sum(), rel=1e-9, abs=1e-3)
     fallen = float(run.fall.sum() + run.jump_fall.sum())
     assert fallen == pytest.approx(plan.lr[0] - plan.lr[-1], abs=1e-12)
-    for field in (run.mean, run.rate, run.fall):
+    for field in (run.mean, run.lr, run.fall):
         assert np.isfinite(field).all()
 
 
@@ -69,9 +75,9 @@ def test_more_cells_come_nearer_to_every_step(name: str) -> None:
 
     @in_float64
     def error(cells: int) -> float:
-        run, _ = walked(rate, [begin], steps, rise, cells)
-        seen = law.loss(params, law.last_of_pieces(run, facts=facts))[0]
-        exact = law.loss(params, law.last_step(jnp.asarray(plan.lr), facts=facts))[0]
+        run, _ = sampled(rate, [begin], steps, rise, cells)
+        seen = law.loss(params, law.history(FinalOnSegments(run), run.lr, facts=facts))[0]
+        exact = law.loss(params, law.history(FINAL, jnp.asarray(plan.lr), facts=facts))[0]
         return abs(float(seen - exact))
 
     errors = [error(cells) for cells in (32, 64, 128, 256)]
@@ -90,7 +96,7 @@ def test_float32_sees_a_last_stage_far_below_the_peak(name: str, share: float) -
 
     @in_float64
     def exact() -> float:
-        every = law.last_step(jnp.asarray(lr), facts={"weight_decay": 0.1})
+        every = law.history(FINAL, jnp.asarray(lr), facts={"weight_decay": 0.1})
         return float(law.loss(law.published["25M"], every)[0])
 
     def seen(kind):
@@ -100,10 +106,11 @@ def test_float32_sees_a_last_stage_far_below_the_peak(name: str, share: float) -
             low = jnp.where(step < second, kind(stages[1]), kind(stages[2]))
             return jnp.where(step < first, kind(stages[0]), low)
 
-        pieces = pieces_of([kind(first), kind(second)], kind(steps), None)
-        run = walk(rate, pieces, cell_counts(3, 64, warmup=False))
+        pieces = segments_between([kind(first), kind(second)], kind(steps), None)
+        run = sample_segments(rate, pieces, cell_counts(3, 64, warmup=False))
         params = {name: kind(value) for name, value in law.published["25M"].items()}
-        return law.loss(params, law.last_of_pieces(run, facts={"weight_decay": kind(0.1)}))[0]
+        history = law.history(FinalOnSegments(run), run.lr, facts={"weight_decay": kind(0.1)})
+        return law.loss(params, history)[0]
 
     single, double = seen(jnp.float32), in_float64(seen)(jnp.float64)
     assert (single.dtype, double.dtype) == (jnp.float32, jnp.float64)

@@ -1,7 +1,7 @@
 """Few weighted nodes in place of many small LR changes.
 
-The sum of a stretch of changes against any smooth kernel equals a Gauss quadrature of the discrete
-measure they form, so a handful of nodes stands for all of them.
+The sum of many changes against any smooth kernel equals a Gauss quadrature of the discrete measure
+they form, so a handful of nodes represents all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def discrete_gauss(
         weight: their positive weights.
         starts: index of each group's first atom: (groups,). Every group has more than `nodes`
             atoms.
-        nodes: nodes a group.
+        nodes: nodes per group.
 
     Returns:
         Node positions and weights, each (groups, nodes). A polynomial of degree 2·nodes - 1 has
@@ -56,11 +56,11 @@ def discrete_gauss(
         squared.append(following / norm)
         norm = following
     jacobi = np.zeros((len(starts), nodes, nodes))
-    for place in range(nodes):
-        jacobi[:, place, place] = diagonal[place]
-        if place + 1 < nodes:
-            off = np.sqrt(np.maximum(squared[place], 0.0))
-            jacobi[:, place, place + 1] = jacobi[:, place + 1, place] = off
+    for index in range(nodes):
+        jacobi[:, index, index] = diagonal[index]
+        if index + 1 < nodes:
+            off = np.sqrt(np.maximum(squared[index], 0.0))
+            jacobi[:, index, index + 1] = jacobi[:, index + 1, index] = off
     values, vectors = np.linalg.eigh(jacobi)
     return values * half[:, None] + middle[:, None], mass[:, None] * vectors[:, 0, :] ** 2
 

@@ -1,14 +1,14 @@
-"""The past of chosen points, each seen from its own distance.
+"""Tree compression of the event history of chosen points (Barnes and Hut 1986).
 
-A smooth schedule makes thousands of small changes. From far away a stretch of them equals a Gauss
-quadrature of the discrete measure they form, and the farther away, the longer the stretch may be:
-a point then sees some ten to a hundred weighted events in place of all steps before it. The nodes
-depend on the schedule only, never on a law's parameters.
+A smooth schedule makes thousands of small changes. At a distance, a range of them equals a Gauss
+quadrature of the discrete measure they form, and the larger the distance, the longer the range may
+be: ten to a hundred weighted events then replace all steps before a point. The nodes depend on the
+schedule only, never on a law's parameters.
 
-Stretches come from halving the run again and again (a tree code, Barnes and Hut 1986). One is
-taken whole when it is at least its own length away, in steps and in summed LR, from the point and,
-in summed LR, from the start of the run, and the LR bends little over it; else its halves are tried,
-down to single steps.
+Ranges come from repeated halving of the run. A range is compressed as a whole if it is at least its
+own length away, in steps and in summed LR, from the point and, in summed LR, from the start of the
+run, and if the LR is nearly a parabola over it; otherwise its halves are tried, down to single
+steps.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.models.numerics.discrete_gauss import discrete_gauss
+from scaling_laws.models.numerics.compression.discrete_gauss import discrete_gauss
 
-__all__ = ["Pasts", "pasts_of"]
+__all__ = ["CompressedHistory", "compress_history"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-BEND = 0.01  # how far the LR may be from a parabola over a stretch, as a share of its highest
+CURVATURE = 0.01  # largest distance of the LR from a parabola, as a share of its highest
 
 
-class Pasts(NamedTuple):
+class CompressedHistory(NamedTuple):
     """Events before each of P points, one point after the other.
 
     Attributes:
         point: which point an event belongs to, increasing: (events,).
-        position: step of the event, fractional where it stands for several: (events,).
+        position: step of the event, fractional where it represents several: (events,).
         weight: its size: (events,).
     """
 
@@ -43,7 +43,7 @@ class Pasts(NamedTuple):
 
 
 def _ranges(starts: Index, stops: Index) -> tuple[Index, Index]:
-    """All whole numbers of many ranges, and which range each belongs to."""
+    """All integers of many ranges, and the index of the range of each."""
     sizes = stops - starts
     owner = np.repeat(np.arange(len(starts)), sizes)
     before = np.cumsum(sizes) - sizes
@@ -51,18 +51,20 @@ def _ranges(starts: Index, stops: Index) -> tuple[Index, Index]:
 
 
 def _smooth(lr: Array, size: int, barred: Array) -> NDArray[np.bool_]:
-    """Whether the LR is near a parabola, within a factor of two, over each stretch of a size."""
-    stretches = -(-len(lr) // size)
-    rows = np.pad(lr, (0, stretches * size - len(lr)), mode="edge").reshape(stretches, size)
+    """Whether the LR is near a parabola and within a factor of two over each range of a size."""
+    ranges = -(-len(lr) // size)
+    rows = np.pad(lr, (0, ranges * size - len(lr)), mode="edge").reshape(ranges, size)
     share = np.linspace(0.0, 1.0, size)
     first, last, middle = rows[:, 0], rows[:, -1], rows[:, size // 2]
     at = share[size // 2]
-    bend = (middle - first - at * (last - first)) / max(at * (at - 1.0), -1.0) if size > 2 else 0.0
+    curvature = (
+        (middle - first - at * (last - first)) / max(at * (at - 1.0), -1.0) if size > 2 else 0.0
+    )
     line = first[:, None] + share * (last - first)[:, None]
-    parabola = line + np.reshape(bend, (-1, 1)) * (share * (share - 1.0))
+    parabola = line + np.reshape(curvature, (-1, 1)) * (share * (share - 1.0))
     highest = rows.max(axis=1)
-    near = np.abs(rows - parabola).max(axis=1) <= BEND * highest
-    edges = np.minimum(np.arange(stretches + 1) * size, len(lr))
+    near = np.abs(rows - parabola).max(axis=1) <= CURVATURE * highest
+    edges = np.minimum(np.arange(ranges + 1) * size, len(lr))
     return np.asarray(
         near & (highest <= 2.0 * rows.min(axis=1)) & (barred[edges[1:]] == barred[edges[:-1]])
     )
@@ -90,66 +92,68 @@ def _nodes(position: Array, weight: Array, group: Index, nodes: int) -> tuple[Ar
     return where[order], mass[order], label[order] // 2
 
 
-def pasts_of(
+def compress_history(
     per_step: Array, lr: Array, points: Index, *, nodes: int, cuts: Sequence[int] = ()
-) -> Pasts:
-    """What each point sees of the events so far.
+) -> CompressedHistory:
+    """The events before each point, compressed.
 
     Args:
         per_step: weight of the event at every step, such as the change of LR: (steps,).
         lr: learning rate of every step: (steps,).
         points: increasing steps at which a sum over the events so far is wanted.
-        nodes: nodes that stand for the events of one sign in a stretch.
-        cuts: steps that no stretch reaches across.
+        nodes: nodes that represent the events of one sign in a range.
+        cuts: steps that no range crosses.
     """
     steps = int(points[-1]) + 1
     lr, per_step = lr[:steps], per_step[:steps]
     clock = np.cumsum(lr)
     atoms = np.flatnonzero(per_step)
-    seen = np.searchsorted(atoms, np.arange(steps + 1))  # events before each step
+    events_before = np.searchsorted(atoms, np.arange(steps + 1))
     barred = np.zeros(steps + 1)
     barred[[cut for cut in cuts if 0 < cut < steps]] = 1.0
     barred = np.cumsum(barred)
     level = max(0, (steps - 1).bit_length())
-    point, stretch = np.arange(len(points)), np.zeros(len(points), dtype=np.int64)
-    found: list[tuple[Index, Array, Array]] = []
+    point, segment = np.arange(len(points)), np.zeros(len(points), dtype=np.int64)
+    parts: list[tuple[Index, Array, Array]] = []
     while point.size:
         size = 1 << level
-        start = stretch * size
+        start = segment * size
         stop = np.minimum(start + size, steps)
-        count = seen[stop] - seen[start]
+        count = events_before[stop] - events_before[start]
         at = points[point]
         few = (count <= nodes) | (level == 0)
         away = (at - (stop - 1) >= size) & (
             clock[at] - clock[stop - 1] >= clock[stop - 1] - clock[start]
         )
-        # what fades from the start of the run on, as a power of the clock, bends most there
+        # a decay from the start of the run, as a power of the clock, is most curved there
         away &= clock[start] >= clock[stop - 1] - clock[start]
         taken = away & ~few
         if taken.any():
-            taken &= _smooth(lr, size, barred)[stretch]
+            taken &= _smooth(lr, size, barred)[segment]
         if few.any():
-            index, owner = _ranges(seen[start[few]], seen[stop[few]])
+            index, owner = _ranges(events_before[start[few]], events_before[stop[few]])
             owner = point[few][owner]
             past = atoms[index] <= points[owner]
             step = atoms[index[past]]
-            found.append((owner[past], step.astype(np.float64), per_step[step]))
+            parts.append((owner[past], step.astype(np.float64), per_step[step]))
         if taken.any():
-            cells, cell = np.unique(stretch[taken], return_inverse=True)
-            index, owner = _ranges(seen[cells * size], seen[np.minimum((cells + 1) * size, steps)])
+            cells, cell = np.unique(segment[taken], return_inverse=True)
+            index, owner = _ranges(
+                events_before[cells * size], events_before[np.minimum((cells + 1) * size, steps)]
+            )
             step = atoms[index]
             where, mass, group = _nodes(step.astype(np.float64), per_step[step], owner, nodes)
             ends = np.searchsorted(group, np.arange(len(cells) + 1))
             index, owner = _ranges(ends[cell], ends[cell + 1])
-            found.append((point[taken][owner], where[index], mass[index]))
-        rest = ~few & ~taken
-        point = np.repeat(point[rest], 2)
-        stretch = (2 * stretch[rest][:, None] + np.array([0, 1])).ravel()
+            parts.append((point[taken][owner], where[index], mass[index]))
+        split = ~few & ~taken
+        point = np.repeat(point[split], 2)
+        segment = (2 * segment[split][:, None] + np.array([0, 1])).ravel()
         level -= 1
-        inside = (stretch << max(level, 0)) <= points[point]
-        point, stretch = point[inside], stretch[inside]
-    if not found:
-        return Pasts(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
-    owner, position, weight = (np.concatenate(column) for column in zip(*found, strict=True))
+        inside = (segment << max(level, 0)) <= points[point]
+        point, segment = point[inside], segment[inside]
+    if not parts:
+        return CompressedHistory(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
+    owner, position, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((position, owner))
-    return Pasts(owner[order], position[order], weight[order])
+    return CompressedHistory(owner[order], position[order], weight[order])

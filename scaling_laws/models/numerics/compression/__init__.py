@@ -1,0 +1,1 @@
+"""Compression of the event history: few weighted events in place of many."""
