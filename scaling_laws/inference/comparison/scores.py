@@ -14,6 +14,7 @@ from scaling_laws.inference.comparison.hold_outs import HoldOut
 from scaling_laws.inference.comparison.repeats import Repeats
 from scaling_laws.inference.fitting import HeldOutFit
 from scaling_laws.inference.metrics import information_criteria, mean_metrics, metrics
+from scaling_laws.inference.results.html import html_page, html_table
 
 __all__ = ["Comparison", "Difference", "LawScore", "mean_intervals", "score"]
 
@@ -78,7 +79,7 @@ class LawScore:
         return {**rest.pop("mean"), "worst_final_error": self.worst_final_error, **rest}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Laws in order of their mean error on what they had not seen, best first.
 
@@ -174,8 +175,45 @@ class Comparison:
             "repeats": None if self.repeats is None else self.repeats.as_json(),
         }
 
+    def __repr__(self) -> str:
+        ranks = ", ".join(f"{name} {law.mean['pred_e']:.5f}" for name, law in self.laws.items())
+        return f"Comparison(mean PredE of {self.hold_out.description}: {ranks})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, law in self.laws.items():
+            interval = law.difference.pred_e_90
+            rows.append(
+                [
+                    name,
+                    f"{law.mean['pred_e']:.5f}",
+                    f"{law.difference.pred_e:+.5f}",
+                    "" if interval is None else f"{interval[0]:+.5f} to {interval[1]:+.5f}",
+                    f"{law.mean['abs_final_error']:.4f}",
+                    f"{law.n_params}",
+                    f"{law.aic:.1f}",
+                    f"{law.bic:.1f}",
+                ]
+            )
+        header = (
+            "law",
+            "PredE",
+            "to the best",
+            "90 %",
+            "|final error|",
+            "parameters",
+            "AIC",
+            "BIC",
+        )
+        failures = [f"{name}: {reason}" for name, reason in self.failed.items()]
+        return html_page(
+            self.hold_out.description,
+            [html_table((*header, "AIC", "BIC"), rows)],
+            (self.advice, *self.notes, *failures),
+        )
+
     def to_frame(self) -> Any:
-        """A pandas DataFrame, a row a law, best first: mean metrics and the difference."""
+        """A pandas DataFrame with one row per law, best first: mean metrics and the difference."""
         import pandas as pd
 
         rows = {}
