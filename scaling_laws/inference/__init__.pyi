@@ -28,6 +28,10 @@ from .results import predict as predict
 from .results import published as published
 from .results import require_curve_fit as require_curve_fit
 from .results.peak_range import check_peaks as check_peaks
+from .results.plotting import COLOURS as COLOURS
+from .results.plotting import bare as bare
+from .results.plotting import loss_limits as loss_limits
+from .results.plotting import new_figure as new_figure
 from .results.prediction import check_needs as check_needs
 from .results.prediction import compiled_draws as compiled_draws
 from .results.prediction import compiled_final_loss as compiled_final_loss

@@ -1,8 +1,12 @@
-"""Pictures of one prediction and of one fit; without any global state of matplotlib."""
+"""Figures of one prediction and of one fit, and the elements that all figures share.
+
+No global state of matplotlib is used, and it is imported when a figure is made.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +14,10 @@ from numpy.typing import NDArray
 from scaling_laws.inference.results.state import FittedPoints
 from scaling_laws.models import Schedule
 
-__all__ = ["plot_points", "plot_prediction"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "bare", "loss_limits", "new_figure", "plot_points", "plot_prediction"]
 
 Array = NDArray[np.float64]
 # Okabe and Ito's palette, distinguishable with any colour vision
@@ -20,7 +27,7 @@ STEEP = 0.93  # quantile of the losses that the axis shows; the first losses of 
 
 def plot_prediction(
     schedule: Schedule, steps: NDArray[np.int64], loss: Array, band: tuple[Array, Array] | None
-) -> Any:
+) -> Figure:
     """A matplotlib Figure: the learning rate above, the loss with its interval below.
 
     Args:
@@ -35,12 +42,12 @@ def plot_prediction(
     losses.plot(steps, loss, color=COLOURS[0])
     if band is not None:
         losses.fill_between(steps, *band, color=COLOURS[0], alpha=0.25, linewidth=0)
-    _limit(losses, loss)
+    loss_limits(losses, [loss])
     losses.set(xlabel="step", ylabel="loss (nats)")
     return figure
 
 
-def plot_points(points: FittedPoints, unit: str = "nats") -> Any:
+def plot_points(points: FittedPoints, unit: str = "nats") -> Figure:
     """A matplotlib Figure: measured and fitted losses above, relative residuals below.
 
     Args:
@@ -54,7 +61,7 @@ def plot_points(points: FittedPoints, unit: str = "nats") -> Any:
         losses.plot(step, observed, ".", color=colour, markersize=3.0, alpha=0.5)
         losses.plot(step, fitted, color=colour, linewidth=1.2, label=name)
         residuals.plot(step, 100.0 * (observed / fitted - 1.0), color=colour, linewidth=0.8)
-    _limit(losses, points.observed)
+    loss_limits(losses, [points.observed])
     losses.set_ylabel(f"loss ({unit})\ndots measured, lines fitted")
     losses.legend(fontsize=8, frameon=False)
     residuals.axhline(0.0, color="black", linewidth=0.6)
@@ -62,23 +69,35 @@ def plot_points(points: FittedPoints, unit: str = "nats") -> Any:
     return figure
 
 
-def _figure(heights: tuple[float, float]) -> tuple[Any, Any]:
+def _figure(heights: tuple[float, float]) -> tuple[Figure, Any]:
     """An empty figure with two axes above each other."""
+    figure = new_figure(7.0, 5.0)
+    axes = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    bare(axes)
+    return figure, axes
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty matplotlib Figure of a size in inches, with a canvas of its own."""
     # here: matplotlib takes a quarter of a second to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    return figure
+
+
+def bare(axes: Iterable[Any]) -> None:
+    """Remove the box of some axes and add a light grid."""
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.2, linewidth=0.6)
-    return figure, axes
 
 
-def _limit(axes: Any, loss: Array) -> None:
-    """Limits of a loss axis that the first, steep losses do not stretch."""
-    low, high = float(loss.min()), float(np.quantile(loss, STEEP))
+def loss_limits(axes: Any, losses: Sequence[Array]) -> None:
+    """Limits of a loss axis that the first, steep losses of runs do not stretch."""
+    values = np.concatenate(losses)
+    low, high = float(values.min()), float(np.quantile(values, STEEP))
     margin = 0.05 * (high - low) or 0.01 * abs(high)
     axes.set_ylim(low - margin, high + margin)

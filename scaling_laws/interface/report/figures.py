@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scaling_laws.common import write_with
+from scaling_laws.inference import COLOURS, bare, loss_limits, new_figure
 
 __all__ = [
     "COLOURS",
@@ -28,8 +27,6 @@ __all__ = [
     "ticks_between",
 ]
 
-# Okabe and Ito's palette, told apart by people with any colour vision
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 MOST_TICKS = 5
 # on a logarithmic axis: multiples of every so manieth power of ten, from fine to coarse
@@ -45,34 +42,12 @@ TICKS: tuple[tuple[tuple[float, ...], int], ...] = (
 DRAWN = 2000  # steps of a line: more than a picture has columns of pixels
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, with a canvas of its own."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def style_of(place: int) -> dict[str, Any]:
     """Colour and line of the `place`-th of many curves: all colours, then the next line style."""
     return {
         "color": COLOURS[place % len(COLOURS)],
         "linestyle": LINES[place // len(COLOURS) % len(LINES)],
     }
-
-
-def bare(every: Iterable[Any]) -> None:
-    """Axes without a box, on a light grid."""
-    for axes in every:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.2, linewidth=0.6)
-
-
-def loss_limits(axes: Any, shown: Sequence[NDArray[np.float64]]) -> None:
-    """Limits of a loss axis that the first, steep losses of runs do not stretch."""
-    values = np.concatenate(shown)
-    low, high = float(values.min()), float(np.quantile(values, 0.93))
-    margin = 0.05 * (high - low) or 0.01 * abs(high)
-    axes.set_ylim(low - margin, high + margin)
 
 
 def ticks_between(low: float, high: float, *, logarithmic: bool) -> list[float]:
