@@ -136,7 +136,7 @@ def test_last(curves: Path) -> None:
         ("SET --starts 0", "starts=0 must be >= 1"),
         ("SET --fit-runs wsd --hold-out run", "--fit-runs only means something with --hold-out"),
         ("SET --fit-runs wds", "unknown run 'wds'; did you mean 'wsd'"),
-        ("SET --hold-out rest", "0 of 3 are named to be fitted"),
+        ("SET --hold-out rest", "fit_runs names 0 of 3"),
         ("SET --preset published", "this preset fits cosine_24000"),
         ("SET --preset published --from-step 5", "says itself what --from-step would: drop one"),
         ("SET --prior strong", "invalid choice: 'strong'"),

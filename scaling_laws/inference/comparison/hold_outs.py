@@ -1,4 +1,4 @@
-"""What to hold out of runs: one at a time, a peak LR, the long ones, every end, or the rest."""
+"""Ways to hold out runs: one at a time, by peak LR, by length, every end, or all but some."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["DEFAULT_LAST", "HOLD_OUTS", "HoldOut", "hold_out_of", "same_peak"]
 HOLD_OUTS = ("run", "peak", "horizon", "last", "rest")
 DEFAULT_LAST = 0.2
 MAX_FOLDS = 40  # more runs are held out in groups
-SAME_PEAK = 1.01  # peak LRs whose ratio is no larger are one
+SAME_PEAK = 1.01  # peak LRs with a ratio up to this count as equal
 
 Fold = Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
 class HoldOut:
-    """What is held out.
+    """Which points each refit omits.
 
     Attributes:
         name: one of `HOLD_OUTS`.
-        folds: what each refit leaves out: a run's name -> the step from which its points are held
-            out; 0 for all of them.
-        by_fold: whether the runs of a fold share their fate, and are resampled together.
-        description: the same in words.
+        folds: per refit, a run's name -> the step from which its points are held out; 0 for all of
+            them.
+        by_fold: whether the runs of a fold are resampled together.
+        description: in words.
     """
 
     name: str
@@ -48,7 +48,7 @@ def hold_out_of(
         fit_runs: the runs that ``"rest"`` does not hold out.
 
     Raises:
-        UsageError: if the runs do not allow it; which hold-outs they allow is said.
+        UsageError: if the runs do not allow it; the message lists the hold-outs that they allow.
     """
     if name not in HOLD_OUTS:
         raise UsageError(unknown_name("hold-out", name, HOLD_OUTS))
@@ -58,39 +58,41 @@ def hold_out_of(
         raise UsageError("no runs to compare laws on")
     if name == "rest":
         return _rest(runs, fit_runs)
-    hindrances = _hindrances(runs, last)
-    if name in hindrances:
-        possible = [each for each in HOLD_OUTS if each not in hindrances and each != "rest"]
-        others = f"these runs allow: {', '.join(possible)}" if possible else "no other fits either"
-        raise UsageError(f"hold-out {name!r} {hindrances[name]}; {others}")
+    obstacles = _obstacles(runs, last)
+    if name in obstacles:
+        possible = [other for other in HOLD_OUTS if other not in obstacles and other != "rest"]
+        hint = f"these runs allow: {', '.join(possible)}" if possible else "they allow no other"
+        raise UsageError(f"hold-out {name!r} {obstacles[name]}; {hint}", value=name)
     return {"run": _by_run, "peak": _by_peak, "horizon": _by_horizon, "last": _by_last}[name](
         runs, last
     )
 
 
-def _hindrances(runs: Sequence[Run], last: float) -> dict[str, str]:
-    """Why some hold-outs cannot be made of these runs."""
-    found = {}
+def _obstacles(runs: Sequence[Run], last: float) -> dict[str, str]:
+    """Why these runs do not allow some hold-outs, by the name of the hold-out."""
+    obstacles = {}
     count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
     if len(runs) == 1:
-        found["run"] = f"needs two runs at least, and there is only {runs[0].name!r}"
+        obstacles["run"] = f"needs at least two runs, and there is only {runs[0].name!r}"
     peaks = _peaks(runs)
     if len(peaks) == 1:
         peak = peaks[0][0].schedule.peak_lr
-        found["peak"] = f"needs runs of two peak LRs at least; {count} here, all of peak {peak:g}"
+        obstacles["peak"] = (
+            f"needs runs of at least two peak LRs; {count} here, all of peak {peak:g}"
+        )
     lengths = sorted({run.schedule.steps for run in runs})
     if len(lengths) == 1:
-        found["horizon"] = (
-            f"needs runs of two lengths at least; {count} here, all of {lengths[0]} steps"
+        obstacles["horizon"] = (
+            f"needs runs of at least two lengths; {count} here, all of {lengths[0]} steps"
         )
     for run in runs:
-        if not 0 < _held(run, last) < len(run.steps):
-            found["last"] = (
+        if not 0 < _tail_length(run, last) < len(run.steps):
+            obstacles["last"] = (
                 f"needs logged points on both sides of the cut; run {run.name!r} has "
                 f"{len(run.steps)}, and a share of {last:g} leaves none to fit"
             )
             break
-    return found
+    return obstacles
 
 
 def _by_run(runs: Sequence[Run], last: float) -> HoldOut:
@@ -102,12 +104,12 @@ def _by_run(runs: Sequence[Run], last: float) -> HoldOut:
 
 
 def same_peak(one: float, other: float) -> bool:
-    """Whether two peak LRs count as one."""
+    """Whether two peak LRs count as equal."""
     return max(one, other) <= SAME_PEAK * min(one, other)
 
 
 def _peaks(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs by their peak LR, lowest first."""
+    """Runs grouped by peak LR, lowest first."""
     groups: list[list[Run]] = []
     for run in sorted(runs, key=lambda run: run.schedule.peak_lr):
         if groups and same_peak(run.schedule.peak_lr, groups[-1][0].schedule.peak_lr):
@@ -124,7 +126,7 @@ def _by_peak(runs: Sequence[Run], last: float) -> HoldOut:
         "peak",
         tuple({run.name: 0 for run in group} for group in groups),
         True,
-        f"{len(runs)} runs of {len(groups)} peak LRs ({peaks}), held out a peak at a time",
+        f"{len(runs)} runs of {len(groups)} peak LRs ({peaks}), held out one peak at a time",
     )
 
 
@@ -142,8 +144,8 @@ def _by_horizon(runs: Sequence[Run], last: float) -> HoldOut:
     )
 
 
-def _held(run: Run, last: float) -> int:
-    """How many points the last share of a run's logged steps holds; one at least."""
+def _tail_length(run: Run, last: float) -> int:
+    """Number of points in the last share of a run's logged steps, at least one."""
     return max(1, round(last * len(run.steps)))
 
 
@@ -155,23 +157,23 @@ def _rest(runs: Sequence[Run], fit_runs: Sequence[str]) -> HoldOut:
     fold = {name: 0 for name in names if name not in fit_runs}
     if not fit_runs or not fold:
         raise UsageError(
-            f"hold-out 'rest' needs runs to fit and others to predict; {len(set(fit_runs))} of "
-            f"{len(names)} are named to be fitted"
+            f"hold-out 'rest' needs runs to fit and others to predict; fit_runs names "
+            f"{len(set(fit_runs))} of {len(names)}"
         )
-    return HoldOut("rest", (fold,), False, f"{len(fold)} runs, predicted from {_list(fit_runs)}")
+    return HoldOut("rest", (fold,), False, f"{len(fold)} runs, predicted from {_listed(fit_runs)}")
 
 
-def _list(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _by_last(runs: Sequence[Run], last: float) -> HoldOut:
-    fold = {run.name: int(run.steps[-_held(run, last)]) for run in runs}
+    fold = {run.name: int(run.steps[-_tail_length(run, last)]) for run in runs}
     return HoldOut(
         "last",
         (fold,),
         False,
         f"the last {100 * last:g} % of the logged steps of {len(runs)} "
-        f"run{'s' * (len(runs) > 1)}, predicted from what comes before",
+        f"run{'s' * (len(runs) > 1)}, predicted from what precedes it",
     )

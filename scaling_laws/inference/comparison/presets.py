@@ -1,6 +1,6 @@
-"""Splits of public sets that laws are judged by: which runs to fit, which to predict.
+"""Benchmark splits of public sets: which runs to fit, which to predict.
 
-Choices about a law (its form, its priors) must be made on other splits than these.
+Develop a law (its form, its priors) on other splits than these.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Preset:
             UsageError: if the runs are not those of the split.
         """
         if isinstance(self.fit, tuple):
-            found = [run.name for run in runs for end in self.fit if _ends(run.name, end)]
-            if self.hold_out == "rest" and len(found) != len(self.fit):
+            names = [run.name for run in runs for end in self.fit if _ends(run.name, end)]
+            if self.hold_out == "rest" and len(names) != len(self.fit):
                 raise UsageError(
-                    f"this preset fits {', '.join(self.fit)}; of these the runs hold "
-                    f"{', '.join(found) or 'none'}, and it needs each once"
+                    f"this preset fits {', '.join(self.fit)}; of these the runs contain "
+                    f"{', '.join(names) or 'none'}, and it needs each exactly once"
                 )
-            return found
+            return names
         peaks = [run.schedule.peak_lr for run in runs]
         unseen = min(peaks) if self.fit == "lowest" else max(peaks)
         return [run.name for run in runs if not same_peak(run.schedule.peak_lr, unseen)]

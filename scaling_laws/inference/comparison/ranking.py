@@ -1,18 +1,14 @@
-"""Which law predicts best what it has not seen: every law refitted without some runs or points.
+"""Which law predicts held-out runs or points best, by cross-validation.
 
-Laws are ranked by their mean error on what was held out, `pred_e`. A rank says little where few
-runs were held out, so each law is set against the best one run by run: where the interval of the
-mean difference holds zero, these runs cannot tell the two apart.
-
-AIC and BIC come from the fit to all runs: n·log(mean squared log error) + 2·k and
-n·log(mean squared log error) + k·log(n) for k parameters. n is the number of points that count as
-independent, ten a run, because residuals within a run move together. Both say how well a law fits,
-not how well it predicts, and neither knows of the prior that a law with many parameters leans on.
+Laws are ranked by their mean error on held-out data, `pred_e`. With few held-out runs a rank is
+weak evidence, so each law is also compared with the best one run by run: where the interval of the
+mean difference contains zero, these runs do not distinguish the two. AIC and BIC come from the fit
+to all runs; see `scaling_laws.inference.metrics.information_criteria`.
 
 Known limits. Runs with the same schedule up to a step (branches of one trunk, or one seed) may
-share the losses logged up to there, and these are then not unseen; final errors are. Where one fold
-holds out all runs (`horizon`, `last`), intervals say how the runs differ under that one refit, not
-how refits differ.
+share the losses logged up to that step, which are then not unseen; final errors are. Where one fold
+holds out all runs (`horizon`, `last`), intervals describe how the runs differ under that one refit,
+not how refits differ.
 """
 
 from __future__ import annotations
@@ -43,7 +39,7 @@ from scaling_laws.models import Law, get_schedule_law, schedule_laws
 __all__ = ["DEFAULT_STARTS", "compare"]
 
 DEFAULT_STARTS = 8
-NO_LOSS = 1e-3  # of the observed loss: a refit that failed predicts less
+MIN_RATIO = 1e-3  # of the observed loss: a refit that failed predicts less
 
 
 def compare(
@@ -60,7 +56,7 @@ def compare(
     objective: str | Objective = "huber",
     backend: str | PoolOptions = "local",
 ) -> Comparison:
-    """Fit laws without some runs or points at a time, and rank them by how they predict those.
+    """Rank laws by how well they predict held-out runs or points.
 
     Args:
         laws: laws or their names, or a string of names separated by commas; ``"all"`` for every law
@@ -74,20 +70,20 @@ def compare(
         fit_runs: names of the runs that ``"rest"`` fits.
         starts: starts of each fit to all runs.
         seed: of the starts, and of the resamples behind intervals.
-        from_step: leave out points before this step, or before ``"warmup"`` ends.
-        prior: on shape parameters: ``"weak"`` for the shipped one, ``"none"``.
-        objective: what residuals cost, as in `fit`.
+        from_step: omit points before this step, or before ``"warmup"`` ends.
+        prior: on nonlinear parameters: ``"weak"`` for the shipped one, ``"none"``.
+        objective: cost of residuals, as in `fit`.
         backend: where laws are fitted: ``"local"``, ``"joblib"``, ``"dask"``, or options of these.
-            A law and all its folds are one piece of work, because what a process needs first is
-            to compile the law. The numbers are the same everywhere.
+            A law and all its folds are one task, because a process first has to compile the law.
+            It does not affect the result.
 
     Returns:
-        The laws, ranked, with the difference of each to the best. Errors of losses in nats.
+        The laws, ranked, with the difference between each and the best. Errors of losses in nats.
 
     Raises:
-        UsageError: if the runs do not allow the hold-out (which ones they allow is said), names
-            repeat, `from_step` leaves a run empty, an option makes no sense, or processes cannot
-            be had.
+        UsageError: if the runs do not allow the hold-out (the message lists those they allow),
+            names repeat, `from_step` leaves a run empty, an option is invalid, or processes cannot
+            be started.
         LawError: if a law is unknown, or a named one needs a fact or trace that the runs lack.
         FitError: if no law could be fitted.
         PoolError: if processes of the backend keep dying.
@@ -124,7 +120,7 @@ def compare(
 
 
 def _in_order(runs: Iterable[Run] | Mapping[str, Run], from_step: int | str) -> list[Run]:
-    """The runs without their first points, by name: folds do not follow the order given."""
+    """The runs without their first points, sorted by name, so that their order does not matter."""
     values = sorted(run_list(runs), key=lambda run: run.name)
     return [run.from_step(from_step) for run in values]
 
@@ -139,7 +135,7 @@ def _fit_law(
     held: HoldOut,
     options: Mapping[str, Any],
 ) -> HeldOutFit | str:
-    """One piece of work: a law and all its folds; or why it could not be fitted."""
+    """Fit a law and all its folds in one task; a string says why it could not be fitted."""
     chosen = get_schedule_law(law) if isinstance(law, str) else law
     try:
         _check_points(chosen, runs, held)
@@ -153,23 +149,23 @@ def _fit_law(
 def _choose(
     laws: str | Sequence[str | Law], runs: Sequence[Run]
 ) -> tuple[list[Law], dict[str, str]]:
-    """The laws to fit; and if all were asked for, which of them cannot be, and why."""
+    """The laws to fit; and for ``"all"``, the laws that the runs do not allow, and why."""
     if laws == "all":
-        chosen, skipped = [], {}
+        possible, skipped = [], {}
         for law in schedule_laws():
             try:
                 _check_facts(law, runs)
-                chosen.append(law)
+                possible.append(law)
             except LawError as error:
                 skipped[law.name] = str(error)
-        return chosen, skipped
-    named = [each.strip() for each in laws.split(",")] if isinstance(laws, str) else list(laws)
-    found = [get_schedule_law(each) if isinstance(each, str) else each for each in named if each]
-    if not found:
+        return possible, skipped
+    named = [name.strip() for name in laws.split(",")] if isinstance(laws, str) else list(laws)
+    chosen = [get_schedule_law(law) if isinstance(law, str) else law for law in named if law]
+    if not chosen:
         raise UsageError(f"laws={laws!r} names no law; give names between commas, or 'all'")
-    for law in found:
+    for law in chosen:
         _check_facts(law, runs)
-    return list({law.name: law for law in found}.values()), {}
+    return list({law.name: law for law in chosen}.values()), {}
 
 
 def _check_facts(law: Law, runs: Sequence[Run]) -> None:
@@ -180,22 +176,22 @@ def _check_facts(law: Law, runs: Sequence[Run]) -> None:
 def _check_points(law: Law, runs: Sequence[Run], held: HoldOut) -> None:
     """Raise a FitError unless every fold leaves more points than parameters.
 
-    A law that is judged on fewer runs than the others has no rank among them.
+    A law scored on fewer runs than the others could not be ranked among them.
     """
     for fold in held.folds:
-        left = 0
+        remaining = 0
         for run in runs:
             assert run.weight is not None  # set on construction
-            left += int(np.sum((run.steps < fold.get(run.name, np.inf)) & (run.weight > 0)))
-        if left <= len(law.parameters):
+            remaining += int(np.sum((run.steps < fold.get(run.name, np.inf)) & (run.weight > 0)))
+        if remaining <= len(law.parameters):
             raise FitError(
-                f"{law.name} has {len(law.parameters)} parameters and {left} points are left "
+                f"{law.name} has {len(law.parameters)} parameters and {remaining} points remain "
                 f"without {', '.join(sorted(fold))}; it needs more points than parameters"
             )
 
 
 def _check_refits(law: Law, fit: HeldOutFit) -> None:
-    for each in fit.held:
-        fine = np.isfinite(each.predicted).all()
-        if not (fine and (each.predicted > NO_LOSS * each.observed).any()):
-            raise FitError(f"{law.name}: the refit without {each.run} did not succeed")
+    for points in fit.held:
+        finite = np.isfinite(points.predicted).all()
+        if not (finite and (points.predicted > MIN_RATIO * points.observed).any()):
+            raise FitError(f"{law.name}: the refit without {points.run} did not succeed")

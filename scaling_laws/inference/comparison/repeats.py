@@ -1,8 +1,8 @@
-"""How far apart runs of one schedule are: what no law of the schedule can predict.
+"""Differences between runs of one schedule: the error that no law of the schedule can remove.
 
-Runs whose learning rates agree up to some step, and whose facts do, should have the same losses up
-to there; seeds, data order and machines make them differ. Two such runs are √2 times as far apart
-as either is from the mean of all such runs, which is the best that a law could say.
+Runs whose facts agree, and whose learning rates agree up to some step, would have equal losses up
+to that step but for seeds, data order and hardware. Two such runs differ √2 times as much as either
+differs from the mean of all such runs, which is the best possible prediction.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from scaling_laws.data import Run
 
 __all__ = ["Repeats", "repeats_of"]
 
-ALIKE = 1e-3  # of the higher rate: learning rates that differ by no more are one
-FEWEST = 20  # common logged steps; fewer say little, and short runs agree in their warm-up anyway
+SAME_LR = 1e-3  # of the higher rate: learning rates that differ by no more count as equal
+MIN_STEPS = 20  # common logged steps; short runs agree during the warm-up in any case
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """How far apart the losses of runs are where their schedules are the same.
+    """Differences between the losses of runs whose schedules are the same.
 
     Attributes:
-        pairs: of runs, no two of which share a logged past.
+        pairs: number of pairs of runs that share no logged prefix.
         points: common logged steps of all pairs.
         difference: mean of |log(loss / other loss)| over them.
     """
@@ -40,14 +40,15 @@ class Repeats:
 
     @property
     def floor(self) -> float:
-        """PredE of a law that knew the mean of all repeats."""
+        """PredE of a prediction equal to the mean of all repeats."""
         return self.difference / math.sqrt(2.0)
 
     def __str__(self) -> str:
         pairs = "one pair" if self.pairs == 1 else f"{self.pairs} pairs"
         return (
-            f"Runs of one schedule up to where they part ({pairs}) are {self.difference:.5f} apart "
-            f"on average, relative: a law that knew their mean would have PredE {self.floor:.5f}."
+            f"Runs with the same schedule up to some step ({pairs}) differ by "
+            f"{self.difference:.5f} on average, relative: predicting their mean would "
+            f"have PredE {self.floor:.5f}."
         )
 
     def as_json(self) -> dict[str, float]:
@@ -61,24 +62,24 @@ class _Pair(NamedTuple):
 
 
 def repeats_of(runs: Sequence[Run]) -> Repeats | None:
-    """How far apart runs are where their schedules and facts are the same; None if none are.
+    """Differences between runs with the same schedule and facts; None if there are no such runs.
 
-    Runs that share a logged past, as branches of a trunk do, count as one run: of each pair of
-    such groups the longest common past is taken.
+    Runs that share a logged prefix, as branches of a trunk do, count as one run: of each pair of
+    such groups the longest common prefix is used.
 
     Args:
         runs: with the points that count.
     """
     pairs = {
-        (first, second): found
+        (first, second): pair
         for first, second in combinations(range(len(runs)), 2)
-        if (found := _common(runs[first], runs[second])) is not None
+        if (pair := _common(runs[first], runs[second])) is not None
     }
     group = list(range(len(runs)))
     for (first, second), pair in pairs.items():
-        if pair.one[0] == pair.other[0]:  # two trainings do not agree to the last bit
+        if pair.one[0] == pair.other[0]:  # two trainings never agree to the last bit
             old, new = group[second], group[first]
-            group = [new if each == old else each for each in group]
+            group = [new if index == old else index for index in group]
     longest: dict[tuple[int, int], _Pair] = {}
     for (first, second), pair in pairs.items():
         if group[first] == group[second]:
@@ -88,28 +89,28 @@ def repeats_of(runs: Sequence[Run]) -> Repeats | None:
             longest[low, high] = pair
     if not longest:
         return None
-    apart = np.concatenate([np.abs(np.log(each.one / each.other)) for each in longest.values()])
+    apart = np.concatenate([np.abs(np.log(pair.one / pair.other)) for pair in longest.values()])
     return Repeats(len(longest), len(apart), float(np.mean(apart)))
 
 
 def _common(one: Run, other: Run) -> _Pair | None:
-    """Losses at the steps that both logged before their schedules part."""
+    """Losses at the steps that both logged before their schedules differ."""
     if dict(one.facts) != dict(other.facts) or one.window != other.window:
         return None
     last = int(min(one.steps[-1], other.steps[-1])) + 1
     same = np.ones(last, dtype=bool)
-    for row, beside in (
+    for row, other_row in (
         (one.schedule.lr, other.schedule.lr),
         (one.traces.get("weight_decay"), other.traces.get("weight_decay")),
     ):
-        if (row is None) != (beside is None):
+        if (row is None) != (other_row is None):
             return None
-        if row is not None and beside is not None:
-            higher = np.maximum(row[:last], beside[:last])
-            same &= np.abs(row[:last] - beside[:last]) <= ALIKE * higher
+        if row is not None and other_row is not None:
+            higher = np.maximum(row[:last], other_row[:last])
+            same &= np.abs(row[:last] - other_row[:last]) <= SAME_LR * higher
     until = last if same.all() else int(np.argmin(same))
-    steps, mine, its = np.intersect1d(one.steps, other.steps, return_indices=True)
+    steps, of_one, of_other = np.intersect1d(one.steps, other.steps, return_indices=True)
     count = int(np.searchsorted(steps, until))
-    if count < FEWEST:
+    if count < MIN_STEPS:
         return None
-    return _Pair(one.loss[mine[:count]], other.loss[its[:count]])
+    return _Pair(one.loss[of_one[:count]], other.loss[of_other[:count]])

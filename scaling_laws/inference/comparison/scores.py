@@ -1,4 +1,4 @@
-"""How laws did on what they had not seen, and whether the runs can tell them apart."""
+"""Scores of laws on held-out data, and whether the runs distinguish them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["Comparison", "Difference", "LawScore", "mean_intervals", "score"]
 
 Array = NDArray[np.float64]
 RESAMPLES = 10_000
-FEW = 5  # fewer held-out runs than this: Student t, because resampling them shows too little
-ALIKE = 1e-6  # of the loss: smaller differences are where the solver happened to stop
-CLOSE = 1.25  # times the best's error: wide intervals do not recommend a law that is further off
+MIN_BOOTSTRAP = 5  # fewer held-out runs: Student t, since a bootstrap of so few is too narrow
+TOLERANCE = 1e-6  # of the loss: smaller differences depend on where the solver stopped
+MAX_RATIO = 1.25  # of the best law's error: wide intervals do not recommend a worse law
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A law against the best one: means over held-out runs, positive where the law is worse.
+    """Difference between a law and the best one: means over held-out runs, positive if worse.
 
     Attributes:
         pred_e: difference of `pred_e`.
         pred_e_90: 90 % interval of it; None if only one run was held out.
-        abs_final_error: difference of the sizes of the final errors, in nats.
+        abs_final_error: difference of the absolute final errors, in nats.
         abs_final_error_90: 90 % interval of it.
-        distinguishable: whether the interval of `pred_e` leaves out zero.
+        distinguishable: whether the interval of `pred_e` excludes zero.
     """
 
     pred_e: float
@@ -46,17 +46,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class LawScore:
-    """How one law did.
+    """Scores of one law.
 
     Attributes:
         mean: mean metrics over held-out runs; see `scaling_laws.inference.metrics`.
-        runs: metrics of what was held out, by run.
+        runs: metrics of the held-out points, by run.
         n_params: parameters of the law.
         log_error: root mean square of log(observed / predicted) of the fit to all runs.
         effective_points: n of `aic` and `bic`.
-        aic: n·log(log_error²) + 2·k for k parameters; see `compare`.
-        bic: n·log(log_error²) + k·log(n).
-        difference: to the best law.
+        aic: of the fit to all runs; see `scaling_laws.inference.metrics.information_criteria`.
+        bic: likewise.
+        difference: from the best law.
     """
 
     mean: Mapping[str, float]
@@ -70,28 +70,28 @@ class LawScore:
 
     @property
     def worst_final_error(self) -> float:
-        """The largest size of a final error of a held-out run, in nats."""
-        return max(abs(each["final_error"]) for each in self.runs.values())
+        """The largest absolute final error of a held-out run, in nats."""
+        return max(abs(run["final_error"]) for run in self.runs.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The mean metrics, and the rest beside them."""
-        rest = asdict(self)
-        return {**rest.pop("mean"), "worst_final_error": self.worst_final_error, **rest}
+        """The mean metrics and the other fields in one mapping."""
+        other = asdict(self)
+        return {**other.pop("mean"), "worst_final_error": self.worst_final_error, **other}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Laws in order of their mean error on what they had not seen, best first.
+    """Laws ranked by their mean error on held-out data, best first.
 
     Attributes:
         hold_out: what was held out.
-        laws: how each law did, by name, ranked by mean `pred_e`.
-        skipped: laws that need what the runs do not say, with the reason.
+        laws: scores by name, ranked by mean `pred_e`.
+        skipped: laws that need a fact or trace that the runs lack, with the reason.
         failed: laws that could not be fitted, with the reason.
-        interval: how the intervals of differences were made, in words.
-        units: how many held-out runs there are, or peaks where the runs of one share their fate.
+        interval: how the intervals of differences were computed, in words.
+        units: number of held-out runs, or of peaks where the runs of one are resampled together.
         seed: of starts and resamples.
-        repeats: how far apart the runs are where their schedules are the same, if any are.
+        repeats: differences between runs with the same schedule, if there are any.
     """
 
     hold_out: HoldOut
@@ -112,35 +112,35 @@ class Comparison:
     def advice(self) -> str:
         """Which law to use, in a sentence.
 
-        The one with the fewest parameters of those that are not distinguishable from the best and
-        have at most `CLOSE` times its error.
+        It is the law with the fewest parameters among those that are not distinguishable from the
+        best and have at most `MAX_RATIO` times its error.
         """
         if len(self.laws) == 1:
             return f"Only {self.best} was compared; name more laws to choose between them."
         if self.units < 2:
             return (
-                f"{self.best} has the lowest error, but one held-out run cannot tell laws apart; "
-                "hold out more runs before you choose."
+                f"{self.best} has the lowest error, but one held-out run does not distinguish "
+                "laws; hold out more runs before you choose."
             )
         best = self.laws[self.best]
-        limit = CLOSE * best.mean["pred_e"] + ALIKE
+        limit = MAX_RATIO * best.mean["pred_e"] + TOLERANCE
         close = [
             name
-            for name, each in self.laws.items()
-            if not each.difference.distinguishable and each.mean["pred_e"] <= limit
+            for name, law in self.laws.items()
+            if not law.difference.distinguishable and law.mean["pred_e"] <= limit
         ]
         chosen = min(close, key=lambda name: self.laws[name].n_params)
         if self.laws[chosen].n_params == best.n_params:
             return f"Use {self.best}: no law with fewer parameters predicts as well."
         return (
-            f"Use {chosen}: of the laws that these runs cannot tell from the best ({self.best}, "
-            f"{best.n_params} parameters), it has the fewest parameters, "
+            f"Use {chosen}: of the laws that these runs do not distinguish from the best "
+            f"({self.best}, {best.n_params} parameters), it has the fewest parameters, "
             f"{self.laws[chosen].n_params}."
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the order of the laws hides: what no law can do, and who is better at the end."""
+        """What the ranking does not show: irreducible error, and which law is better at the end."""
         floor = () if self.repeats is None else (str(self.repeats),)
         return floor + self._better_at_the_end
 
@@ -151,17 +151,17 @@ class Comparison:
         ends = self.laws[name].difference.abs_final_error_90
         if ends is None or ends[1] >= 0.0:
             return ()
-        found = self.laws[name].mean["abs_final_error"]
+        error = self.laws[name].mean["abs_final_error"]
         return (
-            f"Final losses alone are predicted better by {name}: {found:.3g} nats off on average, "
-            f"{self.best} {best:.3g}.",
+            f"Final losses alone are predicted better by {name}: its mean absolute error is "
+            f"{error:.3g} nats, that of {self.best} {best:.3g}.",
         )
 
     def as_json(self) -> dict[str, Any]:
         """The keys of ``scaling-laws compare --json``."""
         return {
             "hold_out": self.hold_out.name,
-            "laws": {name: each.as_json() for name, each in self.laws.items()},
+            "laws": {name: law.as_json() for name, law in self.laws.items()},
             "skipped": dict(self.skipped),
             "failed": dict(self.failed),
             "best": self.best,
@@ -217,14 +217,14 @@ class Comparison:
         import pandas as pd
 
         rows = {}
-        for name, each in self.laws.items():
-            gap = each.difference
+        for name, law in self.laws.items():
+            gap = law.difference
             low, high = gap.pred_e_90 or (np.nan, np.nan)
             rows[name] = {
-                **each.mean,
-                "n_params": each.n_params,
-                "aic": each.aic,
-                "bic": each.bic,
+                **law.mean,
+                "n_params": law.n_params,
+                "aic": law.aic,
+                "bic": law.bic,
                 "difference": gap.pred_e,
                 "difference_low": low,
                 "difference_high": high,
@@ -234,24 +234,26 @@ class Comparison:
 
 
 def score(
-    fits: Mapping[str, HeldOutFit], held: HoldOut, seed: int
+    fits: Mapping[str, HeldOutFit], hold_out: HoldOut, seed: int
 ) -> tuple[dict[str, LawScore], str, int]:
-    """Ranked scores, how intervals were made, and of how many units.
+    """Ranked scores, how intervals were computed, and the number of units.
 
     Args:
         fits: of each law, with predictions of the same runs.
-        held: what was held out.
+        hold_out: what was held out.
         seed: of the resamples.
     """
     runs = {
-        name: {each.run: metrics(each.observed, each.predicted) for each in fit.held}
+        name: {points.run: metrics(points.observed, points.predicted) for points in fit.held}
         for name, fit in fits.items()
     }
-    means = {name: mean_metrics(list(each.values())) for name, each in runs.items()}
+    means = {name: mean_metrics(list(metric.values())) for name, metric in runs.items()}
     ranked = sorted(fits, key=lambda name: (means[name]["pred_e"], fits[name].n_params, name))
     best = runs[ranked[0]]
-    fold_of = {run: place for place, fold in enumerate(held.folds) for run in fold}
-    group = np.array([fold_of[run] if held.by_fold else place for place, run in enumerate(best)])
+    fold_of = {run: index for index, fold in enumerate(hold_out.folds) for run in fold}
+    group = np.array(
+        [fold_of[run] if hold_out.by_fold else index for index, run in enumerate(best)]
+    )
     gaps = np.array(
         [
             [
@@ -265,15 +267,15 @@ def score(
         ]
     )
     low, high, method, units = mean_intervals(
-        gaps, group, seed, "peaks" if held.by_fold else "runs"
+        gaps, group, seed, "peaks" if hold_out.by_fold else "runs"
     )
     scores = {}
-    for place, name in enumerate(ranked):
+    for index, name in enumerate(ranked):
         fit = fits[name]
         aic, bic = information_criteria(fit.log_error, fit.effective_points, fit.n_params)
-        ends = [(float(low[place, each]), float(high[place, each])) for each in (0, 1)]
-        apart = units > 1 and bool(ends[0][0] > ALIKE or ends[0][1] < -ALIKE)
-        mean_gap = gaps[place].mean(axis=0)
+        ends = [(float(low[index, item]), float(high[index, item])) for item in (0, 1)]
+        distinguishable = units > 1 and bool(ends[0][0] > TOLERANCE or ends[0][1] < -TOLERANCE)
+        mean_gap = gaps[index].mean(axis=0)
         scores[name] = LawScore(
             means[name],
             runs[name],
@@ -287,49 +289,49 @@ def score(
                 ends[0] if units > 1 else None,
                 float(mean_gap[1]),
                 ends[1] if units > 1 else None,
-                apart,
+                distinguishable,
             ),
         )
     return scores, method, units
 
 
 def mean_intervals(
-    values: Array, group: NDArray[np.int64], seed: int, kind: str = "runs"
+    values: Array, group: NDArray[np.int64], seed: int, unit_name: str = "runs"
 ) -> tuple[Array, Array, str, int]:
-    """90 % intervals of means over runs, where the runs of a group are kept together.
+    """90 % intervals of means over runs, where the runs of a group are resampled together.
 
-    A bootstrap over groups, of `RESAMPLES` resamples; of fewer than `FEW` groups a Student t
-    interval from the spread of the groups' sums.
+    A bootstrap over groups with `RESAMPLES` resamples; for fewer than `MIN_BOOTSTRAP` groups, a
+    Student t interval from the spread of the groups' sums.
 
     Args:
         values: (..., runs, measures).
         group: of each run: (runs,).
         seed: of the resamples; they are the same for all values.
-        kind: what a group is called.
+        unit_name: plural name of the groups, for the description.
 
     Returns:
         Lower and upper ends, each (..., measures), NaN with one group only; the method in words;
-        how many groups there are.
+        the number of groups.
     """
-    names, place = np.unique(group, return_inverse=True)
+    names, index = np.unique(group, return_inverse=True)
     units = len(names)
-    member = (place[None, :] == np.arange(units)[:, None]).astype(float)  # (groups, runs)
+    member = (index[None, :] == np.arange(units)[:, None]).astype(float)  # (groups, runs)
     sizes = member.sum(axis=1)
     sums = np.einsum("gr,...rm->...gm", member, values)
     mean = values.mean(axis=-2)
     if units == 1:
-        nothing = np.full(mean.shape, np.nan)
-        return nothing, nothing, "none: only one run was held out", units
-    if units < FEW:
+        unknown = np.full(mean.shape, np.nan)
+        return unknown, unknown, "none: only one run was held out", units
+    if units < MIN_BOOTSTRAP:
         spread = (sums - sizes[:, None] * mean[..., None, :]) / sizes.sum()
         error = np.sqrt(units / (units - 1) * np.sum(spread**2, axis=-2))
         half = float(stdtrit(units - 1, 0.95)) * error
-        method = f"paired Student t; {units} {kind} are few, so they are wide"
+        method = f"paired Student t; {units} {unit_name} are few, so they are wide"
         return mean - half, mean + half, method, units
     counts = np.random.default_rng(seed).multinomial(
         units, np.full(units, 1.0 / units), size=RESAMPLES
     )
     drawn = np.einsum("bg,...gm->...bm", counts, sums) / (counts @ sizes)[:, None]
     low, high = np.quantile(drawn, [0.05, 0.95], axis=-2)
-    method = f"paired bootstrap over {units} {kind}, {RESAMPLES} resamples"
+    method = f"paired bootstrap over {units} {unit_name}, {RESAMPLES} resamples"
     return low, high, method, units
