@@ -34,7 +34,7 @@ from .inference import compare as compare
 from .inference import evaluate as evaluate
 from .inference import final_losses as final_losses
 from .inference import fit as fit
-from .inference import given as given
+from .inference import from_params as from_params
 from .inference import load_law as load_law
 from .inference import profile as profile
 from .inference import published as published

@@ -22,7 +22,7 @@ from .results import Uncertainty as Uncertainty
 from .results import VarianceInputs as VarianceInputs
 from .results import evaluate as evaluate
 from .results import final_losses as final_losses
-from .results import given as given
+from .results import from_params as from_params
 from .results import load_law as load_law
 from .results import predict as predict
 from .results import published as published

@@ -19,7 +19,7 @@ from scaling_laws.inference.results import (
     InputRange,
     PointFit,
     evaluate,
-    given,
+    from_params,
     load_law,
     published,
     require_curve_fit,
@@ -208,8 +208,8 @@ def test_pictures(fitted: CurveFit, tmp_path: Path) -> None:
 
 
 def test_the_kind_of_a_fit_is_that_of_its_law(tmp_path: Path) -> None:
-    assert isinstance(given("power", {"L0": 1, "A": 1, "alpha": 1}), CurveFit)
-    point = given("data_mixing", {name: 0.1 for name in ("c", "k", "t_web")})
+    assert isinstance(from_params("power", {"L0": 1, "A": 1, "alpha": 1}), CurveFit)
+    point = from_params("data_mixing", {name: 0.1 for name in ("c", "k", "t_web")})
     assert isinstance(point, PointFit) and "share_web" in point.law.input_names
     assert isinstance(load_law(point.save(tmp_path / "law.json")), PointFit)
     with pytest.raises(LawError, match=r"does not take a schedule; use PointFit and \.at\("):

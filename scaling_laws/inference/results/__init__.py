@@ -10,7 +10,7 @@ from scaling_laws.inference.results.evaluation import Evaluation
 from scaling_laws.inference.results.fit_result import FitResult
 from scaling_laws.inference.results.fits import (
     evaluate,
-    given,
+    from_params,
     load_law,
     published,
     require_curve_fit,
@@ -43,7 +43,7 @@ __all__ = [
     "VarianceInputs",
     "evaluate",
     "final_losses",
-    "given",
+    "from_params",
     "load_law",
     "predict",
     "predict_losses",

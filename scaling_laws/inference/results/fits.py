@@ -18,7 +18,7 @@ from scaling_laws.inference.results.point_fit import PointFit
 from scaling_laws.inference.results.prediction import needs_inputs
 from scaling_laws.models import AnyLaw, Law, PointLaw, get_law
 
-__all__ = ["AnyFit", "evaluate", "given", "load_law", "published", "require_curve_fit"]
+__all__ = ["AnyFit", "evaluate", "from_params", "load_law", "published", "require_curve_fit"]
 
 AnyFit = CurveFit | PointFit
 
@@ -34,7 +34,7 @@ def require_curve_fit(fitted: AnyFit) -> CurveFit:
     return fitted
 
 
-def given(law: str | AnyLaw, params: Mapping[str, float]) -> AnyFit:
+def from_params(law: str | AnyLaw, params: Mapping[str, float]) -> AnyFit:
     """A law with given parameters, without a fit.
 
     Args:
@@ -65,7 +65,7 @@ def published(law: str | AnyLaw, label: str) -> AnyFit:
     1.69
     """
     chosen = get_law(law) if isinstance(law, str) else law
-    return given(chosen, published_params(chosen, label))
+    return from_params(chosen, published_params(chosen, label))
 
 
 def load_law(path: Path | str, *, law: AnyLaw | None = None) -> AnyFit:
