@@ -215,8 +215,8 @@ def judge(name: str) -> tuple[Comparison, float]:
     runs, fitted = _runs(protocol)
     start = time.perf_counter()
     result = compare(
-        runs,
         list(_judged(protocol).values()),
+        runs,
         hold_out=protocol.preset.hold_out,
         fit_runs=fitted,
         from_step=protocol.preset.from_step,

@@ -21,7 +21,7 @@ from benchmarks import machine
 from benchmarks.machine import describe
 from scaling_laws import final_losses
 from scaling_laws.common.files import write_text
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.inference.results.prediction import compiled_loss
 from scaling_laws.models.laws.multi_power import MULTI_POWER
 from scaling_laws.models.numerics.history import every_step, last_step
@@ -141,7 +141,7 @@ def lengths() -> list[str]:
 def memory() -> None:
     """Print this process' peak memory after every step of a 1,000,000-step cosine."""
     plan = schedule(COSINE.format(steps=1_000_000))
-    FittedLaw.published("multi_power", "25M").predict(plan)
+    CurveFit.published("multi_power", "25M").predict(plan)
     # of this program alone: getrusage would count the process it was started from
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
@@ -189,7 +189,7 @@ def throughput() -> list[str]:
     """Final losses of 1,000 schedules, against what exp, log and the like alone would take."""
     lr = schedule(COSINE.format(steps=24_000)).lr
     many = np.linspace(0.3, 1.0, 1000)[:, None] * lr
-    law = FittedLaw.published("multi_power", "25M")
+    law = CurveFit.published("multi_power", "25M")
     lines = [
         "## Final losses of 1,000 schedules of 24,000 steps",
         "",

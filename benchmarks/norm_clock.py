@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws import FittedLaw, Run, evaluate, fit, load_runs, predict
+from scaling_laws import CurveFit, Run, evaluate, fit, load_runs
 from scaling_laws.common.files import write_text
+from scaling_laws.inference import predict
 from scaling_laws.inference.comparison import PRESETS
 from scaling_laws.inference.fitting.priors import prior_of
 from scaling_laws.interface.report.figures import COLOURS, bare, new_figure, save_figure
@@ -31,12 +32,12 @@ FROM = 1000
 DECAY_SETS = sorted((HERE.parent / "data").glob("proxy_nano_decay_*"))
 
 
-def _fit(law: str, runs: Mapping[str, Run], names: Sequence[str]) -> FittedLaw:
+def _fit(law: str, runs: Mapping[str, Run], names: Sequence[str]) -> CurveFit:
     chosen = {name: runs[name] for name in names}
     return fit(law, chosen, from_step=FROM, hold_out=False, draws=0, starts=4)
 
 
-def _ends(fitted: FittedLaw, runs: Mapping[str, Run]) -> tuple[np.ndarray, np.ndarray]:
+def _ends(fitted: CurveFit, runs: Mapping[str, Run]) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and observed losses at the last logged steps."""
     found = [
         predict(fitted, run.schedule, run.steps[-1:], facts=run.facts).final_loss

@@ -23,7 +23,7 @@ import scaling_laws as sl
 from benchmarks.machine import describe
 from benchmarks.pages import fill
 from scaling_laws.data.runs import Run, read_run
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.interface.report.figures import bare, new_figure, save_figure
 from scaling_laws.models.schedules import write_schedule
 
@@ -102,7 +102,7 @@ def runs_of(folder: str, ending: str = "") -> list[Run]:
     return [replace(run, name=f"{folder}/{name}") for name, run in found if name.endswith(ending)]
 
 
-def fitted_to(law: str, runs: Iterable[Run]) -> FittedLaw:
+def fitted_to(law: str, runs: Iterable[Run]) -> CurveFit:
     """A law fitted to runs, as everywhere here."""
     return sl.fit(law, list(runs), from_step=FROM_STEP, seed=0)
 
@@ -198,7 +198,7 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
 
 
 def proof_table(
-    folder: str, measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]
+    folder: str, measured: dict[str, np.ndarray], laws: dict[str, CurveFit]
 ) -> list[str]:
     """Lines of the table of a round."""
     runs = sl.load_runs(PROOF / folder)
@@ -235,7 +235,7 @@ def proof_table(
     return lines
 
 
-def draw(each: Round, measured: dict[str, np.ndarray], laws: dict[str, FittedLaw]) -> None:
+def draw(each: Round, measured: dict[str, np.ndarray], laws: dict[str, CurveFit]) -> None:
     """The figures of a round: schedules and curves; paired differences."""
     runs = sl.load_runs(PROOF / each.folder)
     shown = ("found_norm_clock", "found_multi_power", "wsd_1sqrt_0.2", "linear", "cosine")

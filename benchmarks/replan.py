@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws import FittedLaw, Law, Run, fit, get_law, load_runs
+from scaling_laws import CurveFit, FitResult, Law, Run, fit, get_law, load_runs
 from scaling_laws.common.files import write_text
 from scaling_laws.decisions.replanning.binned_log import gather, settled_step
 from scaling_laws.decisions.replanning.posterior import look_out
@@ -83,7 +83,7 @@ def whole_log(name: str, runs: Mapping[str, Run]) -> Run:
     )
 
 
-def law_of(folder: str, runs: Mapping[str, Run]) -> FittedLaw:
+def law_of(folder: str, runs: Mapping[str, Run]) -> CurveFit:
     """The law of a set."""
     names = FITTED[folder] + ((DECAYED,) if folder.startswith("llama") else ())
     chosen = [whole_log(name, runs) for name in names]
@@ -98,7 +98,7 @@ def shipped(folder: str) -> Law:
     return replace(law, published=kept)
 
 
-def simple_ways(given: FittedLaw, run: Run, first: int, now: int) -> dict[str, float]:
+def simple_ways(given: CurveFit, run: Run, first: int, now: int) -> dict[str, float]:
     """Final losses by ways that move no shape parameter."""
     last = int(run.steps[-1])
     losses = given.predict(run.schedule, facts=run.facts).loss
@@ -117,7 +117,7 @@ def simple_ways(given: FittedLaw, run: Run, first: int, now: int) -> dict[str, f
 
 
 def forecasts(
-    given: FittedLaw | Law, folder: str, runs: Mapping[str, Run]
+    given: CurveFit | Law, folder: str, runs: Mapping[str, Run]
 ) -> Iterator[tuple[float, str, float, float | None]]:
     """Of every run and cut: the cut, the way, the error, and by how many half widths."""
     for name in FORECAST[folder]:
@@ -128,7 +128,7 @@ def forecasts(
             if np.sum((run.steps >= first) & (run.steps < now)) < 10:
                 continue
             final = float(run.loss[-1])
-            if isinstance(given, FittedLaw):
+            if isinstance(given, FitResult):
                 for way, value in simple_ways(given, run, first, now).items():
                     yield cut, way, value - final, None
             outlook = look_out(run, gather(run, first, now), now, given, 0)
@@ -136,7 +136,7 @@ def forecasts(
             value, draws = outlook.end(lr)
             low, high = outlook.interval(value, lr, draws)
             half = 0.5 * (high - low)
-            way = "**replan**" if isinstance(given, FittedLaw) else "**replan, shipped prior**"
+            way = "**replan**" if isinstance(given, FitResult) else "**replan, shipped prior**"
             yield cut, way, value - final, half
 
 

@@ -54,9 +54,9 @@ def candidates(law: str, label: str, count: int, devices: int, draws: int, steps
 
     jax.config.update("jax_num_cpu_devices", devices)
     from scaling_laws.decisions.screening import screen
-    from scaling_laws.inference.results import FittedLaw
+    from scaling_laws.inference.results import CurveFit
 
-    fitted = FittedLaw.published(law, label)
+    fitted = CurveFit.published(law, label)
     if draws:
         spread = np.random.default_rng(0).standard_normal((len(fitted.params), draws))
         fitted = replace(
@@ -113,15 +113,15 @@ def other_parts() -> None:
     """Engine, search and fit, warm, in one process."""
     import scaling_laws as sl
     from benchmarks.engine import dense
-    from scaling_laws.inference.results import FittedLaw
+    from scaling_laws.inference.results import CurveFit
     from scaling_laws.inference.results.prediction import predict_losses
 
-    law = FittedLaw.published("multi_power", "25M")
+    law = CurveFit.published("multi_power", "25M")
     lr = sl.schedule(f"cosine:peak={PEAK},end=3e-5,steps={STEPS},warmup={WARMUP}").lr
     points = np.arange(0, STEPS, 100)
 
     def every() -> Any:
-        return predict_losses(law.schedule_law, law.params, lr, {})
+        return predict_losses(law.law, law.params, lr, {})
 
     def search() -> Any:
         return sl.optimize(law, steps=STEPS, peak=PEAK, warmup=WARMUP)

@@ -18,14 +18,14 @@ import optax
 from benchmarks.machine import describe
 from scaling_laws.common.files import write_text
 from scaling_laws.decisions.search import optimize
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import Schedule, schedule
 
 HERE = Path(__file__).resolve().parent
 PEAK, WARMUP = 3e-4, 2160
 LENGTHS = (24_000, 72_000, 240_000, 1_000_000)
-LAW = FittedLaw.published("multi_power", "25M")
+LAW = CurveFit.published("multi_power", "25M")
 # thu-yao-01-luo/MultiPowerLaw, 25M, as its own code reports them: without the rises of the warm-up
 PUBLISHED = {24_000: 3.149742, 72_000: 3.055689, 240_000: 3.008867}
 ITERATIONS = {24_000: 10_000, 72_000: 3_000}
@@ -52,7 +52,7 @@ def adam_on_decrements(steps: int, iterations: int) -> tuple[np.ndarray, float]:
         The last iterate's rates, unclamped as there, and the seconds.
     """
     head = jnp.linspace(0.0, PEAK, WARMUP)
-    law = LAW.schedule_law
+    law = LAW.law
     params = {name: jnp.float64(value) for name, value in LAW.params.items()}
     solver = optax.adam(5e-9)
 

@@ -16,13 +16,13 @@ from scaling_laws.decisions.planning import Plan, default_candidates, plan
 from scaling_laws.decisions.planning.candidate_runs import logged_steps
 from scaling_laws.decisions.planning.information import deviations, left_after, log_losses, seen_run
 from scaling_laws.inference.fitting.identifiability import ABRUPT, abrupt_drop
-from scaling_laws.inference.results import FitRecord, FittedLaw, Range, Uncertainty
-from scaling_laws.inference.results.uncertainty import spread_of
+from scaling_laws.inference.results import CurveFit, FitRecord, PointFit, Range, Uncertainty
+from scaling_laws.inference.results.uncertainty import robust_sd
 from scaling_laws.models.schedules import schedule
 
 DRAWS = 60
 NORMAL = ndtri((np.arange(DRAWS) + 0.5) / DRAWS)  # quantiles: a sample without chance
-NORMAL /= spread_of(NORMAL[:, None])
+NORMAL /= robust_sd(NORMAL[:, None])
 TRUTH = {"L0": 2.5, "A": 0.25, "C": 1.5, "alpha": 0.5, "decay": 0.98}
 UNCERTAINTY = Uncertainty("leave_one_run_out", 1e-3, 3, 1e-3, 2e-3, 1.7, 1.6, 5.0)
 PEAK = 1e-3
@@ -32,21 +32,21 @@ DROP = f"multistage:peak={PEAK},steps=1000,at=600,to=1e-4"
 WARNING = "no abrupt drop among the fitted runs: the memory (decay) is not identified"
 
 
-def law(warnings: tuple[str, ...] = (), from_step: int | str = 0, **draws: np.ndarray) -> FittedLaw:
+def law(warnings: tuple[str, ...] = (), from_step: int | str = 0, **draws: np.ndarray) -> CurveFit:
     """The annealing law, its draws varying in the given parameters only."""
     record = FitRecord(0.0, 1e-3, 300, 4, 4, 0.0, 0, from_step, {}, {}, warnings)
     rows = {name: draws.get(name, np.full(DRAWS, value)) for name, value in TRUTH.items()}
     span = Range((PEAK, PEAK), 999, 0.05)
-    return FittedLaw(
-        FittedLaw.of("lr_annealing", TRUTH).law, TRUTH, UNCERTAINTY, span, record, {}, rows
+    return CurveFit(
+        CurveFit.of("lr_annealing", TRUTH).law, TRUTH, UNCERTAINTY, span, record, {}, rows
     )
 
 
-def memory_open() -> FittedLaw:
+def memory_open() -> CurveFit:
     return law(decay=-np.expm1(np.log(0.02) + 0.3 * NORMAL))
 
 
-def all_open() -> FittedLaw:
+def all_open() -> CurveFit:
     """Draws that vary in every parameter, each in its own order."""
     orders = [np.random.default_rng(seed).permutation(NORMAL) for seed in range(5)]
     return law(
@@ -209,8 +209,8 @@ def test_a_law_without_memory_asks_for_no_drop() -> None:
     draws = {name: np.full(DRAWS, value) for name, value in params.items()}
     draws["L0"] = 2.5 + 1e-2 * NORMAL
     base = law((WARNING,))
-    fitted = FittedLaw(
-        FittedLaw.of("linear_drop", params).law, params, UNCERTAINTY, None, base.record, {}, draws
+    fitted = CurveFit(
+        CurveFit.of("linear_drop", params).law, params, UNCERTAINTY, None, base.record, {}, draws
     )
     assert not any(note.startswith("no abrupt drop") for note in plan(fitted, TARGET).notes)
 
@@ -240,7 +240,9 @@ def test_draws_that_agree_by_chance_tell_little() -> None:
     """Curves under shuffled draws know nothing of the target; what they seem to tell is chance."""
     fitted = all_open()
     plans = [schedule(spec) for spec in (DROP, f"wsd:peak={PEAK},steps=1000,decay_fraction=0.2")]
-    exact = replace(UNCERTAINTY, steady=1e-6, decayed=0.0)  # nothing but chance to blur a curve
+    exact = replace(
+        UNCERTAINTY, sigma_constant=1e-6, sigma_decay=0.0
+    )  # nothing but chance to blur a curve
     with jax.enable_x64(True):
         steps = logged_steps(fitted, plans[0], None)
         target = log_losses(fitted, schedule(TARGET), np.array([999]), None)[1:]
@@ -329,14 +331,14 @@ def test_refused_laws() -> None:
     with pytest.raises(
         LawError, match=r"lr_annealing has 0 draws.*fit the law to runs, with draws"
     ):
-        plan(FittedLaw.of("lr_annealing", TRUTH), TARGET)
+        plan(CurveFit.of("lr_annealing", TRUTH), TARGET)
     few = {name: row[:9] for name, row in fitted.draws.items()}
     with pytest.raises(LawError, match="has 9 draws of its parameters and a plan needs 10"):
         plan(replace(fitted, draws=few), TARGET)
     with pytest.raises(LawError, match=r"its errors were not measured.*hold_out=True"):
         plan(replace(fitted, uncertainty=None), TARGET)
-    with pytest.raises(LawError, match="chinchilla knows no schedule"):
-        plan(FittedLaw.published("chinchilla", "hoffmann"), TARGET)
+    with pytest.raises(LawError, match="chinchilla does not take a schedule"):
+        plan(PointFit.published("chinchilla", "hoffmann"), TARGET)
     with pytest.raises(ScheduleError, match="every learning rate is 0"):
         plan(fitted, "multistage:peak=1e-3,at=0,to=0,steps=20")
 
@@ -345,8 +347,8 @@ def test_facts_of_the_runs() -> None:
     params = {**TRUTH, "B": 3.0, "beta": 0.1, "gamma": 0.1}
     draws = {name: np.full(DRAWS, value) for name, value in params.items()}
     draws["gamma"] = 0.1 + 1e-2 * NORMAL
-    chosen = FittedLaw.of("lr_annealing_size", params).law
-    fitted = FittedLaw(chosen, params, UNCERTAINTY, draws=draws)
+    chosen = CurveFit.of("lr_annealing_size", params).law
+    fitted = CurveFit(chosen, params, UNCERTAINTY, draws=draws)
     with pytest.raises(LawError, match="lr_annealing_size needs model_params, which the law file"):
         plan(fitted, TARGET, candidates=[DROP])
     small, large = (

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.interface.cli import main
 from scaling_laws.models.schedules import schedule
 
-TRUTH = FittedLaw.of("linear_drop", {"L0": 2.5, "A": 0.25, "alpha": 0.5, "B": 150.0})
+TRUTH = CurveFit.of("linear_drop", {"L0": 2.5, "A": 0.25, "alpha": 0.5, "B": 150.0})
 SPECS = {
     "constant": "constant:peak=1e-3,steps=300,warmup=20",
     "cosine": "cosine:peak=1e-3,end=1e-4,steps=400,warmup=20",

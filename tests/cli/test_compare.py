@@ -63,7 +63,7 @@ def test_named_runs_predict_the_others(curves: Path) -> None:
 
 
 def test_the_same_in_python(result: dict[str, Any], nano: Path) -> None:
-    found = sl.compare(sl.load_runs(nano), ["linear_drop", "power"], from_step=400, starts=2)
+    found = sl.compare(["linear_drop", "power"], sl.load_runs(nano), from_step=400, starts=2)
     assert isinstance(found, sl.Comparison)
     assert found.best == result["best"]
     for name, law in found.laws.items():
@@ -124,7 +124,7 @@ def test_last(curves: Path) -> None:
     [
         ("", "the following arguments are required: RUNS"),
         ("SET --laws powr", "unknown law 'powr'; did you mean 'power'"),
-        ("SET --laws chinchilla", "chinchilla knows no schedule"),
+        ("SET --laws chinchilla", "chinchilla does not take a schedule"),
         ("SET --laws continual", "continual needs transfer_step"),
         ("SET --laws ,", "names no law"),
         ("SET --hold-out tail", "invalid choice: 'tail'"),

@@ -143,7 +143,7 @@ def test_evaluate_of_the_fitted_runs_repeats_the_fit(
 
 
 def test_evaluate_without_an_uncertainty(curves: Path, tmp_path: Path) -> None:
-    sl.save_law(TRUTH, tmp_path / "law.json")
+    TRUTH.save(tmp_path / "law.json")
     result = call_json("evaluate", tmp_path / "law.json", f"{curves}:wsd")
     assert set(result["runs"]["wsd"]) == METRICS
     assert result["mean"]["pred_e"] < 2e-3  # the noise

@@ -133,9 +133,9 @@ def test_weights_of_a_fit_are_those_of_its_profiles(curves: Path, tmp_path: Path
     fit(curves, tmp_path, "--prior", "none", "--draws", 0, "--weight", "wsd=5")
     law, runs = sl.load_law(tmp_path / "law.json"), sl.load_runs(str(curves))
     assert law.record is not None
-    same = profile("linear_drop", runs, fitted=law, points=3, weights={"wsd": 5.0})["alpha"]
+    same = profile(law, runs, points=3, weights={"wsd": 5.0})["alpha"]
     assert same.objective[1] == pytest.approx(law.record.lowest, rel=1e-6)
-    other = profile("linear_drop", runs, fitted=law, points=3)["alpha"]
+    other = profile(law, runs, points=3)["alpha"]
     assert other.objective[1] != pytest.approx(law.record.lowest, rel=1e-3)
 
 

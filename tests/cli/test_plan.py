@@ -102,12 +102,12 @@ def test_refused(law_file: Path, words: str, message: str) -> None:
 
 
 def test_laws_that_were_not_fitted_are_refused(tmp_path: Path) -> None:
-    sl.save_law(TRUTH, tmp_path / "law.json")
+    TRUTH.save(tmp_path / "law.json")
     given = call("plan", tmp_path / "law.json", "--target", TARGET)
     assert given.code == 2
     assert "linear_drop has 0 draws" in given.err and "fit the law to runs" in given.err
     point = call("plan", "chinchilla:hoffmann", "--target", TARGET)
-    assert point.code == 2 and "chinchilla knows no schedule" in point.err
+    assert point.code == 2 and "chinchilla does not take a schedule" in point.err
 
 
 @pytest.mark.slow

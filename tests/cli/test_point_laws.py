@@ -47,7 +47,7 @@ def test_published_parameters_by_name(place: Path) -> None:
 
 REFUSED = {
     "predict chinchilla:besiroglu": "chinchilla needs --at model_params=...,tokens=...",
-    "predict chinchilla:besiroglu --schedule cosine:peak=1,steps=9": "chinchilla knows no schedule",
+    "predict chinchilla:besiroglu --schedule cosine:peak=1,steps=9": "does not take a schedule",
     "predict chinchilla:besiroglu --at tokens": "--at tokens: 'tokens' is not name=number",
     "predict chinchilla:besiroglu --at token=1": "unknown input 'token'; did you mean 'tokens'?",
     "predict chinchilla:x --at tokens=1": "no published parameters 'x'; known: hoffmann",

@@ -49,7 +49,7 @@ def test_interval_is_around_the_final_loss(law_file: Path) -> None:
 
 
 def test_no_interval_without_an_uncertainty(tmp_path: Path) -> None:
-    sl.save_law(TRUTH, tmp_path / "law.json")
+    TRUTH.save(tmp_path / "law.json")
     (result,) = predict(tmp_path / "law.json", LINEAR)
     assert result["interval_90"] is None and result["notes"] == []
     text = call("predict", tmp_path / "law.json", "--schedule", LINEAR).out
@@ -84,7 +84,7 @@ def test_about_200_steps_by_default(law_file: Path, steps: int) -> None:
 @pytest.mark.parametrize("measured", [True, False])
 def test_predicted_curves_as_csv(law_file: Path, tmp_path: Path, measured: bool) -> None:
     if not measured:
-        sl.save_law(TRUTH, law_file := tmp_path / "law.json")
+        TRUTH.save(law_file := tmp_path / "law.json")
     out = tmp_path / "curves.csv"
     results = predict(law_file, LINEAR, SPECS["wsd"], options=("--every", 50, "--out", out))
     with out.open(newline="") as stream:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling_laws.inference.fitting.calibration import FEW_RUNS, Held, calibrate
-from scaling_laws.inference.results import Exposure
+from scaling_laws.inference.results import VarianceInputs
 
 POINTS = 30
 
@@ -14,7 +14,7 @@ POINTS = 30
 def held(errors: np.ndarray, spread: float = 0.0) -> Held:
     """A run at its highest LR, its last point the end of its schedule."""
     ending = np.append(np.zeros(len(errors) - 1), 1.0)
-    return Held(errors, Exposure(np.full(len(errors), spread), np.zeros(len(errors)), ending))
+    return Held(errors, VarianceInputs(np.full(len(errors), spread), np.zeros(len(errors)), ending))
 
 
 @pytest.mark.parametrize("runs", [2, 3, 6, 9])

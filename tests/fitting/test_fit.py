@@ -12,7 +12,7 @@ from scaling_laws.common.errors import FitError, LawError, UsageError
 from scaling_laws.data.runs import Run, load_runs
 from scaling_laws.inference.fitting import fit, huber_objective
 from scaling_laws.inference.fitting.fit_data import MAX_POINTS
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.schedules import schedule
 from tests.helpers import draw_values, traces_for
@@ -27,7 +27,7 @@ SPECS = {
 
 def synthetic(law: Law, values: dict[str, float], noise: float = 0.0) -> list[Run]:
     """Runs whose losses are the law's own, with noise in log loss; each of its own model size."""
-    known = FittedLaw(law, values)
+    known = CurveFit(law, values)
     generator = np.random.default_rng(3)
     runs = []
     for place, (name, spec) in enumerate(SPECS.items()):
@@ -72,7 +72,7 @@ def test_recovers_a_known_law(law: Law) -> None:
     unseen = schedule("linear:peak=1e-3,steps=1800,warmup=100")
     given = {"facts": runs[0].facts, "traces": traces_for(unseen.lr)}
     assert fitted.predict(unseen, **given).final_loss == pytest.approx(
-        FittedLaw(law, values).predict(unseen, **given).final_loss, rel=1e-3
+        CurveFit(law, values).predict(unseen, **given).final_loss, rel=1e-3
     )
 
 
@@ -93,7 +93,7 @@ def test_objective_is_that_of_the_saved_parameters() -> None:
     law = get_schedule_law("linear_drop")
     runs = synthetic(law, draw_values(law, 2, 1e-3), noise=3e-3)
     fitted = fit(law, runs, starts=2)
-    saved = FittedLaw(law, dict(fitted.params))
+    saved = CurveFit(law, dict(fitted.params))
     total = sum(
         huber_objective(run.loss, saved.predict(run.schedule, run.steps.tolist()).loss)
         for run in runs
@@ -190,7 +190,7 @@ def test_range_notes_where_a_schedule_leaves_the_fit() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"runs": []}, UsageError, "at least one run"),
+        ({"data": []}, UsageError, "at least one run"),
         ({"law": "multipower"}, LawError, "did you mean 'multi_power'"),
         ({"starts": 0}, UsageError, "starts=0"),
         ({"from_step": 10**6}, UsageError, "no point at or after step 1000000"),
@@ -203,7 +203,7 @@ def test_refuses_clearly(change: dict[str, object], error: type[Exception], word
     steps = np.arange(1500, 2000)
     arguments = {
         "law": law,
-        "runs": [Run("a", plan, steps[::-1][::200][::-1], np.full(3, 2.0))],
+        "data": [Run("a", plan, steps[::-1][::200][::-1], np.full(3, 2.0))],
         **change,
     }
     with pytest.raises(error, match=words):

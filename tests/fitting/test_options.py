@@ -14,7 +14,7 @@ from scaling_laws.common.errors import LawError, UsageError
 from scaling_laws.data.runs import Run, load_runs
 from scaling_laws.inference.fitting import Prior, fit
 from scaling_laws.inference.fitting.identifiability import abrupt_drop
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.models.laws import get_law, get_schedule_law
 from scaling_laws.models.schedules import schedule
 
@@ -29,7 +29,7 @@ BARE = {"draws": 0, "hold_out": False, "starts": 4}
 
 def made(noise: float = 3e-4, names: str = "cosine constant drop", **facts: float) -> list[Run]:
     """Runs of a known multi_power law."""
-    known = FittedLaw(get_law("multi_power"), VALUES)
+    known = CurveFit(get_law("multi_power"), VALUES)
     generator = np.random.default_rng(11)
     runs = []
     for name in names.split():
@@ -55,7 +55,7 @@ def test_robust_objectives_shrug_off_a_spike() -> None:
     loss = runs[0].loss.copy()
     loss[30:33] *= 1.2
     spiked = [replace(runs[0], loss=loss), *runs[1:]]
-    truth = FittedLaw(get_law("multi_power"), VALUES).predict(SPECS["cosine"]).final_loss
+    truth = CurveFit(get_law("multi_power"), VALUES).predict(SPECS["cosine"]).final_loss
     errors = {
         objective: abs(
             fit("multi_power", spiked, objective=objective, **BARE)
@@ -151,7 +151,7 @@ def test_weights_of_runs_and_points_decide_who_is_heard() -> None:
 @pytest.mark.parametrize("window", [3, 20, 200])
 def test_averaged_logs_are_fitted_as_averages(window: int) -> None:
     """Losses averaged over windows, of a known law: taken as they are they mislead the fit."""
-    known = FittedLaw(get_law("multi_power"), VALUES)
+    known = CurveFit(get_law("multi_power"), VALUES)
     runs = []
     for name, spec in SPECS.items():
         plan = schedule(spec)
@@ -202,7 +202,7 @@ def test_intervals_widen_away_from_the_runs() -> None:
 def test_intervals_cover_what_they_say_when_the_law_is_right() -> None:
     """Thirty data sets of a known law with noise: its final loss is inside nine times in ten."""
     unseen = "wsd:peak=1e-3,end=0,steps=2000,warmup=100,decay_fraction=0.3"
-    known = FittedLaw(get_law("linear_drop"), {"L0": 2.0, "A": 0.4, "alpha": 0.5, "B": 120.0})
+    known = CurveFit(get_law("linear_drop"), {"L0": 2.0, "A": 0.4, "alpha": 0.5, "B": 120.0})
     truth = known.predict(unseen).final_loss
     inside = 0
     for seed in range(30):
@@ -236,13 +236,13 @@ def test_sizes_share_their_shapes(tmp_path: Path) -> None:
             "A": VALUES["A"] * n**0.05,
             "B": VALUES["B"] * n**0.1,
         }
-        known = FittedLaw(base, values)
+        known = CurveFit(base, values)
         for name, spec in SPECS.items():
             plan = schedule(spec)
             steps = np.arange(120, plan.steps, 40)
             loss = known.predict(plan, steps).loss
             runs.append(Run(f"{name}_{size:g}", plan, steps, loss, {"model_params": size}))
-            whole = FittedLaw(law, {**VALUES, **size_law})
+            whole = CurveFit(law, {**VALUES, **size_law})
             np.testing.assert_allclose(
                 whole.predict(plan, steps, facts={"model_params": size}).loss, loss, rtol=1e-12
             )
@@ -253,7 +253,7 @@ def test_sizes_share_their_shapes(tmp_path: Path) -> None:
     unseen = {"model_params": 2e8}
     fitted.save(str(tmp_path / "law.json"))
     again = load_law(tmp_path / "law.json")
-    truth = FittedLaw(law, {**VALUES, **size_law}).predict(SPECS["drop"], facts=unseen).final_loss
+    truth = CurveFit(law, {**VALUES, **size_law}).predict(SPECS["drop"], facts=unseen).final_loss
     found = again.predict(SPECS["drop"], facts=unseen).final_loss
     assert found == pytest.approx(truth, rel=2e-3)
     with pytest.raises(LawError, match="knows model sizes itself"):

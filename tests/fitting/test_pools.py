@@ -248,7 +248,7 @@ def test_a_law_of_ones_own_stays_here(runs: dict[str, Run]) -> None:
         with pytest.raises(UsageError, match=f"'{name}'.* add it to LAWS .*or take the local"):
             fit(law, runs, starts=1, draws=4, backend=TWO["joblib"])
         with pytest.raises(UsageError, match="take the local backend"):
-            compare(runs.values(), [law], backend=TWO["joblib"])
+            compare([law], runs.values(), backend=TWO["joblib"])
 
 
 # ---------------------------------------------------------------- options

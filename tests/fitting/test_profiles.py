@@ -11,7 +11,7 @@ import pytest
 from scaling_laws.common.errors import LawError, UsageError
 from scaling_laws.data.runs import Run
 from scaling_laws.inference.fitting import fit, profile, profiles
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.models.laws import get_schedule_law
 from tests.fitting.test_fit import synthetic
 
@@ -26,17 +26,17 @@ def runs() -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def fitted(runs: list[Run]) -> FittedLaw:
+def fitted(runs: list[Run]) -> CurveFit:
     return fit(LAW, runs, **{**QUICK, "draws": 12})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def found(runs: list[Run], fitted: FittedLaw) -> dict[str, profiles.Profile]:
-    return profile("multi_power", runs, fitted=fitted, points=7)
+def found(runs: list[Run], fitted: CurveFit) -> dict[str, profiles.Profile]:
+    return profile(fitted, runs, points=7)
 
 
 def test_lowest_at_the_fit_and_rising_to_both_sides(
-    fitted: FittedLaw, found: dict[str, profiles.Profile]
+    fitted: CurveFit, found: dict[str, profiles.Profile]
 ) -> None:
     assert list(found) == ["alpha", "C", "beta", "gamma"]
     for name, each in found.items():
@@ -49,7 +49,7 @@ def test_lowest_at_the_fit_and_rising_to_both_sides(
 
 
 def test_all_profiles_agree_at_the_fit_on_the_objective_with_its_prior(
-    fitted: FittedLaw, found: dict[str, profiles.Profile]
+    fitted: CurveFit, found: dict[str, profiles.Profile]
 ) -> None:
     record = fitted.record
     assert record is not None and LAW.rescale is not None
@@ -64,20 +64,20 @@ def test_all_profiles_agree_at_the_fit_on_the_objective_with_its_prior(
 
 
 def test_reach_follows_the_draws_but_is_no_less_than_a_half(
-    fitted: FittedLaw, runs: list[Run], found: dict[str, profiles.Profile]
+    fitted: CurveFit, runs: list[Run], found: dict[str, profiles.Profile]
 ) -> None:
     free = np.log(fitted.draws["beta"])
     low, high = np.quantile(free, [0.1587, 0.8413])
     reach = max(0.5, 3.0 * 0.5 * (high - low))
     assert np.log(found["beta"].values[-1] / found["beta"].fit) == pytest.approx(reach)
-    wide = profile(LAW, runs, fitted=fitted, names=["beta"], points=3, width=1e-3)
+    wide = profile(fitted, runs, names=["beta"], points=3, width=1e-3)
     np.testing.assert_allclose(
         wide["beta"].values / fitted.params["beta"], np.exp([-0.5, 0.0, 0.5]), rtol=1e-9
     )
 
 
 def test_interval_is_the_middle_of_the_draws(
-    fitted: FittedLaw, found: dict[str, profiles.Profile]
+    fitted: CurveFit, found: dict[str, profiles.Profile]
 ) -> None:
     for name in ("alpha", "beta", "gamma"):  # their unit holds no learning rate
         interval = found[name].interval_90
@@ -96,7 +96,7 @@ def test_interval_is_the_middle_of_the_draws(
 def test_pinned_values_are_those_of_fits_with_a_given_parameter(runs: list[Run]) -> None:
     """Without a prior, a profile is the lowest objective with the parameter given."""
     fitted = fit(LAW, runs, prior="none", objective="least-squares", **QUICK)  # type: ignore[arg-type]
-    found = profile(LAW, runs, fitted=fitted, names=["gamma", "beta"], points=3)
+    found = profile(fitted, runs, names=["gamma", "beta"], points=3)
     assert list(found) == ["gamma", "beta"]
     for name, each in found.items():
         assert each.interval_90 is None
@@ -121,19 +121,19 @@ def test_given_tied_and_weighted(runs: list[Run]) -> None:
     )  # type: ignore[arg-type]
     record = fitted.record
     assert record is not None and record.lowest is not None
-    found = profile(LAW, runs, fitted=fitted, points=3, weights=weights)
+    found = profile(fitted, runs, points=3, weights=weights)
     assert list(found) == ["alpha", "C"]
     for each in found.values():
         assert each.objective[1] == pytest.approx(record.lowest, rel=1e-6)
         assert each.objective[1] == each.objective.min()
     with pytest.raises(UsageError, match="unknown searched shape parameter 'beta'"):
-        profile(LAW, runs, fitted=fitted, names=["beta"])
+        profile(fitted, runs, names=["beta"])
 
 
 def test_fit_in_the_unit_of_the_logs(runs: list[Run]) -> None:
     """A given parameter whose unit holds the LR: nothing is scaled, the prior moves with it."""
     fitted = fit(LAW, runs, fix={"B": 150.0}, **QUICK)  # type: ignore[arg-type]
-    found = profile(LAW, runs, fitted=fitted, points=3)
+    found = profile(fitted, runs, points=3)
     lowest = {each.objective[1] for each in found.values()}
     assert max(lowest) == pytest.approx(min(lowest), rel=1e-6)
     for each in found.values():
@@ -146,17 +146,17 @@ def test_bounds_are_kept_and_a_fit_on_one_has_fewer_points(runs: list[Run]) -> N
     bounds = {each.name: each.bounds for each in fitted.law.parameters}["alpha"]
     wild = {name: np.full(4, value) for name, value in fitted.params.items()}
     wild["alpha"] = np.array([1e-3, 1e-2, 5.0, 50.0])
-    far = profile("linear_drop", runs, fitted=replace(fitted, draws=wild), points=5)["alpha"]
+    far = profile(replace(fitted, draws=wild), runs, points=5)["alpha"]
     assert far.values[[0, -1]] == pytest.approx(bounds, rel=1e-9)
     assert np.isfinite(far.objective).all()
     on_bound = replace(fitted, params={**fitted.params, "alpha": bounds[1]})
-    near = profile("linear_drop", runs, fitted=on_bound, points=5)["alpha"]
+    near = profile(on_bound, runs, points=5)["alpha"]
     assert near.values.shape == (3,)
     assert near.values[-1] == pytest.approx(bounds[1], rel=1e-9)
 
 
 def test_all_points_are_solved_in_one_call(
-    runs: list[Run], fitted: FittedLaw, monkeypatch: pytest.MonkeyPatch
+    runs: list[Run], fitted: CurveFit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
@@ -167,14 +167,14 @@ def test_all_points_are_solved_in_one_call(
     solve = profiles.solve_jobs
     monkeypatch.setattr(profiles, "solve_jobs", counted)
     lines: list[str] = []
-    profile(LAW, runs, fitted=fitted, points=3, report=lines.append)
+    profile(fitted, runs, points=3, report=lines.append)
     assert calls == [12]
     assert lines[-1] == "multi_power: profiles, 12 of 12 points"
 
 
 def test_nothing_searched_no_profile(runs: list[Run]) -> None:
     fitted = fit("linear_drop", runs, fix={"alpha": 0.5}, **QUICK)  # type: ignore[arg-type]
-    assert profile("linear_drop", runs, fitted=fitted) == {}
+    assert profile(fitted, runs) == {}
 
 
 @pytest.mark.parametrize(
@@ -186,25 +186,25 @@ def test_nothing_searched_no_profile(runs: list[Run]) -> None:
         ({"width": np.nan}, UsageError, "width=nan"),
         ({"names": ["bta"]}, UsageError, "parameter 'bta'; did you mean 'beta'"),
         ({"names": ["L0"]}, UsageError, "parameter 'L0'"),
-        ({"law": "linear_drop"}, LawError, "a fit of multi_power has no profile along linear_drop"),
-        ({"fitted": FittedLaw.published("multi_power", "25M")}, LawError, "given, not fitted"),
+        ({"fitted": PointFit.published("chinchilla", "hoffmann")}, LawError, "not take a sch"),
+        ({"fitted": CurveFit.published("multi_power", "25M")}, LawError, "given, not fitted"),
     ],
 )
 def test_refuses_clearly(
     runs: list[Run],
-    fitted: FittedLaw,
+    fitted: CurveFit,
     change: dict[str, Any],
     error: type[Exception],
     words: str,
 ) -> None:
-    arguments = {"law": LAW, "runs": runs, "fitted": fitted, **change}
+    arguments = {"runs": runs, "fitted": fitted, **change}
     with pytest.raises(error, match=words):
         profile(**arguments)
 
 
-def test_runs_of_another_fit_are_refused(runs: list[Run], fitted: FittedLaw) -> None:
+def test_runs_of_another_fit_are_refused(runs: list[Run], fitted: CurveFit) -> None:
     with pytest.raises(UsageError, match="the fit was of runs cosine, constant, drop, not of"):
-        profile(LAW, runs[:2], fitted=fitted)
+        profile(fitted, runs[:2])
     fewer = [run.from_step(200) for run in runs]
     with pytest.raises(UsageError, match=r"these runs have \d+ points, the fit had"):
-        profile(LAW, fewer, fitted=fitted)
+        profile(fitted, fewer)

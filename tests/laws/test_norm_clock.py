@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws import FittedLaw, fit, load_runs, predict
+from scaling_laws import CurveFit, fit, load_runs
 from scaling_laws.common.errors import DataError, LawError
+from scaling_laws.inference import predict
 from scaling_laws.models.laws import get_schedule_law
 from scaling_laws.models.schedules import schedule
 from tests.helpers import SCHEDULES, draw_values
@@ -151,7 +152,7 @@ def test_a_schedule_of_weight_decay_is_a_trace() -> None:
 
 
 def test_predicts_under_a_schedule_of_weight_decay() -> None:
-    law = FittedLaw.published("norm_clock", "124M")
+    law = CurveFit.published("norm_clock", "124M")
     plan = "wsd:peak=1e-3,steps=2000,warmup=100,decay_fraction=0.2"
     known = predict(law, plan, facts={"weight_decay": 0.1})
     traced = predict(law, plan, traces={"weight_decay": np.full(2000, 0.1)})
@@ -212,7 +213,7 @@ def test_without_weight_decay_the_fallback_is_fitted_and_said(shared_data: Path)
 
 def test_published_numbers_describe_the_public_curves(shared_data: Path) -> None:
     """To .0015 in log loss, root mean square, over schedules of three peaks."""
-    law = FittedLaw.published("norm_clock", "124M")
+    law = CurveFit.published("norm_clock", "124M")
     square = []
     for peak in ("0.0001", "0.0005", "0.001"):
         runs = load_runs(shared_data / f"llama_124m_peak{peak}")
@@ -225,7 +226,7 @@ def test_published_numbers_describe_the_public_curves(shared_data: Path) -> None
 
 
 def test_a_prediction_needs_the_weight_decay() -> None:
-    law = FittedLaw.published("norm_clock", "124M")
+    law = CurveFit.published("norm_clock", "124M")
     with pytest.raises(LawError, match="norm_clock needs weight_decay"):
         predict(law, "cosine:peak=1e-3,steps=2000")
     assert predict(law, "cosine:peak=1e-3,steps=2000", facts={"weight_decay": 0.1}).final_loss > 2

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaling_laws.data.runs import load_runs
-from scaling_laws.inference.evaluation import evaluate
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit, evaluate
 from scaling_laws.models.laws.multi_power import MULTI_POWER
 
 # means over the six test runs, from the README of thu-yao-01-luo/MultiPowerLaw
@@ -32,7 +31,7 @@ def test_published_multi_power_table(name: str, shared_data: Path) -> None:
     params, table, worst = PUBLISHED[name]
     table = {**table, "worst_e": worst}
     runs = load_runs(f"{shared_data / name}:{TEST_RUNS}")
-    mean = evaluate(FittedLaw.of("multi_power", params), runs).mean
+    mean = evaluate(CurveFit.of("multi_power", params), runs).mean
     printed = {key: f"{mean[key]:.{len(value) - 2}f}" for key, value in table.items()}
     assert printed == table
 
@@ -52,6 +51,6 @@ def test_published_multi_power_table(name: str, shared_data: Path) -> None:
     ],
 )
 def test_final_losses_of_the_public_implementation(spec: str, final_loss: float) -> None:
-    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
+    law = CurveFit.of("multi_power", MULTI_POWER.published["25M"])
     # printed to six decimals at parameters that agree with these to six digits: 2e-6
     assert law.predict(spec).final_loss == pytest.approx(final_loss, abs=3e-6)

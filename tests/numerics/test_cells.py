@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.numerics.cells import Cells, cells_of, means
 from scaling_laws.models.numerics.precision import in_float64
@@ -84,10 +84,10 @@ def test_smooth_schedules_to_the_fifth_digit(name: str, spec: str) -> None:
 
 @in_float64
 def test_slopes_are_those_of_every_step() -> None:
-    law = FittedLaw.published("norm_clock", "124M")
+    law = CurveFit.published("norm_clock", "124M")
     cells, lr = cells_of(400, growth=1 / 16), schedule("linear:peak=1e-3,steps=400,warmup=20").lr
     params, facts = dict(law.params), {"weight_decay": 0.1}
-    law_of = law.schedule_law
+    law_of = law.law
 
     def by_cells(row: jax.Array) -> jax.Array:
         return law_of.loss(params, law_of.last_of_cells(row, cells, facts=facts))[0]
@@ -105,7 +105,7 @@ def test_slopes_are_those_of_every_step() -> None:
 
 
 def test_a_schedule_of_weight_decay() -> None:
-    law = FittedLaw.published("norm_clock", "124M")
+    law = CurveFit.published("norm_clock", "124M")
     lr = schedule("cosine:peak=1e-3,steps=2000,warmup=100").lr
     decay = np.linspace(0.2, 0.05, 2000)
     cells = cells_of(2000, growth=1 / 64)
@@ -118,12 +118,12 @@ def test_a_schedule_of_weight_decay() -> None:
 
     @in_float64
     def seen() -> float:
-        history = law.schedule_law.last_of_cells(
+        history = law.law.last_of_cells(
             jnp.asarray(means(lr, cells)),
             cells,
             facts={"weight_decay": 0.1},
             weight_decay=jnp.asarray(means(decay, cells)),
         )
-        return float(law.schedule_law.loss(dict(law.params), history)[0])
+        return float(law.law.loss(dict(law.params), history)[0])
 
     assert seen() == pytest.approx(exact, abs=1e-5)

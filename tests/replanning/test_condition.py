@@ -23,7 +23,7 @@ from scaling_laws.decisions.replanning.parameter_prior import (
     shipped_belief,
 )
 from scaling_laws.decisions.replanning.posterior import look_out
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.models.laws import LAWS, Law, get_schedule_law
 from scaling_laws.models.numerics.precision import in_float64
 from tests.helpers import FACTS, draw_values
@@ -78,7 +78,7 @@ def test_shipped_prior_alone(label: str) -> None:
 def test_facts_of_the_law_are_said_to_be_used() -> None:
     truth = dict(get_schedule_law("norm_clock").published["25M"])
     run = run_of(truth, "constant:peak=1e-3,steps=600,warmup=20", "norm_clock")
-    given = replace(FittedLaw.of("norm_clock", truth), facts={"weight_decay": 0.1})
+    given = replace(CurveFit.of("norm_clock", truth), facts={"weight_decay": 0.1})
     outlook = look_out(replace(run, facts={}), gather(run, 100, 400), 400, given, 0)
     assert outlook.notes[0].startswith("weight_decay 0.1 is the law's: the run does not state")
 
@@ -124,7 +124,7 @@ def test_free_numbers_are_undone(law: Law) -> None:
 
 
 def test_an_amplitude_of_zero_stays_zero() -> None:
-    belief = beliefs_of(FittedLaw.of("linear_drop", {**TRUTH, "B": 0.0}), 1.0)[2]
+    belief = beliefs_of(CurveFit.of("linear_drop", {**TRUTH, "B": 0.0}), 1.0)[2]
     place = belief.law.names.index("B")
     assert not belief.covariance[place].any() and not belief.covariance[:, place].any()
     run = run_of({**TRUTH, "B": 0.0})
@@ -154,10 +154,10 @@ def test_evidence_knows_the_run() -> None:
 def test_laws_that_cannot_say_are_refused() -> None:
     run = run_of(TRUTH)
     points = gather(run, 30, NOW)
-    with pytest.raises(LawError, match="knows no schedule"):
-        look_out(run, points, NOW, FittedLaw.published("chinchilla", "hoffmann"), 0)
+    with pytest.raises(LawError, match="does not take a schedule"):
+        look_out(run, points, NOW, PointFit.published("chinchilla", "hoffmann"), 0)
     with pytest.raises(LawError, match="needs model_params"):
-        given = FittedLaw.of(
+        given = CurveFit.of(
             "lr_annealing_size", draw_values(get_schedule_law("lr_annealing_size"), 0, 1e-3)
         )
         look_out(run, points, NOW, given, 0)
@@ -166,7 +166,7 @@ def test_laws_that_cannot_say_are_refused() -> None:
     traced = replace(run, traces={"weight_decay": np.full(400, 0.1)})
     with pytest.raises(LawError, match="would need weight_decay at steps"):
         look_out(traced, points, NOW, get_schedule_law("norm_clock"), 0)
-    wild = FittedLaw.of("linear_drop", {**TRUTH, "A": 1e308, "alpha": 4.0})
+    wild = CurveFit.of("linear_drop", {**TRUTH, "A": 1e308, "alpha": 4.0})
     with pytest.raises(FitError, match="not finite"):
         look_out(run, points, NOW, wild, 0)
 
@@ -174,7 +174,7 @@ def test_laws_that_cannot_say_are_refused() -> None:
 @pytest.mark.slow
 def test_finished_public_runs_from_their_halves(shared_data: Path) -> None:
     """A law of another set, halves of runs it never saw: the ends lie in the intervals."""
-    fitted = FittedLaw.published("norm_clock", "25M")
+    fitted = CurveFit.published("norm_clock", "25M")
     runs = sl.load_runs(shared_data / "mpl_100m")
     for name in ("cosine_24000", "constant_24000", "wsd_20000_24000"):
         run = runs[name]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scaling_laws.common.errors import LawError, UsageError
 from scaling_laws.data.runs import Run
 from scaling_laws.inference.fitting import Profile
-from scaling_laws.inference.results import FittedLaw, Uncertainty
+from scaling_laws.inference.results import CurveFit, PointFit, Uncertainty
 from scaling_laws.interface.report.figures import drawn_steps, save_figure, style_of, ticks_between
 from scaling_laws.interface.report.fit_plots import (
     contributions,
@@ -27,7 +27,7 @@ from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values, traces_for
 
-PARAMS = dict(FittedLaw.published("multi_power", "25M").params)
+PARAMS = dict(CurveFit.published("multi_power", "25M").params)
 SPECS = {
     "cosine": "cosine:peak=3e-4,end=3e-5,steps=900,warmup=50",
     "drop": "multistage:peak=3e-4,at=400,to=6e-5,steps=700,warmup=50",
@@ -35,13 +35,13 @@ SPECS = {
 UNCERTAINTY = Uncertainty("leave_one_run_out", 0.002, 2, 0.001, 0.003, 1.9, 2.3, 4.0)
 
 
-def law_with_draws(**still: float) -> FittedLaw:
+def law_with_draws(**still: float) -> CurveFit:
     """multi_power with draws; parameters in `still` do not move."""
     generator = np.random.default_rng(0)
     draws = {
         name: value * np.exp(0.1 * generator.standard_normal(60)) for name, value in PARAMS.items()
     }
-    return FittedLaw(
+    return CurveFit(
         get_schedule_law("multi_power"),
         {**PARAMS, **still},
         UNCERTAINTY,
@@ -54,7 +54,7 @@ def run_of(name: str, window: int = 1) -> Run:
     plan = schedule(SPECS[name])
     steps = np.arange(9, plan.steps, 10)
     bare = Run(name, plan, steps, np.ones(len(steps)), window=window)
-    whole = FittedLaw.of("multi_power", PARAMS).predict(plan).loss
+    whole = CurveFit.of("multi_power", PARAMS).predict(plan).loss
     return Run(name, plan, steps, 1.01 * bare.averaged(whole), window=window)
 
 
@@ -108,20 +108,20 @@ def test_fit_shows_rates_losses_and_residuals(window: int, tmp_path: Path) -> No
 
 def test_fit_without_uncertainty_has_no_band_and_warm_up_ends_itself() -> None:
     figure = plot_fit(
-        FittedLaw.of("multi_power", PARAMS), {name: run_of(name) for name in SPECS}, "warmup"
+        CurveFit.of("multi_power", PARAMS), {name: run_of(name) for name in SPECS}, "warmup"
     )
     _, losses, residuals = figure.axes
     assert not losses.collections
     assert residuals.lines[0].get_xdata()[0] == 59  # the warm-up of 50 steps ends before
     with pytest.raises(UsageError, match="no point at or after step 5000"):
-        plot_fit(FittedLaw.of("multi_power", PARAMS), [run_of("drop")], 5000)
+        plot_fit(CurveFit.of("multi_power", PARAMS), [run_of("drop")], 5000)
 
 
 def test_many_runs_have_styles_of_their_own_and_a_legend_outside(tmp_path: Path) -> None:
     plan = schedule("constant:peak=3e-4,steps=60,warmup=5")
     steps = np.arange(9, 60, 10)
     runs = [Run(f"run{place}", plan, steps, np.full(6, 4.0)) for place in range(34)]
-    figure = plot_fit(FittedLaw.of("multi_power", PARAMS), runs)
+    figure = plot_fit(CurveFit.of("multi_power", PARAMS), runs)
     losses = figure.axes[1]
     assert losses.get_legend() is None
     (legend,) = figure.legends
@@ -138,7 +138,7 @@ def test_many_runs_have_styles_of_their_own_and_a_legend_outside(tmp_path: Path)
 @pytest.mark.parametrize("law", schedule_laws(), ids=lambda law: law.name)
 def test_contributions_add_up_to_the_loss(law: Law) -> None:
     plan = schedule("wsd:peak=1e-3,steps=290,warmup=10,decay_fraction=0.3")
-    fitted = FittedLaw(law, draw_values(law, 1, 1e-3))
+    fitted = CurveFit(law, draw_values(law, 1, 1e-3))
     traces = traces_for(plan.lr)
     run = Run("run", plan, [50], [3.0], FACTS, traces=traces)  # type: ignore[arg-type]
     terms = contributions(fitted, run)
@@ -212,7 +212,7 @@ def test_profiles_mark_the_fit_and_the_draws(tmp_path: Path) -> None:
 
 def test_profiles_of_a_forgetting_factor_are_not_logarithmic() -> None:
     law = get_schedule_law("lr_annealing")
-    fitted = FittedLaw(law, draw_values(law, 1, 1e-3))
+    fitted = CurveFit(law, draw_values(law, 1, 1e-3))
     values = np.array([0.99, 0.995, 0.999])
     figure = plot_profiles({"decay": Profile(values, values, 0.995)}, fitted)
     assert figure.axes[0].get_xscale() == "linear"
@@ -222,7 +222,7 @@ def test_profiles_of_nothing_or_another_law_are_refused() -> None:
     with pytest.raises(LawError, match="no shape parameter was searched"):
         plot_profiles({}, law_with_draws())
     with pytest.raises(LawError, match="power has no parameter 'beta'"):
-        plot_profiles(PROFILES, FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5}))
+        plot_profiles(PROFILES, CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5}))
 
 
 def test_draws_against_each_other(tmp_path: Path) -> None:
@@ -251,40 +251,40 @@ def test_draws_against_each_other(tmp_path: Path) -> None:
 def test_one_wild_draw_does_not_squeeze_the_others() -> None:
     fitted = law_with_draws()
     wild = {name: np.array([*row, 1e9 * row[0]]) for name, row in fitted.draws.items()}
-    figure = plot_draws(FittedLaw(fitted.law, fitted.params, UNCERTAINTY, draws=wild))
+    figure = plot_draws(CurveFit(fitted.law, fitted.params, UNCERTAINTY, draws=wild))
     low, high = figure.axes[0].get_xlim()
     assert high / low < 3.0
 
 
 def test_draws_that_are_not_there_are_refused() -> None:
     with pytest.raises(LawError, match="there are no draws to show; fit with draws"):
-        plot_draws(FittedLaw.of("multi_power", PARAMS))
+        plot_draws(CurveFit.of("multi_power", PARAMS))
     row = {name: np.full(5, value) for name, value in {"L0": 2.0, "A": 0.5, "B": 9.0}.items()}
     law = get_schedule_law("convex_bound")
-    bound = FittedLaw(law, {name: values[0] for name, values in row.items()}, draws=row)
+    bound = CurveFit(law, {name: values[0] for name, values in row.items()}, draws=row)
     with pytest.raises(LawError, match="no shape parameter was searched"):
         plot_draws(bound)
 
 
 def test_one_shape_parameter_has_one_panel(tmp_path: Path) -> None:
     draws = {"L0": np.full(30, 2.0), "A": np.full(30, 0.5), "alpha": np.linspace(0.4, 0.6, 30)}
-    fitted = FittedLaw(get_schedule_law("power"), {"L0": 2.0, "A": 0.5, "alpha": 0.5}, draws=draws)
+    fitted = CurveFit(get_schedule_law("power"), {"L0": 2.0, "A": 0.5, "alpha": 0.5}, draws=draws)
     (axes,) = plot_draws(fitted).axes
     assert axes.get_xlabel() == "alpha"
     check_written(axes.figure, tmp_path)
 
 
 def test_a_point_law_has_no_curves() -> None:
-    fitted = FittedLaw.published("chinchilla", "hoffmann_rounded")
+    fitted = PointFit.published("chinchilla", "hoffmann_rounded")
     for draw in (lambda: plot_fit(fitted, [run_of("drop")]), lambda: plot_draws(fitted)):
-        with pytest.raises(LawError, match="knows no schedule"):
+        with pytest.raises(LawError, match="does not take a schedule"):
             draw()
 
 
 def test_predictions_of_unseen_runs_use_their_facts() -> None:
     """Runs of two sizes: each is predicted at its own."""
     law = get_schedule_law("lr_annealing_size")
-    fitted = FittedLaw(law, draw_values(law, 2, 3e-4))
+    fitted = CurveFit(law, draw_values(law, 2, 3e-4))
     base = run_of("drop")
     runs = {
         str(size): Run(str(size), base.schedule, base.steps, base.loss, {"model_params": size})

@@ -12,19 +12,19 @@ from scaling_laws.common.errors import DataError, LawError, UsageError
 from scaling_laws.decisions.screening import Screening, cell_choice, schedule_screening, screen
 from scaling_laws.decisions.screening.candidate_space import TILE, space_of
 from scaling_laws.decisions.screening.device_screen import losses_at
-from scaling_laws.inference.results import FittedLaw, final_losses
+from scaling_laws.inference.results import CurveFit, final_losses
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import schedule
 from tests.helpers import FACTS, draw_values
 
-LAW = FittedLaw.published("multi_power", "25M")
+LAW = CurveFit.published("multi_power", "25M")
 FRAME = {"steps": 600, "peak": 3e-4, "warmup": 50}
 FAMILIES = ["cosine", "multistage"]
 SMALL = {**FRAME, "candidates": 3000, "families": FAMILIES, "top": 8, "block": 1}
 
 
-def with_draws(count: int) -> FittedLaw:
+def with_draws(count: int) -> CurveFit:
     """The law with parameters spread around its own."""
     generator = np.random.default_rng(5)
     draws = {
@@ -154,7 +154,7 @@ def test_refused(
 def test_a_law_that_needs_every_step_is_refused() -> None:
     law = get_schedule_law("forward_momentum")
     with pytest.raises(LawError, match="cannot be screened"):
-        screen(FittedLaw(law, draw_values(law, 0, 3e-4)), **SMALL)
+        screen(CurveFit(law, draw_values(law, 0, 3e-4)), **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_law_that_needs_every_step_is_refused() -> None:
 )
 def test_every_law_that_sees_cells_can_be_screened(law: Law) -> None:
     """Fine enough cells agree with every step for whatever parameters a fit starts from."""
-    fitted = FittedLaw(law, draw_values(law, 1, 3e-4))
+    fitted = CurveFit(law, draw_values(law, 1, 3e-4))
     space = space_of(
         candidates=40, steps=600, warmup=50, end_min=3e-5, peak=(3e-4, 3e-4),
         families=["cosine", "multistage"], seed=0,

@@ -15,16 +15,16 @@ from scaling_laws.decisions.search.extrapolation import penalty_of
 from scaling_laws.decisions.search.free_form import task_of
 from scaling_laws.decisions.search.search_objective import Reading, cells_for, objective_of
 from scaling_laws.decisions.search.spline import spline_of
-from scaling_laws.inference.results import FittedLaw, Range, Uncertainty
+from scaling_laws.inference.results import CurveFit, Range, Uncertainty
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import Schedule, schedule
 
-PLAIN = FittedLaw.published("multi_power", "25M")
-CLOCK = replace(FittedLaw.published("norm_clock", "124M"), facts={"weight_decay": 0.1})
+PLAIN = CurveFit.published("multi_power", "25M")
+CLOCK = replace(CurveFit.published("norm_clock", "124M"), facts={"weight_decay": 0.1})
 FRAME = {"steps": 3000, "peak": 3e-4, "warmup": 200}
 
 
-def measured(law: FittedLaw, spread: float = 0.05, **given: object) -> FittedLaw:
+def measured(law: CurveFit, spread: float = 0.05, **given: object) -> CurveFit:
     """A law with draws around its parameters and a measured error."""
     random = np.random.default_rng(0)
     draws = {
@@ -56,13 +56,11 @@ def test_slopes_of_the_objective_are_right() -> None:
     @in_float64
     def check() -> None:
         given = task_of(measure, limits)
-        cells = cells_for(law.schedule_law, 3000, (200,))
+        cells = cells_for(law.law, 3000, (200,))
         offset, matrix = spline.of_cells(np.linspace(0.0, 3e-4, 200), cells)
         readings = [Reading(offset, matrix, None, None, cells)]
         penalty = penalty_of(spline, law, 3.3)
-        value = objective_of(
-            law.schedule_law, readings, given.params, given.facts, penalty, given.robust
-        )
+        value = objective_of(law.law, readings, given.params, given.facts, penalty, given.robust)
         x = np.full(len(spline.low), 0.5 / len(spline.low))
         slope = value(x)[1]
         for place in (0, 5, len(x) - 1):

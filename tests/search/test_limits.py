@@ -13,10 +13,10 @@ from scaling_laws.common.errors import UsageError
 from scaling_laws.decisions.search import optimize
 from scaling_laws.decisions.search.constraints import read_limits
 from scaling_laws.decisions.search.spline import spline_of
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit
 from scaling_laws.models.schedules import schedule
 
-LAW = FittedLaw.published("multi_power", "25M")
+LAW = CurveFit.published("multi_power", "25M")
 FRAME: dict[str, Any] = {"steps": 3000, "peak": 3e-4, "warmup": 200}
 
 

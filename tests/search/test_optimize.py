@@ -9,7 +9,7 @@ from scaling_laws.common.errors import LawError, UsageError
 from scaling_laws.decisions.search import Optimum, optimize
 from scaling_laws.decisions.search.baselines import baseline_specs
 from scaling_laws.decisions.search.evaluator import Measure
-from scaling_laws.inference.results import FittedLaw
+from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.inference.results.smoothing_sensitivity import MAX_ROUGHNESS, roughness
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.laws.multi_power import MULTI_POWER
@@ -19,7 +19,7 @@ from tests.helpers import FACTS, draw_values
 
 @pytest.fixture(scope="module")
 def published() -> Optimum:
-    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
+    law = CurveFit.of("multi_power", MULTI_POWER.published["25M"])
     return optimize(law, steps=24_000, peak=3e-4, warmup=2_160)
 
 
@@ -37,7 +37,7 @@ def test_found_schedule_is_smooth_monotone_and_in_its_frame(published: Optimum) 
     assert (np.diff(lr[2160:]) <= 1e-15).all()
     assert lr.min() >= 0 and lr.max() <= 3e-4
     smooth = np.convolve(np.pad(lr[2160:], 50, mode="edge"), np.ones(101) / 101, mode="valid")
-    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
+    law = CurveFit.of("multi_power", MULTI_POWER.published["25M"])
     after = law.predict(Schedule("smoothed", np.concatenate([lr[:2160], smooth]))).final_loss
     assert abs(after - published.final_loss) <= MAX_ROUGHNESS
 
@@ -48,7 +48,7 @@ def test_no_staircase_though_the_law_likes_them(published: Optimum) -> None:
     stairs = (
         "multistage:peak=3e-4,at=21415/22481/23639,to=1.5e-4/3.2e-5/2.7e-6,steps=24000,warmup=2160"
     )
-    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
+    law = CurveFit.of("multi_power", MULTI_POWER.published["25M"])
     assert law.predict(stairs).final_loss < published.final_loss
     assert published.roughness <= 1e-5
     assert not published.family.schedule.spec.startswith("multistage")
@@ -63,7 +63,7 @@ def test_the_search_says_that_it_has_ended(published: Optimum) -> None:
 
 
 def test_final_loss_is_that_of_the_schedule(published: Optimum) -> None:
-    law = FittedLaw.of("multi_power", MULTI_POWER.published["25M"])
+    law = CurveFit.of("multi_power", MULTI_POWER.published["25M"])
     assert law.predict(published.schedule).final_loss == pytest.approx(
         published.final_loss, rel=1e-9
     )
@@ -78,7 +78,7 @@ def test_final_loss_is_that_of_the_schedule(published: Optimum) -> None:
     "law", [law for law in schedule_laws() if not law.required_traces], ids=lambda law: law.name
 )
 def test_every_law_can_be_searched(law: Law) -> None:
-    fitted = FittedLaw(law, draw_values(law, 0, 1e-3), facts={"model_params": 1.0})
+    fitted = CurveFit(law, draw_values(law, 0, 1e-3), facts={"model_params": 1.0})
     best = optimize(fitted, steps=700, peak=1e-3, warmup=50, end_min=1e-5, facts=FACTS)
     assert best.final_loss <= min(best.baselines.values())
     assert best.schedule.lr[50:].min() >= 1e-5 * (1 - 1e-12)
@@ -86,23 +86,21 @@ def test_every_law_can_be_searched(law: Law) -> None:
 
 
 def test_law_blind_to_shape_prefers_the_constant_schedule() -> None:
-    best = optimize(
-        FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5}), steps=400, peak=1e-3
-    )
+    best = optimize(CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5}), steps=400, peak=1e-3)
     np.testing.assert_allclose(best.schedule.lr, 1e-3, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("peak", "end_min"), [(3.0006e-4, 0.0), (1.23456e-3, 1.00004e-4)])
 def test_rounded_specs_stay_in_the_frame(peak: float, end_min: float) -> None:
     """A law that likes the peak pushes `end` against it; four digits of it may lie above."""
-    fitted = FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
+    fitted = CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
     best = optimize(fitted, steps=60, peak=peak, end_min=end_min)
     lr = best.family.schedule.lr
     assert end_min <= lr.min() and lr.max() <= peak * (1 + 4e-16)
 
 
 def test_same_seed_same_schedule() -> None:
-    fitted = FittedLaw.of("linear_drop", {"L0": 2.0, "A": 0.5, "alpha": 0.5, "B": 100.0})
+    fitted = CurveFit.of("linear_drop", {"L0": 2.0, "A": 0.5, "alpha": 0.5, "B": 100.0})
     first, again = (optimize(fitted, steps=300, peak=1e-3, seed=3) for _ in range(2))
     assert first.schedule == again.schedule and first.final_loss == again.final_loss
 
@@ -119,7 +117,7 @@ def test_same_seed_same_schedule() -> None:
     ],
 )
 def test_impossible_frames(change: dict[str, float], words: str) -> None:
-    fitted = FittedLaw.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
+    fitted = CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
     with pytest.raises(UsageError, match=words):
         optimize(fitted, **{"steps": 300, "peak": 1e-3, **change})  # type: ignore[arg-type]
 
@@ -133,6 +131,6 @@ def test_baselines_keep_to_the_lowest_rate() -> None:
 def test_a_law_that_needs_more_than_a_schedule_says_so() -> None:
     law = get_schedule_law("functional_noise_norms")
     with pytest.raises(LawError, match="needs param_norm at every step"):
-        optimize(FittedLaw(law, draw_values(law, 0, 1e-3)), steps=700, peak=1e-3)
-    with pytest.raises(LawError, match="chinchilla knows no schedule"):
-        optimize(FittedLaw.published("chinchilla", "besiroglu"), steps=700, peak=1e-3)
+        optimize(CurveFit(law, draw_values(law, 0, 1e-3)), steps=700, peak=1e-3)
+    with pytest.raises(LawError, match="chinchilla does not take a schedule"):
+        optimize(PointFit.published("chinchilla", "besiroglu"), steps=700, peak=1e-3)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.decisions.export.target import Outlook
-from scaling_laws.inference import FittedLaw, final_losses
+from scaling_laws.inference import CurveFit, final_losses
 from scaling_laws.models import Schedule
 
 __all__ = ["losses_of", "outlook_of"]
@@ -16,7 +16,7 @@ __all__ = ["losses_of", "outlook_of"]
 Array = NDArray[np.float64]
 
 
-def outlook_of(law: FittedLaw, plan: Schedule, facts: Mapping[str, float] | None) -> Outlook:
+def outlook_of(law: CurveFit, plan: Schedule, facts: Mapping[str, float] | None) -> Outlook:
     """Predicted final loss of a schedule, with its 90 % interval where the law has one.
 
     Raises:
@@ -30,9 +30,7 @@ def outlook_of(law: FittedLaw, plan: Schedule, facts: Mapping[str, float] | None
     return Outlook(law.law.name, predicted.final_loss, interval)
 
 
-def losses_of(
-    law: FittedLaw, plan: Schedule, lr: Array, facts: Mapping[str, float] | None
-) -> Array:
+def losses_of(law: CurveFit, plan: Schedule, lr: Array, facts: Mapping[str, float] | None) -> Array:
     """Predicted final losses of schedules in place of `plan`: lr (schedules, steps)."""
     joined = {"transfer_step": float(plan.joins[0])} if plan.joins else {}
     return final_losses(law, lr, facts={**joined, **(facts or {})})

@@ -19,7 +19,7 @@ from scaling_laws.decisions.export.targets import TARGETS, get_target
 from scaling_laws.models import Schedule, schedule
 
 if TYPE_CHECKING:
-    from scaling_laws.inference import FittedLaw
+    from scaling_laws.inference import CurveFit
 
 __all__ = ["export_schedule", "native_summary", "read_schedule"]
 
@@ -52,7 +52,7 @@ def export_schedule(
     tokens_per_step: int | None = None,
     checkpoint_every: int | None = None,
     every: int = 0,
-    law: FittedLaw | None = None,
+    law: CurveFit | None = None,
     facts: Mapping[str, float] | None = None,
 ) -> Export:
     """Write a schedule for a trainer.
@@ -224,7 +224,7 @@ def _nearest(
     whole: Schedule,
     part: Schedule,
     start_step: int,
-    law: FittedLaw | None,
+    law: CurveFit | None,
     facts: Mapping[str, float] | None,
     wanted: float | None,
 ) -> _Choice:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError, UsageError
-from scaling_laws.inference import FittedLaw
+from scaling_laws.inference import CurveFit
 from scaling_laws.models import Schedule, format_spec, get_family
 from scaling_laws.models import schedule as parse_schedule
 
@@ -59,7 +59,7 @@ def default_candidates(target: Schedule, from_step: int = 0) -> list[Schedule]:
 
 
 def candidates_for(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     aim: Schedule,
     given: Sequence[Schedule | str] | None,
     budget: int | None,
@@ -115,13 +115,13 @@ def parsed(given: Schedule | str) -> Schedule:
     return found
 
 
-def _from_step(fitted: FittedLaw, plan: Schedule) -> int:
+def _from_step(fitted: CurveFit, plan: Schedule) -> int:
     """First step that a fit uses of a run."""
     first = 0 if fitted.record is None else fitted.record.from_step
     return plan.warmup if isinstance(first, str) else max(plan.warmup, first)
 
 
-def logged_steps(fitted: FittedLaw, plan: Schedule, every: int | None) -> NDArray[np.int64]:
+def logged_steps(fitted: CurveFit, plan: Schedule, every: int | None) -> NDArray[np.int64]:
     """At most `POINTS` logged steps that a fit would use, the last one among them."""
     first = min(_from_step(fitted, plan), plan.steps - 1)
     steps = np.arange(plan.steps - 1, first - 1, -(every or 1))[::-1]

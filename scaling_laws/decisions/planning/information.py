@@ -27,13 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.inference import (
-    Exposure,
-    FittedLaw,
+    CurveFit,
     Uncertainty,
+    VarianceInputs,
     check_needs,
     drawn_log_losses,
     facts_for,
-    spread_of,
+    robust_sd,
 )
 from scaling_laws.models import Schedule
 
@@ -72,7 +72,7 @@ class SeenRun:
 
 
 def log_losses(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     plan: Schedule,
     steps: NDArray[np.int64],
     facts: Mapping[str, float] | None,
@@ -83,7 +83,7 @@ def log_losses(
         UsageError: if a fact is unknown or too small.
         LawError: if the law needs a fact or a trace that nothing gives.
     """
-    law = fitted.schedule_law
+    law = fitted.law
     known = facts_for(fitted, facts, plan)
     check_needs(law, known, {}, "the law file")
     params = {name: np.append(fitted.params[name], row) for name, row in fitted.draws.items()}
@@ -92,7 +92,7 @@ def log_losses(
 
 def deviations(rows: Array) -> Array:
     """What draws deviate by, wild ones cut, robust variances as sums of squares: same shape."""
-    spread = spread_of(rows)
+    spread = robust_sd(rows)
     row = np.clip(rows - np.median(rows, axis=0), -CUT * spread, CUT * spread)
     row = row - row.mean(axis=0)
     size = np.linalg.norm(row, axis=0)
@@ -102,7 +102,7 @@ def deviations(rows: Array) -> Array:
 
 def own_error(plan: Schedule, steps: NDArray[np.int64], uncertainty: Uncertainty) -> Array:
     """Standard deviation of the law's own error in log loss: (points,)."""
-    return uncertainty.scale(Exposure.of(plan.lr, steps))
+    return uncertainty.scale(VarianceInputs.of(plan.lr, steps))
 
 
 def seen_run(

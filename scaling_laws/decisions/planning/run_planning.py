@@ -23,12 +23,13 @@ from scaling_laws.decisions.planning.plan_result import Choice, Plan, half_of
 from scaling_laws.inference import (
     ABRUPT,
     NO_DROP,
-    Exposure,
-    FittedLaw,
+    CurveFit,
     Uncertainty,
+    VarianceInputs,
     abrupt_drop,
     facts_for,
     interval_of_end,
+    require_curve_fit,
 )
 from scaling_laws.models import Schedule, in_float64
 
@@ -39,7 +40,7 @@ FEWEST = 10  # draws: fewer say nothing about how losses move together
 
 @in_float64
 def plan(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     target: Schedule | str,
     *,
     runs: int = 3,
@@ -85,7 +86,7 @@ def plan(
         ScheduleError: if a spec is malformed, or every rate of a schedule is 0.
         LawError: if the law sees no schedule, lacks draws, measured errors, a fact or a trace.
     """
-    law = fitted.schedule_law
+    law = require_curve_fit(fitted).law
     uncertainty = _measured(fitted)
     for name, number in (("runs", runs), ("step_budget", step_budget), ("every", every)):
         if number is not None and number < 1:
@@ -112,7 +113,7 @@ def plan(
     final_loss = np.exp(goal[:1, 0])
 
     def interval(spread: float) -> tuple[float, float]:
-        exposure = Exposure.of(aim.lr, last, spread)
+        exposure = VarianceInputs.of(aim.lr, last, spread)
         return interval_of_end(float(final_loss[0]), uncertainty, 0.9, exposure)
 
     def choice(run: SeenRun, before: float, after: float) -> Choice:
@@ -147,7 +148,7 @@ def plan(
     )
 
 
-def _measured(fitted: FittedLaw) -> Uncertainty:
+def _measured(fitted: CurveFit) -> Uncertainty:
     """The law's uncertainty; an error if it, or the draws, are missing."""
     name = fitted.law.name
     if fitted.draw_count < FEWEST:
@@ -164,10 +165,10 @@ def _measured(fitted: FittedLaw) -> Uncertainty:
     return fitted.uncertainty
 
 
-def _lesson(fitted: FittedLaw, known: Sequence[SeenRun]) -> tuple[list[SeenRun], list[str]]:
+def _lesson(fitted: CurveFit, known: Sequence[SeenRun]) -> tuple[list[SeenRun], list[str]]:
     """The runs to begin with if no fitted run shows the law's memory, and why."""
     warnings = () if fitted.record is None else fitted.record.warnings
-    memory = ", ".join(fitted.schedule_law.memory)
+    memory = ", ".join(fitted.law.memory)
     if not memory or not any(each.startswith(NO_DROP) for each in warnings):
         return [], []
     drops = [run for run in known if abrupt_drop(run.schedule) >= ABRUPT]

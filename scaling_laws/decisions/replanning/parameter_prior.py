@@ -23,7 +23,7 @@ from scipy.optimize import nnls
 from scaling_laws.common import LawError
 from scaling_laws.decisions.replanning.batched_losses import in_unit, log_losses
 from scaling_laws.decisions.replanning.binned_log import Points
-from scaling_laws.inference import FittedLaw, Prior, prior_of
+from scaling_laws.inference import CurveFit, Prior, prior_of
 from scaling_laws.models import LAWS, Law, Parameter, Support
 
 __all__ = ["SHIPPED", "TRIED", "Belief", "beliefs_of", "params_of", "shipped_belief"]
@@ -106,9 +106,9 @@ def params_of(law: Law, free: Array) -> dict[str, Array]:
     }
 
 
-def beliefs_of(fitted: FittedLaw, unit: float) -> list[Belief]:
+def beliefs_of(fitted: CurveFit, unit: float) -> list[Belief]:
     """A law file, believed in each of the three ways."""
-    law = fitted.schedule_law
+    law = fitted.law
     centre = free_numbers(law, in_unit(law, fitted.params, unit))
     rows = np.zeros((0, len(centre)))
     if fitted.draw_count > 2:

@@ -16,17 +16,19 @@ from scaling_laws.decisions.replanning.laplace import Conditioned, condition
 from scaling_laws.decisions.replanning.parameter_prior import TRIED, beliefs_of, shipped_belief
 from scaling_laws.decisions.replanning.replan_result import Curve
 from scaling_laws.inference import (
-    Exposure,
-    FittedLaw,
+    CurveFit,
+    FitResult,
     Range,
     Uncertainty,
+    VarianceInputs,
     check_needs,
     facts_for,
     fastest_fall,
     interval_around,
     interval_of_end,
     law_for,
-    spread_of,
+    require_curve_fit,
+    robust_sd,
 )
 from scaling_laws.models import Law
 
@@ -57,7 +59,7 @@ class Outlook:
         notes: in words, what was fitted in place of what, and how.
     """
 
-    fitted: FittedLaw
+    fitted: CurveFit
     facts: Mapping[str, float]
     conditioned: Conditioned
     notes: tuple[str, ...]
@@ -70,12 +72,12 @@ class Outlook:
             for name, value in fitted.params.items()
         }
         last = np.array([len(lr) - 1])
-        rows = log_losses(fitted.schedule_law, params, lr, last, self.facts)[:, 0]
+        rows = log_losses(fitted.law, params, lr, last, self.facts)[:, 0]
         return float(np.exp(rows[0])), rows[1:]
 
     def curve(self, lr: Array, first: int) -> Curve:
         """Losses of a schedule from step `first` to its end, with 90 % intervals."""
-        law, last = self.fitted.schedule_law, len(lr) - 1
+        law, last = self.fitted.law, len(lr) - 1
         params = {
             name: np.concatenate([[value], self.fitted.draws[name]])
             for name, value in self.fitted.params.items()
@@ -84,15 +86,15 @@ class Outlook:
         steps = np.unique(np.linspace(first, last, FINE * POINTS).astype(np.int64))
         knots = np.unique(np.linspace(first, last, POINTS).astype(np.int64))
         loss = np.exp(log_losses(law, centre, lr, steps, self.facts)[0])
-        spread = spread_of(log_losses(law, params, lr, knots, self.facts)[1:])
-        exposure = Exposure.of(lr, steps, np.interp(steps, knots, spread))
+        spread = robust_sd(log_losses(law, params, lr, knots, self.facts)[1:])
+        exposure = VarianceInputs.of(lr, steps, np.interp(steps, knots, spread))
         low, high = interval_around(loss, self.fitted.uncertainty, 0.9, exposure)
         return Curve(steps, loss, low, high)
 
     def interval(self, value: float, lr: Array, draws: Array) -> tuple[float, float]:
         """90 % interval of a final loss."""
         last = np.array([len(lr) - 1])
-        exposure = Exposure.of(lr, last, spread_of(draws[:, None]))
+        exposure = VarianceInputs.of(lr, last, robust_sd(draws[:, None]))
         return interval_of_end(value, self.fitted.uncertainty, 0.9, exposure)
 
     def gain_interval(self, value: float, one: Array, other: Array, shared: float) -> float:
@@ -104,13 +106,13 @@ class Outlook:
             other: those of another.
             shared: correlation of the law's own errors at the two ends.
         """
-        spread = float(spread_of((one - other)[:, None])[0])
+        spread = float(robust_sd((one - other)[:, None])[0])
         own = OWN_ERROR * float(np.sqrt(2.0 * (1.0 - shared)))
         assert self.fitted.uncertainty is not None  # a look-out always has one
         return self.fitted.uncertainty.final_90 * float(np.hypot(spread, own)) * value
 
 
-def look_out(run: Run, points: Points, now: int, given: FittedLaw | Law, seed: int) -> Outlook:
+def look_out(run: Run, points: Points, now: int, given: CurveFit | Law, seed: int) -> Outlook:
     """Condition a law file, or the shipped prior of a law, on the run so far.
 
     Args:
@@ -125,8 +127,8 @@ def look_out(run: Run, points: Points, now: int, given: FittedLaw | Law, seed: i
         FitError: if its losses on the run are not finite.
     """
     notes: list[str] = []
-    if isinstance(given, FittedLaw):
-        law = given.schedule_law
+    if isinstance(given, FitResult):
+        law = require_curve_fit(given).law
         facts = facts_for(given, run.facts, run.schedule)
         notes += [
             f"{need} {facts[need]:g} is the law's: the run does not state its own"
@@ -145,7 +147,7 @@ def look_out(run: Run, points: Points, now: int, given: FittedLaw | Law, seed: i
     check_needs(law, facts, {}, f"run {run.name!r}")
     done = run.schedule.lr[:now]
     unit = 1.0 if law.rescale is None else float(done.max())
-    if isinstance(given, FittedLaw):
+    if isinstance(given, FitResult):
         beliefs = beliefs_of(given, unit)
     else:
         beliefs = [shipped_belief(law, points, done, unit, facts)]
@@ -160,16 +162,16 @@ def look_out(run: Run, points: Points, now: int, given: FittedLaw | Law, seed: i
             "law"
         )
     rows = {name: row[finite] for name, row in rows.items()}
-    width = WIDTHS.get(law.name, NORMAL_90) if isinstance(given, FittedLaw) else WIDTH_OF_PRIOR
-    fitted = FittedLaw(
+    width = WIDTHS.get(law.name, NORMAL_90) if isinstance(given, FitResult) else WIDTH_OF_PRIOR
+    fitted = CurveFit(
         law,
         {name: float(row[0]) for name, row in rows.items()},
         Uncertainty("run_so_far", best.misfit, 1, OWN_ERROR, 0.0, width, width, FREEDOM),
-        _range(given if isinstance(given, FittedLaw) else None, run, now),
+        _range(given if isinstance(given, FitResult) else None, run, now),
         facts={name: value for name, value in facts.items()},
         draws={name: row[1:] for name, row in rows.items()},
     )
-    notes.append(_said(best, every[0], isinstance(given, FittedLaw)))
+    notes.append(_said(best, every[0], isinstance(given, FitResult)))
     if law.name not in TRIED and best.belief.scope.label != "same":
         notes.append(
             f"{law.name} has not been tried on runs unlike those it was fitted to, or did badly: "
@@ -188,7 +190,7 @@ def _said(best: Conditioned, first: Conditioned, from_file: bool) -> str:
     return f"{law}: {off}; the run is taken as {best.belief.scope.meaning}{left}"
 
 
-def _range(given: FittedLaw | None, run: Run, now: int) -> Range:
+def _range(given: CurveFit | None, run: Run, now: int) -> Range:
     """What the law's runs and this one cover so far."""
     done = run.schedule.lr[:now]
     peak = float(done.max())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.data import Run
-from scaling_laws.inference import FittedLaw
+from scaling_laws.inference import CurveFit
 from scaling_laws.models import Schedule
 
 __all__ = ["Cooldown", "Curve", "Ending", "Now", "Replan", "Stop"]
@@ -127,7 +127,7 @@ class Replan:
 
     run: Run
     now: Now
-    fitted: FittedLaw
+    fitted: CurveFit
     plan: Ending
     best: Ending
     gain: float | None

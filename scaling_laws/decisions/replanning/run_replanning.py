@@ -22,7 +22,7 @@ from scaling_laws.decisions.replanning.parameter_prior import SHIPPED
 from scaling_laws.decisions.replanning.posterior import Outlook, look_out
 from scaling_laws.decisions.replanning.replan_result import Ending, Now, Replan
 from scaling_laws.decisions.search import optimize, shared_error
-from scaling_laws.inference import FittedLaw
+from scaling_laws.inference import CurveFit, FitResult
 from scaling_laws.models import Law, Schedule, get_schedule_law, in_float64
 from scaling_laws.models import schedule as parse_schedule
 
@@ -39,7 +39,7 @@ LEVEL = 0.02  # a fall of the rate by less than such a share shows no gain
 def replan(
     run: Run,
     *,
-    law: FittedLaw | Law | str | None = None,
+    law: CurveFit | Law | str | None = None,
     plan: Schedule | str | None = None,
     steps: int | None = None,
     budgets: Sequence[int] | None = None,
@@ -219,7 +219,7 @@ def _first(run: Run, now: int, from_step: int | str | None) -> int:
 
 
 def _cautions(
-    given: FittedLaw | Law, done: Array, now: int, current: Schedule, logged: int
+    given: CurveFit | Law, done: Array, now: int, current: Schedule, logged: int
 ) -> list[str]:
     """What a short log, or one at a level LR, cannot show."""
     notes = []
@@ -229,7 +229,7 @@ def _cautions(
             "forecast comes from the law"
         )
     level = float(done[-1]) > (1.0 - LEVEL) * float(done.max())
-    if level and not isinstance(given, FittedLaw):
+    if level and not isinstance(given, FitResult):
         notes.append(
             "how much a decay gains is not in your data yet: the LR has been level, and the gain "
             "comes from the shipped prior; --law with a law fitted to runs that decayed says more"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scaling_laws.common import LawError
 from scaling_laws.decisions.screening.candidate_space import TILE, Space
 from scaling_laws.decisions.screening.device_screen import losses_at
-from scaling_laws.inference import FittedLaw, final_losses
+from scaling_laws.inference import CurveFit, final_losses
 
 __all__ = ["CELLS", "choose_cells", "exact_losses"]
 
@@ -21,7 +21,7 @@ SAMPLE = 12  # candidates of each shape
 AT_ONCE = 2**22  # rates that are held at a time
 
 
-def exact_losses(fitted: FittedLaw, rows: list[Array], facts: Mapping[str, float]) -> Array:
+def exact_losses(fitted: CurveFit, rows: list[Array], facts: Mapping[str, float]) -> Array:
     """Final losses at full length in float64: rows of (steps,) -> (rows,)."""
     if not rows:
         return np.zeros(0)
@@ -31,7 +31,7 @@ def exact_losses(fitted: FittedLaw, rows: list[Array], facts: Mapping[str, float
 
 
 def choose_cells(
-    fitted: FittedLaw, space: Space, facts: Mapping[str, float], tolerance: float
+    fitted: CurveFit, space: Space, facts: Mapping[str, float], tolerance: float
 ) -> tuple[int, float, Array]:
     """The fewest cells that agree with the full length to a tolerance.
 
@@ -41,7 +41,7 @@ def choose_cells(
     Raises:
         LawError: if none does.
     """
-    law = fitted.schedule_law
+    law = fitted.law
     slots = [
         arm.first_tile * TILE + index
         for arm in space.arms
@@ -62,7 +62,7 @@ def choose_cells(
     )
 
 
-def as_arrays(fitted: FittedLaw, draws: int) -> dict[str, Any]:
+def as_arrays(fitted: CurveFit, draws: int) -> dict[str, Any]:
     """Parameters as rows, in float32: of the fit alone, or of its first draws."""
     if not draws:
         return {name: np.array([value], np.float32) for name, value in fitted.params.items()}

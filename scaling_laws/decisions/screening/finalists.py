@@ -14,7 +14,7 @@ from scaling_laws.decisions.screening.cell_choice import exact_losses
 from scaling_laws.decisions.screening.device_screen import losses_at
 from scaling_laws.decisions.screening.reduction import Tally
 from scaling_laws.decisions.screening.screening_result import Ranked
-from scaling_laws.inference import FittedLaw, predict, roughness
+from scaling_laws.inference import CurveFit, predict, roughness
 from scaling_laws.models import in_float64, schedule
 
 __all__ = ["finalists_of"]
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 def finalists_of(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     space: Space,
     tally: Tally,
     facts: Mapping[str, float],
@@ -100,7 +100,7 @@ def _standing(losses: Array) -> tuple[Array, Array]:
 
 @in_float64
 def _under_draws(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     space: Space,
     slots: list[int],
     facts: Mapping[str, float],
@@ -109,4 +109,4 @@ def _under_draws(
 ) -> Array:
     """Losses of some candidates under the draws, in float64 and finer cells: (draws, slots)."""
     params = {name: np.asarray(fitted.draws[name][:draws], float) for name in fitted.params}
-    return losses_at(fitted.schedule_law, space, slots, params, facts, 2 * cells)
+    return losses_at(fitted.law, space, slots, params, facts, 2 * cells)

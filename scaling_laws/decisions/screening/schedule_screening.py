@@ -21,7 +21,7 @@ from scaling_laws.decisions.screening.finalists import finalists_of
 from scaling_laws.decisions.screening.reduction import Tally
 from scaling_laws.decisions.screening.screen_state import load_state, save_state
 from scaling_laws.decisions.screening.screening_result import Screening
-from scaling_laws.inference import FittedLaw, check_needs, check_peaks, facts_for
+from scaling_laws.inference import CurveFit, check_needs, check_peaks, facts_for, require_curve_fit
 
 __all__ = ["LostProcess", "screen"]
 
@@ -38,7 +38,7 @@ class LostProcess(ScalingLawsError):
 
 
 def screen(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     *,
     steps: int,
     peak: float | tuple[float, float],
@@ -94,7 +94,7 @@ def screen(
     """
     started = time.perf_counter()
     say = report or (lambda line: None)
-    law = fitted.schedule_law
+    law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     if not law.sees_cells:
         raise LawError(
@@ -231,7 +231,7 @@ def _devices(count: int | None, processes: int) -> list[Any]:
     return local[:count]
 
 
-def _check_counts(fitted: FittedLaw, *, top: int, draws: int, tolerance: float, block: int) -> None:
+def _check_counts(fitted: CurveFit, *, top: int, draws: int, tolerance: float, block: int) -> None:
     if top < 1 or block < 1:
         raise UsageError(f"top={top} and block={block} must be at least 1")
     if not tolerance > 0:

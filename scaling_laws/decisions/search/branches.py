@@ -28,7 +28,7 @@ from scaling_laws.decisions.search.search_objective import (
     params_of,
 )
 from scaling_laws.decisions.search.spline import Spline, spline_of
-from scaling_laws.inference import FittedLaw, check_needs, facts_for
+from scaling_laws.inference import CurveFit, check_needs, facts_for, require_curve_fit
 from scaling_laws.models import DECAYS, Schedule, in_float64
 
 __all__ = ["Branch", "Branches", "optimize_branches"]
@@ -109,7 +109,7 @@ class Branches:
 
 @in_float64
 def optimize_branches(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     *,
     horizons: Sequence[int],
     steps: int,
@@ -136,7 +136,7 @@ def optimize_branches(
         LawError: if the law needs a fact that the fit does not hold.
     """
     began = time.perf_counter()
-    law = fitted.schedule_law
+    law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     check_needs(law, known, {}, "the law file")
     ends = sorted({*(int(end) for end in horizons), steps})

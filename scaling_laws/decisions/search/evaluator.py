@@ -9,7 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.inference import FittedLaw, compiled_final_loss, exposure_of, interval_of_end
+from scaling_laws.inference import (
+    CurveFit,
+    compiled_final_loss,
+    interval_of_end,
+    variance_inputs_of,
+)
 from scaling_laws.models import Schedule, in_float64
 
 __all__ = ["Measure", "Scored"]
@@ -37,7 +42,7 @@ class Measure:
         robust: whether upper ends of 90 % intervals count in place of losses.
     """
 
-    fitted: FittedLaw
+    fitted: CurveFit
     facts: Mapping[str, float]
     horizons: Sequence[int]
     robust: bool = False
@@ -50,7 +55,7 @@ class Measure:
             {name: jnp.float64(value) for name, value in each.items()}
             for each in (self.fitted.params, self.facts)
         )
-        return float(compiled_final_loss(self.fitted.schedule_law)(params, lr, facts, traces))
+        return float(compiled_final_loss(self.fitted.law)(params, lr, facts, traces))
 
     def interval(self, lr: Array, decay: Array | None = None) -> tuple[float, float] | None:
         """90 % interval of the loss after the last step; None if the law has no uncertainty."""
@@ -58,7 +63,7 @@ class Measure:
             return None
         traces = {} if decay is None else {"weight_decay": decay}
         last = np.array([len(lr) - 1])
-        exposure = exposure_of(self.fitted, lr, last, self.facts, traces)
+        exposure = variance_inputs_of(self.fitted, lr, last, self.facts, traces)
         value = self.final_loss(lr, decay)
         return interval_of_end(value, self.fitted.uncertainty, 0.9, exposure)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.decisions.search.search_objective import Penalty
 from scaling_laws.decisions.search.spline import Spline
-from scaling_laws.inference import FittedLaw, Range, fastest_fall
+from scaling_laws.inference import CurveFit, Range, fastest_fall
 
 __all__ = ["lowest_cost", "penalty_of", "range_distance"]
 
@@ -19,7 +19,7 @@ COST = 20.0  # a tenth of the peak below the fitted runs costs a tenth of the la
 
 
 def range_distance(
-    fitted: FittedLaw, lr: Array, facts: Mapping[str, float], decay: Array | None = None
+    fitted: CurveFit, lr: Array, facts: Mapping[str, float], decay: Array | None = None
 ) -> dict[str, float]:
     """How far a schedule lies outside the fitted range; empty inside, or where none is known.
 
@@ -54,7 +54,7 @@ def _outside(value: float, low: float, high: float) -> float:
     return abs(math.log2(max(value, 1e-300) / max(nearest, 1e-300)))
 
 
-def penalty_of(spline: Spline, fitted: FittedLaw, loss: float, further: int = 0) -> Penalty | None:
+def penalty_of(spline: Spline, fitted: CurveFit, loss: float, further: int = 0) -> Penalty | None:
     """What a spline pays for a lower end, or a faster fall, than any fitted run had.
 
     Args:
@@ -80,7 +80,7 @@ def penalty_of(spline: Spline, fitted: FittedLaw, loss: float, further: int = 0)
     return Penalty(table, np.concatenate(most), COST * uncertainty.log_error * loss)
 
 
-def lowest_cost(fitted: FittedLaw, ends: Array, peak: float, loss: float) -> Array:
+def lowest_cost(fitted: CurveFit, ends: Array, peak: float, loss: float) -> Array:
     """The same for members of families, of their end alone: ends (rows,) -> nats (rows,)."""
     if not isinstance(fitted.range, Range) or fitted.uncertainty is None:
         return np.zeros(len(ends))

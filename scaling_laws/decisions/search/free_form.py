@@ -66,7 +66,7 @@ def task_of(measure: Measure, limits: Limits) -> Task:
     if not measure.robust or fitted.uncertainty is None:
         return Task(measure, limits, plans, params_of(fitted), facts, None)
     last = np.array([limits.steps - 1])
-    ends = drawn_log_losses(fitted.schedule_law, fitted.draws, plans[-1].lr, last, measure.facts)
+    ends = drawn_log_losses(fitted.law, fitted.draws, plans[-1].lr, last, measure.facts)
     params = params_of(fitted, tame_draws(ends[:, 0]))
     return Task(measure, limits, plans, params, facts, robust_numbers(fitted.uncertainty))
 
@@ -79,7 +79,7 @@ def free_form(
 ) -> tuple[Descent, Schedule, Array | None]:
     """The gradient search: what it found, as a schedule and a weight decay of every step."""
     measure, limits, plain = task.measure, task.limits, task.baselines
-    law = measure.fitted.schedule_law
+    law = measure.fitted.law
     spline = spline_of(limits, intervals)
     before = limits.head if len(limits.head) else np.linspace(0.0, limits.peak, limits.warmup)
     further = 0 if decays is None else decays.count

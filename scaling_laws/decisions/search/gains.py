@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.decisions.search.evaluator import Scored
-from scaling_laws.inference import Exposure, FittedLaw, Uncertainty, drawn_log_losses, spread_of
+from scaling_laws.inference import (
+    CurveFit,
+    Uncertainty,
+    VarianceInputs,
+    drawn_log_losses,
+    robust_sd,
+)
 from scaling_laws.models import Schedule
 
 __all__ = ["Gain", "gains_on", "shared_error"]
@@ -58,7 +64,7 @@ class Gain:
 
 
 def gains_on(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     best: Scored,
     baselines: Sequence[Scored],
     facts: Mapping[str, float],
@@ -83,7 +89,7 @@ def gains_on(
     gains = {}
     for each in baselines:
         rows = _ends(fitted, each.schedule, facts, {}) - own
-        spread = float(spread_of(rows[:, None])[0])
+        spread = float(robust_sd(rows[:, None])[0])
         second = _scale(uncertainty, each.schedule)
         shared = shared_error(best.schedule.lr, each.schedule.lr)
         error = first**2 + second**2 - 2.0 * shared * first * second
@@ -101,14 +107,14 @@ def shared_error(lr: Array, other: Array) -> float:
 
 def _scale(uncertainty: Uncertainty, plan: Schedule) -> float:
     """The law's own error in log loss at the end of a schedule."""
-    return float(uncertainty.scale(Exposure.of(plan.lr, np.array([plan.steps - 1])))[0])
+    return float(uncertainty.scale(VarianceInputs.of(plan.lr, np.array([plan.steps - 1])))[0])
 
 
 def _ends(
-    fitted: FittedLaw, plan: Schedule, facts: Mapping[str, float], traces: Mapping[str, Array]
+    fitted: CurveFit, plan: Schedule, facts: Mapping[str, float], traces: Mapping[str, Array]
 ) -> Array:
     """Log final losses under the draws: (draws,)."""
     if not fitted.draw_count:
         return np.zeros(1)
-    law, last = fitted.schedule_law, np.array([plan.steps - 1])
+    law, last = fitted.law, np.array([plan.steps - 1])
     return drawn_log_losses(law, fitted.draws, plan.lr, last, facts, traces)[:, 0]

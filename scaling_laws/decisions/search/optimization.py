@@ -24,12 +24,13 @@ from scaling_laws.decisions.search.spline import INTERVALS
 from scaling_laws.decisions.search.weight_decay import read_decay_range
 from scaling_laws.inference import (
     MAX_ROUGHNESS,
-    FittedLaw,
+    CurveFit,
     check_needs,
     check_peaks,
-    exposure_of,
     facts_for,
+    require_curve_fit,
     roughness,
+    variance_inputs_of,
 )
 from scaling_laws.models import Schedule, in_float64
 
@@ -42,7 +43,7 @@ SHOWN = 6  # members of families that are looked at exactly, if one of them is s
 
 @in_float64
 def optimize(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     *,
     steps: int,
     peak: float | tuple[float, float],
@@ -101,7 +102,7 @@ def optimize(
         LawError: if the law needs a fact that the fit does not hold.
     """
     began = time.perf_counter()
-    law = fitted.schedule_law
+    law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     if weight_decay is not None and "weight_decay" in law.required_facts:
         known.setdefault("weight_decay", float(np.sqrt(weight_decay[0] * weight_decay[1])))
@@ -204,7 +205,7 @@ def optimize(
         notes=(*notes, *fitted.range_notes(best.schedule, known)),
         seconds=time.perf_counter() - began,
         uncertainty=fitted.uncertainty,
-        exposure=exposure_of(fitted, lr, last, known, traces),
+        exposure=variance_inputs_of(fitted, lr, last, known, traces),
     )
 
 
@@ -235,7 +236,7 @@ def _cut(row: Array | None, end: int) -> Array | None:
 def _members(task: Task, seed: int) -> list[Schedule]:
     """The best members of the families, whole runs, the best first."""
     measure, limits = task.measure, task.limits
-    fitted, law = measure.fitted, measure.fitted.schedule_law
+    fitted, law = measure.fitted, measure.fitted.law
     cells = [cells_for(law, end, cuts_of(limits)) for end in measure.horizons]
     function = compiled_rows(law)
 

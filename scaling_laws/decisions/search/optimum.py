@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.decisions.search.evaluator import Scored
 from scaling_laws.decisions.search.gains import Gain
-from scaling_laws.inference import Exposure, Uncertainty, interval_of_end
+from scaling_laws.inference import Uncertainty, VarianceInputs, interval_of_end
 from scaling_laws.models import Schedule
 
 __all__ = ["Optimum"]
@@ -67,7 +67,7 @@ class Optimum:
     notes: tuple[str, ...]
     seconds: float
     uncertainty: Uncertainty | None = None
-    exposure: Exposure | None = None
+    exposure: VarianceInputs | None = None
 
     def interval(self, level: float = 0.9) -> tuple[float, float] | None:
         """Interval for the final loss, or None if the law has no uncertainty."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.inference import FittedLaw, Uncertainty, spread_of
+from scaling_laws.inference import CurveFit, Uncertainty, robust_sd
 from scaling_laws.models import GROWTH, Cells, Law, cells_of
 
 __all__ = [
@@ -78,7 +78,7 @@ def cells_for(law: Law, steps: int, cuts: tuple[int, ...]) -> Cells:
 
 def robust_numbers(uncertainty: Uncertainty) -> tuple[float, float, float]:
     """What the width of an interval at the end of a run is made of: steady, decayed, factor."""
-    return uncertainty.steady, uncertainty.decayed, uncertainty.final_90
+    return uncertainty.sigma_constant, uncertainty.sigma_decay, uncertainty.final_90
 
 
 def _loss(law: Law, params: Params, lr: Any, decay: Any, cells: Cells, facts: Params) -> Any:
@@ -175,7 +175,7 @@ def compiled_rows(law: Law) -> Callable[..., Any]:
     return jax.jit(rows)
 
 
-def params_of(fitted: FittedLaw, tame: NDArray[np.int64] | None = None) -> dict[str, Any]:
+def params_of(fitted: CurveFit, tame: NDArray[np.int64] | None = None) -> dict[str, Any]:
     """Parameters as arrays, with the draws at the places `tame` after them if it is given."""
     if tame is None:
         return {name: jnp.float64(number) for name, number in fitted.params.items()}
@@ -188,4 +188,4 @@ def params_of(fitted: FittedLaw, tame: NDArray[np.int64] | None = None) -> dict[
 def tame_draws(log_losses: Array) -> NDArray[np.int64]:
     """Which draws are not wild, by the log final losses (draws,) of a common schedule."""
     apart = np.abs(log_losses - np.median(log_losses))
-    return np.flatnonzero(apart <= WILD * max(float(spread_of(log_losses[:, None])[0]), 1e-12))
+    return np.flatnonzero(apart <= WILD * max(float(robust_sd(log_losses[:, None])[0]), 1e-12))

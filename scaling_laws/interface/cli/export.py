@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     facts: dict[str, float] = {}
     law = None
     if arguments.law is not None:
-        law = common.read_law(arguments.law)
+        law = common.read_curve_fit(arguments.law)
         facts = common.given_facts(arguments)
     export = export_schedule(
         arguments.schedule,

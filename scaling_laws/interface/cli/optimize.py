@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     decays = arguments.search_weight_decay
     if isinstance(decays, float):
         raise UsageError(f"--search-weight-decay {decays:g}: give a range, LOW:HIGH")
-    fitted = common.read_law(arguments.law)
+    fitted = common.read_curve_fit(arguments.law)
     horizons = _horizons(arguments.horizons)
     prefix = None if arguments.prefix is None else schedule(arguments.prefix)
     frame: dict[str, Any] = {

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Plan and return the keys of the interface."""
     from scaling_laws.decisions import plan
 
-    fitted = common.read_law(arguments.law)
+    fitted = common.read_curve_fit(arguments.law)
     found = plan(
         fitted,
         arguments.target,

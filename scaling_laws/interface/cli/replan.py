@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.law and arguments.law_name:
         raise UsageError("--law brings its own law; leave --law-name out")
     budgets = _budgets(arguments.budgets)
-    given = common.read_law(arguments.law) if arguments.law else arguments.law_name
+    given = common.read_curve_fit(arguments.law) if arguments.law else arguments.law_name
     logged, notes = _read(arguments)
     from scaling_laws.decisions import replan
 

@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
     if arguments.out:
         check_writable(arguments.out)
     cluster = _cluster(arguments)
-    fitted = common.read_law(arguments.law)
+    fitted = common.read_curve_fit(arguments.law)
     _split_processor(arguments.devices)
     try:
         with _stdout_to_stderr() if cluster is not None else contextlib.nullcontext():

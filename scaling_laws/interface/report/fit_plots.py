@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import LawError
 from scaling_laws.data import Run
-from scaling_laws.inference import FittedLaw, Prediction, Profile
+from scaling_laws.inference import CurveFit, Prediction, Profile, require_curve_fit
 from scaling_laws.interface.report.figures import (
     COLOURS,
     bare,
@@ -35,7 +35,7 @@ BINS = 16
 
 
 def plot_fit(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     runs: Iterable[Run] | Mapping[str, Run],
     from_step: int | str = 0,
     *,
@@ -105,8 +105,8 @@ def plot_fit(
     return figure
 
 
-def _predict(fitted: FittedLaw, run: Run) -> Prediction:
-    return fitted.predict(run.schedule, facts=run.facts, traces=run.traces)
+def _predict(fitted: CurveFit, run: Run) -> Prediction:
+    return require_curve_fit(fitted).predict(run.schedule, facts=run.facts, traces=run.traces)
 
 
 @cache
@@ -116,7 +116,7 @@ def _compiled_terms(law: Law) -> Any:
 
 
 @in_float64
-def contributions(fitted: FittedLaw, run: Run) -> dict[str, Array]:
+def contributions(fitted: CurveFit, run: Run) -> dict[str, Array]:
     """What each term adds to the loss of a run: amplitude times column, by the amplitude's name.
 
     Args:
@@ -129,7 +129,7 @@ def contributions(fitted: FittedLaw, run: Run) -> dict[str, Array]:
     Raises:
         LawError: if the law sees no schedule.
     """
-    law = fitted.schedule_law
+    law = require_curve_fit(fitted).law
     facts = {**fitted.facts, **run.facts}
     lr = run.schedule.lr
     history = law.every_step(lr, steps=bucket(len(lr)), facts=facts, traces=run.traces)
@@ -140,7 +140,7 @@ def contributions(fitted: FittedLaw, run: Run) -> dict[str, Array]:
     }
 
 
-def plot_terms(fitted: FittedLaw, run: Run, from_step: int | str = 0, *, title: str = "") -> Figure:
+def plot_terms(fitted: CurveFit, run: Run, from_step: int | str = 0, *, title: str = "") -> Figure:
     """What each term of a law contributes to the loss of a run, under its learning rate.
 
     Args:
@@ -157,7 +157,7 @@ def plot_terms(fitted: FittedLaw, run: Run, from_step: int | str = 0, *, title: 
     Raises:
         LawError: if the law sees no schedule, or needs a fact or a trace that the run lacks.
     """
-    law = fitted.schedule_law
+    law = require_curve_fit(fitted).law
     prediction = _predict(fitted, run)
     terms = contributions(fitted, run)
     warmup, last = run.schedule.warmup, run.schedule.steps - 1
@@ -211,7 +211,7 @@ def plot_terms(fitted: FittedLaw, run: Run, from_step: int | str = 0, *, title: 
     return figure
 
 
-def plot_profiles(profiles: Mapping[str, Profile], fitted: FittedLaw) -> Figure:
+def plot_profiles(profiles: Mapping[str, Profile], fitted: CurveFit) -> Figure:
     """The objective along each shape parameter, all others solved anew.
 
     Args:
@@ -263,7 +263,7 @@ def plot_profiles(profiles: Mapping[str, Profile], fitted: FittedLaw) -> Figure:
     return figure
 
 
-def plot_draws(fitted: FittedLaw) -> Figure:
+def plot_draws(fitted: CurveFit) -> Figure:
     """Draws of the shape parameters against each other, and each by itself on the diagonal.
 
     Parameters that were given or tied are left out. Lines mark the fit. The outermost twentieth of
@@ -272,7 +272,7 @@ def plot_draws(fitted: FittedLaw) -> Figure:
     Raises:
         LawError: if there are no draws, or none of the shape parameters was searched.
     """
-    law = fitted.schedule_law
+    law = require_curve_fit(fitted).law
     if fitted.draw_count < 2:
         raise LawError(f"{law.name}: there are no draws to show; fit with draws")
     record = fitted.record

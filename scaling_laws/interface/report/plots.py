@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scaling_laws.data import Run
-from scaling_laws.inference import FittedLaw, Prediction
+from scaling_laws.inference import CurveFit, Prediction
 from scaling_laws.interface.report.figures import (
     COLOURS,
     bare,
@@ -21,7 +21,7 @@ __all__ = ["plot_predictions", "save_figure"]
 
 
 def plot_predictions(
-    fitted: FittedLaw,
+    fitted: CurveFit,
     held_out: Mapping[str, Run],
     found: Prediction | None = None,
     *,
