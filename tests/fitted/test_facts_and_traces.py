@@ -123,7 +123,7 @@ def test_the_effective_rate_is_lr_over_norm() -> None:
     assert plain.law is not with_norms.law
     with pytest.raises(LawError, match="needs param_norm at every step"):
         with_norms.predict(plan)
-    with pytest.raises(LawError, match=r"trace param_norm has shape \(3,\); it needs \(300,\)"):
+    with pytest.raises(LawError, match=r"trace param_norm has shape \(3,\); it must be \(300,\)"):
         with_norms.predict(plan, traces={"param_norm": np.ones(3)})
     for bad in (0.0, -1.0, np.nan):
         with pytest.raises(LawError, match="param_norm must be finite and > 0 at every step"):

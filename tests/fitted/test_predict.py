@@ -96,7 +96,7 @@ def test_final_losses_of_many_schedules() -> None:
 @pytest.mark.parametrize(
     ("lr", "words"),
     [
-        (np.ones(5), r"lr has shape \(5,\); it needs \(schedules, steps\)"),
+        (np.ones(5), r"lr has shape \(5,\); it must be \(schedules, steps\)"),
         (np.array([[1.0, 1.0], [0.0, 0.0]]), "schedule 1: rates must be finite, >= 0 and not all"),
         (np.array([[1.0, np.nan]]), "schedule 0: rates must be finite"),
         (np.array([[1.0, -1.0]]), "schedule 0: rates must be finite"),
@@ -123,5 +123,8 @@ def test_the_speed_of_a_decay(spec: str, fall: int | None) -> None:
 def test_falling_faster_than_the_fitted_runs_is_said() -> None:
     covered = Range((1e-3, 1e-3), 2000, 0.0, fastest_fall=500)
     sudden = schedule("multistage:peak=1e-3,at=800,to=1e-5,steps=1000")
-    assert any("within 1 step, the fitted runs take 500" in note for note in covered.leaves(sudden))
-    assert not covered.leaves(schedule("linear:peak=1e-3,steps=1000"))
+    assert any(
+        "within 1 step, the fitted runs take at least 500" in note
+        for note in covered.departures(sudden)
+    )
+    assert not covered.departures(schedule("linear:peak=1e-3,steps=1000"))

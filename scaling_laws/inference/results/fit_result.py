@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from scaling_laws.inference.results.plotting import plot_points
 from scaling_laws.inference.results.state import FitState, FittedPoints, LawType, RangeType
 from scaling_laws.inference.results.summary import FitReport, criteria_of, report_of, summary
 from scaling_laws.models import AnyLaw
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FitResult", "published_params"]
 
@@ -164,7 +167,7 @@ class FitResult(FitState[LawType, RangeType]):
         frame["unit"] = [row.unit for row in rows]
         return frame
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """A matplotlib Figure: measured and fitted losses above, relative residuals below.
 
         Raises:

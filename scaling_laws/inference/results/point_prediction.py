@@ -32,14 +32,14 @@ MAX_ROWS = 20  # in a notebook
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PointPrediction:
-    """Predictions of a point law; behaves as the array of values.
+    """Predictions of a tabular law; behaves like the array of values.
 
     Attributes:
         law: the law.
-        inputs: what it was evaluated at, by name, of one shape.
+        inputs: by name, all of one shape.
         value: its output, in the law's unit, of that shape.
         uncertainty: from the fit, if it was measured.
-        notes: where the inputs leave the range of the fit.
+        notes: where the inputs lie outside the range of the fit.
     """
 
     law: PointLaw
@@ -178,5 +178,5 @@ def at(fitted: PointState, inputs: Mapping[str, ArrayLike]) -> PointPrediction:
     flat = {name: values.reshape(-1) for name, values in arrays.items()}
     shape = next(iter(arrays.values())).shape
     value = predict_points(law, fitted.params, flat).reshape(shape)
-    notes = () if fitted.range is None else tuple(fitted.range.leaves(arrays))
+    notes = () if fitted.range is None else tuple(fitted.range.departures(arrays))
     return PointPrediction(law, arrays, value, fitted.uncertainty, notes)

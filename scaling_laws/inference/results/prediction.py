@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -35,6 +35,9 @@ from scaling_laws.models import (
 )
 from scaling_laws.models import schedule as parse_schedule
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = [
     "Prediction",
     "check_needs",
@@ -59,14 +62,14 @@ BATCH_SIZE = 16  # schedules at a time in `final_losses`: their rows stay in the
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """Predicted losses of one schedule; behaves as the array of losses.
+    """Predicted losses of one schedule; behaves like the array of losses.
 
     Attributes:
         schedule: the schedule.
         steps: the steps predicted: (points,).
         loss: losses in nats after the updates of those steps: (points,).
         uncertainty: from the fit, if it was measured.
-        notes: where the schedule leaves the range of the fit.
+        notes: where the schedule lies outside the range of the fit.
         variance_inputs: what the width of each interval depends on.
     """
 
@@ -103,7 +106,7 @@ class Prediction:
             columns["lower"], columns["upper"] = self.interval(level)
         return pd.DataFrame(columns).set_index("step")
 
-    def plot(self, *, level: float = 0.9) -> Any:
+    def plot(self, *, level: float = 0.9) -> Figure:
         """A matplotlib Figure: the learning rate above, the loss with its interval below."""
         return plot_prediction(self.schedule, self.steps, self.loss, self._band(level))
 
@@ -143,13 +146,13 @@ class Prediction:
 
 @cache
 def compiled_loss(law: Law) -> Any:
-    """The law's loss function, compiled once for each shape of history."""
+    """The law's loss function, compiled once per shape of history."""
     return jax.jit(law.loss)
 
 
 @cache
 def compiled_final_loss(law: Law) -> Any:
-    """(params, lr, facts, traces) -> loss after the last step; compiled once a number of steps."""
+    """(params, lr, facts, traces) -> final loss; compiled once per number of steps."""
 
     def final(params: Any, lr: Any, facts: Any, traces: Any) -> Any:
         return law.loss(params, law.last_step(lr, facts=facts, traces=traces))[0]
@@ -187,15 +190,17 @@ def check_needs(
     """
     if not isinstance(law, Law):
         raise LawError(needs_inputs(law))
-    for need in sorted(law.required_facts - set(facts) - set(traces)):
+    for name in sorted(law.required_facts - set(facts) - set(traces)):
         raise LawError(
-            f"{law.name} needs {need}, which {where} does not give; "
-            f"pass --{need.replace('_', '-')} or add it to dataset.toml"
+            f"{law.name} needs {name}, which {where} does not contain; "
+            f"pass --{name.replace('_', '-')} or add it to dataset.toml",
+            value=name,
         )
-    for need in sorted(law.required_traces - set(traces)):
+    for name in sorted(law.required_traces - set(traces)):
         raise LawError(
-            f"{law.name} needs {need} at every step, which {where} does not give; add a column "
-            f"{need} to the run's CSV, or pass traces in Python"
+            f"{law.name} needs {name} at every step, which {where} does not contain; add a column "
+            f"{name} to the run's CSV, or pass traces in Python",
+            column=name,
         )
 
 
@@ -247,27 +252,27 @@ def predict(
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     law = fitted.law
-    known = facts_for(fitted, facts, plan)
-    given = {name: np.asarray(row, dtype=float) for name, row in (traces or {}).items()}
-    check_needs(law, known, given, "the law file")
-    for name, row in given.items():
+    all_facts = facts_for(fitted, facts, plan)
+    series = {name: np.asarray(row, dtype=float) for name, row in (traces or {}).items()}
+    check_needs(law, all_facts, series, "the law file")
+    for name, row in series.items():
         if row.shape != (plan.steps,):
-            raise LawError(f"trace {name} has shape {row.shape}; it needs ({plan.steps},)")
+            raise LawError(f"trace {name} has shape {row.shape}; it must be ({plan.steps},)")
         if name not in TRACES:
             raise LawError(unknown_name("trace", name, TRACES))
         if not in_trace(name, row).all():
             raise LawError(f"trace {name} must be finite and {TRACES[name]} at every step")
     if plan.peak_lr == 0:
-        raise ScheduleError(f"{plan.spec}: every learning rate is 0; nothing is trained")
+        raise ScheduleError(f"{plan.spec}: every learning rate is 0")
     chosen = np.arange(plan.steps) if steps is None else np.asarray(steps, dtype=np.int64)
     if chosen.ndim != 1 or chosen.size == 0:
         raise ScheduleError("steps must be a non-empty 1-D array of step indices")
     if chosen.min() < 0 or chosen.max() >= plan.steps:
         bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
-    losses = predict_losses(law, fitted.params, plan.lr, known, given)
-    inputs = variance_inputs_of(fitted, plan.lr, chosen, known, given)
-    notes = range_notes(fitted, plan, known)
+    losses = predict_losses(law, fitted.params, plan.lr, all_facts, series)
+    inputs = variance_inputs_of(fitted, plan.lr, chosen, all_facts, series)
+    notes = range_notes(fitted, plan, all_facts)
     return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes, inputs)
 
 
@@ -275,7 +280,7 @@ def range_notes(
     fitted: CurveState, schedule: Schedule, facts: Mapping[str, float]
 ) -> tuple[str, ...]:
     """In words, where a schedule and facts leave what the fitted runs covered."""
-    return () if fitted.range is None else tuple(fitted.range.leaves(schedule, facts))
+    return () if fitted.range is None else tuple(fitted.range.departures(schedule, facts))
 
 
 @cache
@@ -356,21 +361,21 @@ def final_losses(
     (2,)
     """
     law = fitted.law
-    known = facts_for(fitted, facts)
-    check_needs(law, known, {}, "the law file")
+    all_facts = facts_for(fitted, facts)
+    check_needs(law, all_facts, {}, "the law file")
     rates = np.asarray(lr, dtype=dtype)
     if rates.ndim != 2 or rates.size == 0:
-        raise ScheduleError(f"lr has shape {rates.shape}; it needs (schedules, steps)")
-    fine = np.isfinite(rates).all(axis=1) & (rates.min(axis=1) >= 0) & (rates.max(axis=1) > 0)
-    if not fine.all():
+        raise ScheduleError(f"lr has shape {rates.shape}; it must be (schedules, steps)")
+    valid = np.isfinite(rates).all(axis=1) & (rates.min(axis=1) >= 0) & (rates.max(axis=1) > 0)
+    if not valid.all():
         raise ScheduleError(
-            f"schedule {int(np.argmin(fine))}: rates must be finite, >= 0 and not all 0"
+            f"schedule {int(np.argmin(valid))}: rates must be finite, >= 0 and not all 0"
         )
-    params, given = (
-        {name: np.asarray(value, dtype=dtype) for name, value in each.items()}
-        for each in (fitted.params, known)
+    params, numbers = (
+        {name: np.asarray(value, dtype=dtype) for name, value in values.items()}
+        for values in (fitted.params, all_facts)
     )
-    return np.asarray(compiled_final_losses(law)(params, rates, given))
+    return np.asarray(compiled_final_losses(law)(params, rates, numbers))
 
 
 def facts_for(

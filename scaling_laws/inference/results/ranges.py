@@ -17,15 +17,15 @@ SLACK = 0.01  # values outside a range by less are inside: specs and logs round
 
 @dataclass(frozen=True)
 class Range:
-    """What the fitted runs covered; beyond it a prediction extrapolates.
+    """What the fitted runs covered; outside it a prediction extrapolates.
 
     Attributes:
         peak_lr: lowest and highest peak learning rate.
         steps: last logged step of the longest run.
-        lowest_lr: lowest learning rate after the peak, as a share of the peak, at a logged step.
+        lowest_lr: lowest learning rate after the peak at a logged step, as a fraction of the peak.
         fastest_fall: fewest steps within which a schedule falls by half of its peak; None if none
-            does, or where it is not known.
-        facts: lowest and highest of each fact that the law uses.
+            does, or if it is unknown.
+        facts: lowest and highest value of each fact that the law uses.
     """
 
     peak_lr: tuple[float, float]
@@ -34,8 +34,8 @@ class Range:
     facts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     fastest_fall: int | None = None
 
-    def leaves(self, schedule: Schedule, facts: Mapping[str, float] | None = None) -> list[str]:
-        """In words, where a schedule, or a fact, leaves the range."""
+    def departures(self, schedule: Schedule, facts: Mapping[str, float] | None = None) -> list[str]:
+        """In words, where a schedule or a fact lies outside the range."""
         notes = []
         low, high = self.peak_lr
         if not (1 - SLACK) * low <= schedule.peak_lr <= (1 + SLACK) * high:
@@ -51,7 +51,7 @@ class Range:
         if self.fastest_fall is not None and fall is not None and 2 * fall < self.fastest_fall:
             notes.append(
                 f"its LR falls by half of the peak within {fall} step{'s' * (fall > 1)}, the "
-                f"fitted runs take {self.fastest_fall} at least"
+                f"fitted runs take at least {self.fastest_fall}"
             )
         for name, (low, high) in self.facts.items():
             value = (facts or {}).get(name, low)
@@ -74,23 +74,23 @@ def fastest_fall(lr: NDArray[np.float64]) -> int | None:
         ahead = minimum_filter1d(lr, steps + 1, origin=-((steps + 1) // 2), mode="nearest")
         return bool(np.any(lr - ahead >= half))
 
-    few, many = 0, len(lr) - 1
-    if half <= 0 or not falls_within(many):
+    lower, upper = 0, len(lr) - 1  # bisection: it falls within `upper` steps, not within `lower`
+    if half <= 0 or not falls_within(upper):
         return None
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if falls_within(middle) else (middle, many)
-    return many
+    while upper - lower > 1:
+        middle = (lower + upper) // 2
+        lower, upper = (lower, middle) if falls_within(middle) else (middle, upper)
+    return upper
 
 
 @dataclass(frozen=True)
 class InputRange:
-    """What the fitted rows of a point law covered.
+    """What the fitted rows of a tabular law covered.
 
     Attributes:
         inputs: lowest and highest value of each input.
-        totals: lowest and highest sum of the inputs whose names begin so, such as the shares of a
-            mixture: where they always sum to one, a law is known for such mixtures only.
+        totals: lowest and highest sum of the inputs whose names begin with each prefix, such as
+            the shares of a mixture: if they always sum to one, the law is determined only there.
     """
 
     inputs: Mapping[str, tuple[float, float]]
@@ -110,8 +110,8 @@ class InputRange:
             {prefix: ends(_total(inputs, prefix)) for prefix in prefixes},
         )
 
-    def leaves(self, inputs: Mapping[str, NDArray[np.float64]]) -> list[str]:
-        """In words, where inputs leave the range."""
+    def departures(self, inputs: Mapping[str, NDArray[np.float64]]) -> list[str]:
+        """In words, where inputs lie outside the range."""
         notes = []
         for name, (low, high) in self.inputs.items():
             row = inputs[name]
