@@ -37,7 +37,11 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 def columns(file: Path) -> dict[str, list[float]]:
     _, (table,) = read_tables(file)
-    return {key: table.dense(key).tolist() for key in table.columns if not table.columns[key].fault}
+    return {
+        key: table.dense(key).tolist()
+        for key in table.columns
+        if table.columns[key].parse_error is None
+    }
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_values_that_are_no_plain_numbers(tmp_path: Path) -> None:
     found = {key: column.values.tolist() for key, column in table.columns.items() if key != "loss"}
     assert found["top"] == [math.inf] and found["zero"] == [0.0] and found["low"] == [-3.0]
     assert found["nested/loss"] == [2.5] and not any(key.startswith("bins") for key in found)
-    assert table.columns["word"].fault and table.columns["good"].fault
+    assert table.columns["word"].parse_error and table.columns["good"].parse_error
 
 
 def test_records_across_blocks(tmp_path: Path) -> None:

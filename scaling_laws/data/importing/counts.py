@@ -75,7 +75,10 @@ def tokens_of(
             raise UsageError(
                 f"{tables[0].source}, {keys[role]!r}: {rise:g} tokens an update are logged where "
                 f"{said:g} were given; give the right --tokens-per-step, --samples-per-step or "
-                "--sequence-length, or --steps-per-update"
+                "--sequence-length, or --steps-per-update",
+                path=tables[0].source,
+                column=keys[role],
+                value=rise,
             )
         per_step = float(round(rise))
         words = f"{per_step:g} tokens an update, from {keys[role]}"

@@ -161,7 +161,10 @@ def _counter(table: Table, keys: Mapping[str, str], options: Options) -> tuple[A
     """The number in each row that tells the update, and the role it has."""
     role = "step" if "step" in keys else "samples" if options.samples_per_step else "tokens"
     if keys.get(role) not in table.columns:
-        raise DataError(f"{table.source}: the key {keys.get(role)!r} of its other part is missing")
+        raise DataError(
+            f"{table.source}: the key {keys.get(role)!r} of its other part is missing",
+            path=table.source,
+        )
     return table.dense(keys[role]), role
 
 
@@ -187,7 +190,11 @@ def _updates(
             place = int(np.argmax(bad))
             raise UsageError(
                 f"{table.where(int(rows[place]))}, {key!r}: {at[place]:g} is {done[place]:.4g} "
-                f"updates of {per_step:g}; give the right --{role}-per-step, or a step key"
+                f"updates of {per_step:g}; give the right --{role}-per-step, or a step key",
+                path=table.source,
+                row=int(table.lines[rows[place]]),
+                column=key,
+                value=at[place],
             )
         # a count says what has been seen when the update is done
         updates = np.round(done) - (1 if options.first_step is None else first)
@@ -197,7 +204,11 @@ def _updates(
             place = int(np.argmax(bad))
             raise DataError(
                 f"{table.where(int(rows[place]))}, {key!r}: step {at[place]:g} is no whole number "
-                ">= 0; mend or drop the row, or name another --step-key"
+                ">= 0; mend or drop the row, or name another --step-key",
+                path=table.source,
+                row=int(table.lines[rows[place]]),
+                column=key,
+                value=at[place],
             )
         updates = np.floor((at - first) / options.steps_per_update)
     updates = updates + options.step_offset
@@ -205,7 +216,11 @@ def _updates(
         place = int(np.argmax(updates >= MAX_STEPS))
         raise DataError(
             f"{table.where(int(rows[place]))}, {key!r}: {at[place]:g} is not below {MAX_STEPS:,} "
-            "steps; is it a count of tokens? pass --tokens-per-step or --samples-per-step"
+            "steps; is it a count of tokens? pass --tokens-per-step or --samples-per-step",
+            path=table.source,
+            row=int(table.lines[rows[place]]),
+            column=key,
+            value=at[place],
         )
     return updates.astype(np.int64)
 
@@ -221,7 +236,9 @@ def _usable(
     if not loss.size:
         raise DataError(
             f"{table.source}, {key!r}: no loss stands in a row with a step; name another "
-            "--step-key or --loss-key"
+            "--step-key or --loss-key",
+            path=table.source,
+            column=key,
         )
     good = np.isfinite(loss) & (loss > 0)
     if not good.all():
@@ -231,7 +248,11 @@ def _usable(
         )
         found.append(Finding("not_finite", words, True))
     if not good.any():
-        raise DataError(f"{table.source}, {key!r}: no loss is a finite number > 0")
+        raise DataError(
+            f"{table.source}, {key!r}: no loss is a finite number > 0",
+            path=table.source,
+            column=key,
+        )
     return steps[good], loss[good]
 
 
@@ -254,7 +275,10 @@ def _rates(
     if (lr[good] < 0).any():
         worst = float(lr[good].min())
         raise DataError(
-            f"{tables[0].source}, {keys['lr']!r}: {worst:g} is negative; a learning rate is >= 0"
+            f"{tables[0].source}, {keys['lr']!r}: {worst:g} is negative; a learning rate is >= 0",
+            path=tables[0].source,
+            column=keys["lr"],
+            value=worst,
         )
     if not good.all():
         words = f"{keys['lr']}: {int((~good).sum())} rates that are no number left out"
@@ -266,7 +290,9 @@ def _rates(
             f"{tables[0].source}, {keys['lr']!r}: the file begins anew at its first step "
             f"{said.anew}x ({before} -> {after}), and {said.differ} rates differ from those of the "
             f"same steps, by up to {said.apart:.3g}, so these are no restarts of one run: split "
-            "the file into its runs, or mend a step column that counts within epochs"
+            "the file into its runs, or mend a step column that counts within epochs",
+            path=tables[0].source,
+            column=keys["lr"],
         )
     if said.differ:
         found.append(Finding("repeats", said.words(keys["lr"]), True))

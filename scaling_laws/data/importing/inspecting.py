@@ -141,7 +141,7 @@ def _keys(table: Table, roles: Mapping[str, list[str]], proposed: Options) -> tu
     return tuple(
         Key(
             name,
-            named.get(name, "" if not column.fault else "words"),
+            named.get(name, "" if not column.parse_error else "words"),
             int(column.rows.size),
             float(column.values[0]) if column.values.size else None,
             float(column.values[-1]) if column.values.size else None,

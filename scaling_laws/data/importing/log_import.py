@@ -126,7 +126,8 @@ def _grouped(
         if any(run_name(label) == run_name(other) for other, _, _ in found):
             raise UsageError(
                 f"{table.source}: a second run {label!r}; pass --join if both are parts of one "
-                "run, else import them one by one with --name"
+                "run, else import them one by one with --name",
+                path=table.source,
             )
         found.append((label, reader, (table,)))
     return found
@@ -252,7 +253,9 @@ def _cut(
         first = 0 if not rising[:1].any() else int(np.argmin(np.append(rising, False))) + 1
     keep = curve.steps >= int(first)
     if not keep.any():
-        raise DataError(f"{source}: no loss is logged at or after step {first} (--from-step)")
+        raise DataError(
+            f"{source}: no loss is logged at or after step {first} (--from-step)", path=source
+        )
     if not keep.all():
         words = f"{int((~keep).sum())} points before step {first} left out, as told"
         findings.append(Finding("from_step", words, True))

@@ -9,6 +9,7 @@ nothing is done about them.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from scaling_laws.data.importing.precision import precision_of
 from scaling_laws.data.importing.recognise import Explanation, recognise
 from scaling_laws.data.importing.samples import Samples, digits_of, rounded
 from scaling_laws.data.importing.schedule_candidates import Candidate
-from scaling_laws.data.runs.read_runs import LR_TOLERANCE
+from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
 
 __all__ = ["MovedRatesError", "elsewhere", "exact_offsets", "moved_evidence"]
 
@@ -39,8 +40,10 @@ class MovedRatesError(UsageError):
         offsets: values of `--lr-offset` with which one does.
     """
 
-    def __init__(self, message: str, offsets: tuple[int, ...]) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "", *, path: Path | str | None = None, offsets: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(message, path=path)
         self.offsets = offsets
 
 

@@ -23,7 +23,7 @@ def useful_keys(tables: Sequence[Table]) -> list[str]:
         key
         for table in tables
         for key, column in table.columns.items()
-        if column.rows.size and not column.fault
+        if column.rows.size and column.parse_error is None
     )
     return list(found)
 
@@ -35,7 +35,8 @@ def candidates(role: str, tables: Sequence[Table], options: Options) -> list[str
     if asked is not None:
         if asked not in every:
             raise UsageError(
-                f"{tables[0].source}: --{role}-key: {unknown_name('key', asked, every)}"
+                f"{tables[0].source}: --{role}-key: {unknown_name('key', asked, every)}",
+                path=tables[0].source,
             )
         return [asked]
     if role == "step" and tables[0].step is not None:
@@ -46,7 +47,8 @@ def candidates(role: str, tables: Sequence[Table], options: Options) -> list[str
         if not chosen:
             raise UsageError(
                 f"{tables[0].source}: --lr-group {options.lr_group}: no such group among "
-                f"{', '.join(known)}"
+                f"{', '.join(known)}",
+                path=tables[0].source,
             )
         known = chosen
     if role == "loss":  # two losses that agree so far are still two losses
@@ -88,7 +90,8 @@ def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
             group = " (or --lr-group N)" if role == "lr" else ""
             raise UsageError(
                 f"{source}: several keys may be the {_word(role)}: {', '.join(found)}; say which "
-                f"with --{role}-key{group}"
+                f"with --{role}-key{group}",
+                path=source,
             )
         keys.update({role: found[0]} if found else {})
     for role in ("tokens", "samples"):
@@ -97,13 +100,14 @@ def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
     useful = useful_keys(tables)
     shown = ", ".join(useful[:SHOWN]) + (", ..." if len(useful) > SHOWN else "")
     for role in ("loss", "step", *(["lr"] if options.schedule is None else [])):
-        broken = _broken(role, tables) if role not in keys else None
-        if broken is not None:
-            raise DataError(broken)
+        error = _parse_error(role, tables) if role not in keys else None
+        if error is not None:
+            raise error
     if "loss" not in keys:
         raise DataError(
             f"{source}: no key is known as a loss; say which is one with --loss-key. The keys with "
-            f"numbers are {shown}"
+            f"numbers are {shown}",
+            path=source,
         )
     counted = ("samples" in keys and options.samples_per_step) or (
         "tokens" in keys and _tokens_per_step(options)
@@ -112,17 +116,19 @@ def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
         raise DataError(
             f"{source}: no key is known as the step; say which is one with --step-key, or give "
             "--samples-per-step or --tokens-per-step where samples or tokens are logged. The keys "
-            f"with numbers are {shown}"
+            f"with numbers are {shown}",
+            path=source,
         )
     return keys
 
 
-def _broken(role: str, tables: Sequence[Table]) -> str | None:
-    """Where a key that has the role by its name holds something that is no number."""
+def _parse_error(role: str, tables: Sequence[Table]) -> DataError | None:
+    """The error for the first key with the name of a role that contains a cell without a number."""
     for table in tables:
         for key in known_keys(role, table.columns):
-            if table.columns[key].fault:
-                return f"{table.source} {table.columns[key].fault}; mend the cell or drop the row"
+            parse_error = table.columns[key].parse_error
+            if parse_error is not None:
+                return parse_error.as_error(table.source)
     return None
 
 

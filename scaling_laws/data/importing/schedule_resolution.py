@@ -22,7 +22,7 @@ from scaling_laws.data.importing.precision import DOUBLE, precision_of
 from scaling_laws.data.importing.recognise import Recognised, recognise
 from scaling_laws.data.importing.samples import Samples
 from scaling_laws.data.logs.configs import spec_of
-from scaling_laws.data.runs.read_runs import LR_TOLERANCE
+from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
 from scaling_laws.models import Schedule, densify, schedule
 
 __all__ = ["Planned", "plan_of", "samples_of"]
@@ -103,10 +103,13 @@ def plan_of(
     if not curve.lr.size:
         raise UsageError(
             f"{source}: no learning rate was logged, so the schedule must be given: --schedule "
-            f"SPEC, e.g. cosine:peak=3e-4,end=3e-5,steps={last + 1},warmup=100"
+            f"SPEC, e.g. cosine:peak=3e-4,end=3e-5,steps={last + 1},warmup=100",
+            path=source,
         )
     if not (curve.lr > 0).any():
-        raise DataError(f"{source}: every logged learning rate is 0; give --schedule SPEC")
+        raise DataError(
+            f"{source}: every logged learning rate is 0; give --schedule SPEC", path=source
+        )
     samples = samples_of(curve, options, past)
     moved: dict[int, str] = {}
     unseen = past is None and options.warmup is None and _begins_late(samples)
@@ -136,8 +139,10 @@ def plan_of(
     )
     mend = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
     if moved:
-        raise MovedRatesError(f"{words}{_with_offsets(moved)}; else {mend}", tuple(moved))
-    raise UsageError(f"{words}Pass {mend}")
+        raise MovedRatesError(
+            f"{words}{_with_offsets(moved)}; else {mend}", path=source, offsets=tuple(moved)
+        )
+    raise UsageError(f"{words}Pass {mend}", path=source)
 
 
 def _begins_late(samples: Samples) -> bool:
@@ -150,7 +155,9 @@ def _given(source: str, curve: Curve, spec: str, last: int) -> Planned:
     if last >= plan.steps:
         raise ScheduleError(
             f"{source}: a loss is logged at step {last}, beyond the schedule's {plan.steps} steps "
-            f"({spec}); mend steps="
+            f"({spec}); correct steps=",
+            path=source,
+            value=last,
         )
     if not curve.lr.size:
         note = Finding("schedule", "no learning rate is logged that would confirm the schedule")
@@ -171,7 +178,9 @@ def _given(source: str, curve: Curve, spec: str, last: int) -> Planned:
     mend = f"they agree to every digit with {hint}: pass it" if hint else "mend --lr-offset"
     raise DataError(
         f"{source}, step {step}: {curve.lr[place]:g} is logged where the schedule gives "
-        f"{plan.lr[step]:g} ({spec}); mend --schedule, or {mend}"
+        f"{plan.lr[step]:g} ({spec}); mend --schedule, or {mend}",
+        path=source,
+        value=float(curve.lr[place]),
     )
 
 
@@ -272,18 +281,22 @@ def _filled(source: str, samples: Samples, options: Options, last: int, unseen: 
         raise UsageError(
             f"{source}: the learning rate is printed so coarsely that it may be off by "
             f"{coarse:.2g} of the peak, which --between {options.between} cannot mend; pass "
-            "--schedule SPEC"
+            "--schedule SPEC",
+            path=source,
         )
     if unseen:
         raise UsageError(
             f"{source}: the first logged rate, at step {samples.steps[0]}, is the highest, so the "
-            "log does not show the warm-up; say --warmup STEPS, 0 if there was none"
+            "log does not show the warm-up; say --warmup STEPS, 0 if there was none",
+            path=source,
         )
     total = max(last + 1, int(samples.steps[-1]) + 1)
     warmup = options.warmup or 0
     after = samples.steps >= warmup
     if not after.any():
-        raise UsageError(f"{source}: --warmup {warmup} covers every logged rate; shorten it")
+        raise UsageError(
+            f"{source}: --warmup {warmup} covers every logged rate; shorten it", path=source
+        )
     steps = samples.steps[after].astype(np.float64)
     lr = samples.lr[after]
     if steps[0] > warmup:

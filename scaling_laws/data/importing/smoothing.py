@@ -66,7 +66,8 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         longest = int(np.diff(edges).max())
         raise UsageError(
             f"{source}: --average-window {rows}: at most {longest} rows follow each other evenly, "
-            f"every {stride} steps; choose {longest} or fewer"
+            f"every {stride} steps; choose {longest} or fewer",
+            path=source,
         )
     total = np.concatenate([[0.0], np.cumsum(loss - loss.mean())])
     means = (total[place + 1] - total[place + 1 - rows]) / rows + loss.mean()

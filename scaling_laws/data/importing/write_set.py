@@ -22,7 +22,7 @@ from scaling_laws.data.importing.curve import Curve
 from scaling_laws.data.importing.options import RunReport
 from scaling_laws.data.importing.schedule_resolution import Planned
 from scaling_laws.data.runs.columns import PARQUET, pyarrow_parquet
-from scaling_laws.data.runs.manifest import PLANS, tables_to_extend
+from scaling_laws.data.runs.manifest import SCHEDULES_FOLDER, read_manifest
 
 __all__ = ["ABOUT", "Entry", "run_name", "write_set"]
 
@@ -78,7 +78,7 @@ def write_set(
         pyarrow_parquet()  # before anything is written
     check_folder(folder)
     manifest = folder / "dataset.toml"
-    tables = tables_to_extend(manifest)
+    tables = read_manifest(manifest)
     runs = dict(tables.pop("runs", {}))
     files = [path for entry in entries for path in _paths(folder, entry, parquet)]
     old = []  # curves of the same runs in the other format
@@ -89,7 +89,8 @@ def write_set(
         if not overwrite and (name in runs or written):
             raise OutputError(
                 f"{folder} has a run {name!r} already; choose another with --name or pass "
-                "--overwrite"
+                "--overwrite",
+                path=folder,
             )
         if name in runs:  # else a file of that name may be the log itself
             before = runs[name].get("file", f"{name}.csv")
@@ -99,7 +100,9 @@ def write_set(
         if key in tables and tables[key] != value and not overwrite:
             raise OutputError(
                 f"{manifest}: {key} is {tables[key]!r}, not {value!r}; leave it out or pass "
-                "--overwrite"
+                "--overwrite",
+                path=manifest,
+                value=value,
             )
         tables[key] = value
     ordered = {
@@ -126,7 +129,11 @@ def _remove(path: Path) -> None:
 def _paths(folder: Path, entry: Entry, parquet: bool) -> list[Path]:
     name = entry.report.name
     files = [folder / f"{name}{PARQUET if parquet else '.csv'}"]
-    return files if entry.planned.spec is not None else [*files, folder / PLANS / f"{name}.csv"]
+    return (
+        files
+        if entry.planned.spec is not None
+        else [*files, folder / SCHEDULES_FOLDER / f"{name}.csv"]
+    )
 
 
 def _columns(entry: Entry) -> dict[str, Any]:
@@ -153,7 +160,7 @@ def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
         text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
         write_text(file, text)
     for plan in plans:
-        make_folder(folder / PLANS)
+        make_folder(folder / SCHEDULES_FOLDER)
         lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
         write_text(plan, "step,lr\n" + "".join(lines))
 

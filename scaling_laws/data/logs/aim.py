@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[Table, ...]:
     root = path.absolute()
     root = root.parent if root.name == FOLDER else root
     if not (root / FOLDER).is_dir():
-        raise DataError(f"{path}: no folder {FOLDER} in it, so no repository of Aim")
+        raise DataError(f"{path}: no folder {FOLDER} in it, so no repository of Aim", path=path)
     try:
         repository = aim.Repo(str(root))
         runs = {run.hash: run for run in repository.iter_runs()}
@@ -53,12 +53,12 @@ def read(path: Path) -> tuple[Table, ...]:
         raise
     except Exception as error:  # the package raises whatever its parts raise
         raise DataError(
-            f"{path}: Aim cannot open this repository: {type(error).__name__}: {error}"
+            f"{path}: Aim cannot open this repository: {type(error).__name__}: {error}", path=path
         ) from None
     found = tuple(table for table in tables if table.columns)
     if not found:
         said = _not_indexed(root, missing) if missing else "no run tracked a number"
-        raise DataError(f"{path}: {said}")
+        raise DataError(f"{path}: {said}", path=path)
     return found
 
 

@@ -19,7 +19,7 @@ from scaling_laws.data.logs.cells import (
     is_number,
     numbers_of,
 )
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Column, Head, Match, ParseError, Reader, Table
 from scaling_laws.data.logs.splits import is_run_name, is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, open_error
 
@@ -95,7 +95,7 @@ def _read_table(path: Path, separator: str | None) -> tuple[Table, list[str]]:
             read = _read(path, separator, style)
             read.notes.append(f"commas within numbers {COMMAS[style][1]}")
     if not read.pieces:
-        raise DataError(f"{path}: a header and no row; nothing was logged")
+        raise DataError(f"{path}: a header and no row; nothing was logged", path=path)
     table = [np.concatenate(parts) for parts in zip(*read.pieces, strict=True)]
     every = np.concatenate(read.lines)
     if read.cut and every.size > 1:
@@ -141,11 +141,15 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} line {undecodable_line(path)}: {error.reason}: not UTF-8 text; save the file "
-            "as UTF-8"
+            "as UTF-8",
+            path=path,
+            row=undecodable_line(path),
+            value=error.object[error.start : error.end],
         ) from None
     except csv.Error as error:
         raise DataError(
-            f"{path}{_open_quote(path)}: broken table ({error}); close the quote or take it out"
+            f"{path}{_open_quote(path)}: broken table ({error}); close the quote or take it out",
+            path=path,
         ) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
@@ -247,12 +251,12 @@ def _table(path: Path, read: _Read, table: Sequence[np.ndarray], lines: np.ndarr
         values = table[place]
         there = values.view(np.int64) != ABSENT_BITS
         rows = full if there.all() else np.flatnonzero(there)
-        fault = ""
+        parse_error = None
         if place in read.faults:
             line, text = read.faults[place]
-            fault = f"line {line}, column {name!r}: {text[:60]!r} is not a number"
-        if name and (rows.size or fault):
-            columns[name] = Column(rows, values if rows is full else values[rows], fault)
+            parse_error = ParseError("line", line, name, text)
+        if name and (rows.size or parse_error is not None):
+            columns[name] = Column(rows, values if rows is full else values[rows], parse_error)
     notes = read.notes
     if read.words:
         columns, said = split_columns(columns, read.words[: lines.size])
@@ -263,14 +267,23 @@ def _table(path: Path, read: _Read, table: Sequence[np.ndarray], lines: np.ndarr
 def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
     names = [name.strip() for name in header]
     if not any(names):
-        raise DataError(f"{path}: the file is empty; a header row is needed, then rows of numbers")
+        raise DataError(
+            f"{path}: the file is empty; a header row is needed, then rows of numbers", path=path
+        )
     for name in names:
         if name and names.count(name) > 1:
-            raise DataError(f"{path} line {number}: column {name!r} appears twice; rename one")
+            raise DataError(
+                f"{path} line {number}: column {name!r} appears twice; rename one",
+                path=path,
+                row=number,
+                column=name,
+            )
     if all(map(is_number, names)):
         raise DataError(
             f"{path} line {number}: numbers ({', '.join(names)[:60]}) where the names of the "
-            "columns are needed; put a header such as step,lr,loss before them"
+            "columns are needed; put a header such as step,lr,loss before them",
+            path=path,
+            row=number,
         )
     return names
 
@@ -278,7 +291,10 @@ def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
 def _ragged(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> DataError:
     return DataError(
         f"{path} line {line}: {len(cells)} cells under a header of {len(names)} "
-        f"({','.join(cells)[:60]}); mend or drop the line"
+        f"({','.join(cells)[:60]}); mend or drop the line",
+        path=path,
+        row=line,
+        value=cells,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from scaling_laws.common import DataError, UsageError, find_by_name
 from scaling_laws.data.logs.reader import Match, Reader, Table
 from scaling_laws.data.logs.text import head_of
-from scaling_laws.data.logs.unknown import words_on
+from scaling_laws.data.logs.unknown import describe_unknown
 
 __all__ = ["find_reader", "read_with"]
 
@@ -32,10 +32,11 @@ def find_reader(path: Path, readers: Sequence[Reader], named: str | None = None)
     best = max(match for match, _ in found)
     surest = [reader for match, reader in found if match == best]
     if best is Match.NO:
-        raise DataError(f"{path}: {words_on(head, [reader.name for reader in readers])}")
+        names = [reader.name for reader in readers]
+        raise DataError(f"{path}: {describe_unknown(head, names)}", path=path)
     if len(surest) > 1:
-        names = ", ".join(reader.name for reader in surest)
-        raise DataError(f"{path}: it may be {names}; say which with --format")
+        known = ", ".join(reader.name for reader in surest)
+        raise DataError(f"{path}: it may be {names}; say which with --format", path=path)
     return surest[0]
 
 
@@ -48,7 +49,7 @@ def read_with(reader: Reader, path: Path) -> tuple[Table, ...]:
     try:
         tables = tuple(reader.read(path))
     except MemoryError:
-        raise DataError(f"{path}: larger than this machine's memory") from None
+        raise DataError(f"{path}: larger than this machine's memory", path=path) from None
     if not tables:
-        raise DataError(f"{path}: the {reader.name} reader found no run in it")
+        raise DataError(f"{path}: the {reader.name} reader found no run in it", path=path)
     return tables

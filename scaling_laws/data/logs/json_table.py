@@ -38,16 +38,18 @@ def read(path: Path) -> tuple[Table, ...]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?"
+            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?",
+            path=path,
+            row=error.lineno,
         ) from None
     except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a table") from None
+        raise DataError(f"{path}: JSON nested too deeply to be a table", path=path) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
     records = _records(path, document)
     table = table_of(path.stem, str(path), map(labelled, records))
     if not table.columns:
-        raise DataError(f"{path}: no row holds a key; nothing was logged")
+        raise DataError(f"{path}: no row holds a key; nothing was logged", path=path)
     return (table,)
 
 
@@ -57,13 +59,17 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
         for number, record in enumerate(document, start=1):
             if not isinstance(record, dict):
                 raise DataError(
-                    f"{path} row {number}: {json.dumps(record)[:60]} is no object {{key: value}}"
+                    f"{path} row {number}: {json.dumps(record)[:60]} is no object {{key: value}}",
+                    path=path,
+                    row=number,
+                    value=record,
                 )
         return document
     if not isinstance(document, dict):
         raise DataError(
             f"{path}: a list of objects or an object of lists is needed, not a "
-            f"{type(document).__name__}"
+            f"{type(document).__name__}",
+            path=path,
         )
     columns = {key: value for key, value in document.items() if isinstance(value, list)}
     lengths = {key: len(column) for key, column in columns.items()}
@@ -71,7 +77,8 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
         said = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DataError(
             f"{path}: columns of different lengths ({said[:120]}), so that rows cannot be told; "
-            "write one object a row, each with its step"
+            "write one object a row, each with its step",
+            path=path,
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

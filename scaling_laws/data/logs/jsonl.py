@@ -50,13 +50,17 @@ def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[
                     return
                 if type(record) is not dict:
                     raise DataError(
-                        f"{path} line {number}: {line.strip()[:60]!r} is no JSON object"
+                        f"{path} line {number}: {line.strip()[:60]!r} is no JSON object",
+                        path=path,
+                        row=number,
+                        value=line.strip(),
                     )
                 lines.append(number)
                 yield labelled(record)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} after line {number}: {error.reason}: not UTF-8 text; save the file as UTF-8"
+            f"{path} after line {number}: {error.reason}: not UTF-8 text; save the file as UTF-8",
+            path=path,
         ) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
@@ -78,7 +82,9 @@ def labelled(record: dict[str, Any]) -> dict[str, Any]:
 def _no_json(path: Path, number: int, line: str, error: Exception) -> DataError:
     what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
     return DataError(
-        f"{path} line {number}: not JSON ({what}): {line.strip()[:60]!r}; mend or drop it"
+        f"{path} line {number}: not JSON ({what}): {line.strip()[:60]!r}; mend or drop it",
+        path=path,
+        row=number,
     )
 
 
@@ -104,7 +110,7 @@ def read(path: Path) -> tuple[Table, ...]:
     records = records_of(path, lines, notes)
     table = table_of(path.stem, str(path), records, lines=lines, unit="line")
     if not table.columns:
-        raise DataError(f"{path}: no line holds a key; nothing was logged")
+        raise DataError(f"{path}: no line holds a key; nothing was logged", path=path)
     return (replace(table, notes=tuple(notes)),)
 
 

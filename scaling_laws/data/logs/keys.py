@@ -183,7 +183,8 @@ def loss_key(log: Log, asked: str | None = None) -> tuple[str, str]:
     if not found:
         raise DataError(
             f"{log.source}: no key is known as a loss; say which is one with --loss-key, of "
-            f"{', '.join(log.columns)}"
+            f"{', '.join(log.columns)}",
+            path=log.source,
         )
     others = f"; --loss-key takes another ({', '.join(found[1:])})" if len(found) > 1 else ""
     return found[0], f"loss: {found[0]}{others}"

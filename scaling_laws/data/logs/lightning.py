@@ -84,7 +84,8 @@ def _table(path: Path) -> Table:
     if "step" not in table.columns:
         raise DataError(
             f"{path} line 1: no column 'step' with a number in it; the columns are "
-            f"{', '.join(table.columns)}"
+            f"{', '.join(table.columns)}",
+            path=path,
         )
     name = folder_name(path) if path.name == FILE else path.stem
     return replace(table, name=name, step="step")

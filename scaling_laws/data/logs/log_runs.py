@@ -12,7 +12,7 @@ from scaling_laws.data.logs.configs import facts_of, spec_of
 from scaling_laws.data.logs.keys import loss_key, rate_key
 from scaling_laws.data.logs.reader import Log
 from scaling_laws.data.runs import Run
-from scaling_laws.data.runs.read_runs import LR_TOLERANCE
+from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
 from scaling_laws.models import Schedule, check_facts, is_fact, schedule
 
 __all__ = ["Imported", "run_of"]
@@ -72,12 +72,16 @@ def run_of(
             "update, left out"
         )
     if late.all():
-        raise DataError(f"{log.source}: no {chosen} is logged within the schedule, {plan.spec}")
+        raise DataError(
+            f"{log.source}: no {chosen} is logged within the schedule, {plan.spec}", path=log.source
+        )
     bad = ~late & ~(loss > 0)
     if bad.any():
         place = int(np.argmax(bad))
         raise DataError(
-            f"{log.source}, {chosen}, step {steps[place]}: {loss[place]:g} is not > 0; a loss is"
+            f"{log.source}, {chosen}, step {steps[place]}: {loss[place]:g} is not > 0; a loss is",
+            path=log.source,
+            column=chosen,
         )
     if int(steps[0]) > 0.1 * plan.steps:
         notes.append(f"the log begins at step {steps[0]}; what came before rests on the schedule")
@@ -98,12 +102,14 @@ def _schedule(log: Log, spec: str | None) -> tuple[Schedule, list[str]]:
     if text is None:
         raise UsageError(
             f"{log.source}: its settings do not say which schedule it follows; pass --schedule "
-            "SPEC, e.g. cosine:peak=1e-3,steps=50000,warmup=300"
+            "SPEC, e.g. cosine:peak=1e-3,steps=50000,warmup=300",
+            path=log.source,
         )
     if spec is None and rate is None:
         raise UsageError(
             f"{log.source}: its settings mean {text}, but no learning rate is logged that would "
-            "confirm it; pass --schedule SPEC"
+            "confirm it; pass --schedule SPEC",
+            path=log.source,
         )
     plan = schedule(text)
     if rate is None:
@@ -121,12 +127,15 @@ def _schedule(log: Log, spec: str | None) -> tuple[Schedule, list[str]]:
         raise DataError(
             f"{log.source}, {rate}, step {steps[place]}: {logged[place]:g} is logged where the "
             f"schedule, {whose}, gives {plan.lr[steps[place]]:g} ({text}); {int(wrong.sum())} of "
-            f"{len(steps)} points differ; {mend}"
+            f"{len(steps)} points differ; {mend}",
+            path=log.source,
+            column=rate,
         )
     if spec is None and not after.any():
         raise UsageError(
             f"{log.source}: its settings mean {text}, but no learning rate is logged after the "
-            "warm-up that would confirm it; pass --schedule SPEC"
+            "warm-up that would confirm it; pass --schedule SPEC",
+            path=log.source,
         )
     notes = [
         f"schedule: {text}, {whose}; the {int(after.sum())} logged rates after the warm-up agree "

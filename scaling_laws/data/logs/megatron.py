@@ -81,7 +81,9 @@ def read(path: Path) -> tuple[Table, ...]:
         planned.add(int(start[2]))
         template = _template(names)
     if not rows.lines:
-        raise DataError(f"{path}: no whole line of training was found (iteration N/ M | ... |)")
+        raise DataError(
+            f"{path}: no whole line of training was found (iteration N/ M | ... |)", path=path
+        )
     return (_table(path, rows, planned, broken),)
 
 

@@ -101,7 +101,10 @@ def _points(file: Path, key: str, notes: list[str]) -> Iterator[Point]:
             yield int(stamp), key, float(value), int(step)
         except ValueError:
             raise DataError(
-                f"{file} line {number}: {line[:60]!r} is no 'timestamp value step'; mend or drop it"
+                f"{file} line {number}: {line[:60]!r} is no 'timestamp value step'; mend or drop it",
+                path=file,
+                row=number,
+                value=line,
             ) from None
 
 
@@ -118,7 +121,7 @@ def read_database(path: Path) -> tuple[Table, ...]:
     """
     with connected(path) as database:
         if not columns_of(database, "metrics") >= COLUMNS:
-            raise DataError(f"{path}: no table metrics({', '.join(sorted(COLUMNS))})")
+            raise DataError(f"{path}: no table metrics({', '.join(sorted(COLUMNS))})", path=path)
         runs = database.execute(
             "select run_uuid, name from runs where run_uuid in (select run_uuid from metrics) "
             "order by start_time, run_uuid"
@@ -140,7 +143,9 @@ def _of_database(
     )
     for stamp, key, value, step, is_nan in rows:
         if not isinstance(value, float | int) or not isinstance(step, int):
-            raise DataError(f"{path}, run {run}, {key!r}: {value!r} at step {step!r} is no number")
+            raise DataError(
+                f"{path}, run {run}, {key!r}: {value!r} at step {step!r} is no number", path=path
+            )
         if abs(value) == sys.float_info.max:
             value = math.copysign(math.inf, value)
         points.append((stamp, key, math.nan if is_nan else float(value), step))

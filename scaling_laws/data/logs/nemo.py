@@ -78,7 +78,7 @@ def read(path: Path) -> tuple[Table, ...]:
     stale = columns.get(HELD_OUT)
     if stale is not None and stale.values.size:
         new = np.append(True, np.diff(stale.values) != 0)
-        columns[HELD_OUT] = Column(stale.rows[new], stale.values[new], stale.fault)
+        columns[HELD_OUT] = Column(stale.rows[new], stale.values[new], stale.parse_error)
         notes.append(f"{HELD_OUT} is repeated in every line; it counts where it changes")
     return (replace(table, columns=columns, notes=tuple(notes)),)
 

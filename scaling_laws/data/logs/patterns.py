@@ -164,7 +164,9 @@ def with_plan(path: Path, table: Table, notes: Sequence[str], example: str) -> T
     """
     if not table.lines.size:
         said = f" ({'; '.join(notes)})" if notes else ""
-        raise DataError(f"{path}: no whole line of training was found, such as {example!r}{said}")
+        raise DataError(
+            f"{path}: no whole line of training was found, such as {example!r}{said}", path=path
+        )
     columns = dict(table.columns)
     plan = columns.pop(TOTAL, None)
     if plan is None:

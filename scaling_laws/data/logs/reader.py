@@ -16,28 +16,66 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import DataError, unknown_name
 
-__all__ = ["FURTHEST", "Column", "Head", "Log", "Match", "Reader", "Table", "table_of"]
+__all__ = [
+    "FURTHEST",
+    "Column",
+    "Head",
+    "Log",
+    "Match",
+    "ParseError",
+    "Reader",
+    "Table",
+    "table_of",
+]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 FURTHEST = 2**53  # whole numbers beyond are not exact in float64
 
 
-@dataclass(frozen=True, eq=False)
-class Column:
-    """What was logged under a key, in the order of the file.
+@dataclass(frozen=True)
+class ParseError:
+    """The first cell of a column that is not a number, for an error if the column is used.
 
     Attributes:
-        rows: the row of the table that each value stands in, increasing, int64: (values,). A key
+        unit: what `row` counts: ``row``, ``line``, ``record``, ...
+        row: of the file, from 1.
+        column: the key.
+        value: of the cell.
+    """
+
+    unit: str
+    row: int
+    column: str
+    value: Any
+
+    def as_error(self, path: str) -> DataError:
+        """The error to raise for a file."""
+        return DataError(
+            f"{path} {self.unit} {self.row}, column {self.column!r}: {repr(self.value)[:60]} is not a "
+            "number; "
+            "correct the cell or delete the row",
+            path=path,
+            row=self.row,
+            column=self.column,
+            value=self.value,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The values logged under a key, in the order of the file.
+
+    Attributes:
+        rows: the row of the table that contains each value, increasing, int64: (values,). A key
             that is not logged in every row has fewer values than the table has rows.
-        values: as logged, float64; NaN and infinity are what the trainer wrote: (values,).
-        fault: where and what, if a cell of the column holds no number; raised on use only, since a
-            column of words is nobody's loss.
+        values: as logged, float64, NaN and infinity included: (values,).
+        parse_error: set if a cell of the column is not a number; raised only if the column is used.
     """
 
     rows: Whole
     values: Array
-    fault: str = ""
+    parse_error: ParseError | None = None
 
     def __post_init__(self) -> None:
         rows = np.asarray(self.rows, dtype=np.int64)
@@ -92,10 +130,14 @@ class Table:
             DataError: if there is no such key, or a cell holds something else.
         """
         if key not in self.columns:
-            raise DataError(f"{self.source}: {unknown_name('key', key, self.columns)}")
+            raise DataError(
+                f"{self.source}: {unknown_name('key', key, self.columns)}",
+                path=self.source,
+                value=key,
+            )
         column = self.columns[key]
-        if column.fault:
-            raise DataError(f"{self.source} {column.fault}; mend the cell or drop the row")
+        if column.parse_error is not None:
+            raise column.parse_error.as_error(self.source)
         return column
 
     def dense(self, key: str) -> Array:
@@ -135,7 +177,7 @@ def table_of(
     # plain lists would take four times the memory
     rows: dict[str, array[int]] = {}
     values: dict[str, array[float]] = {}
-    faults: dict[str, tuple[int, str]] = {}
+    faults: dict[str, tuple[int, Any]] = {}
     count = 0
     for count, record in enumerate(records, start=1):
         for key, value in _flat(record):
@@ -145,15 +187,15 @@ def table_of(
                 rows[key].append(count - 1)
                 values[key].append(_double(value))
             elif value is not None:
-                faults.setdefault(key, (count - 1, repr(value)[:60]))
+                faults.setdefault(key, (count - 1, value))
     numbered = np.arange(1, count + 1) if lines is None else np.asarray(lines, dtype=np.int64)
     columns = {
         key: Column(
             np.array(rows.get(key, []), dtype=np.int64),
             np.array(values.get(key, []), dtype=np.float64),
-            _fault(unit, int(numbered[faults[key][0]]), key, faults[key][1])
+            ParseError(unit, int(numbered[faults[key][0]]), key, faults[key][1])
             if key in faults
-            else "",
+            else None,
         )
         for key in {**rows, **faults}
     }
@@ -166,10 +208,6 @@ def _double(value: float) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-
-
-def _fault(unit: str, line: int, key: str, text: str) -> str:
-    return f"{unit} {line}, column {key!r}: {text} is not a number"
 
 
 def _flat(record: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:
@@ -252,11 +290,18 @@ class Log:
     def __post_init__(self) -> None:
         steps = np.array(self.steps, dtype=np.int64)
         if steps.ndim != 1 or steps.size == 0 or (np.diff(steps) <= 0).any():
-            raise DataError(f"{self.source}: steps must be a non-empty, increasing row")
+            raise DataError(
+                f"{self.source}: steps must be a non-empty, increasing row", path=self.source
+            )
         columns = {name: np.array(row, dtype=np.float64) for name, row in self.columns.items()}
         for name, row in columns.items():
             if row.shape != steps.shape:
-                raise DataError(f"{self.source}, column {name!r}: {row.shape} is not {steps.shape}")
+                raise DataError(
+                    f"{self.source}, column {name!r}: {row.shape} is not {steps.shape}",
+                    path=self.source,
+                    column=name,
+                    value=row,
+                )
             row.flags.writeable = False
         steps.flags.writeable = False
         object.__setattr__(self, "steps", steps)
@@ -270,7 +315,11 @@ class Log:
             DataError: if the log has no such key.
         """
         if key not in self.columns:
-            raise DataError(f"{self.source}: {unknown_name('key', key, self.columns)}")
+            raise DataError(
+                f"{self.source}: {unknown_name('key', key, self.columns)}",
+                path=self.source,
+                value=key,
+            )
         row = self.columns[key]
         logged = ~np.isnan(row)
         return self.steps[logged], row[logged]

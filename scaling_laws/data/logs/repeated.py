@@ -123,7 +123,11 @@ def whole_steps(table: Table, key: str, rows: Whole, steps: Array) -> Whole:
         place = int(np.argmin(good))
         raise DataError(
             f"{table.where(int(rows[place]))}, {key!r}: step {steps[place]:g} is no whole number "
-            ">= 0"
+            ">= 0",
+            path=table.source,
+            row=int(table.lines[rows[place]]),
+            column=key,
+            value=steps[place],
         )
     return steps.astype(np.int64)
 
@@ -147,7 +151,7 @@ def log_of(table: Table, step: str, repeats: str = "last") -> Log:
     found = list(table.notes)
     kept: dict[str, tuple[Whole, Array]] = {}
     for key, column in table.columns.items():
-        if key == step or column.fault or not column.rows.size:
+        if key == step or column.parse_error or not column.rows.size:
             continue
         placed = ~np.isnan(at[column.rows])
         use = placed & np.isfinite(column.values)
@@ -165,7 +169,7 @@ def log_of(table: Table, step: str, repeats: str = "last") -> Log:
         if said.back:
             found.append(said.words(key))
     if not kept:
-        raise DataError(f"{table.source}: no number is logged at any step")
+        raise DataError(f"{table.source}: no number is logged at any step", path=table.source)
     every = np.unique(np.concatenate([steps for steps, _ in kept.values()]))
     columns = {}
     for key, (steps, values) in kept.items():

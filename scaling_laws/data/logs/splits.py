@@ -98,7 +98,7 @@ def split_columns(
             if label is not None and new == key:
                 found[key] = column
             elif keep.any():
-                found[new] = Column(column.rows[keep], column.values[keep], column.fault)
+                found[new] = Column(column.rows[keep], column.values[keep], column.parse_error)
     return found, [f"rows are told apart by a column of words: {', '.join(known)}"]
 
 
@@ -126,7 +126,7 @@ def _rows_of(table: Table, name: str, mine: np.ndarray) -> Table:
     columns = {}
     for key, column in table.columns.items():
         keep = mine[column.rows]
-        if keep.any() or column.fault:
-            columns[key] = Column(row[column.rows[keep]], column.values[keep], column.fault)
+        if keep.any() or column.parse_error:
+            columns[key] = Column(row[column.rows[keep]], column.values[keep], column.parse_error)
     label = name or f"{table.name} (rows without a run)"
     return replace(table, name=label, columns=columns, lines=table.lines[mine])

@@ -79,7 +79,7 @@ def _table(path: Path, files: list[Path]) -> Table:
         folder_name(files[0]), str(source), records, lines=lines, unit="record", step="step"
     )
     if not table.columns:
-        raise DataError(f"{source}: no scalar was logged")
+        raise DataError(f"{source}: no scalar was logged", path=source)
     if len(files) > 1:
         notes.append(f"{len(files)} event files of one run, in the order of their names")
     # where all is logged over samples there is no step
@@ -96,7 +96,9 @@ def _records(file: Path, lines: list[int], notes: list[str]) -> Iterator[dict[st
         try:
             event = protobuf.Event.FromString(data)
         except Exception as error:  # protobuf's own class of errors is not public everywhere
-            raise DataError(f"{file} record {number}: no event can be read: {error}") from None
+            raise DataError(
+                f"{file} record {number}: no event can be read: {error}", path=file, row=number
+            ) from None
         by_counter: dict[str, dict[str, float]] = {}
         for value in event.summary.value:
             scalar = _scalar(value)
@@ -141,7 +143,9 @@ def _framed(
 def _broken(file: Path, number: int, what: str) -> DataError:
     return DataError(
         f"{file} record {number}: {what} does not agree with its checksum; the file is damaged or "
-        "no event file"
+        "no event file",
+        path=file,
+        row=number,
     )
 
 

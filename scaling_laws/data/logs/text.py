@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from scaling_laws.common import DataError
+from scaling_laws.common import UnreadableFileError
 from scaling_laws.data.logs.reader import Head
 
 __all__ = ["encoding_of", "has_last_end", "head_of", "lines_of", "open_error"]
@@ -42,20 +42,20 @@ def has_last_end(stream: BinaryIO) -> bool:
     return stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
 
 
-def open_error(path: Path, error: OSError | ValueError) -> DataError:
-    """What to raise for a file that cannot be opened or read."""
+def open_error(path: Path, error: OSError | ValueError) -> UnreadableFileError:
+    """The error to raise for a file that cannot be opened or read."""
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such file")
+        return UnreadableFileError(f"{path}: no such file", path=path)
     if isinstance(error, IsADirectoryError):
-        return DataError(f"{path} is a folder, not a file")
-    return DataError(f"{path}: cannot be read: {error}")
+        return UnreadableFileError(f"{path} is a folder, not a file", path=path)
+    return UnreadableFileError(f"{path}: cannot be read: {error}", path=path)
 
 
 def head_of(path: Path) -> Head:
     """What readers see of a file, or of a folder.
 
     Raises:
-        DataError: if there is no such file, or it cannot be read.
+        UnreadableFileError: if there is no such file, or it cannot be read.
     """
     try:
         if path.is_dir():
@@ -84,7 +84,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     line longer than 4 MiB comes in pieces.
 
     Raises:
-        DataError: if the file cannot be read.
+        UnreadableFileError: if the file cannot be read.
     """
     try:
         with path.open("rb") as stream:

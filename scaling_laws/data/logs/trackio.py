@@ -37,7 +37,7 @@ def read(path: Path) -> tuple[Table, ...]:
     """
     with connected(path) as database:
         if not columns_of(database, "metrics") >= COLUMNS:
-            raise DataError(f"{path}: no table metrics(id, run_name, step, metrics)")
+            raise DataError(f"{path}: no table metrics(id, run_name, step, metrics)", path=path)
         names = database.execute("select run_name from metrics group by run_name order by min(id)")
         runs = [str(name) for (name,) in names.fetchall()]
         return tuple(_run(path, database, run) for run in runs)
@@ -77,7 +77,12 @@ def _object(path: Path, number: int, text: str) -> list[tuple[str, Any]]:
     except (ValueError, TypeError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise DataError(f"{path} metrics row {number}: {str(text)[:60]!r} is no JSON object")
+        raise DataError(
+            f"{path} metrics row {number}: {str(text)[:60]!r} is no JSON object",
+            path=path,
+            row=number,
+            value=text,
+        )
     return list(found.items())
 
 

@@ -55,14 +55,16 @@ def read(path: Path) -> tuple[Table, ...]:
     if not isinstance(history, list) or not history:
         raise DataError(
             f"{path}: 'log_history' must be a list of rows that is not empty, not "
-            f"{json.dumps(history)[:60]}"
+            f"{json.dumps(history)[:60]}",
+            path=path,
         )
     kept: list[int] = []
     notes = []
     for number, record in enumerate(history, start=1):
         if not isinstance(record, dict):
             raise DataError(
-                f"{path}, log_history row {number}: {json.dumps(record)[:60]} is no object"
+                f"{path}, log_history row {number}: {json.dumps(record)[:60]} is no object",
+                path=path,
             )
         if SUMMARY in record:
             notes.append(f"row {number} sums up the whole run ({SUMMARY}) and is no point")
@@ -70,7 +72,7 @@ def read(path: Path) -> tuple[Table, ...]:
             kept.append(number)
     if not kept:
         raise DataError(
-            f"{path}: 'log_history' holds a summary of the run only; nothing was logged"
+            f"{path}: 'log_history' holds a summary of the run only; nothing was logged", path=path
         )
     records = [history[number - 1] for number in kept]
     if any("learning_rate" in record for record in records):
@@ -97,15 +99,20 @@ def _document(path: Path) -> Mapping[str, Any]:
         state = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?"
+            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?",
+            path=path,
+            row=error.lineno,
         ) from None
     except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a trainer's state") from None
+        raise DataError(
+            f"{path}: JSON nested too deeply to be a trainer's state", path=path
+        ) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
     if not isinstance(state, dict):
         raise DataError(
-            f"{path}: a JSON object with 'log_history' is needed, not a {type(state).__name__}"
+            f"{path}: a JSON object with 'log_history' is needed, not a {type(state).__name__}",
+            path=path,
         )
     return state
 
@@ -129,7 +136,7 @@ def read_lines(path: Path) -> tuple[Table, ...]:
         folder_name(path), str(path), records_of(path, lines, notes), lines=lines, unit="line"
     )
     if "current_steps" not in table.columns:
-        raise DataError(f"{path}: no line holds 'current_steps'; nothing was logged")
+        raise DataError(f"{path}: no line holds 'current_steps'; nothing was logged", path=path)
     if "lr" in table.columns:
         notes.append(OFFSET)
     return (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scaling_laws.data.logs.reader import Head
 
-__all__ = ["words_on"]
+__all__ = ["describe_unknown"]
 
 ARCHIVES = (
     (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip"),
@@ -22,7 +22,7 @@ SHOWN = 4  # files of a folder
 LINE = 60  # characters of a line
 
 
-def words_on(head: Head, readers: Sequence[str]) -> str:
+def describe_unknown(head: Head, readers: Sequence[str]) -> str:
     """What a file or folder is, and the mend.
 
     Args:

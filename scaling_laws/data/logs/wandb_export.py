@@ -67,7 +67,8 @@ def read(path: Path) -> tuple[Table, ...]:
     if {"Name", "State"} <= set(table.columns):
         raise DataError(
             f"{path}: this is the table of runs, a row a run, and no curve; export the chart of "
-            "the loss instead"
+            "the loss instead",
+            path=path,
         )
     axis, *rest = table.columns
     runs: dict[str, dict[str, Column]] = {}
@@ -81,7 +82,8 @@ def read(path: Path) -> tuple[Table, ...]:
     if not runs:
         raise DataError(
             f"{path} line 1: no column RUN - METRIC with a value in it among "
-            f"{', '.join(table.columns)[:120]}"
+            f"{', '.join(table.columns)[:120]}",
+            path=path,
         )
     notes = [*table.notes, SAMPLED]
     if axis == "Step":

@@ -39,21 +39,27 @@ def read(path: Path) -> tuple[Table, ...]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} line {error.lineno}: not JSON ({error.msg})") from error
+        raise DataError(
+            f"{path} line {error.lineno}: not JSON ({error.msg})", path=path, row=error.lineno
+        ) from error
     except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a history") from None
+        raise DataError(f"{path}: JSON nested too deeply to be a history", path=path) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from error
     history = document.get("history") if isinstance(document, dict) else None
     if not isinstance(history, dict) or not history:
         raise DataError(
-            f"{path}: no run history: a JSON object with a key 'history' that holds columns"
+            f"{path}: no run history: a JSON object with a key 'history' that holds columns",
+            path=path,
         )
     if not all(isinstance(each, dict) for each in history.values()):
         key = next(key for key, each in history.items() if not isinstance(each, dict))
         raise DataError(
             f"{path}, history, {key!r}: {type(history[key]).__name__} is neither a table nor a "
-            "column {row: value}"
+            "column {row: value}",
+            path=path,
+            column=key,
+            value=history[key],
         )
     config = document.get("config")
     summary = document.get("summary")
@@ -78,7 +84,7 @@ def read(path: Path) -> tuple[Table, ...]:
         notes=tuple(notes),
     )
     if step not in table.columns:
-        raise DataError(f"{path}: no number is logged at any step")
+        raise DataError(f"{path}: no number is logged at any step", path=path)
     return (table,)
 
 
@@ -91,7 +97,9 @@ def _grouped(path: Path, history: Mapping[str, Any], notes: list[str]) -> list[R
             if any(table.values()):
                 raise DataError(
                     f"{path}, history, {group!r}: none of its columns is known as the step "
-                    f"({', '.join(STEPS)})"
+                    f"({', '.join(STEPS)})",
+                    path=path,
+                    column=group,
                 )
             continue
         start = group.replace("-", "_") + "_"
@@ -113,7 +121,8 @@ def _flat(path: Path, history: Mapping[str, Any]) -> tuple[list[Record], list[in
     if step is None:
         raise DataError(
             f"{path}, history: no key is known as the step ({', '.join(STEPS)}); the keys are "
-            f"{', '.join(history)}"
+            f"{', '.join(history)}",
+            path=path,
         )
     rows: dict[str, Record] = {}
     for key, column in history.items():
@@ -125,7 +134,7 @@ def _flat(path: Path, history: Mapping[str, Any]) -> tuple[list[Record], list[in
         order = sorted(rows, key=int)
     except ValueError:
         bad = next(row for row in rows if not row.isdecimal())
-        raise DataError(f"{path}, history: row {bad!r} is no whole number") from None
+        raise DataError(f"{path}, history: row {bad!r} is no whole number", path=path) from None
     return [rows[row] for row in order], [int(row) for row in order]
 
 

@@ -101,7 +101,7 @@ def _table(files: list[Path]) -> Table:
     columns = dict(read.columns)
     if not set(columns) - {"_step"}:
         said = f" ({'; '.join(notes)})" if notes else ""
-        raise DataError(f"{source}: no number was logged{said}")
+        raise DataError(f"{source}: no number was logged{said}", path=source)
     name = about.get("display_name") or about.get("run_id") or files[0].stem
     return Table(name, source, columns, read.lines, "record", notes=tuple(notes), config=config)
 
@@ -115,7 +115,9 @@ def _rows(
         try:
             record = parse(data)
         except Exception as error:  # protobuf's own class of errors is not public everywhere
-            raise DataError(f"{file} record {number}: no record can be read: {error}") from None
+            raise DataError(
+                f"{file} record {number}: no record can be read: {error}", path=file, row=number
+            ) from None
         settings = [record.config]
         if record.HasField("run"):
             settings.append(record.run.config)
@@ -164,7 +166,8 @@ def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
         start = stream.read(len(MARK))
         if start != MARK:
             raise DataError(
-                f"{file}: it begins with {start!r} where {MARK!r} is needed; not a .wandb file"
+                f"{file}: it begins with {start!r} where {MARK!r} is needed; not a .wandb file",
+                path=file,
             )
         at = len(MARK)
         while data := stream.read(BLOCK - at):
@@ -181,7 +184,9 @@ def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
                 if stop > len(data) or zlib.crc32(data[place + 6 : stop]) != checksum:
                     raise DataError(
                         f"{file} record {number}: its data do not agree with their checksum; the "
-                        "file is damaged: copy it again, or export the run's history"
+                        "file is damaged: copy it again, or export the run's history",
+                        path=file,
+                        row=number,
                     )
                 if open_record and kind in (WHOLE, FIRST):
                     notes.append(f"{file.name} record {number} is cut short; left out")
