@@ -101,7 +101,7 @@ def test_the_folder_itself_is_taken_too(package: SimpleNamespace, folder: Path) 
     assert find_reader(folder / ".aim", (AIM,)) is AIM
     read_tables(folder / ".aim")
     assert package.path == str(folder)
-    assert AIM.sniff(head_of(folder / ".aim" / "meta")) is Match.NO
+    assert AIM.detect(head_of(folder / ".aim" / "meta")) is Match.NO
 
 
 def test_runs_that_the_index_lacks_are_said(package: SimpleNamespace, folder: Path) -> None:

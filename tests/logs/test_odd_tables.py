@@ -137,7 +137,9 @@ def test_training_and_evaluation_are_not_mixed(tmp_path: Path, kind: str) -> Non
     elif kind == "parquet":
         arrow = pytest.importorskip("pyarrow")
         file = tmp_path / "a.parquet"
-        pytest.importorskip("pyarrow.parquet").write_table(arrow.Table.from_pylist(records), file)
+        pytest.importorskip("pyarrow.parquet").write_table(
+            arrow.Table.from_pylist(records), file
+        )
     else:
         lines = "".join(json.dumps(record) + "\n" for record in records)
         file = write(tmp_path, f"a.{kind}", lines if kind == "jsonl" else json.dumps(records))

@@ -89,13 +89,13 @@ def test_lines_that_contradict_themselves_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["epoch 1 loss 3.2\n", "lossy 3 step 2\n", "step 5 done in 3 s\n"])
 def test_lines_without_a_step_or_a_loss_are_none(tmp_path: Path, text: str) -> None:
-    assert PRINTED.sniff(head_of(write(tmp_path, "a.log", text))) is Match.NO
+    assert PRINTED.detect(head_of(write(tmp_path, "a.log", text))) is Match.NO
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_known_trainers_keep_their_readers(tmp_path: Path, name: str) -> None:
     head = head_of(write(tmp_path, "train.log", TEXTS[name]))
-    sure = [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC]
+    sure = [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC]
     assert sure == [name]
 
 

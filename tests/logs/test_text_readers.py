@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import DataError
-from scaling_laws.data.logs import READERS, Match, Table, log_of, read_tables
+from scaling_laws.data.logs import READERS, LogTable, Match, log_of, read_tables
 from scaling_laws.data.logs.keys import known_keys
 from scaling_laws.data.logs.text import head_of
 from tests.logs.text_fixtures import TEXTS
@@ -22,7 +22,7 @@ quick = settings(
 )
 
 
-def table_of_text(folder: Path, text: str, format: str | None = None) -> Table:
+def table_of_text(folder: Path, text: str, format: str | None = None) -> LogTable:
     file = folder / "train.log"
     file.write_text(text, encoding="utf-8")
     reader, (table,) = read_tables(file, format=format)
@@ -30,7 +30,7 @@ def table_of_text(folder: Path, text: str, format: str | None = None) -> Table:
     return table
 
 
-def rows_of(table: Table, key: str) -> list[tuple[float, float]]:
+def rows_of(table: LogTable, key: str) -> list[tuple[float, float]]:
     assert table.step is not None
     column = table.column(key)
     steps = table.dense(table.step)[column.rows]
@@ -42,7 +42,7 @@ def test_one_reader_is_sure_of_each_log(tmp_path: Path, name: str) -> None:
     file = tmp_path / "train.log"
     file.write_text(TEXTS[name], encoding="utf-8")
     head = head_of(file)
-    sure = [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC]
+    sure = [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC]
     assert sure == [name]
 
 

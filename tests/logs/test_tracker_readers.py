@@ -18,7 +18,7 @@ from scaling_laws.common.errors import DataError
 from scaling_laws.data.importing import Options
 from scaling_laws.data.importing.curve import curve_of
 from scaling_laws.data.importing.roles import find_roles
-from scaling_laws.data.logs import READERS, Match, Table, read_log, read_tables
+from scaling_laws.data.logs import READERS, LogTable, Match, read_log, read_tables
 from scaling_laws.data.logs.text import head_of
 from tests.logs.fixtures import TEXTS, TRAINER_STATE
 from tests.logs.text_fixtures import TEXTS as TRAINER_TEXTS
@@ -37,14 +37,14 @@ def fixture(folder: Path, reader: str) -> Path:
     return write(folder, *TEXTS[reader])
 
 
-def one(path: Path, reader: str) -> Table:
+def one(path: Path, reader: str) -> LogTable:
     """The only run of a file, taken by the reader that should."""
     found, (table,) = read_tables(path)
     assert found.name == reader
     return table
 
 
-def points(table: Table, key: str, step: str | None = None) -> list[tuple[float, float]]:
+def points(table: LogTable, key: str, step: str | None = None) -> list[tuple[float, float]]:
     """(step, value) of a key, in the order of the file."""
     column = table.column(key)
     steps = table.dense(step or str(table.step))[column.rows]
@@ -58,14 +58,14 @@ def state(**changes: Any) -> Mapping[str, Any]:
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_exactly_one_reader_is_sure(tmp_path: Path, name: str) -> None:
     head = head_of(fixture(tmp_path, name))
-    sure = [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC]
+    sure = [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC]
     assert sure == [name]
 
 
 @pytest.mark.parametrize("name", sorted(TRAINER_TEXTS))
 def test_text_of_trainers_is_left_to_their_readers(tmp_path: Path, name: str) -> None:
     head = head_of(write(tmp_path, "train.log", TRAINER_TEXTS[name]))
-    assert not any(reader.sniff(head) for reader in READERS if reader.name in OWN)
+    assert not any(reader.detect(head) for reader in READERS if reader.name in OWN)
 
 
 def test_trainer_state(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_lightning(tmp_path: Path) -> None:
     more = text + "0,,,49,,3.4,\n0,,,14"
     log = read_log(write(tmp_path, name, more))
     assert log.series("train_loss_step")[1].tolist() == [3.4, 3.25]
-    assert any("line 9 is cut short" in note for note in log.oddities)
+    assert any("line 9 is cut short" in note for note in log.diagnostics)
     with pytest.raises(DataError, match="no column 'step' with a number"):
         read_tables(write(tmp_path, "x.csv", "a,b\n1,2\n"), format="lightning")
 
@@ -272,7 +272,7 @@ def test_one_reader_is_sure_of_stores(
     tmp_path: Path, name: str, make: Callable[[Path], Path]
 ) -> None:
     head = head_of(make(tmp_path))
-    assert [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC] == [name]
+    assert [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC] == [name]
 
 
 def test_mlflow_folders(tmp_path: Path) -> None:

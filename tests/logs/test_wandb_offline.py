@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import DataError
-from scaling_laws.data.logs import Table, read_tables, wandb_offline
+from scaling_laws.data.logs import LogTable, read_tables, wandb_offline
 from tests.logs.test_tracker_readers import points
 
 MARK = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
@@ -83,7 +83,7 @@ def write(folder: Path, data: bytes, name: str = "run-abc123.wandb") -> Path:
     return folder / name
 
 
-def one(path: Path) -> Table:
+def one(path: Path) -> LogTable:
     reader, (table,) = read_tables(path)
     assert reader.name == "wandb_offline"
     return table

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import UsageError
 from scaling_laws.data.importing.options import Finding, Options
-from scaling_laws.data.logs import Table
+from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
 
-__all__ = ["Counted", "tokens_of"]
+__all__ = ["TokenCounts", "tokens_of"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -21,7 +21,7 @@ EVEN = 1e-6  # counts of a constant batch lie on a straight line to this share
 
 
 @dataclass(frozen=True, eq=False)
-class Counted:
+class TokenCounts:
     """What is known of tokens.
 
     Attributes:
@@ -36,12 +36,12 @@ class Counted:
 
 
 def tokens_of(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
     steps: Whole,
     series: Callable[[str], tuple[Whole, Array]],
-) -> Counted:
+) -> TokenCounts:
     """Tokens of an update, from what was said and from what was logged.
 
     Args:
@@ -54,27 +54,27 @@ def tokens_of(
     Raises:
         UsageError: if the log contradicts what was said.
     """
-    said = options.tokens_per_step
-    if said is None and options.samples_per_step is not None:
-        said = options.sequence_length and options.samples_per_step * options.sequence_length
+    stated = options.tokens_per_step
+    if stated is None and options.samples_per_step is not None:
+        stated = options.sequence_length and options.samples_per_step * options.sequence_length
     role = "tokens" if "tokens" in keys else "samples"
     scale = 1 if role == "tokens" else options.sequence_length
     if role not in keys or not scale:
-        return Counted(None, said, ())
+        return TokenCounts(None, stated, ())
     at, values = series(role)
     good = np.isfinite(values)
     at, values, _ = resolve(at[good], values[good] * scale, options.repeats)
     if at.size < 2:
-        return Counted(None, said, ())
+        return TokenCounts(None, stated, ())
     rises = np.diff(values) / np.diff(at)
     rise = float(np.median(rises))
     line = values[0] + rise * (at - at[0])
     even = rise > 0 and bool((np.abs(values - line) <= EVEN * np.abs(values).max()).all())
     if even:
-        if said is not None and abs(rise - said) > EVEN * said:
+        if stated is not None and abs(rise - stated) > EVEN * stated:
             raise UsageError(
                 f"{tables[0].source}, {keys[role]!r}: {rise:g} tokens an update are logged where "
-                f"{said:g} were given; give the right --tokens-per-step, --samples-per-step or "
+                f"{stated:g} were given; give the right --tokens-per-step, --samples-per-step or "
                 "--sequence-length, or --steps-per-update",
                 path=tables[0].source,
                 column=keys[role],
@@ -82,9 +82,9 @@ def tokens_of(
             )
         per_step = float(round(rise))
         words = f"{per_step:g} tokens an update, from {keys[role]}"
-        return Counted(None, per_step, (Finding("tokens", words),))
+        return TokenCounts(None, per_step, (Finding("tokens", words),))
     words = (
         f"{keys[role]} does not rise evenly ({float(rises.min()):g} to {float(rises.max()):g} "
         "tokens an update): a batch ramp; a column tokens is kept"
     )
-    return Counted(np.interp(steps, at, values), None, (Finding("tokens", words),))
+    return TokenCounts(np.interp(steps, at, values), None, (Finding("tokens", words),))

@@ -13,10 +13,10 @@ from scaling_laws.data.importing.counts import tokens_of
 from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.precision import precision_of
 from scaling_laws.data.importing.smoothing import average_rows
-from scaling_laws.data.logs import Table
+from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
 
-__all__ = ["Curve", "curve_of"]
+__all__ = ["LossCurve", "curve_of"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -27,7 +27,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class LossCurve:
     """Losses and learning rates over updates, counted from 0.
 
     Attributes:
@@ -56,7 +56,7 @@ class Curve:
     findings: tuple[Finding, ...]
 
 
-def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options) -> Curve:
+def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Options) -> LossCurve:
     """The curve of one run, from one file or several in their order.
 
     Args:
@@ -68,41 +68,43 @@ def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options)
         DataError: naming the place of what cannot be used.
         UsageError: if an option contradicts the log.
     """
-    found = [Finding("file", note, "left out" in note) for table in tables for note in table.notes]
+    findings = [
+        Finding("file", note, "left out" in note) for table in tables for note in table.notes
+    ]
     if len(tables) > 1:
-        found.append(Finding("joined", f"{len(tables)} files joined in the order given", True))
+        findings.append(Finding("joined", f"{len(tables)} files joined in the order given", True))
     first = tables[0].first_step if options.first_step is None else options.first_step
-    steps, loss = _series(tables, keys, "loss", options, first, 0, found)
+    steps, loss = _series(tables, keys, "loss", options, first, 0, findings)
     early = steps < 0
     if early.any():
-        found.append(
+        findings.append(
             Finding("start", f"{int(early.sum())} losses before the first update left out", True)
         )
         steps, loss = steps[~early], loss[~early]
-    steps, loss = _usable(tables[0], keys["loss"], steps, loss, found)
-    steps, loss, said = resolve(steps, loss, options.repeats)
-    if said.back:
-        found.append(Finding("repeats", said.words(keys["loss"]), True))
+    steps, loss = _usable(tables[0], keys["loss"], steps, loss, findings)
+    steps, loss, summary = resolve(steps, loss, options.repeats)
+    if summary.n_back:
+        findings.append(Finding("repeats", summary.describe(keys["loss"]), True))
     if first:
-        found.append(
+        findings.append(
             Finding("first_step", f"the log counts updates from {first}; they are counted from 0")
         )
     if options.steps_per_update > 1:
         words = f"{options.steps_per_update} logged steps make one update"
-        found.append(Finding("steps_per_update", words, True))
+        findings.append(Finding("steps_per_update", words, True))
     if options.step_offset:
         words = f"the log counts anew: {options.step_offset} updates come before its first"
-        found.append(Finding("step_offset", words, True))
+        findings.append(Finding("step_offset", words, True))
     offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
-    lr_steps, lr = _rates(tables, keys, options, first, offset, found)
-    _gaps(steps, found)
-    _quantised(keys["loss"], loss, found)
-    steps, loss = _skipped(tables, keys, options, first, steps, loss, found)
-    steps, loss = _spikes(steps, loss, options.drop_spikes, found)
-    window = _window(tables, keys, options, steps, found)
+    lr_steps, lr = _rates(tables, keys, options, first, offset, findings)
+    _gaps(steps, findings)
+    _quantised(keys["loss"], loss, findings)
+    steps, loss = _skipped(tables, keys, options, first, steps, loss, findings)
+    steps, loss = _spikes(steps, loss, options.drop_spikes, findings)
+    window = _window(tables, keys, options, steps, findings)
     if options.average_window is not None:
         means = average_rows(tables[0].source, steps, loss, options.average_window, window)
-        found.append(means.finding)
+        findings.append(means.finding)
         steps, loss, window = means.steps, means.loss, means.window
     counted = tokens_of(
         tables,
@@ -111,10 +113,10 @@ def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options)
         steps,
         lambda role: _series(tables, keys, role, options, first, 0, []),
     )
-    found += counted.findings
+    findings += counted.findings
     planned = tables[0].total_steps
     total = options.steps or (planned and planned + options.step_offset)
-    return Curve(
+    return LossCurve(
         steps,
         loss,
         lr_steps,
@@ -124,18 +126,18 @@ def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options)
         counted.per_step,
         window,
         total,
-        tuple(found),
+        tuple(findings),
     )
 
 
 def _series(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     role: str,
     options: Options,
     first: int,
     shift: int,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> tuple[Whole, Array]:
     """Updates and values of a role, in the order of the files; not finite ones included."""
     every_step, every_value = [], []
@@ -148,7 +150,7 @@ def _series(
         placed = np.isfinite(at)
         if not placed.all():
             words = f"{keys[role]}: {int((~placed).sum())} rows without a {how} left out"
-            found.append(Finding("rows", words, True))
+            findings.append(Finding("rows", words, True))
         steps = _updates(table, how, column.rows[placed], at[placed], keys, options, first)
         every_step.append(steps + shift)
         every_value.append(column.values[placed])
@@ -157,7 +159,7 @@ def _series(
     return np.concatenate(every_step), np.concatenate(every_value)
 
 
-def _counter(table: Table, keys: Mapping[str, str], options: Options) -> tuple[Array, str]:
+def _counter(table: LogTable, keys: Mapping[str, str], options: Options) -> tuple[Array, str]:
     """The number in each row that tells the update, and the role it has."""
     role = "step" if "step" in keys else "samples" if options.samples_per_step else "tokens"
     if keys.get(role) not in table.columns:
@@ -169,7 +171,7 @@ def _counter(table: Table, keys: Mapping[str, str], options: Options) -> tuple[A
 
 
 def _updates(
-    table: Table,
+    table: LogTable,
     role: str,
     rows: Whole,
     at: Array,
@@ -187,40 +189,40 @@ def _updates(
         done = at / per_step
         bad = np.abs(done - np.round(done)) > 1e-6 * np.maximum(done, 1.0)
         if bad.any():
-            place = int(np.argmax(bad))
+            index = int(np.argmax(bad))
             raise UsageError(
-                f"{table.where(int(rows[place]))}, {key!r}: {at[place]:g} is {done[place]:.4g} "
+                f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is {done[index]:.4g} "
                 f"updates of {per_step:g}; give the right --{role}-per-step, or a step key",
                 path=table.source,
-                row=int(table.lines[rows[place]]),
+                row=int(table.lines[rows[index]]),
                 column=key,
-                value=at[place],
+                value=at[index],
             )
         # a count says what has been seen when the update is done
         updates = np.round(done) - (1 if options.first_step is None else first)
     else:
         bad = (at != np.floor(at)) | (at < 0)
         if bad.any():
-            place = int(np.argmax(bad))
+            index = int(np.argmax(bad))
             raise DataError(
-                f"{table.where(int(rows[place]))}, {key!r}: step {at[place]:g} is no whole number "
+                f"{table.where(int(rows[index]))}, {key!r}: step {at[index]:g} is no whole number "
                 ">= 0; mend or drop the row, or name another --step-key",
                 path=table.source,
-                row=int(table.lines[rows[place]]),
+                row=int(table.lines[rows[index]]),
                 column=key,
-                value=at[place],
+                value=at[index],
             )
         updates = np.floor((at - first) / options.steps_per_update)
     updates = updates + options.step_offset
     if (updates >= MAX_STEPS).any():
-        place = int(np.argmax(updates >= MAX_STEPS))
+        index = int(np.argmax(updates >= MAX_STEPS))
         raise DataError(
-            f"{table.where(int(rows[place]))}, {key!r}: {at[place]:g} is not below {MAX_STEPS:,} "
+            f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is not below {MAX_STEPS:,} "
             "steps; is it a count of tokens? pass --tokens-per-step or --samples-per-step",
             path=table.source,
-            row=int(table.lines[rows[place]]),
+            row=int(table.lines[rows[index]]),
             column=key,
-            value=at[place],
+            value=at[index],
         )
     return updates.astype(np.int64)
 
@@ -231,7 +233,7 @@ def _listed(steps: Whole) -> str:
 
 
 def _usable(
-    table: Table, key: str, steps: Whole, loss: Array, found: list[Finding]
+    table: LogTable, key: str, steps: Whole, loss: Array, findings: list[Finding]
 ) -> tuple[Whole, Array]:
     if not loss.size:
         raise DataError(
@@ -246,7 +248,7 @@ def _usable(
             f"{key}: {int((~good).sum())} of {loss.size} losses are not finite or not > 0 and left "
             f"out, at steps {_listed(np.unique(steps[~good]))}"
         )
-        found.append(Finding("not_finite", words, True))
+        findings.append(Finding("not_finite", words, True))
     if not good.any():
         raise DataError(
             f"{table.source}, {key!r}: no loss is a finite number > 0",
@@ -257,20 +259,20 @@ def _usable(
 
 
 def _rates(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
     first: int,
     offset: int,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> tuple[Whole, Array]:
     if "lr" not in keys:
         return np.array([], dtype=np.int64), np.array([])
-    steps, lr = _series(tables, keys, "lr", options, first, offset, found)
+    steps, lr = _series(tables, keys, "lr", options, first, offset, findings)
     if offset:
         where = f"{abs(offset)} {'after' if offset > 0 else 'before'}"
         words = f"each logged learning rate is that of the update {where} its row's"
-        found.append(Finding("lr_offset", words, True))
+        findings.append(Finding("lr_offset", words, True))
     good = np.isfinite(lr) & (steps >= 0)
     if (lr[good] < 0).any():
         worst = float(lr[good].min())
@@ -282,55 +284,55 @@ def _rates(
         )
     if not good.all():
         words = f"{keys['lr']}: {int((~good).sum())} rates that are no number left out"
-        found.append(Finding("not_finite", words, True))
-    steps, lr, said = resolve(steps[good], lr[good], options.repeats)
-    if said.differ and said.anew:
-        before, after = said.jumps[0]
+        findings.append(Finding("not_finite", words, True))
+    steps, lr, summary = resolve(steps[good], lr[good], options.repeats)
+    if summary.n_differ and summary.restarts:
+        before, after = summary.jumps[0]
         raise UsageError(
             f"{tables[0].source}, {keys['lr']!r}: the file begins anew at its first step "
-            f"{said.anew}x ({before} -> {after}), and {said.differ} rates differ from those of the "
-            f"same steps, by up to {said.apart:.3g}, so these are no restarts of one run: split "
+            f"{summary.restarts}x ({before} -> {after}), and {summary.n_differ} rates differ from those of the "
+            f"same steps, by up to {summary.max_difference:.3g}, so these are no restarts of one run: split "
             "the file into its runs, or mend a step column that counts within epochs",
             path=tables[0].source,
             column=keys["lr"],
         )
-    if said.differ:
-        found.append(Finding("repeats", said.words(keys["lr"]), True))
+    if summary.n_differ:
+        findings.append(Finding("repeats", summary.describe(keys["lr"]), True))
     return steps, lr
 
 
-def _gaps(steps: Whole, found: list[Finding]) -> None:
+def _gaps(steps: Whole, findings: list[Finding]) -> None:
     apart = np.diff(steps)
     if not apart.size:
         return
     stride = int(np.median(apart))
     wide = apart > 1.5 * stride
     if wide.any():
-        place = int(np.argmax(apart))
+        index = int(np.argmax(apart))
         words = (
             f"losses are logged every {stride} steps, with {int(wide.sum())} gaps; the widest is "
-            f"{steps[place]} -> {steps[place + 1]}"
+            f"{steps[index]} -> {steps[index + 1]}"
         )
-        found.append(Finding("gaps", words))
+        findings.append(Finding("gaps", words))
 
 
-def _quantised(key: str, loss: Array, found: list[Finding]) -> None:
+def _quantised(key: str, loss: Array, findings: list[Finding]) -> None:
     precision = precision_of(loss)
     if precision.kind in ("decimals", "significant"):
         width = 2 * float(np.median(precision.half_width(loss)))
         if width >= 10.0**-COARSE / 2:
             words = f"{key} is printed to {precision.words}: steps of {width:.1g} nats"
-            found.append(Finding("quantised", words))
+            findings.append(Finding("quantised", words))
 
 
 def _skipped(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
     first: int,
     steps: Whole,
     loss: Array,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> tuple[Whole, Array]:
     key = next((key for key in SKIPPED for table in tables if key in table.columns), None)
     if key is None:
@@ -342,13 +344,13 @@ def _skipped(
         return steps, loss
     words = f"{int(hit.sum())} points with skipped updates ({_listed(steps[hit])})"
     if options.drop_skipped:
-        found.append(Finding("skipped", f"{words} left out", True))
+        findings.append(Finding("skipped", f"{words} left out", True))
         return steps[~hit], loss[~hit]
-    found.append(Finding("skipped", f"{words}; --drop-skipped leaves them out"))
+    findings.append(Finding("skipped", f"{words}; --drop-skipped leaves them out"))
     return steps, loss
 
 
-def _spikes(steps: Whole, loss: Array, drop: bool, found: list[Finding]) -> tuple[Whole, Array]:
+def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> tuple[Whole, Array]:
     """Points far above the middle of their neighbours, in units of the usual deviation there."""
     if loss.size < 2 * NEIGHBOURS:
         return steps, loss
@@ -365,18 +367,18 @@ def _spikes(steps: Whole, loss: Array, drop: bool, found: list[Finding]) -> tupl
         return steps, loss
     words = f"{int(far.sum())} spikes far above their neighbours, at steps {_listed(steps[far])}"
     if drop:
-        found.append(Finding("spikes", f"{words}; left out", True))
+        findings.append(Finding("spikes", f"{words}; left out", True))
         return steps[~far], loss[~far]
-    found.append(Finding("spikes", f"{words}; --drop-spikes leaves them out"))
+    findings.append(Finding("spikes", f"{words}; --drop-spikes leaves them out"))
     return steps, loss
 
 
 def _window(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
     steps: Whole,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> int:
     if options.window is not None:
         if options.window < 1:
@@ -387,5 +389,5 @@ def _window(
     stride = max(int(np.median(np.diff(steps))), 1)
     if stride > 1 or options.steps_per_update > 1:
         words = f"{keys['loss']} is a mean since the row before: over {stride} updates"
-        found.append(Finding("window", words))
+        findings.append(Finding("window", words))
     return stride

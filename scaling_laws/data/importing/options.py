@@ -131,7 +131,7 @@ class RunReport:
             "window": self.window,
             "facts": dict(self.facts),
             "findings": [
-                {"kind": each.kind, "words": each.words, "changed": each.changed}
-                for each in self.findings
+                {"kind": finding.kind, "words": finding.words, "changed": finding.changed}
+                for finding in self.findings
             ],
         }

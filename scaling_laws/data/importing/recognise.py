@@ -19,26 +19,26 @@ from scaling_laws.data.importing.curve_shapes import SHAPES
 from scaling_laws.data.importing.infinite import infinite
 from scaling_laws.data.importing.precision import DOUBLE
 from scaling_laws.data.importing.ramps import ramps
-from scaling_laws.data.importing.recognised import Member
+from scaling_laws.data.importing.recognised import FamilyCandidate
 from scaling_laws.data.importing.repeating import repeating
 from scaling_laws.data.importing.schedule_candidates import (
-    Candidate,
+    DecayCandidate,
     Samples,
     decays,
     level,
     stages,
 )
 
-__all__ = ["Explanation", "Recognised", "Tried", "recognise"]
+__all__ = ["Explanation", "Recognition", "ShapeTrial", "recognise"]
 
-Explanation = Candidate | Member
+Explanation = DecayCandidate | FamilyCandidate
 Array = NDArray[np.float64]
 EXACT_ROWS = 6  # different rates below the peak that a decay must meet to be called exact
 ENOUGH = 60  # candidates that are compared step by step
 
 
 @dataclass(frozen=True)
-class Tried:
+class ShapeTrial:
     """How well the best candidate of a shape explains the logged rates.
 
     Attributes:
@@ -55,7 +55,7 @@ class Tried:
 
 
 @dataclass(frozen=True, eq=False)
-class Recognised:
+class Recognition:
     """What explains the logged rates.
 
     Attributes:
@@ -71,16 +71,16 @@ class Recognised:
     disagreement: float = 0.0
     at_step: int = 0
     rival: str = ""
-    tried: tuple[Tried, ...] = field(default=(), repr=False)
+    tried: tuple[ShapeTrial, ...] = field(default=(), repr=False)
 
 
-def recognise(samples: Samples) -> Recognised:
+def recognise(samples: Samples) -> Recognition:
     """The simplest schedule that explains sampled rates, if one does.
 
     Args:
         samples: logged rates with their precision, and what is known of warm-up and length.
     """
-    best_of: dict[str, Tried] = {}
+    best_of: dict[str, ShapeTrial] = {}
     accepted: list[tuple[float, Explanation]] = []
     # on a busy machine the threads of the linear algebra library wait for each other
     with threadpoolctl.threadpool_limits(limits=1):
@@ -88,27 +88,27 @@ def recognise(samples: Samples) -> Recognised:
     for candidate in candidates:
         away = np.abs(candidate.rates(samples.steps) - samples.lr)
         over = away / samples.slack
-        place = int(np.argmax(over))
-        good = bool(over[place] <= 1.0)
-        tried = Tried(
+        index = int(np.argmax(over))
+        good = bool(over[index] <= 1.0)
+        tried = ShapeTrial(
             candidate.shape,
             good,
-            float(away[place] / samples.peak),
-            int(samples.steps[place]),
+            float(away[index] / samples.peak),
+            int(samples.steps[index]),
         )
         before = best_of.get(candidate.shape)
         if before is None or (good, -tried.worst) > (before.accepted, -before.worst):
             best_of[candidate.shape] = tried
         if good:
             accepted.append((candidate.cost, candidate))
-    tried_all = tuple(sorted(best_of.values(), key=lambda each: (not each.accepted, each.worst)))
+    tried_all = tuple(sorted(best_of.values(), key=lambda trial: (not trial.accepted, trial.worst)))
     if not accepted:
-        return Recognised(None, tried=tried_all)
+        return Recognition(None, tried=tried_all)
     accepted = _exact(samples, accepted) or accepted
     accepted.sort(key=lambda pair: pair[0])
     best = accepted[0][1]
-    apart, at, rival = _disagreement(samples, best, [each for _, each in accepted[1:]])
-    return Recognised(best, apart, at, rival, tried_all)
+    apart, at, rival = _disagreement(samples, best, [candidate for _, candidate in accepted[1:]])
+    return Recognition(best, apart, at, rival, tried_all)
 
 
 def _exact(
@@ -123,10 +123,10 @@ def _exact(
     if low.size < EXACT_ROWS:
         return []
     return [
-        (cost, each)
-        for cost, each in accepted
-        if each.smooth
-        and np.abs(each.rates(samples.steps) - samples.lr).max() <= 2 * DOUBLE * samples.peak
+        (cost, candidate)
+        for cost, candidate in accepted
+        if candidate.smooth
+        and np.abs(candidate.rates(samples.steps) - samples.lr).max() <= 2 * DOUBLE * samples.peak
     ]
 
 
@@ -154,7 +154,7 @@ def _disagreement(
     chosen = others if len(others) <= ENOUGH else others[: ENOUGH // 2] + others[-ENOUGH // 2 :]
     for other in chosen:
         away = np.abs(other.rates(every) - here)
-        place = int(np.argmax(away))
-        if away[place] > worst:
-            worst, at, rival = float(away[place]), place, other.words
+        index = int(np.argmax(away))
+        if away[index] > worst:
+            worst, at, rival = float(away[index]), index, other.words
     return worst / samples.peak, at, rival

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.data.importing.samples import digits_of
-from scaling_laws.data.importing.warmups import LINEAR, Ramped
+from scaling_laws.data.importing.warmups import LINEAR, ScheduleCandidate
 from scaling_laws.models import format_number, schedule
 
-__all__ = ["Member"]
+__all__ = ["FamilyCandidate"]
 
 Array = NDArray[np.float64]
 COST = 3.0  # digits' worth of simplicity that these families cost beside their numbers
@@ -23,7 +23,7 @@ FROM_START = ("anneal_start",)  # keys that are steps of the run, and not of wha
 
 
 @dataclass(frozen=True, eq=False)
-class Member(Ramped):
+class FamilyCandidate(ScheduleCandidate):
     """A warm-up, and then a family whose registered formula gives the rates.
 
     Attributes:
@@ -64,7 +64,7 @@ class Member(Ramped):
             return False
         return True
 
-    def shifted(self, by: int) -> Member | None:
+    def shifted(self, by: int) -> FamilyCandidate | None:
         """The same rates so many steps later; None if it would have to begin in its middle."""
         moved = self.moved_ramp(by)
         if moved is None or self.begin + by < 0:
@@ -78,8 +78,8 @@ class Member(Ramped):
     def _text(self, origin: int, *, ramp: bool = False) -> str:
         """The spec of what follows step `origin`, with or without the warm-up."""
         parts = [f"peak={format_number(self.peak)}", f"steps={self.steps - origin}"]
-        for key, given in self.values.items():
-            value = _moved(key, given, -origin)
+        for key, stored in self.values.items():
+            value = _moved(key, stored, -origin)
             if isinstance(value, tuple):
                 parts.append(f"{key}={'/'.join(map(format_number, value))}")
             else:
@@ -88,11 +88,11 @@ class Member(Ramped):
 
     @property
     def cost(self) -> float:
-        """Digits that it takes to say it; see `Candidate.cost`."""
+        """Digits that it takes to say it; see `DecayCandidate.cost`."""
         cost = COST + self.ramp_cost + digits_of(self.peak)
         for value in self.values.values():
             numbers = value if isinstance(value, tuple) else (value,)
-            cost += sum(digits_of(each) for each in numbers if not isinstance(each, str))
+            cost += sum(digits_of(number) for number in numbers if not isinstance(number, str))
         return cost + (0.0 if self.spec is not None else NO_SPEC)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling_laws.common import DataError, UsageError, unknown_name
 from scaling_laws.data.importing.options import Options
-from scaling_laws.data.logs import Table
+from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.keys import known_keys
 
 __all__ = ["candidates", "find_roles", "useful_keys"]
@@ -17,18 +17,18 @@ __all__ = ["candidates", "find_roles", "useful_keys"]
 SHOWN = 12  # keys in a message
 
 
-def useful_keys(tables: Sequence[Table]) -> list[str]:
+def useful_keys(tables: Sequence[LogTable]) -> list[str]:
     """Keys under which numbers were logged, in the order of the files."""
-    found = dict.fromkeys(
+    matches = dict.fromkeys(
         key
         for table in tables
         for key, column in table.columns.items()
         if column.rows.size and column.parse_error is None
     )
-    return list(found)
+    return list(matches)
 
 
-def candidates(role: str, tables: Sequence[Table], options: Options) -> list[str]:
+def candidates(role: str, tables: Sequence[LogTable], options: Options) -> list[str]:
     """Keys that may have a role, the preferred one first; of keys with the same values only one."""
     asked = getattr(options, f"{role}_key")
     every = list(dict.fromkeys(key for table in tables for key in table.columns))
@@ -66,7 +66,7 @@ def _group(key: str) -> int:
     return int(number[1]) if number else 0
 
 
-def _same(tables: Sequence[Table], one: str, other: str) -> bool:
+def _same(tables: Sequence[LogTable], one: str, other: str) -> bool:
     return all(
         one in table.columns
         and other in table.columns
@@ -75,7 +75,7 @@ def _same(tables: Sequence[Table], one: str, other: str) -> bool:
     )
 
 
-def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
+def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str]:
     """The key of each role that is there.
 
     Raises:
@@ -85,18 +85,18 @@ def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
     source = tables[0].source
     keys: dict[str, str] = {}
     for role in ("step", "loss", "lr"):
-        found = candidates(role, tables, options)
-        if len(found) > 1:
+        matches = candidates(role, tables, options)
+        if len(matches) > 1:
             group = " (or --lr-group N)" if role == "lr" else ""
             raise UsageError(
-                f"{source}: several keys may be the {_word(role)}: {', '.join(found)}; say which "
+                f"{source}: several keys may be the {_word(role)}: {', '.join(matches)}; say which "
                 f"with --{role}-key{group}",
                 path=source,
             )
-        keys.update({role: found[0]} if found else {})
+        keys.update({role: matches[0]} if matches else {})
     for role in ("tokens", "samples"):
-        found = candidates(role, tables, options)
-        keys.update({role: found[0]} if found else {})
+        matches = candidates(role, tables, options)
+        keys.update({role: matches[0]} if matches else {})
     useful = useful_keys(tables)
     shown = ", ".join(useful[:SHOWN]) + (", ..." if len(useful) > SHOWN else "")
     for role in ("loss", "step", *(["lr"] if options.schedule is None else [])):
@@ -122,7 +122,7 @@ def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
     return keys
 
 
-def _parse_error(role: str, tables: Sequence[Table]) -> DataError | None:
+def _parse_error(role: str, tables: Sequence[LogTable]) -> DataError | None:
     """The error for the first key with the name of a role that contains a cell without a number."""
     for table in tables:
         for key in known_keys(role, table.columns):

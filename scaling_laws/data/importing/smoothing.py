@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from scaling_laws.common import UsageError
 from scaling_laws.data.importing.options import Finding
 
-__all__ = ["Averaged", "average_rows"]
+__all__ = ["AveragedCurve", "average_rows"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Averaged:
+class AveragedCurve:
     """A curve of means.
 
     Attributes:
@@ -34,7 +34,7 @@ class Averaged:
     finding: Finding
 
 
-def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int) -> Averaged:
+def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int) -> AveragedCurve:
     """Mean losses of so many rows each, one after the other and none used twice.
 
     Means that overlap would show a fit the same noise several times. All means must cover the same
@@ -61,8 +61,8 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         np.arange(after - 1, first + rows - 2, -rows)[::-1]
         for first, after in itertools.pairwise(edges.tolist())
     ]
-    place = np.concatenate(ends).astype(np.int64)
-    if not place.size:
+    index = np.concatenate(ends).astype(np.int64)
+    if not index.size:
         longest = int(np.diff(edges).max())
         raise UsageError(
             f"{source}: --average-window {rows}: at most {longest} rows follow each other evenly, "
@@ -70,14 +70,14 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
             path=source,
         )
     total = np.concatenate([[0.0], np.cumsum(loss - loss.mean())])
-    means = (total[place + 1] - total[place + 1 - rows]) / rows + loss.mean()
+    means = (total[index + 1] - total[index + 1 - rows]) / rows + loss.mean()
     # the window has its middle where the rows have theirs
     wide = (rows - 1) * stride + window
-    left = steps.size - rows * place.size
+    left = steps.size - rows * index.size
     words = (
         f"each loss is now the mean of {rows} rows, {stride} steps apart, over a window of {wide} "
-        f"updates: {steps.size} points became {place.size}"
+        f"updates: {steps.size} points became {index.size}"
     )
     if left:
         words += f"; {left} rows at the start or before gaps, too few for a mean, left out"
-    return Averaged(steps[place], means, wide, Finding("average_window", words, True))
+    return AveragedCurve(steps[index], means, wide, Finding("average_window", words, True))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scaling_laws.data.importing.samples import digits_of, rounded
 from scaling_laws.models import format_number
 
-__all__ = ["COSINE", "LINEAR", "LOGARITHMIC", "SHAPED", "Ramped", "Warmup"]
+__all__ = ["COSINE", "LINEAR", "LOGARITHMIC", "SHAPED", "ScheduleCandidate", "Warmup"]
 
 Array = NDArray[np.float64]
 SHAPED_COST = 2.0  # digits' worth of simplicity that a warm-up other than linear costs
@@ -39,7 +39,7 @@ SHAPED = (COSINE, LOGARITHMIC)
 
 
 @dataclass(frozen=True, eq=False)
-class Ramped:
+class ScheduleCandidate:
     """A warm-up, and then what a subclass says.
 
     Attributes:

@@ -18,20 +18,20 @@ from scaling_laws.common import (
     write_text,
     write_with,
 )
-from scaling_laws.data.importing.curve import Curve
+from scaling_laws.data.importing.curve import LossCurve
 from scaling_laws.data.importing.options import RunReport
-from scaling_laws.data.importing.schedule_resolution import Planned
+from scaling_laws.data.importing.schedule_resolution import ResolvedSchedule
 from scaling_laws.data.runs.columns import PARQUET, pyarrow_parquet
 from scaling_laws.data.runs.manifest import SCHEDULES_FOLDER, read_manifest
 
-__all__ = ["ABOUT", "Entry", "run_name", "write_set"]
+__all__ = ["ABOUT", "SetEntry", "run_name", "write_set"]
 
 ABOUT = ("title", "source", "license", "optimizer")  # what a set says of itself
 LONGEST = 150
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class SetEntry:
     """A run to be written.
 
     Attributes:
@@ -41,8 +41,8 @@ class Entry:
     """
 
     report: RunReport
-    curve: Curve = field(repr=False)
-    planned: Planned = field(repr=False)
+    curve: LossCurve = field(repr=False)
+    planned: ResolvedSchedule = field(repr=False)
 
 
 def run_name(name: str) -> str:
@@ -52,7 +52,7 @@ def run_name(name: str) -> str:
 
 def write_set(
     folder: Path,
-    entries: Sequence[Entry],
+    entries: Sequence[SetEntry],
     about: Mapping[str, str],
     *,
     parquet: bool = False,
@@ -126,7 +126,7 @@ def _remove(path: Path) -> None:
         raise OutputError(f"cannot replace {path}: {error.strerror}") from error
 
 
-def _paths(folder: Path, entry: Entry, parquet: bool) -> list[Path]:
+def _paths(folder: Path, entry: SetEntry, parquet: bool) -> list[Path]:
     name = entry.report.name
     files = [folder / f"{name}{PARQUET if parquet else '.csv'}"]
     return (
@@ -136,7 +136,7 @@ def _paths(folder: Path, entry: Entry, parquet: bool) -> list[Path]:
     )
 
 
-def _columns(entry: Entry) -> dict[str, Any]:
+def _columns(entry: SetEntry) -> dict[str, Any]:
     curve = entry.curve
     columns: dict[str, Any] = {
         "step": curve.steps,
@@ -148,9 +148,9 @@ def _columns(entry: Entry) -> dict[str, Any]:
     return columns
 
 
-def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
+def _write_run(folder: Path, entry: SetEntry, parquet: bool) -> None:
     columns = _columns(entry)
-    (file, *plans) = _paths(folder, entry, parquet)
+    (file, *schedule_files) = _paths(folder, entry, parquet)
     if parquet:
         table = importlib.import_module("pyarrow").table(columns)
         library = pyarrow_parquet()
@@ -159,30 +159,34 @@ def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
         rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
         text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
         write_text(file, text)
-    for plan in plans:
+    for schedule_file in schedule_files:
         make_folder(folder / SCHEDULES_FOLDER)
         lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
-        write_text(plan, "step,lr\n" + "".join(lines))
+        write_text(schedule_file, "step,lr\n" + "".join(lines))
 
 
-def _manifest_entry(entry: Entry, parquet: bool) -> dict[str, Any]:
+def _manifest_entry(entry: SetEntry, parquet: bool) -> dict[str, Any]:
     report = entry.report
-    said: dict[str, Any] = {"file": f"{report.name}{PARQUET}"} if parquet else {}
-    said["schedule"] = report.schedule
+    fields: dict[str, Any] = {"file": f"{report.name}{PARQUET}"} if parquet else {}
+    fields["schedule"] = report.schedule
     if report.window > 1:
-        said["window"] = report.window
-    said |= {key: _plain(value) for key, value in report.facts.items()}
-    said["import"] = {
+        fields["window"] = report.window
+    fields |= {key: _plain(value) for key, value in report.facts.items()}
+    fields["import"] = {
         "reader": report.reader,
         "sources": list(report.sources),
         "keys": dict(report.keys),
         "rows": report.rows,
         "points": report.points,
         "schedule_from": report.schedule_from,
-        "changed": [f"{each.kind}: {each.words}" for each in report.findings if each.changed],
-        "found": [f"{each.kind}: {each.words}" for each in report.findings if not each.changed],
+        "changed": [
+            f"{finding.kind}: {finding.words}" for finding in report.findings if finding.changed
+        ],
+        "found": [
+            f"{finding.kind}: {finding.words}" for finding in report.findings if not finding.changed
+        ],
     }
-    return said
+    return fields
 
 
 def _plain(value: float) -> float | int:

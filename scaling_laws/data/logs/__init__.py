@@ -2,9 +2,9 @@
 
 To add a format, write one file that ends in a `Reader`, and add it to `READERS`:
 
-1. `sniff(head)` says how surely a file is of the format: `Match.SPECIFIC` where its name or text
+1. `detect(head)` says how surely a file is of the format: `Match.SPECIFIC` where its name or text
    shows marks of it, `Match.GENERIC` where only the kind fits, else `Match.NO`. It must not raise.
-2. `read(path)` returns a `Table` for each run in the file, rows in the order of the file, nothing
+2. `read(path)` returns a `LogTable` for each run in the file, rows in the order of the file, nothing
    resolved: repeated steps, restarts and NaN are the importer's business. `table_of` makes one
    from records ``{key: value}``; `text.lines_of` gives the lines of a text log.
 3. What the format fixes goes into the table: `step`, `first_step`, `lr_offset`, `averaged`,
@@ -28,7 +28,7 @@ from scaling_laws.data.logs.jsonl import JSONL
 from scaling_laws.data.logs.keys import find_step
 from scaling_laws.data.logs.lightning import LIGHTNING, LITGPT
 from scaling_laws.data.logs.llmc import LLMC, LLMC_PRINTED
-from scaling_laws.data.logs.log_runs import Imported, run_of
+from scaling_laws.data.logs.log_runs import ImportedRun, run_of
 from scaling_laws.data.logs.maxtext import MAXTEXT
 from scaling_laws.data.logs.megatron import MEGATRON
 from scaling_laws.data.logs.mlflow import MLFLOW, MLFLOW_DATABASE
@@ -38,7 +38,15 @@ from scaling_laws.data.logs.nemo import NEMO
 from scaling_laws.data.logs.olmo_core import OLMO_CORE
 from scaling_laws.data.logs.parquet import PARQUET
 from scaling_laws.data.logs.printed import PRINTED
-from scaling_laws.data.logs.reader import Column, Head, Log, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import (
+    Column,
+    Head,
+    LogTable,
+    Match,
+    Reader,
+    TrainingLog,
+    table_of,
+)
 from scaling_laws.data.logs.repeated import REPEATS, log_of
 from scaling_laws.data.logs.tensorboard import TENSORBOARD
 from scaling_laws.data.logs.text import head_of
@@ -54,11 +62,11 @@ __all__ = [
     "REPEATS",
     "Column",
     "Head",
-    "Imported",
-    "Log",
+    "ImportedRun",
+    "LogTable",
     "Match",
     "Reader",
-    "Table",
+    "TrainingLog",
     "find_reader",
     "is_log",
     "log_of",
@@ -110,10 +118,12 @@ def is_log(path: Path | str) -> bool:
     head = head_of(file)
     # a table of ours is a CSV too: only a tracker that is sure of its own may have it
     least = Match.SPECIFIC if file.suffix.lower() == ".csv" else Match.GENERIC
-    return any(reader.sniff(head) >= least for reader in READERS)
+    return any(reader.detect(head) >= least for reader in READERS)
 
 
-def read_tables(path: Path | str, *, format: str | None = None) -> tuple[Reader, tuple[Table, ...]]:
+def read_tables(
+    path: Path | str, *, format: str | None = None
+) -> tuple[Reader, tuple[LogTable, ...]]:
     """Read every run of a file, nothing resolved.
 
     Args:
@@ -131,7 +141,7 @@ def read_tables(path: Path | str, *, format: str | None = None) -> tuple[Reader,
     return reader, read_with(reader, Path(path))
 
 
-def read_log(path: Path | str, *, repeats: str = "last", format: str | None = None) -> Log:
+def read_log(path: Path | str, *, repeats: str = "last", format: str | None = None) -> TrainingLog:
     """Read the log of one run.
 
     Args:

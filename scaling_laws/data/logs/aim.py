@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import DataError, optional
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 
 __all__ = ["AIM"]
 
@@ -25,13 +25,13 @@ FOLDER = ".aim"
 SYSTEM = "__system"  # load of the machine
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the repository's folder, or what is in it."""
     inside = head.path.name == FOLDER and {"meta", "seqs"} <= set(head.names)
     return Match.SPECIFIC if FOLDER in head.names or inside else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a repository that tracked a number.
 
     Raises:
@@ -55,11 +55,11 @@ def read(path: Path) -> tuple[Table, ...]:
         raise DataError(
             f"{path}: Aim cannot open this repository: {type(error).__name__}: {error}", path=path
         ) from None
-    found = tuple(table for table in tables if table.columns)
-    if not found:
-        said = _not_indexed(root, missing) if missing else "no run tracked a number"
-        raise DataError(f"{path}: {said}", path=path)
-    return found
+    nonempty = tuple(table for table in tables if table.columns)
+    if not nonempty:
+        reason = _not_indexed(root, missing) if missing else "no run tracked a number"
+        raise DataError(f"{path}: {reason}", path=path)
+    return nonempty
 
 
 def _not_indexed(root: Path, missing: list[str]) -> str:
@@ -70,7 +70,7 @@ def _not_indexed(root: Path, missing: list[str]) -> str:
     )
 
 
-def _table(run: Any, source: Path, notes: list[str]) -> Table:
+def _table(run: Any, source: Path, notes: list[str]) -> LogTable:
     """One row a point, in the order of time."""
     points: list[tuple[Any, dict[str, Any]]] = []
     for metric in run.metrics():
@@ -113,13 +113,13 @@ def _settings(run: Any) -> dict[str, Any]:
     except KeyError:  # none was set
         return {}
     stated.pop("__system_params", None)
-    own = stated.pop("hparams", None)
-    return {**stated, **own} if isinstance(own, dict) else stated
+    hyperparameters = stated.pop("hparams", None)
+    return {**stated, **hyperparameters} if isinstance(hyperparameters, dict) else stated
 
 
 AIM = Reader(
     name="aim",
     meaning="a repository of Aim, a folder with .aim in it",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

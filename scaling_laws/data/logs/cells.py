@@ -61,7 +61,7 @@ def comma_style(cells: Iterable[str]) -> str | None:
 
 def numbers_of(
     column: Sequence[str],
-    place: int,
+    index: int,
     lines: Sequence[int],
     faults: dict[int, tuple[int, str]],
     commas: str | None = None,
@@ -75,24 +75,28 @@ def numbers_of(
         faults: gets the line and the text of the first cell that is no number, by place.
         commas: what commas within numbers are, a key of `COMMAS`; None if there are none.
     """
-    if place in faults:
+    if index in faults:
         return np.full(len(column), math.nan)
     try:
         return np.array(list(map(float, column)))
     except ValueError:
         pass
-    mend = None if commas is None else COMMAS[commas][0]
+    replacement = None if commas is None else COMMAS[commas][0]
     values = np.empty(len(column))
     absent = np.zeros(len(column), dtype=bool)
     for row, text in enumerate(column):
         try:
-            plain = text.replace(",", mend) if mend is not None and has_comma(text) else text
+            plain = (
+                text.replace(",", replacement)
+                if replacement is not None and has_comma(text)
+                else text
+            )
             values[row] = float(plain)
         except ValueError:
             if text.strip().lower() in ABSENT:
                 absent[row] = True
             else:
-                faults.setdefault(place, (lines[row], text))
+                faults.setdefault(index, (lines[row], text))
                 values[row] = math.nan
     values.view(np.int64)[absent] = ABSENT_BITS
     return values

@@ -15,10 +15,10 @@ FACTS = {"weight_decay": "weight_decay", "parameters": "model_params"}
 
 
 def _numbers(config: Mapping[str, Any], *names: str) -> list[float] | None:
-    found = [config.get(name) for name in names]
-    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in found):
+    numbers = [config.get(name) for name in names]
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
         return None
-    return [float(each) for each in found if isinstance(each, int | float)]
+    return [float(number) for number in numbers if isinstance(number, int | float)]
 
 
 def spec_of(config: Mapping[str, Any]) -> str | None:
@@ -59,5 +59,5 @@ def spec_of(config: Mapping[str, Any]) -> str | None:
 
 def facts_of(config: Mapping[str, Any]) -> dict[str, float]:
     """Facts of the run that its settings state."""
-    found = {fact: _numbers(config, name) for name, fact in FACTS.items()}
-    return {fact: values[0] for fact, values in found.items() if values is not None}
+    numbers = {fact: _numbers(config, name) for name, fact in FACTS.items()}
+    return {fact: values[0] for fact, values in numbers.items() if values is not None}

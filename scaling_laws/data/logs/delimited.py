@@ -19,7 +19,7 @@ from scaling_laws.data.logs.cells import (
     is_number,
     numbers_of,
 )
-from scaling_laws.data.logs.reader import Column, Head, Match, ParseError, Reader, Table
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, ParseError, Reader
 from scaling_laws.data.logs.splits import is_run_name, is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, open_error
 
@@ -32,7 +32,7 @@ SHOWN = 4  # lines in a note
 
 
 @dataclass
-class _Read:
+class _Reading:
     """What was read of a table so far.
 
     Attributes:
@@ -60,12 +60,12 @@ class _Read:
     cut: bool = False
 
 
-def read_delimited(path: Path, separator: str | None = None) -> Table:
+def read_delimited(path: Path, separator: str | None = None) -> LogTable:
     """Read a table of text as one run; see `read_runs`."""
     return _read_table(path, separator)[0]
 
 
-def read_runs(path: Path, separator: str | None = None) -> tuple[Table, ...]:
+def read_runs(path: Path, separator: str | None = None) -> tuple[LogTable, ...]:
     """Read a table of text: a run, or one for each word in a column called run.
 
     A cell that is empty, or says null, holds nothing; nan and inf are kept as the trainer wrote
@@ -86,26 +86,26 @@ def read_runs(path: Path, separator: str | None = None) -> tuple[Table, ...]:
     return split_runs(table, words) if words else (table,)
 
 
-def _read_table(path: Path, separator: str | None) -> tuple[Table, list[str]]:
+def _read_table(path: Path, separator: str | None) -> tuple[LogTable, list[str]]:
     """The table, and which run each row is of, if a column says so."""
     read = _read(path, separator, None)
     if any(has_comma(text) for _, text in read.faults.values()):
-        style = comma_style(cell for cells in _every(path, separator) for cell in cells)
+        style = comma_style(cell for cells in _all_cells(path, separator) for cell in cells)
         if style is not None:
             read = _read(path, separator, style)
             read.notes.append(f"commas within numbers {COMMAS[style][1]}")
     if not read.pieces:
         raise DataError(f"{path}: a header and no row; nothing was logged", path=path)
     table = [np.concatenate(parts) for parts in zip(*read.pieces, strict=True)]
-    every = np.concatenate(read.lines)
-    if read.cut and every.size > 1:
-        read.notes.append(f"line {every[-1]} has no line end and may be cut short; left out")
-        every, table = every[:-1], [column[:-1] for column in table]
+    all_lines = np.concatenate(read.lines)
+    if read.cut and all_lines.size > 1:
+        read.notes.append(f"line {all_lines[-1]} has no line end and may be cut short; left out")
+        all_lines, table = all_lines[:-1], [column[:-1] for column in table]
     if read.again:
         read.notes.append(f"the header comes again {_at(read.again)}, as after a restart")
     if read.comments:
         read.notes.append(f"comments (#) are passed over {_at(read.comments)}")
-    return _table(path, read, table, every), read.runs[: every.size]
+    return _table(path, read, table, all_lines), read.runs[: all_lines.size]
 
 
 def _at(lines: Sequence[int]) -> str:
@@ -113,9 +113,9 @@ def _at(lines: Sequence[int]) -> str:
     return f"in {'line' if len(lines) == 1 else 'lines'} {shown}"
 
 
-def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
+def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
     """Every row as numbers."""
-    read = _Read()
+    read = _Reading()
     try:
         with path.open("rb") as stream:
             encoding = encoding_of(stream.read(4))
@@ -123,8 +123,12 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
         with path.open(encoding=encoding, newline="") as stream:
             rows, header, number = _opened(path, stream, separator)
             read.names = names = _names(path, number, header)
-            told = next((place for place, name in enumerate(names) if is_split_name(name)), None)
-            run = next((place for place, name in enumerate(names) if is_run_name(name)), None)
+            split_column = next(
+                (index for index, name in enumerate(names) if is_split_name(name)), None
+            )
+            run_column = next(
+                (index for index, name in enumerate(names) if is_run_name(name)), None
+            )
             while chunk := list(itertools.islice(rows, CHUNK)):
                 numbers, cells = _fitting(path, chunk, rows, header, read)
                 if numbers:
@@ -132,12 +136,12 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
                     columns = list(zip(*cells, strict=True))
                     read.pieces.append(
                         [
-                            numbers_of(column, place, numbers, read.faults, commas)
-                            for place, column in enumerate(columns)
+                            numbers_of(column, index, numbers, read.faults, commas)
+                            for index, column in enumerate(columns)
                         ]
                     )
-                    read.words += columns[told] if told is not None else ()
-                    read.runs += columns[run] if run is not None else ()
+                    read.words += columns[split_column] if split_column is not None else ()
+                    read.runs += columns[run_column] if run_column is not None else ()
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} line {undecodable_line(path)}: {error.reason}: not UTF-8 text; save the file "
@@ -164,7 +168,7 @@ def _open_quote(path: Path) -> str:
     return ""
 
 
-def _every(path: Path, separator: str | None) -> Iterator[list[str]]:
+def _all_cells(path: Path, separator: str | None) -> Iterator[list[str]]:
     """The cells of every row."""
     with path.open("rb") as stream:
         encoding = encoding_of(stream.read(4))
@@ -218,7 +222,7 @@ def _rows(stream: Iterator[str], mark: str, before: int) -> Iterator[Row]:
 
 
 def _fitting(
-    path: Path, chunk: list[Row], rows: Iterator[Row], header: list[str], read: _Read
+    path: Path, chunk: list[Row], rows: Iterator[Row], header: list[str], read: _Reading
 ) -> tuple[Sequence[int], Sequence[list[str]]]:
     """Lines and cells of the rows that fit the header; one that does not is an error.
 
@@ -227,41 +231,45 @@ def _fitting(
     if any(row == header or row[0].startswith("#") for _, row in chunk):
         read.again += [number for number, row in chunk if row == header]
         read.comments += [number for number, row in chunk if row[0].startswith("#")]
-        chunk = [each for each in chunk if each[1] != header and not each[1][0].startswith("#")]
+        chunk = [
+            numbered_row
+            for numbered_row in chunk
+            if numbered_row[1] != header and not numbered_row[1][0].startswith("#")
+        ]
     width = len(read.names)
     if any(len(row) != width for _, row in chunk):
-        blank = [(n, row[:width] if not any(row[width:]) else row) for n, row in chunk]
-        place = next((at for at, (_, row) in enumerate(blank) if len(row) != width), None)
-        if place is not None:
-            number, row = blank[place]
-            if not (read.cut and place == len(blank) - 1 and next(rows, None) is None):
+        trimmed = [(n, row[:width] if not any(row[width:]) else row) for n, row in chunk]
+        index = next((at for at, (_, row) in enumerate(trimmed) if len(row) != width), None)
+        if index is not None:
+            number, row = trimmed[index]
+            if not (read.cut and index == len(trimmed) - 1 and next(rows, None) is None):
                 raise _ragged(path, number, row, read.names)
             read.notes.append(f"line {number} is cut short; left out")
             read.cut = False
-            blank.pop()
-        chunk = blank
+            trimmed.pop()
+        chunk = trimmed
     return [number for number, _ in chunk], [row for _, row in chunk]
 
 
-def _table(path: Path, read: _Read, table: Sequence[np.ndarray], lines: np.ndarray) -> Table:
+def _table(path: Path, read: _Reading, table: Sequence[np.ndarray], lines: np.ndarray) -> LogTable:
     """Columns by name; absent cells were marked by a NaN with a payload of their own."""
     full = np.arange(lines.size)
     columns = {}
-    for place, name in enumerate(read.names):
-        values = table[place]
+    for index, name in enumerate(read.names):
+        values = table[index]
         there = values.view(np.int64) != ABSENT_BITS
         rows = full if there.all() else np.flatnonzero(there)
         parse_error = None
-        if place in read.faults:
-            line, text = read.faults[place]
+        if index in read.faults:
+            line, text = read.faults[index]
             parse_error = ParseError("line", line, name, text)
         if name and (rows.size or parse_error is not None):
             columns[name] = Column(rows, values if rows is full else values[rows], parse_error)
     notes = read.notes
     if read.words:
-        columns, said = split_columns(columns, read.words[: lines.size])
-        notes = notes + said
-    return Table(path.stem, str(path), columns, lines, "line", notes=tuple(notes))
+        columns, split_notes = split_columns(columns, read.words[: lines.size])
+        notes = notes + split_notes
+    return LogTable(path.stem, str(path), columns, lines, "line", notes=tuple(notes))
 
 
 def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
@@ -302,13 +310,13 @@ CSV_TABLE = Reader(
     name="csv",
     meaning="a table of text with a header row, cells separated by comma, semicolon, tab, bar or "
     "spaces",
-    sniff=lambda head: _csv(head),
+    detect=lambda head: _csv(head),
     read=lambda path: read_runs(path),
 )
 TSV_TABLE = Reader(
     name="tsv",
     meaning="a table of text with a header row, cells separated by tabs",
-    sniff=lambda head: _tsv(head),
+    detect=lambda head: _tsv(head),
     read=lambda path: read_runs(path, "\t"),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scaling_laws.common import DataError, UsageError, find_by_name
-from scaling_laws.data.logs.reader import Match, Reader, Table
+from scaling_laws.data.logs.reader import LogTable, Match, Reader
 from scaling_laws.data.logs.text import head_of
 from scaling_laws.data.logs.unknown import describe_unknown
 
@@ -28,19 +28,19 @@ def find_reader(path: Path, readers: Sequence[Reader], named: str | None = None)
     head = head_of(path)
     if named is not None:
         return find_by_name("format", named, readers, UsageError)
-    found = [(reader.sniff(head), reader) for reader in readers]
-    best = max(match for match, _ in found)
-    surest = [reader for match, reader in found if match == best]
+    matches = [(reader.detect(head), reader) for reader in readers]
+    best = max(match for match, _ in matches)
+    surest = [reader for match, reader in matches if match == best]
     if best is Match.NO:
         names = [reader.name for reader in readers]
         raise DataError(f"{path}: {describe_unknown(head, names)}", path=path)
     if len(surest) > 1:
         known = ", ".join(reader.name for reader in surest)
-        raise DataError(f"{path}: it may be {names}; say which with --format", path=path)
+        raise DataError(f"{path}: it may be {known}; choose one with --format", path=path)
     return surest[0]
 
 
-def read_with(reader: Reader, path: Path) -> tuple[Table, ...]:
+def read_with(reader: Reader, path: Path) -> tuple[LogTable, ...]:
     """The tables of a file, a run each.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.jsonl import labelled
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["JSON_TABLE"]
@@ -22,13 +22,13 @@ ROWS = re.compile(r"\s*\[\s*\{")
 COLUMNS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*\[\s*(-?[\d.]|NaN|null|\])')
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By its first signs."""
-    found = ROWS.match(head.text) or COLUMNS.match(head.text)
-    return Match.SPECIFIC if head.ending == ".json" and found else Match.NO
+    is_table = ROWS.match(head.text) or COLUMNS.match(head.text)
+    return Match.SPECIFIC if head.ending == ".json" and is_table else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
@@ -74,9 +74,9 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
     columns = {key: value for key, value in document.items() if isinstance(value, list)}
     lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        sizes = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DataError(
-            f"{path}: columns of different lengths ({said[:120]}), so that rows cannot be told; "
+            f"{path}: columns of different lengths ({sizes[:120]}), so that rows cannot be told; "
             "write one object a row, each with its step",
             path=path,
         )
@@ -86,6 +86,6 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
 JSON_TABLE = Reader(
     name="json",
     meaning="JSON: a list of objects {key: value}, or an object of lists",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

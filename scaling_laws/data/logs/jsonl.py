@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.splits import is_split_name, split_key, split_label
 from scaling_laws.data.logs.text import encoding_of, open_error
 
@@ -88,7 +88,7 @@ def _no_json(path: Path, number: int, line: str, error: Exception) -> DataError:
     )
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By its ending, or by objects on its first two lines."""
     if head.ending in (".jsonl", ".ndjson"):
         return Match.GENERIC
@@ -99,7 +99,7 @@ def sniff(head: Head) -> Match:
     return Match.GENERIC if head.text.strip() and whole else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
@@ -117,6 +117,6 @@ def read(path: Path) -> tuple[Table, ...]:
 JSONL = Reader(
     name="jsonl",
     meaning="lines of JSON, an object {key: value} a line",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

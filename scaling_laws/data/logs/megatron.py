@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.patterns import left_out
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import omission_note
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 from scaling_laws.data.logs.text import lines_of
 
 __all__ = ["MEGATRON"]
@@ -36,7 +36,7 @@ BATCH = 20_000
 STEP = "iteration"
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line of training, or the banner before one."""
     for line in head.text.splitlines():
         if START.search(line) and ("lm loss" in line or "consumed samples" in line):
@@ -44,7 +44,7 @@ def sniff(head: Head) -> Match:
     return Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     A line that is not whole, because it was cut short or another process wrote into it, is left out
@@ -107,8 +107,8 @@ class _Rows:
         if self.batch:
             numbers = np.array(self.batch).astype(np.float64)
             rows = np.arange(len(self.lines) - len(self.batch), len(self.lines))
-            for place, name in enumerate(self.names):
-                self.pieces.setdefault(name, []).append((rows, numbers[:, place]))
+            for index, name in enumerate(self.names):
+                self.pieces.setdefault(name, []).append((rows, numbers[:, index]))
             self.batch = []
 
     def columns(self) -> dict[str, Column]:
@@ -132,12 +132,12 @@ def _template(names: tuple[str, ...]) -> re.Pattern[str]:
 
 def _pairs(rest: str) -> list[tuple[str, str]] | None:
     """Every ``key: number |`` of a line after its start; None if it is not whole."""
-    pairs, place = [], 0
-    while match := PAIR.match(rest, place):
+    pairs, index = [], 0
+    while match := PAIR.match(rest, index):
         pairs.append((match[1], match[2]))
-        place = match.end()
+        index = match.end()
     names = {name for name, _ in pairs}
-    whole = pairs and not rest[place:].strip() and len(names) == len(pairs)
+    whole = pairs and not rest[index:].strip() and len(names) == len(pairs)
     return pairs if whole else None
 
 
@@ -154,13 +154,13 @@ def _validation(line: str, number: int, rows: _Rows) -> bool:
     return True
 
 
-def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> Table:
-    notes = left_out(broken, "lines of training are not whole and left out")
+def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> LogTable:
+    notes = omission_note(broken, "lines of training are not whole and left out")
     if len(planned) > 1:
         notes.append(f"planned iterations change within the file: {sorted(planned)}")
     columns = rows.columns()
     averaged = {name for name in columns if name.endswith("loss")}
-    return Table(
+    return LogTable(
         path.stem,
         str(path),
         columns,
@@ -178,6 +178,6 @@ def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> Tab
 MEGATRON = Reader(
     name="megatron",
     meaning="text that Megatron-LM prints: iteration N/ M | ... | lm loss: ... |",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

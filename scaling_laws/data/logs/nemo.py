@@ -16,8 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling_laws.data.logs.patterns import NUMBER, Kind, number_of, pairs_of, read_kinds, shows
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import (
+    NUMBER,
+    LineFormat,
+    match_signatures,
+    number_of,
+    pairs_of,
+    read_line_formats,
+)
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 
 __all__ = ["NEMO"]
 
@@ -25,16 +32,16 @@ STEP = "global_step"
 LOSS = "reduced_train_loss"
 HELD_OUT = "val_loss"
 LINE = re.compile(r"(?:^|\s)Training epoch \d+, iteration \d+/\d+ \| ")
-LINE_SNIFFED = re.compile(rf"{LINE.pattern}[^\n]{{0,3000}}?{LOSS}: ")
+LINE_SIGNATURE = re.compile(rf"{LINE.pattern}[^\n]{{0,3000}}?{LOSS}: ")
 LINE_FIELD = re.compile(rf"([A-Za-z][\w /().]*): ({NUMBER})(?: \| |\s*$)")
 # bounded, so that a line of many brackets is not searched again and again
 BAR = re.compile(rf"(?:^|\s)Epoch \d+: [^\[\n]{{0,300}}\[(?=[^\]\n]{{0,3000}}?{LOSS}=)")
 BAR_FIELD = re.compile(rf"([A-Za-z][\w /().]*)=({NUMBER})")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line or a bar with a loss."""
-    return shows(head, LINE_SNIFFED, BAR)
+    return match_signatures(head, LINE_SIGNATURE, BAR)
 
 
 def parse_line(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -58,15 +65,15 @@ def parse_bar(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     return {name: number_of(text) for name, text in texts.items()}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
         DataError: if no line is whole, or the file cannot be read.
     """
     example = "Training epoch 0, iteration 5/9 | ... | global_step: 5 | reduced_train_loss: 7.918"
-    kinds = [Kind(LINE, parse_line), Kind(BAR, parse_bar)]
-    table = read_kinds(path, kinds, example, step=STEP)
+    formats = [LineFormat(LINE, parse_line), LineFormat(BAR, parse_bar)]
+    table = read_line_formats(path, formats, example, step=STEP)
     notes = list(table.notes)
     columns = dict(table.columns)
     steps = columns[STEP].rows.size if STEP in columns else 0
@@ -86,6 +93,6 @@ def read(path: Path) -> tuple[Table, ...]:
 NEMO = Reader(
     name="nemo",
     meaning="text that NeMo prints: Training epoch ... | reduced_train_loss: ..., or its bars",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

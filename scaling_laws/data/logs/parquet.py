@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 from scaling_laws.data.logs.splits import is_split_name, split_columns
 from scaling_laws.data.logs.text import open_error
 from scaling_laws.data.runs.columns import pyarrow_parquet
@@ -16,7 +16,7 @@ from scaling_laws.data.runs.columns import pyarrow_parquet
 __all__ = ["PARQUET"]
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run: every column of numbers; null is not logged, NaN is.
 
     Raises:
@@ -31,13 +31,13 @@ def read(path: Path) -> tuple[Table, ...]:
             for field in file.schema_arrow
             if arrow.types.is_integer(field.type) or arrow.types.is_floating(field.type)
         ]
-        told = [
+        split_fields = [
             field.name
             for field in file.schema_arrow
             if is_split_name(field.name)
             and (arrow.types.is_string(field.type) or arrow.types.is_large_string(field.type))
         ][:1]
-        content = file.read(columns=numeric + told)
+        content = file.read(columns=numeric + split_fields)
     except arrow.ArrowException as error:
         raise DataError(
             f"{path}: not a Parquet file that can be read: {error}", path=path
@@ -56,12 +56,12 @@ def read(path: Path) -> tuple[Table, ...]:
             values = values.drop_null()
         columns[name] = Column(rows, values.to_numpy().astype(np.float64))
     notes: list[str] = []
-    for name in told:
+    for name in split_fields:
         columns, notes = split_columns(columns, content.column(name).to_pylist())
-    return (Table(path.stem, str(path), columns, full + 1, "row", notes=tuple(notes)),)
+    return (LogTable(path.stem, str(path), columns, full + 1, "row", notes=tuple(notes)),)
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the mark at its start."""
     return Match.GENERIC if head.data.startswith(b"PAR1") else Match.NO
 
@@ -69,6 +69,6 @@ def sniff(head: Head) -> Match:
 PARQUET = Reader(
     name="parquet",
     meaning="a Parquet file with a column a key",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -16,18 +16,18 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from scaling_laws.data.logs.jsonl import sniff as sniff_jsonl
+from scaling_laws.data.logs.jsonl import detect as detect_jsonl
 from scaling_laws.data.logs.keys import LOSSES, RATES, ROLES, STEPS
 from scaling_laws.data.logs.patterns import (
     BROKEN,
     NUMBER,
     TOTAL,
     ended_lines,
-    left_out,
     number_of,
-    with_plan,
+    omission_note,
+    with_planned_steps,
 )
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.splits import split_key, split_label
 from scaling_laws.data.logs.text import COLOURS
 
@@ -71,49 +71,49 @@ def _pairs(line: str) -> tuple[dict[str, float], bool] | None:
     """
     if len(line) > LONGEST:
         return None
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     step = value = barred = False
     # far faster than to ignore case in the pattern; no letter of a name changes its length
-    lowered, rest, place = line.lower(), "", 0
+    lowered, rest, index = line.lower(), "", 0
     for match in PAIR.finditer(lowered):
-        rest += lowered[place : match.start()] + " "
-        place = match.end()
+        rest += lowered[index : match.start()] + " "
+        index = match.end()
         name, plain = match[1], _plain(match[1])
         number = number_of(match[2])
         if plain in STEP_NAMES:
             step = True
             if match[3] is not None:
-                found[TOTAL] = number_of(match[3])
+                numbers[TOTAL] = number_of(match[3])
         elif plain in LOSS_NAMES:
             before = QUALIFIER.search(line[: match.start()])
             name = f"{before[1]} {name}" if before else name
             value = True
         elif plain in RATE_NAMES:
             value = True
-        if found.setdefault(name, number) != number:
+        if numbers.setdefault(name, number) != number:
             return {}, False
-    labels = {split_label(word) for word in LABEL.findall(rest + lowered[place:])}
+    labels = {split_label(word) for word in LABEL.findall(rest + lowered[index:])}
     if len(labels) == 1 and value:
         label = str(labels.pop())
-        found = {key if key == TOTAL else split_key(label, key): found[key] for key in found}
+        numbers = {key if key == TOTAL else split_key(label, key): numbers[key] for key in numbers}
     bar = BAR.search(line) if value and not step else None
     if bar is not None:
-        found |= {"step": float(bar[1]), TOTAL: float(bar[2])}
+        numbers |= {"step": float(bar[1]), TOTAL: float(bar[2])}
         step = barred = True
-    return (found, barred) if step and value else None
+    return (numbers, barred) if step and value else None
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line with a step and a loss, where the file is no table and no JSON."""
     tables = (".csv", ".tsv", ".tab", ".json")
-    if head.ending in tables or sniff_jsonl(head):
+    if head.ending in tables or detect_jsonl(head):
         return Match.NO
     text = COLOURS.sub("", head.text).replace("\r", "\n")
     lines = text.split("\n")[:LOOKED_AT]
     return Match.GENERIC if any(_pairs(line) for line in lines) else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
@@ -131,24 +131,24 @@ def read(path: Path) -> tuple[Table, ...]:
             pairs = None if BROKEN in line else _pairs(line)
             if pairs is None:
                 continue
-            found, barred = pairs
-            if not found:
+            numbers, barred = pairs
+            if not numbers:
                 twice.append(number)
-            elif found != last:  # a bar is drawn again where nothing has changed
+            elif numbers != last:  # a bar is drawn again where nothing has changed
                 bars |= barred
-                last = found
+                last = numbers
                 lines.append(number)
-                yield found
+                yield numbers
 
     table = table_of(path.stem, str(path), records(), lines=lines, unit="line")
     if bars:
         notes.append(BARS)
-    return (with_plan(path, table, notes + left_out(twice, AMBIGUOUS), EXAMPLE),)
+    return (with_planned_steps(path, table, notes + omission_note(twice, AMBIGUOUS), EXAMPLE),)
 
 
 PRINTED = Reader(
     name="printed",
     meaning="lines of a trainer of one's own with pairs such as step=10 loss=3.2 lr=3e-4",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

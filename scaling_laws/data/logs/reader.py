@@ -20,11 +20,11 @@ __all__ = [
     "FURTHEST",
     "Column",
     "Head",
-    "Log",
+    "LogTable",
     "Match",
     "ParseError",
     "Reader",
-    "Table",
+    "TrainingLog",
     "table_of",
 ]
 
@@ -87,7 +87,7 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class LogTable:
     """What one run logged, row by row in the order of the file; nothing is resolved yet.
 
     Attributes:
@@ -160,7 +160,7 @@ def table_of(
     lines: Sequence[int] | Whole | None = None,
     unit: str = "row",
     **hints: Any,
-) -> Table:
+) -> LogTable:
     """A table from records, one a row; nested keys are joined by ``/``.
 
     Numbers are kept (also those written as NaN or infinity), null counts as not logged, and words
@@ -172,7 +172,7 @@ def table_of(
         records: what was logged, a mapping a row.
         lines: each row's line in the file; default counts the records from 1.
         unit: what `lines` counts.
-        hints: further fields of `Table`.
+        hints: further fields of `LogTable`.
     """
     # plain lists would take four times the memory
     rows: dict[str, array[int]] = {}
@@ -199,7 +199,7 @@ def table_of(
         )
         for key in {**rows, **faults}
     }
-    return Table(name, source, columns, numbered, unit, **hints)
+    return LogTable(name, source, columns, numbered, unit, **hints)
 
 
 def _double(value: float) -> float:
@@ -263,12 +263,12 @@ class Reader:
 
     name: str
     meaning: str
-    sniff: Callable[[Head], Match]
-    read: Callable[[Path], Sequence[Table]]
+    detect: Callable[[Head], Match]
+    read: Callable[[Path], Sequence[LogTable]]
 
 
 @dataclass(frozen=True, eq=False)
-class Log:
+class TrainingLog:
     """What a run logged, one row a step.
 
     Attributes:
@@ -284,7 +284,7 @@ class Log:
     source: str
     steps: Whole = field(repr=False)
     columns: Mapping[str, Array] = field(repr=False)
-    oddities: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

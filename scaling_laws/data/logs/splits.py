@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from scaling_laws.data.logs.keys import COUNTERS, SAMPLES, STEPS, TOKENS
-from scaling_laws.data.logs.reader import Column, Table
+from scaling_laws.data.logs.reader import Column, LogTable
 
 __all__ = [
     "is_run_name",
@@ -85,24 +85,24 @@ def split_columns(
     known = sorted({label for label in labels if label is not None})
     if not known:
         return dict(columns), []
-    places = {label: place for place, label in enumerate([None, *known])}
+    places = {label: index for index, label in enumerate([None, *known])}
     of_row = np.array([places[label] for label in labels])
-    found: dict[str, Column] = {}
+    split: dict[str, Column] = {}
     for key, column in columns.items():
         if is_split_name(key):
-            found[key] = column
+            split[key] = column
             continue
-        for label, place in places.items():
+        for label, index in places.items():
             new = key if label is None else split_key(label, key)
-            keep = of_row[column.rows] == place
+            keep = of_row[column.rows] == index
             if label is not None and new == key:
-                found[key] = column
+                split[key] = column
             elif keep.any():
-                found[new] = Column(column.rows[keep], column.values[keep], column.parse_error)
-    return found, [f"rows are told apart by a column of words: {', '.join(known)}"]
+                split[new] = Column(column.rows[keep], column.values[keep], column.parse_error)
+    return split, [f"rows are told apart by a column of words: {', '.join(known)}"]
 
 
-def split_runs(table: Table, words: Sequence[str]) -> tuple[Table, ...]:
+def split_runs(table: LogTable, words: Sequence[str]) -> tuple[LogTable, ...]:
     """A table for each run, in the order in which they come up.
 
     Args:
@@ -115,18 +115,18 @@ def split_runs(table: Table, words: Sequence[str]) -> tuple[Table, ...]:
     names = list(dict.fromkeys(word.strip() for word in words))
     if len(names) < 2:
         return (table,)
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: index for index, name in enumerate(names)}
     of_row = np.array([places[word.strip()] for word in words])
-    return tuple(_rows_of(table, name, of_row == place) for name, place in places.items())
+    return tuple(_rows_of(table, name, of_row == index) for name, index in places.items())
 
 
-def _rows_of(table: Table, name: str, mine: np.ndarray) -> Table:
+def _rows_of(table: LogTable, name: str, selected: np.ndarray) -> LogTable:
     """The table of some of its rows."""
-    row = np.cumsum(mine) - 1  # of the new table
+    row = np.cumsum(selected) - 1  # of the new table
     columns = {}
     for key, column in table.columns.items():
-        keep = mine[column.rows]
+        keep = selected[column.rows]
         if keep.any() or column.parse_error:
             columns[key] = Column(row[column.rows[keep]], column.values[keep], column.parse_error)
     label = name or f"{table.name} (rows without a run)"
-    return replace(table, name=label, columns=columns, lines=table.lines[mine])
+    return replace(table, name=label, columns=columns, lines=table.lines[selected])

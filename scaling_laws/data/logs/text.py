@@ -59,7 +59,7 @@ def head_of(path: Path) -> Head:
     """
     try:
         if path.is_dir():
-            return Head(path, names=tuple(sorted(each.name for each in path.iterdir())))
+            return Head(path, names=tuple(sorted(entry.name for entry in path.iterdir())))
         with path.open("rb") as stream:
             first = stream.read(FIRST)
             size = stream.seek(0, 2)

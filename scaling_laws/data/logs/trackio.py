@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.sqlite import columns_in, columns_of, connected
 
 __all__ = ["TRACKIO"]
@@ -24,12 +24,12 @@ COLUMNS = frozenset({"id", "run_name", "step", "metrics"})
 WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the columns of its table."""
     return Match.SPECIFIC if columns_in(head, "metrics") >= COLUMNS else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a project.
 
     Raises:
@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[Table, ...]:
         return tuple(_run(path, database, run) for run in runs)
 
 
-def _run(path: Path, database: sqlite3.Connection, run: str) -> Table:
+def _run(path: Path, database: sqlite3.Connection, run: str) -> LogTable:
     lines: list[int] = []
     return table_of(
         run,
@@ -64,7 +64,7 @@ def _records(
     )
     for number, step, text in rows:
         lines.append(number)
-        values = {key: WORDS.get(str(each), each) for key, each in _object(path, number, text)}
+        values = {key: WORDS.get(str(value), value) for key, value in _object(path, number, text)}
         # the row's own step is the tracker's; a value of that name is another
         if "step" in values:
             values["step (logged)"] = values.pop("step")
@@ -73,17 +73,17 @@ def _records(
 
 def _object(path: Path, number: int, text: str) -> list[tuple[str, Any]]:
     try:
-        found = json.loads(text)
+        decoded = json.loads(text)
     except (ValueError, TypeError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        decoded = None
+    if not isinstance(decoded, dict):
         raise DataError(
             f"{path} metrics row {number}: {str(text)[:60]!r} is no JSON object",
             path=path,
             row=number,
             value=text,
         )
-    return list(found.items())
+    return list(decoded.items())
 
 
 def _config(path: Path, database: sqlite3.Connection, run: str) -> dict[str, Any]:
@@ -96,6 +96,6 @@ def _config(path: Path, database: sqlite3.Connection, run: str) -> dict[str, Any
 TRACKIO = Reader(
     name="trackio",
     meaning="the SQLite database of a Trackio project",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

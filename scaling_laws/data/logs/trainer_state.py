@@ -25,7 +25,7 @@ import numpy as np
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.jsonl import records_of
 from scaling_laws.data.logs.naming import folder_name
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["LLAMA_FACTORY", "TRAINER_STATE"]
@@ -38,13 +38,13 @@ SUMMARY = "train_runtime"  # only the row that sums up the run has it
 SETTINGS = ("train_batch_size", "num_train_epochs", "logging_steps", "eval_steps", "max_steps")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """JSON with the history under the Trainer's name."""
-    found = head.ending == ".json" and '"log_history"' in head.text
-    return Match.SPECIFIC if found else Match.NO
+    is_state = head.ending == ".json" and '"log_history"' in head.text
+    return Match.SPECIFIC if is_state else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
@@ -117,14 +117,14 @@ def _document(path: Path) -> Mapping[str, Any]:
     return state
 
 
-def sniff_lines(head: Head) -> Match:
+def detect_lines(head: Head) -> Match:
     """By the two counters on the first line."""
     first = head.text.lstrip().split("\n", 1)[0]
     both = '"current_steps"' in first and '"total_steps"' in first
     return Match.SPECIFIC if both and first.startswith("{") else Match.NO
 
 
-def read_lines(path: Path) -> tuple[Table, ...]:
+def read_lines(path: Path) -> tuple[LogTable, ...]:
     """Read one run of LLaMA-Factory.
 
     Raises:
@@ -151,7 +151,7 @@ def read_lines(path: Path) -> tuple[Table, ...]:
     )
 
 
-def _planned(table: Table, notes: list[str]) -> int | None:
+def _planned(table: LogTable, notes: list[str]) -> int | None:
     """The last planned number of updates, if any; that it changes within the file is said."""
     if "total_steps" not in table.columns:
         return None
@@ -165,12 +165,12 @@ def _planned(table: Table, notes: list[str]) -> int | None:
 TRAINER_STATE = Reader(
     name="trainer_state",
     meaning="trainer_state.json of the Hugging Face Trainer, with log_history",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )
 LLAMA_FACTORY = Reader(
     name="llama_factory",
     meaning="trainer_log.jsonl of LLaMA-Factory: current_steps, total_steps, lr, loss",
-    sniff=sniff_lines,
+    detect=detect_lines,
     read=read_lines,
 )

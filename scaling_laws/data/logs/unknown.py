@@ -33,9 +33,9 @@ def describe_unknown(head: Head, readers: Sequence[str]) -> str:
         return "the file is empty; nothing was logged"
     if head.path.is_dir():
         return _folder(head.path, head.names)
-    for mark, what, mend in ARCHIVES:
+    for mark, what, remedy in ARCHIVES:
         if head.data.startswith(mark):
-            return f"it is {what}; {mend} and give what comes out"
+            return f"it is {what}; {remedy} and give what comes out"
     if head.data.startswith(ZIP):
         return (
             "it is a ZIP archive, such as a spreadsheet (.xlsx) or a checkpoint (.pt); save a "

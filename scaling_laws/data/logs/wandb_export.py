@@ -18,7 +18,7 @@ from pathlib import Path
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.delimited import read_delimited
 from scaling_laws.data.logs.keys import find_step
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 
 __all__ = ["WANDB_EXPORT"]
 
@@ -31,7 +31,7 @@ SAMPLED = (
 ONE_METRIC = "a chart has one metric; give the charts of loss and learning rate together"
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a header whose columns past the first are all runs' metrics, with their ends or steps."""
     names = _header(head.text)
     rest = names[1:]
@@ -57,7 +57,7 @@ def _table_of_runs(head: Head) -> bool:
     return head.path.name.startswith("wandb_export") and {"Name", "State"} <= names
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a chart.
 
     Raises:
@@ -72,11 +72,11 @@ def read(path: Path) -> tuple[Table, ...]:
         )
     axis, *rest = table.columns
     runs: dict[str, dict[str, Column]] = {}
-    left: list[str] = []
+    unassigned: list[str] = []
     for name in rest:
         run, between, metric = name.rpartition(BETWEEN)
         if not between or not run:
-            left.append(name)
+            unassigned.append(name)
         elif not metric.endswith(ENDS):
             runs.setdefault(run, {})[metric] = table.columns[name]
     if not runs:
@@ -88,23 +88,23 @@ def read(path: Path) -> tuple[Table, ...]:
     notes = [*table.notes, SAMPLED]
     if axis == "Step":
         notes.append("Step counts calls of the logger, which need not be updates")
-    if left:
-        notes.append(f"columns of no run are left out: {', '.join(left)}")
+    if unassigned:
+        notes.append(f"columns of no run are left out: {', '.join(unassigned)}")
     return tuple(_run(table, axis, run, columns, notes) for run, columns in runs.items())
 
 
 def _run(
-    table: Table, axis: str, run: str, columns: dict[str, Column], notes: Sequence[str]
-) -> Table:
-    own = {axis: table.columns[axis], **columns}
+    table: LogTable, axis: str, run: str, columns: dict[str, Column], notes: Sequence[str]
+) -> LogTable:
+    run_columns = {axis: table.columns[axis], **columns}
     if len(columns) == 1:
         notes = [*notes, f"{ONE_METRIC}: --run {shlex.quote(run)} --join"]
-    return Table(run, table.source, own, table.lines, table.unit, notes=tuple(notes))
+    return LogTable(run, table.source, run_columns, table.lines, table.unit, notes=tuple(notes))
 
 
 WANDB_EXPORT = Reader(
     name="wandb_export",
     meaning="CSV of a Weights & Biases chart, columns RUN - METRIC",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.keys import STEPS, find_step
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["WANDB_HISTORY"]
@@ -23,14 +23,14 @@ __all__ = ["WANDB_HISTORY"]
 Record = dict[str, Any]
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """JSON, and surely where it has a history."""
     if head.ending != ".json":
         return Match.NO
     return Match.SPECIFIC if '"history"' in head.text else Match.GENERIC
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
@@ -52,8 +52,8 @@ def read(path: Path) -> tuple[Table, ...]:
             f"{path}: no run history: a JSON object with a key 'history' that holds columns",
             path=path,
         )
-    if not all(isinstance(each, dict) for each in history.values()):
-        key = next(key for key, each in history.items() if not isinstance(each, dict))
+    if not all(isinstance(group, dict) for group in history.values()):
+        key = next(key for key, group in history.items() if not isinstance(group, dict))
         raise DataError(
             f"{path}, history, {key!r}: {type(history[key]).__name__} is neither a table nor a "
             "column {row: value}",
@@ -67,7 +67,9 @@ def read(path: Path) -> tuple[Table, ...]:
     if isinstance(summary, dict) and "parameters" in summary:
         settings.setdefault("parameters", summary["parameters"])
     name = document.get("name")
-    grouped = all(isinstance(column, list) for each in history.values() for column in each.values())
+    grouped = all(
+        isinstance(column, list) for group in history.values() for column in group.values()
+    )
     notes: list[str] = []
     if grouped:
         records, step, lines = _grouped(path, history, notes), "iter", None
@@ -141,6 +143,6 @@ def _flat(path: Path, history: Mapping[str, Any]) -> tuple[list[Record], list[in
 WANDB_HISTORY = Reader(
     name="wandb_history",
     meaning="history of a Weights & Biases run as JSON: name, config, summary, history",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )
