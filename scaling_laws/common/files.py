@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from scaling_laws.common.errors import OutputError
+from scaling_laws.common.errors import OutputError, ScalingLawsError
 
 __all__ = [
     "all_or_none",
@@ -113,6 +113,8 @@ def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:
             0o666 & ~mask
         )  # mkstemp makes private files; set the mode that open() would set
         temporary.replace(target)
+    except ScalingLawsError:  # some are OSError too
+        raise
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error}", path=target) from error
     finally:

@@ -67,7 +67,7 @@ FIT: dict[str, str] = {
     "none --out new.json": "none: no such folder or CSV file",
     "set:cosin --out new.json": "set: unknown run 'cosin'; did you mean 'cosine'?",
     "set set:wsd --out new.json": "set/wsd.csv is selected twice",
-    "bad.csv --out new.json": "bad.csv row 3, column 'loss': 'oops' is not a number; mend",
+    "bad.csv --out new.json": "bad.csv row 3, column 'loss': 'oops' is not a number; correct",
     "bare.csv --out new.json": "bare.csv: no schedule is given for this run",
     "bare.csv --warmup 0 --out new.json": "--warmup STEPS and --between hold|linear",
     "bare.csv --warmup 10 --between hold --out new.json": "--warmup 10 covers all 10 steps",

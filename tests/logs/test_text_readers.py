@@ -86,7 +86,7 @@ def test_a_broken_line_is_left_out_and_said(tmp_path: Path, name: str) -> None:
     place = int(whole.lines[-1]) - 1
     lines[place] = lines[place].rstrip("\n") + "\ufffd 7\n"
     table = table_of_text(tmp_path, "".join(lines), name)
-    assert any("not whole" in note and str(place + 1) in note for note in table.notes)
+    assert any("incomplete" in note and str(place + 1) in note for note in table.notes)
     for key in table.columns:
         assert len(rows_of(table, key)) <= len(rows_of(whole, key))
         assert set(map(str, rows_of(table, key))) <= set(map(str, rows_of(whole, key)))
@@ -95,7 +95,7 @@ def test_a_broken_line_is_left_out_and_said(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_garbage_is_one_clear_error(tmp_path: Path, name: str) -> None:
     for text in ("", "building the model\nno step here\n", "\x00\x01 step iter s: \x7f\n"):
-        with pytest.raises(DataError, match=r"train\.log: no whole line of training was found"):
+        with pytest.raises(DataError, match=r"train\.log: no complete line of training was found"):
             table_of_text(tmp_path, text, name)
 
 

@@ -156,7 +156,7 @@ def test_a_file_that_ends_early_is_right_or_refused(
     found = points(table, "loss", "_step")
     assert found == [(step, 3 + step / 7) for step in range(len(found))]
     whole = len(file_of(*records[: len(found)])) == len(cut)
-    assert whole or zeros or "the last, is cut short" in " ".join(table.notes)
+    assert whole or zeros or "the last, is truncated" in " ".join(table.notes)
 
 
 def test_damage_is_said(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def tokens_of(
     if even:
         if stated is not None and abs(rise - stated) > EVEN * stated:
             raise UsageError(
-                f"{tables[0].source}, {keys[role]!r}: {rise:g} tokens an update are logged where "
+                f"{tables[0].source}, {keys[role]!r}: {rise:g} tokens per update are logged where "
                 f"{stated:g} were given; give the right --tokens-per-step, --samples-per-step or "
                 "--sequence-length, or --steps-per-update",
                 path=tables[0].source,
@@ -81,10 +81,10 @@ def tokens_of(
                 value=rise,
             )
         per_step = float(round(rise))
-        words = f"{per_step:g} tokens an update, from {keys[role]}"
+        words = f"{per_step:g} tokens per update, from {keys[role]}"
         return TokenCounts(None, per_step, (Finding("tokens", words),))
     words = (
         f"{keys[role]} does not rise evenly ({float(rises.min()):g} to {float(rises.max()):g} "
-        "tokens an update): a batch ramp; a column tokens is kept"
+        "tokens per update): a batch ramp; a column tokens is kept"
     )
     return TokenCounts(np.interp(steps, at, values), None, (Finding("tokens", words),))

@@ -69,16 +69,16 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         UsageError: if an option contradicts the log.
     """
     findings = [
-        Finding("file", note, "left out" in note) for table in tables for note in table.notes
+        Finding("file", note, "omitted" in note) for table in tables for note in table.notes
     ]
     if len(tables) > 1:
-        findings.append(Finding("joined", f"{len(tables)} files joined in the order given", True))
+        findings.append(Finding("joined", f"{len(tables)} files joined in the given order", True))
     first = tables[0].first_step if options.first_step is None else options.first_step
     steps, loss = _series(tables, keys, "loss", options, first, 0, findings)
     early = steps < 0
     if early.any():
         findings.append(
-            Finding("start", f"{int(early.sum())} losses before the first update left out", True)
+            Finding("start", f"{int(early.sum())} losses before the first update omitted", True)
         )
         steps, loss = steps[~early], loss[~early]
     steps, loss = _usable(tables[0], keys["loss"], steps, loss, findings)
@@ -93,7 +93,7 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         words = f"{options.steps_per_update} logged steps make one update"
         findings.append(Finding("steps_per_update", words, True))
     if options.step_offset:
-        words = f"the log counts anew: {options.step_offset} updates come before its first"
+        words = f"the log counts from the branch: {options.step_offset} updates precede its first"
         findings.append(Finding("step_offset", words, True))
     offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
     lr_steps, lr = _rates(tables, keys, options, first, offset, findings)
@@ -149,7 +149,7 @@ def _series(
         at = at[column.rows]
         placed = np.isfinite(at)
         if not placed.all():
-            words = f"{keys[role]}: {int((~placed).sum())} rows without a {how} left out"
+            words = f"{keys[role]}: {int((~placed).sum())} rows without a {how} omitted"
             findings.append(Finding("rows", words, True))
         steps = _updates(table, how, column.rows[placed], at[placed], keys, options, first)
         every_step.append(steps + shift)
@@ -205,8 +205,8 @@ def _updates(
         if bad.any():
             index = int(np.argmax(bad))
             raise DataError(
-                f"{table.where(int(rows[index]))}, {key!r}: step {at[index]:g} is no whole number "
-                ">= 0; mend or drop the row, or name another --step-key",
+                f"{table.where(int(rows[index]))}, {key!r}: step {at[index]:g} is not a whole number "
+                ">= 0; correct or delete the row, or name another --step-key",
                 path=table.source,
                 row=int(table.lines[rows[index]]),
                 column=key,
@@ -218,7 +218,7 @@ def _updates(
         index = int(np.argmax(updates >= MAX_STEPS))
         raise DataError(
             f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is not below {MAX_STEPS:,} "
-            "steps; is it a count of tokens? pass --tokens-per-step or --samples-per-step",
+            "steps; is it a number of tokens? pass --tokens-per-step or --samples-per-step",
             path=table.source,
             row=int(table.lines[rows[index]]),
             column=key,
@@ -237,7 +237,7 @@ def _usable(
 ) -> tuple[Whole, Array]:
     if not loss.size:
         raise DataError(
-            f"{table.source}, {key!r}: no loss stands in a row with a step; name another "
+            f"{table.source}, {key!r}: no loss is logged in a row with a step; name another "
             "--step-key or --loss-key",
             path=table.source,
             column=key,
@@ -283,16 +283,16 @@ def _rates(
             value=worst,
         )
     if not good.all():
-        words = f"{keys['lr']}: {int((~good).sum())} rates that are no number left out"
+        words = f"{keys['lr']}: {int((~good).sum())} rates that are not numbers omitted"
         findings.append(Finding("not_finite", words, True))
     steps, lr, summary = resolve(steps[good], lr[good], options.repeats)
     if summary.n_differ and summary.restarts:
         before, after = summary.jumps[0]
         raise UsageError(
-            f"{tables[0].source}, {keys['lr']!r}: the file begins anew at its first step "
+            f"{tables[0].source}, {keys['lr']!r}: the file returns to its first step "
             f"{summary.restarts}x ({before} -> {after}), and {summary.n_differ} rates differ from those of the "
-            f"same steps, by up to {summary.max_difference:.3g}, so these are no restarts of one run: split "
-            "the file into its runs, or mend a step column that counts within epochs",
+            f"same steps, by up to {summary.max_difference:.3g}, so these are not restarts of one run: split "
+            "the file into its runs, or correct a step column that counts within epochs",
             path=tables[0].source,
             column=keys["lr"],
         )
@@ -344,9 +344,9 @@ def _skipped(
         return steps, loss
     words = f"{int(hit.sum())} points with skipped updates ({_listed(steps[hit])})"
     if options.drop_skipped:
-        findings.append(Finding("skipped", f"{words} left out", True))
+        findings.append(Finding("skipped", f"{words} omitted", True))
         return steps[~hit], loss[~hit]
-    findings.append(Finding("skipped", f"{words}; --drop-skipped leaves them out"))
+    findings.append(Finding("skipped", f"{words}; --drop-skipped omits them"))
     return steps, loss
 
 
@@ -367,9 +367,9 @@ def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> t
         return steps, loss
     words = f"{int(far.sum())} spikes far above their neighbours, at steps {_listed(steps[far])}"
     if drop:
-        findings.append(Finding("spikes", f"{words}; left out", True))
+        findings.append(Finding("spikes", f"{words}; omitted", True))
         return steps[~far], loss[~far]
-    findings.append(Finding("spikes", f"{words}; --drop-spikes leaves them out"))
+    findings.append(Finding("spikes", f"{words}; --drop-spikes omits them"))
     return steps, loss
 
 
@@ -388,6 +388,6 @@ def _window(
         return 1
     stride = max(int(np.median(np.diff(steps))), 1)
     if stride > 1 or options.steps_per_update > 1:
-        words = f"{keys['loss']} is a mean since the row before: over {stride} updates"
+        words = f"{keys['loss']} is a mean since the previous row, over {stride} updates"
         findings.append(Finding("window", words))
     return stride

@@ -65,7 +65,7 @@ def import_logs(
         options: what the files do not say.
         runs: names of the runs to take, of files that hold several; default all.
         name: of the run, if there is one.
-        join: whether all files are parts of one run, in the order given.
+        join: whether all files are parts of one run, in the given order.
         about: ``title``, ``source``, ``license``, ``optimizer`` of the set.
         parquet: whether to write each run as Parquet in place of a CSV.
         overwrite: whether runs of the same name may be replaced.
@@ -114,7 +114,7 @@ def _grouped(
         if several is not None:
             names = ", ".join(table.name for _, table in read if str(table.source) == several)
             raise UsageError(
-                f"--join: {several} holds {runs_per_source[several]} runs ({names}), which are no parts of "
+                f"--join: {several} contains {runs_per_source[several]} runs ({names}), which are not parts of "
                 "one; choose one with --run"
             )
         readers = ", ".join(dict.fromkeys(reader for reader, _ in read))
@@ -129,7 +129,7 @@ def _grouped(
         label = name or table.name
         if any(run_name(label) == run_name(other) for other, _, _ in grouped):
             raise UsageError(
-                f"{table.source}: a second run {label!r}; pass --join if both are parts of one "
+                f"{table.source}: a second run is named {label!r}; pass --join if both are parts of one "
                 "run, else import them one by one with --name",
                 path=table.source,
             )
@@ -207,7 +207,7 @@ def _parent_prefix(parent: str | None, out: Path | None) -> ParentPrefix | None:
     runs = load_runs(f"{out}:{reference}" if inside else reference)
     if len(runs) != 1:
         raise UsageError(
-            f"--parent {parent}: {reference} holds {len(runs)} runs; name one, FOLDER:NAME"
+            f"--parent {parent}: {reference} contains {len(runs)} runs; name one, FOLDER:NAME"
         )
     (run,) = runs.values()
     if int(step) > run.schedule.steps:
@@ -226,7 +226,7 @@ def _branched(
     if offset and logged >= branch:
         raise UsageError(
             f"--step-offset {offset}: the log begins at step {logged}, after the branch at {branch}"
-            " already, so it does not count from there; leave --step-offset out"
+            " already, so it does not count from there; omit --step-offset"
         )
     on_branch = curve.steps >= branch
     if int(curve.steps[0]) < branch - FEW or not on_branch.any():
@@ -235,7 +235,7 @@ def _branched(
             f"from the branch, pass --step-offset {branch}"
         )
     if not on_branch.all():
-        words = f"{int((~on_branch).sum())} points before the branch at step {branch} left out"
+        words = f"{int((~on_branch).sum())} points before the branch at step {branch} omitted"
         findings.append(Finding("parent", words, True))
     words = f"the rates before step {branch} are those of {prefix.name}"
     findings.append(Finding("parent", words, True))
@@ -267,6 +267,6 @@ def _cut(
             f"{source}: no loss is logged at or after step {first} (--from-step)", path=source
         )
     if not keep.all():
-        words = f"{int((~keep).sum())} points before step {first} left out, as told"
+        words = f"{int((~keep).sum())} points before step {first} omitted (--from-step)"
         findings.append(Finding("from_step", words, True))
     return _kept(curve, keep)

@@ -27,8 +27,8 @@ class Options:
         repeats: ``last``, ``first`` or ``mean`` of rows that log a step again.
         window: steps that each logged loss averages.
         average_window: rows whose losses are averaged to one point; the window grows with them.
-        drop_spikes: whether points that stand far above their neighbours are left out.
-        drop_skipped: whether points whose window has skipped updates are left out.
+        drop_spikes: whether points that stand far above their neighbours are omitted.
+        drop_skipped: whether points whose window has skipped updates are omitted.
         from_step: leave out points before this step, or ``warmup``.
         schedule: spec of the run's schedule.
         steps: how many updates were planned.
@@ -73,7 +73,7 @@ class Finding:
     Attributes:
         kind: one word: repeats, gaps, spikes, schedule, ...
         words: one sentence.
-        changed: whether data were changed or left out because of it.
+        changed: whether data were changed or omitted because of it.
     """
 
     kind: str

@@ -89,7 +89,7 @@ def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str
         if len(matches) > 1:
             group = " (or --lr-group N)" if role == "lr" else ""
             raise UsageError(
-                f"{source}: several keys may be the {_word(role)}: {', '.join(matches)}; say which "
+                f"{source}: several keys may be the {_word(role)}: {', '.join(matches)}; choose one "
                 f"with --{role}-key{group}",
                 path=source,
             )
@@ -105,7 +105,7 @@ def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str
             raise error
     if "loss" not in keys:
         raise DataError(
-            f"{source}: no key is known as a loss; say which is one with --loss-key. The keys with "
+            f"{source}: no key is recognised as a loss; choose one with --loss-key. The keys with "
             f"numbers are {shown}",
             path=source,
         )
@@ -114,7 +114,7 @@ def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str
     )
     if "step" not in keys and not counted:
         raise DataError(
-            f"{source}: no key is known as the step; say which is one with --step-key, or give "
+            f"{source}: no key is recognised as the step; choose one with --step-key, or give "
             "--samples-per-step or --tokens-per-step where samples or tokens are logged. The keys "
             f"with numbers are {shown}",
             path=source,

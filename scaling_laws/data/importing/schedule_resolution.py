@@ -105,13 +105,13 @@ def resolve_schedule(
         return _from_spec(source, curve, options.schedule, last)
     if not curve.lr.size:
         raise UsageError(
-            f"{source}: no learning rate was logged, so the schedule must be given: --schedule "
+            f"{source}: no learning rate was logged, so a schedule is required: --schedule "
             f"SPEC, e.g. cosine:peak=3e-4,end=3e-5,steps={last + 1},warmup=100",
             path=source,
         )
     if not (curve.lr > 0).any():
         raise DataError(
-            f"{source}: every logged learning rate is 0; give --schedule SPEC", path=source
+            f"{source}: every logged learning rate is 0; pass --schedule SPEC", path=source
         )
     samples = samples_of(curve, options, prefix)
     moved: dict[int, str] = {}
@@ -127,7 +127,7 @@ def resolve_schedule(
     else:
         why = (
             f"the first logged rate, at step {samples.steps[0]}, is the highest, so the log does "
-            "not show the warm-up: say --warmup STEPS, 0 if there was none"
+            "not show the warm-up: give --warmup STEPS, 0 if there was none"
         )
     confirmed = _from_settings(curve, config, last)
     also = tuple(Finding("lr_offset", _with_offsets(moved)) for _ in moved)[:1]
@@ -137,7 +137,7 @@ def resolve_schedule(
         filled = _interpolated(source, samples, options, last, unseen)
         return replace(filled, findings=(*also, *filled.findings))
     words = (
-        f"{source}: the learning rate of every step is needed, and the logged ones do not give it: "
+        f"{source}: the learning rate of every step is required, and the logged ones do not determine it: "
         f"{why}. "
     )
     remedy = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
@@ -178,10 +178,10 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
             findings.append(Finding("lr_offset", words))
         return ResolvedSchedule(spec, planned_schedule.lr, "as given", tuple(findings))
     step = int(curve.lr_steps[index])
-    remedy = f"they agree to every digit with {hint}: pass it" if hint else "mend --lr-offset"
+    remedy = f"they agree to every digit with {hint}: pass it" if hint else "correct --lr-offset"
     raise DataError(
         f"{source}, step {step}: {curve.lr[index]:g} is logged where the schedule gives "
-        f"{planned_schedule.lr[step]:g} ({spec}); mend --schedule, or {remedy}",
+        f"{planned_schedule.lr[step]:g} ({spec}); correct --schedule, or {remedy}",
         path=source,
         value=float(curve.lr[index]),
     )
@@ -300,15 +300,15 @@ def _interpolated(
     coarse = float(samples.slack.max()) / float(samples.lr.max())
     if coarse > COARSEST:
         raise UsageError(
-            f"{source}: the learning rate is printed so coarsely that it may be off by "
-            f"{coarse:.2g} of the peak, which --between {options.between} cannot mend; pass "
+            f"{source}: the learning rate is rounded so coarsely that it may be off by "
+            f"{coarse:.2g} of the peak, which --between {options.between} cannot correct; pass "
             "--schedule SPEC",
             path=source,
         )
     if unseen:
         raise UsageError(
             f"{source}: the first logged rate, at step {samples.steps[0]}, is the highest, so the "
-            "log does not show the warm-up; say --warmup STEPS, 0 if there was none",
+            "log does not show the warm-up; give --warmup STEPS, 0 if there was none",
             path=source,
         )
     total = max(last + 1, int(samples.steps[-1]) + 1)
@@ -338,5 +338,7 @@ def _interpolated(
     elif warmup:
         first[:warmup] = np.linspace(0.0, float(lr[0]), warmup)
     word = "held" if options.between == "hold" else "on straight lines"
-    findings.append(Finding("schedule", f"rates between logged ones are {word}, as told", True))
+    findings.append(
+        Finding("schedule", f"rates between logged ones are {word}, as requested", True)
+    )
     return ResolvedSchedule(None, first, f"logged rates, {word} between them", tuple(findings))

@@ -39,7 +39,7 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
 
     Means that overlap would show a fit the same noise several times. All means must cover the same
     number of updates, since a run has one window: where rows are missing, counting starts anew, and
-    rows that are too few for a mean are left out, the earliest first.
+    rows that are too few for a mean are omitted, the earliest first.
 
     Args:
         source: the file, for messages.
@@ -79,5 +79,5 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         f"updates: {steps.size} points became {index.size}"
     )
     if left:
-        words += f"; {left} rows at the start or before gaps, too few for a mean, left out"
+        words += f"; {left} rows at the start or before gaps, too few for a mean, omitted"
     return AveragedCurve(steps[index], means, wide, Finding("average_window", words, True))

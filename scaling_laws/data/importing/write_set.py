@@ -99,8 +99,7 @@ def write_set(
     for key, value in about.items():
         if key in tables and tables[key] != value and not overwrite:
             raise OutputError(
-                f"{manifest}: {key} is {tables[key]!r}, not {value!r}; leave it out or pass "
-                "--overwrite",
+                f"{manifest}: {key} is {tables[key]!r}, not {value!r}; omit it or pass --overwrite",
                 path=manifest,
                 value=value,
             )

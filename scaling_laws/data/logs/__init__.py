@@ -156,15 +156,15 @@ def read_log(path: Path | str, *, repeats: str = "last", format: str | None = No
     _, tables = read_tables(path, format=format)
     if len(tables) > 1:
         raise DataError(
-            f"{path}: it holds {len(tables)} runs ({', '.join(table.name for table in tables)}); "
-            "import the one that is meant with scaling-laws import --run NAME",
+            f"{path}: it contains {len(tables)} runs ({', '.join(table.name for table in tables)}); "
+            "import one of them with scaling-laws import --run NAME",
             path=path,
         )
     (table,) = tables
     step = table.step or find_step(table.columns)
     if step is None:
         raise DataError(
-            f"{path}: no key is known as the step; the keys are {', '.join(table.columns)}",
+            f"{path}: no key is recognised as the step; the keys are {', '.join(table.columns)}",
             path=path,
         )
     return log_of(table, step, repeats)

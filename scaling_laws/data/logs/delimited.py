@@ -70,8 +70,8 @@ def read_runs(path: Path, separator: str | None = None) -> tuple[LogTable, ...]:
 
     A cell that is empty, or says null, holds nothing; nan and inf are kept as the trainer wrote
     them. Comments (#) before the header are passed over, a header that comes again, as a restart
-    writes it, is left out and said. Commas within numbers are read where the table shows what they
-    are. A last line without a line end may be cut short, number and all, so it is left out and
+    writes it, is omitted and said. Commas within numbers are read where the table shows what they
+    are. A last line without a line end may be truncated, number and all, so it is omitted and
     said.
 
     Args:
@@ -95,16 +95,16 @@ def _read_table(path: Path, separator: str | None) -> tuple[LogTable, list[str]]
             read = _read(path, separator, style)
             read.notes.append(f"commas within numbers {COMMAS[style][1]}")
     if not read.pieces:
-        raise DataError(f"{path}: a header and no row; nothing was logged", path=path)
+        raise DataError(f"{path}: a header but no rows; nothing was logged", path=path)
     table = [np.concatenate(parts) for parts in zip(*read.pieces, strict=True)]
     all_lines = np.concatenate(read.lines)
     if read.cut and all_lines.size > 1:
-        read.notes.append(f"line {all_lines[-1]} has no line end and may be cut short; left out")
+        read.notes.append(f"line {all_lines[-1]} has no line end and may be truncated; omitted")
         all_lines, table = all_lines[:-1], [column[:-1] for column in table]
     if read.again:
-        read.notes.append(f"the header comes again {_at(read.again)}, as after a restart")
+        read.notes.append(f"the header is repeated {_at(read.again)}, as after a restart")
     if read.comments:
-        read.notes.append(f"comments (#) are passed over {_at(read.comments)}")
+        read.notes.append(f"comments (#) are ignored {_at(read.comments)}")
     return _table(path, read, table, all_lines), read.runs[: all_lines.size]
 
 
@@ -152,7 +152,7 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
         ) from None
     except csv.Error as error:
         raise DataError(
-            f"{path}{_open_quote(path)}: broken table ({error}); close the quote or take it out",
+            f"{path}{_open_quote(path)}: broken table ({error}); close or remove the quote",
             path=path,
         ) from None
     except (OSError, ValueError) as error:
@@ -244,7 +244,7 @@ def _fitting(
             number, row = trimmed[index]
             if not (read.cut and index == len(trimmed) - 1 and next(rows, None) is None):
                 raise _ragged(path, number, row, read.names)
-            read.notes.append(f"line {number} is cut short; left out")
+            read.notes.append(f"line {number} is truncated; omitted")
             read.cut = False
             trimmed.pop()
         chunk = trimmed
@@ -276,7 +276,7 @@ def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
     names = [name.strip() for name in header]
     if not any(names):
         raise DataError(
-            f"{path}: the file is empty; a header row is needed, then rows of numbers", path=path
+            f"{path}: the file is empty; it needs a header row, then rows of numbers", path=path
         )
     for name in names:
         if name and names.count(name) > 1:
@@ -288,8 +288,8 @@ def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
             )
     if all(map(is_number, names)):
         raise DataError(
-            f"{path} line {number}: numbers ({', '.join(names)[:60]}) where the names of the "
-            "columns are needed; put a header such as step,lr,loss before them",
+            f"{path} line {number}: numbers ({', '.join(names)[:60]}) where column names are "
+            "expected; insert a header such as step,lr,loss",
             path=path,
             row=number,
         )
@@ -299,7 +299,7 @@ def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
 def _ragged(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> DataError:
     return DataError(
         f"{path} line {line}: {len(cells)} cells under a header of {len(names)} "
-        f"({','.join(cells)[:60]}); mend or drop the line",
+        f"({','.join(cells)[:60]}); correct or delete the line",
         path=path,
         row=line,
         value=cells,

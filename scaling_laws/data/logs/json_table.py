@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?",
+            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file truncated?",
             path=path,
             row=error.lineno,
         ) from None
@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     records = _records(path, document)
     table = table_of(path.stem, str(path), map(labelled, records))
     if not table.columns:
-        raise DataError(f"{path}: no row holds a key; nothing was logged", path=path)
+        raise DataError(f"{path}: no row contains a key; nothing was logged", path=path)
     return (table,)
 
 
@@ -59,7 +59,7 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
         for number, record in enumerate(document, start=1):
             if not isinstance(record, dict):
                 raise DataError(
-                    f"{path} row {number}: {json.dumps(record)[:60]} is no object {{key: value}}",
+                    f"{path} row {number}: {json.dumps(record)[:60]} is not an object {{key: value}}",
                     path=path,
                     row=number,
                     value=record,
@@ -67,7 +67,7 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
         return document
     if not isinstance(document, dict):
         raise DataError(
-            f"{path}: a list of objects or an object of lists is needed, not a "
+            f"{path}: a list of objects or an object of lists is required, not a "
             f"{type(document).__name__}",
             path=path,
         )
@@ -76,8 +76,8 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
     if len(set(lengths.values())) > 1:
         sizes = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DataError(
-            f"{path}: columns of different lengths ({sizes[:120]}), so that rows cannot be told; "
-            "write one object a row, each with its step",
+            f"{path}: columns of different lengths ({sizes[:120]}), so that rows cannot be matched; "
+            "write one object per row, each with its step",
             path=path,
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

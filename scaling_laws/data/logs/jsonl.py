@@ -22,7 +22,7 @@ OBJECT = re.compile(r"\{(?!\s*').*\}")  # a dictionary as Python prints it has o
 def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[str, Any]]:
     """Objects of a file, one a line; blank lines are passed over.
 
-    A last line that is cut short, as a crash leaves it, is left out and said.
+    A last line that is truncated, as a crash leaves it, is omitted and said.
 
     Args:
         path: the file.
@@ -30,7 +30,7 @@ def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[
         notes: gets what is to be said.
 
     Raises:
-        DataError: naming the first line that is no JSON object.
+        DataError: naming the first line that is not a JSON object.
     """
     decode = json.JSONDecoder().decode
     number = 0
@@ -46,11 +46,11 @@ def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[
                 except (ValueError, RecursionError) as error:
                     if line.endswith("\n"):
                         raise _no_json(path, number, line, error) from None
-                    notes.append(f"line {number}, the last, is cut short; left out")
+                    notes.append(f"line {number}, the last, is truncated; omitted")
                     return
                 if type(record) is not dict:
                     raise DataError(
-                        f"{path} line {number}: {line.strip()[:60]!r} is no JSON object",
+                        f"{path} line {number}: {line.strip()[:60]!r} is not a JSON object",
                         path=path,
                         row=number,
                         value=line.strip(),
@@ -82,7 +82,7 @@ def labelled(record: dict[str, Any]) -> dict[str, Any]:
 def _no_json(path: Path, number: int, line: str, error: Exception) -> DataError:
     what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
     return DataError(
-        f"{path} line {number}: not JSON ({what}): {line.strip()[:60]!r}; mend or drop it",
+        f"{path} line {number}: not JSON ({what}): {line.strip()[:60]!r}; correct or delete it",
         path=path,
         row=number,
     )
@@ -103,14 +103,14 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: naming the first line that is no JSON object.
+        DataError: naming the first line that is not a JSON object.
     """
     lines: list[int] = []
     notes: list[str] = []
     records = records_of(path, lines, notes)
     table = table_of(path.stem, str(path), records, lines=lines, unit="line")
     if not table.columns:
-        raise DataError(f"{path}: no line holds a key; nothing was logged", path=path)
+        raise DataError(f"{path}: no line contains a key; nothing was logged", path=path)
     return (replace(table, notes=tuple(notes)),)
 
 

@@ -182,7 +182,7 @@ def loss_key(log: TrainingLog, asked: str | None = None) -> tuple[str, str]:
     matches = _known(LOSSES, log.columns)
     if not matches:
         raise DataError(
-            f"{log.source}: no key is known as a loss; say which is one with --loss-key, of "
+            f"{log.source}: no key is recognised as a loss; choose one with --loss-key, of "
             f"{', '.join(log.columns)}",
             path=log.source,
         )

@@ -6,7 +6,7 @@ are few at the end of a decay. train_gpt2.py writes no rate. Validation at N com
 
 What it prints, ``step 11/100 | loss 3.1234 (+0.10z)| norm 0.5000 (+0.10z)| lr 3.00e-04 | ...``, is
 the same update counted from 1, with three digits of the rate. Its lines of validation name no step,
-so they are left out. Source: karpathy/llm.c, llmc/logger.h, train_gpt2.cu and train_gpt2.py, 2025.
+so they are omitted. Source: karpathy/llm.c, llmc/logger.h, train_gpt2.cu and train_gpt2.py, 2025.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def read_printed(path: Path) -> tuple[LogTable, ...]:
     table = read_line_formats(path, formats, "step 11/100 | loss 3.1234", step="step", first_step=1)
     unplaced = [number for number, line in ended_lines(path, []) if UNPLACED.match(line)]
     notes = omission_note(
-        unplaced, "lines 'val loss' name no step and are left out; main.log has them"
+        unplaced, "lines 'val loss' name no step and are omitted; main.log has them"
     )
     return (replace(table, notes=(*table.notes, *notes)),)
 

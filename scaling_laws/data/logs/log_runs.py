@@ -24,7 +24,7 @@ class ImportedRun:
 
     Attributes:
         run: the run.
-        notes: in words, what was chosen, left out, or found odd.
+        notes: in words, what was chosen, omitted, or found odd.
     """
 
     run: Run
@@ -69,7 +69,7 @@ def run_of(
     if late.any():
         notes.append(
             f"{int(late.sum())} points at or after step {planned.steps}, past the schedule's last "
-            "update, left out"
+            "update, omitted"
         )
     if late.all():
         raise DataError(
@@ -80,12 +80,14 @@ def run_of(
     if bad.any():
         index = int(np.argmax(bad))
         raise DataError(
-            f"{log.source}, {chosen}, step {steps[index]}: {loss[index]:g} is not > 0; a loss is",
+            f"{log.source}, {chosen}, step {steps[index]}: {loss[index]:g} is not > 0; a loss must be",
             path=log.source,
             column=chosen,
         )
     if int(steps[0]) > 0.1 * planned.steps:
-        notes.append(f"the log begins at step {steps[0]}; what came before rests on the schedule")
+        notes.append(
+            f"the log begins at step {steps[0]}; earlier steps are taken from the schedule"
+        )
     run = Run(log.name, planned, steps[~late], loss[~late], known, log.source, window=window or 1)
     return ImportedRun(run, tuple(notes))
 
@@ -102,7 +104,7 @@ def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
     rate = rate_key(log)
     if text is None:
         raise UsageError(
-            f"{log.source}: its settings do not say which schedule it follows; pass --schedule "
+            f"{log.source}: its settings do not specify its schedule; pass --schedule "
             "SPEC, e.g. cosine:peak=1e-3,steps=50000,warmup=300",
             path=log.source,
         )
@@ -126,7 +128,7 @@ def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
     whose = "as given" if spec is not None else "from the log's settings"
     if wrong.any():
         index = int(np.argmax(wrong))
-        remedy = "mend --schedule" if spec is not None else "pass --schedule SPEC"
+        remedy = "correct --schedule" if spec is not None else "pass --schedule SPEC"
         raise DataError(
             f"{log.source}, {rate}, step {steps[index]}: {logged[index]:g} is logged where the "
             f"schedule, {whose}, gives {planned.lr[steps[index]]:g} ({text}); {int(wrong.sum())} of "
@@ -148,6 +150,6 @@ def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
     if early > LR_TOLERANCE:
         notes.append(
             f"during the warm-up the logged rates leave the schedule by up to {early:.2g} of the "
-            "peak: the trainer's warm-up has another shape"
+            "peak: the trainer's warm-up has a different shape"
         )
     return planned, notes

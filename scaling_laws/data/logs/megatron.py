@@ -47,7 +47,7 @@ def detect(head: Head) -> Match:
 def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
-    A line that is not whole, because it was cut short or another process wrote into it, is left out
+    A line that is not whole, because it was cut short or another process wrote into it, is omitted
     and said.
 
     Raises:
@@ -82,7 +82,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
         template = _template(names)
     if not rows.lines:
         raise DataError(
-            f"{path}: no whole line of training was found (iteration N/ M | ... |)", path=path
+            f"{path}: no complete line of training was found (iteration N/ M | ... |)", path=path
         )
     return (_table(path, rows, planned, broken),)
 
@@ -155,7 +155,7 @@ def _validation(line: str, number: int, rows: _Rows) -> bool:
 
 
 def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> LogTable:
-    notes = omission_note(broken, "lines of training are not whole and left out")
+    notes = omission_note(broken, "lines of training are incomplete and omitted")
     if len(planned) > 1:
         notes.append(f"planned iterations change within the file: {sorted(planned)}")
     columns = rows.columns()

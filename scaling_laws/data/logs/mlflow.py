@@ -87,21 +87,21 @@ def _one_line(file: Path) -> str:
 
 
 def _points(file: Path, key: str, notes: list[str]) -> Iterator[Point]:
-    """Points of a key; a last line without a line end may be cut short, and is left out."""
+    """Points of a key; a last line without a line end may be truncated, and is omitted."""
     rows = list(lines_of(file))
     with file.open("rb") as stream:
         stream.seek(max(file.stat().st_size - 1, 0))
         cut = stream.read() not in (b"\n", b"")
     if cut:
         number, _ = rows.pop()
-        notes.append(f"metrics/{key} line {number} has no line end and may be cut short; left out")
+        notes.append(f"metrics/{key} line {number} has no line end and may be truncated; omitted")
     for number, line in rows:
         try:
             stamp, value, step = line.split()
             yield int(stamp), key, float(value), int(step)
         except ValueError:
             raise DataError(
-                f"{file} line {number}: {line[:60]!r} is no 'timestamp value step'; mend or drop it",
+                f"{file} line {number}: {line[:60]!r} is not 'timestamp value step'; correct or delete it",
                 path=file,
                 row=number,
                 value=line,
@@ -144,7 +144,7 @@ def _of_database(
     for stamp, key, value, step, is_nan in rows:
         if not isinstance(value, float | int) or not isinstance(step, int):
             raise DataError(
-                f"{path}, run {run}, {key!r}: {value!r} at step {step!r} is no number", path=path
+                f"{path}, run {run}, {key!r}: {value!r} at step {step!r} is not a number", path=path
             )
         if abs(value) == sys.float_info.max:
             value = math.copysign(math.inf, value)

@@ -51,7 +51,7 @@ def parse_line(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
 
 
 def parse_bar(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
-    """A progress bar; a step that it shortened is left out."""
+    """A progress bar; a step that it shortened is omitted."""
     inside, end, _ = line[start.end() :].partition("]")
     texts = {}
     for item in inside.split(", "):
@@ -80,7 +80,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     if steps < table.lines.size:
         notes.append(
             f"{table.lines.size - steps} progress bars show a shortened step, such as 1.2e+4, and "
-            "are left out; the run's TensorBoard or wandb log has every digit"
+            "are omitted; the run's TensorBoard or wandb log has every digit"
         )
     stale = columns.get(HELD_OUT)
     if stale is not None and stale.values.size:

@@ -39,13 +39,11 @@ def read(path: Path) -> tuple[LogTable, ...]:
         ][:1]
         content = file.read(columns=numeric + split_fields)
     except arrow.ArrowException as error:
-        raise DataError(
-            f"{path}: not a Parquet file that can be read: {error}", path=path
-        ) from None
+        raise DataError(f"{path}: not a valid Parquet file: {error}", path=path) from None
     except OSError as error:
         raise open_error(path, error) from None
     if not numeric or not content.num_rows:
-        raise DataError(f"{path}: no column of numbers, or no row; nothing was logged", path=path)
+        raise DataError(f"{path}: no numeric column or no rows; nothing was logged", path=path)
     full = np.arange(content.num_rows)
     columns = {}
     for name in numeric:

@@ -84,7 +84,7 @@ def pairs_of(text: str, field: re.Pattern[str]) -> dict[str, float] | None:
 def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, as `lines_of` gives them, without a last one that has no end.
 
-    Such a line may be cut short within a number, which nothing in it would show.
+    Such a line may be truncated within a number, which nothing in it would show.
 
     Args:
         path: the file.
@@ -108,11 +108,11 @@ def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
             yield before
         before = line
     if before is not None and before[1].strip():
-        notes.append(f"line {before[0]}, the last, has no end and may be cut short; left out")
+        notes.append(f"line {before[0]}, the last, has no line end and may be truncated; omitted")
 
 
 def omission_note(
-    broken: Sequence[int], what: str = "lines are not whole and left out"
+    broken: Sequence[int], what: str = "lines are incomplete and omitted"
 ) -> list[str]:
     """A note on lines that were not used; empty if there are none."""
     if not broken:
@@ -127,7 +127,7 @@ def read_line_formats(
     """The table of a log whose every line of interest is complete in itself.
 
     A line that is meant to be of a kind but is not whole, because it was cut short or another
-    process wrote into it, is left out and said.
+    process wrote into it, is omitted and said.
 
     Args:
         path: the file.
@@ -169,7 +169,8 @@ def with_planned_steps(path: Path, table: LogTable, notes: Sequence[str], exampl
     if not table.lines.size:
         details = f" ({'; '.join(notes)})" if notes else ""
         raise DataError(
-            f"{path}: no whole line of training was found, such as {example!r}{details}", path=path
+            f"{path}: no complete line of training was found, such as {example!r}{details}",
+            path=path,
         )
     columns = dict(table.columns)
     plan = columns.pop(TOTAL, None)

@@ -52,11 +52,10 @@ STEP_NAMES = frozenset(re.sub(r"[-_ ]+", " ", name.lower()) for name in STEPS)
 LOSS_NAMES = frozenset(re.sub(r"[-_ ]+", " ", name.lower()) for name in LOSSES)
 RATE_NAMES = frozenset(re.sub(r"[-_ ]+", " ", name.lower()) for name in RATES)
 BARS = (
-    "steps are the counts of a progress bar, which say how many updates are done: compare "
-    "--first-step 1"
+    "steps are the counts of a progress bar, which count completed updates: compare --first-step 1"
 )
 EXAMPLE = "step=10 loss=3.2 lr=3e-4"
-AMBIGUOUS = "lines say a name twice with different numbers and are left out"
+AMBIGUOUS = "lines give a name twice with different numbers and are omitted"
 
 
 @cache

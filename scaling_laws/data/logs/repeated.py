@@ -50,21 +50,23 @@ class RepeatSummary:
             return ""
         jumps = ", ".join(f"{one} -> {other}" for one, other in self.jumps)
         more = f" and {self.n_back - len(self.jumps)} more" if self.n_back > len(self.jumps) else ""
-        text = f"{key}: the file goes back {self.n_back}x ({jumps}{more})"
+        text = f"{key}: the step decreases {self.n_back}x ({jumps}{more})"
         if not self.repeated_rows:
-            return f"{text}, repeating no step; sorted"
+            return f"{text}, without repeating a step; sorted"
         how = (
-            "their mean" if self.repeats == "mean" else f"the {self.repeats} of a step in the file"
+            "their mean"
+            if self.repeats == "mean"
+            else f"the {self.repeats} row of a step in the file"
         )
-        text += f"; {self.repeated_rows} repeated rows resolved: {how} counts"
+        text += f"; {self.repeated_rows} repeated rows resolved by {how}"
         if self.n_differ:
             text += f" ({self.n_differ} differ from it, by up to {self.max_difference:.3g})"
         if self.reversed:
-            text += "; newest stretch first, it seems: --repeats first would take the newest rows"
+            text += "; the newest part seems to come first: --repeats first uses the newest rows"
         elif self.restarts:
             text += (
-                f"; it begins anew at its first step {self.restarts}x: if these are several runs, or "
-                "steps counted within epochs, split the file or mend the step column"
+                f"; it returns to its first step {self.restarts}x: if these are several runs, or "
+                "steps counted within epochs, split the file or correct the step column"
             )
         return text
 
@@ -124,7 +126,7 @@ def whole_steps(table: LogTable, key: str, rows: Whole, steps: Array) -> Whole:
     if not good.all():
         index = int(np.argmin(good))
         raise DataError(
-            f"{table.where(int(rows[index]))}, {key!r}: step {steps[index]:g} is no whole number "
+            f"{table.where(int(rows[index]))}, {key!r}: step {steps[index]:g} is not a whole number "
             ">= 0",
             path=table.source,
             row=int(table.lines[rows[index]]),
@@ -147,7 +149,7 @@ def log_of(table: LogTable, step: str, repeats: str = "last") -> TrainingLog:
 
     Raises:
         UsageError: if `repeats` is another word.
-        DataError: if a step is no whole number >= 0, or nothing was logged.
+        DataError: if a step is not a whole number >= 0, or nothing was logged.
     """
     step_of_row = table.dense(step)
     diagnostics = list(table.notes)
@@ -162,7 +164,7 @@ def log_of(table: LogTable, step: str, repeats: str = "last") -> TrainingLog:
         omitted = int((placed & ~use).sum())
         if omitted:
             diagnostics.append(
-                f"{key}: {omitted} of {int(placed.sum())} rows hold no finite number; left out"
+                f"{key}: {omitted} of {int(placed.sum())} rows are not finite numbers; omitted"
             )
         rows = column.rows[use]
         steps = whole_steps(table, key, rows, step_of_row[rows])

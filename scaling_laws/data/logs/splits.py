@@ -99,7 +99,7 @@ def split_columns(
                 split[key] = column
             elif keep.any():
                 split[new] = Column(column.rows[keep], column.values[keep], column.parse_error)
-    return split, [f"rows are told apart by a column of words: {', '.join(known)}"]
+    return split, [f"rows are split by a column of labels: {', '.join(known)}"]
 
 
 def split_runs(table: LogTable, words: Sequence[str]) -> tuple[LogTable, ...]:

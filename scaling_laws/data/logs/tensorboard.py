@@ -136,7 +136,7 @@ def _framed(
                         raise _broken(file, number, "its data")
                     yield number, data
                     continue
-            notes.append(f"{file.name} record {number}, the last, is cut short; left out")
+            notes.append(f"{file.name} record {number}, the last, is truncated; omitted")
             return
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from scaling_laws.common import UnreadableFileError
+from scaling_laws.common import ScalingLawsError, UnreadableFileError
 from scaling_laws.data.logs.reader import Head
 
 __all__ = ["encoding_of", "has_last_end", "head_of", "lines_of", "open_error"]
@@ -42,8 +42,10 @@ def has_last_end(stream: BinaryIO) -> bool:
     return stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
 
 
-def open_error(path: Path, error: OSError | ValueError) -> UnreadableFileError:
-    """The error to raise for a file that cannot be opened or read."""
+def open_error(path: Path, error: OSError | ValueError) -> ScalingLawsError:
+    """The error to raise for a file that cannot be opened or read; one of the package's is kept."""
+    if isinstance(error, ScalingLawsError):
+        return error
     if isinstance(error, FileNotFoundError):
         return UnreadableFileError(f"{path}: no such file", path=path)
     if isinstance(error, IsADirectoryError):

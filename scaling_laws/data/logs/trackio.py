@@ -78,7 +78,7 @@ def _object(path: Path, number: int, text: str) -> list[tuple[str, Any]]:
         decoded = None
     if not isinstance(decoded, dict):
         raise DataError(
-            f"{path} metrics row {number}: {str(text)[:60]!r} is no JSON object",
+            f"{path} metrics row {number}: {str(text)[:60]!r} is not a JSON object",
             path=path,
             row=number,
             value=text,

@@ -63,16 +63,17 @@ def read(path: Path) -> tuple[LogTable, ...]:
     for number, record in enumerate(history, start=1):
         if not isinstance(record, dict):
             raise DataError(
-                f"{path}, log_history row {number}: {json.dumps(record)[:60]} is no object",
+                f"{path}, log_history row {number}: {json.dumps(record)[:60]} is not an object",
                 path=path,
             )
         if SUMMARY in record:
-            notes.append(f"row {number} sums up the whole run ({SUMMARY}) and is no point")
+            notes.append(f"row {number} summarises the whole run ({SUMMARY}) and is not a point")
         else:
             kept.append(number)
     if not kept:
         raise DataError(
-            f"{path}: 'log_history' holds a summary of the run only; nothing was logged", path=path
+            f"{path}: 'log_history' contains a summary of the run only; nothing was logged",
+            path=path,
         )
     records = [history[number - 1] for number in kept]
     if any("learning_rate" in record for record in records):
@@ -99,7 +100,7 @@ def _document(path: Path) -> Mapping[str, Any]:
         state = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?",
+            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file truncated?",
             path=path,
             row=error.lineno,
         ) from None
@@ -111,7 +112,7 @@ def _document(path: Path) -> Mapping[str, Any]:
         raise open_error(path, error) from None
     if not isinstance(state, dict):
         raise DataError(
-            f"{path}: a JSON object with 'log_history' is needed, not a {type(state).__name__}",
+            f"{path}: a JSON object with 'log_history' is required, not a {type(state).__name__}",
             path=path,
         )
     return state
@@ -128,7 +129,7 @@ def read_lines(path: Path) -> tuple[LogTable, ...]:
     """Read one run of LLaMA-Factory.
 
     Raises:
-        DataError: naming the first line that is no JSON object, or if no line holds a step.
+        DataError: naming the first line that is not a JSON object, or if no line holds a step.
     """
     lines: list[int] = []
     notes: list[str] = []
@@ -136,7 +137,7 @@ def read_lines(path: Path) -> tuple[LogTable, ...]:
         folder_name(path), str(path), records_of(path, lines, notes), lines=lines, unit="line"
     )
     if "current_steps" not in table.columns:
-        raise DataError(f"{path}: no line holds 'current_steps'; nothing was logged", path=path)
+        raise DataError(f"{path}: no line contains 'current_steps'; nothing was logged", path=path)
     if "lr" in table.columns:
         notes.append(OFFSET)
     return (

@@ -89,7 +89,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     if axis == "Step":
         notes.append("Step counts calls of the logger, which need not be updates")
     if unassigned:
-        notes.append(f"columns of no run are left out: {', '.join(unassigned)}")
+        notes.append(f"columns of no run are omitted: {', '.join(unassigned)}")
     return tuple(_run(table, axis, run, columns, notes) for run, columns in runs.items())
 
 

@@ -113,7 +113,7 @@ def _grouped(path: Path, history: Mapping[str, Any], notes: list[str]) -> list[R
             if len(values) == len(table[step]):
                 whole[key] = values
             else:
-                notes.append(f"{key}: {len(values)} values for {len(table[step])} steps; left out")
+                notes.append(f"{key}: {len(values)} values for {len(table[step])} steps; omitted")
         records += [dict(zip(whole, row, strict=True)) for row in zip(*whole.values(), strict=True)]
     return records
 
@@ -122,7 +122,7 @@ def _flat(path: Path, history: Mapping[str, Any]) -> tuple[list[Record], list[in
     step = find_step(history)
     if step is None:
         raise DataError(
-            f"{path}, history: no key is known as the step ({', '.join(STEPS)}); the keys are "
+            f"{path}, history: no key is recognised as the step ({', '.join(STEPS)}); the keys are "
             f"{', '.join(history)}",
             path=path,
         )
@@ -136,7 +136,7 @@ def _flat(path: Path, history: Mapping[str, Any]) -> tuple[list[Record], list[in
         order = sorted(rows, key=int)
     except ValueError:
         bad = next(row for row in rows if not row.isdecimal())
-        raise DataError(f"{path}, history: row {bad!r} is no whole number", path=path) from None
+        raise DataError(f"{path}, history: row {bad!r} is not a whole number", path=path) from None
     return [rows[row] for row in order], [int(row) for row in order]
 
 

@@ -157,7 +157,7 @@ def _value(item: Any) -> Any:
 
 
 def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Records of a file with their numbers, from 1; one that is cut short is left out and said.
+    """Records of a file with their numbers, from 1; one that is truncated is omitted and said.
 
     A piece of a record does not cross the end of a block of 32 KiB; zeros fill a block up.
     """
@@ -189,7 +189,7 @@ def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
                         row=number,
                     )
                 if open_record and kind in (WHOLE, FIRST):
-                    notes.append(f"{file.name} record {number} is cut short; left out")
+                    notes.append(f"{file.name} record {number} is truncated; omitted")
                     number, pending = number + 1, b""
                 pending += data[index + PIECE.size : stop]
                 open_record = kind in (FIRST, MIDDLE)
@@ -199,7 +199,7 @@ def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
                 index = stop
             open_record = open_record or (ends and any(data[index:]))
     if open_record:
-        notes.append(f"{file.name} record {number}, the last, is cut short; left out")
+        notes.append(f"{file.name} record {number}, the last, is truncated; omitted")
 
 
 @cache
