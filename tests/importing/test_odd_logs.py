@@ -66,7 +66,7 @@ def test_runs_of_one_chart_are_not_joined(tmp_path: Path) -> None:
     text = "".join(f"{s},3.5,3.4,{PLAN.lr[s]:.6e}\n" for s in range(0, 400, 10))
     header = "Step,big - loss,small - loss,big - lr\n"
     file = write(tmp_path, text, header)
-    with pytest.raises(UsageError, match=r"holds 2 runs \(big, small\).*--run"):
+    with pytest.raises(UsageError, match=r"contains 2 runs \(big, small\).*--run"):
         import_logs([file], tmp_path / "set", join=True)
     import_logs([file], tmp_path / "set", join=True, runs=["big"])
 

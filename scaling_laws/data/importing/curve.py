@@ -205,7 +205,8 @@ def _updates(
         if bad.any():
             index = int(np.argmax(bad))
             raise DataError(
-                f"{table.where(int(rows[index]))}, {key!r}: step {at[index]:g} is not a whole number "
+                f"{table.where(int(rows[index]))}, {key!r}: step {at[index]:g} is not a whole "
+                "number "
                 ">= 0; correct or delete the row, or name another --step-key",
                 path=table.source,
                 row=int(table.lines[rows[index]]),
@@ -290,8 +291,10 @@ def _rates(
         before, after = summary.jumps[0]
         raise UsageError(
             f"{tables[0].source}, {keys['lr']!r}: the file returns to its first step "
-            f"{summary.restarts}x ({before} -> {after}), and {summary.n_differ} rates differ from those of the "
-            f"same steps, by up to {summary.max_difference:.3g}, so these are not restarts of one run: split "
+            f"{summary.restarts}x ({before} -> {after}), and {summary.n_differ} rates differ from "
+            "those of the "
+            f"same steps, by up to {summary.max_difference:.3g}, so these are not restarts of one "
+            "run: split "
             "the file into its runs, or correct a step column that counts within epochs",
             path=tables[0].source,
             column=keys["lr"],

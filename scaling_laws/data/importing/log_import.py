@@ -114,7 +114,8 @@ def _grouped(
         if several is not None:
             names = ", ".join(table.name for _, table in read if str(table.source) == several)
             raise UsageError(
-                f"--join: {several} contains {runs_per_source[several]} runs ({names}), which are not parts of "
+                f"--join: {several} contains {runs_per_source[several]} runs ({names}), which are "
+                "not parts of "
                 "one; choose one with --run"
             )
         readers = ", ".join(dict.fromkeys(reader for reader, _ in read))
@@ -129,7 +130,8 @@ def _grouped(
         label = name or table.name
         if any(run_name(label) == run_name(other) for other, _, _ in grouped):
             raise UsageError(
-                f"{table.source}: a second run is named {label!r}; pass --join if both are parts of one "
+                f"{table.source}: a second run is named {label!r}; pass --join if both are parts "
+                "of one "
                 "run, else import them one by one with --name",
                 path=table.source,
             )
@@ -231,7 +233,8 @@ def _branched(
     on_branch = curve.steps >= branch
     if int(curve.steps[0]) < branch - FEW or not on_branch.any():
         raise UsageError(
-            f"--parent {prefix.name}@{branch}: the log begins at step {curve.steps[0]}; if it counts "
+            f"--parent {prefix.name}@{branch}: the log begins at step {curve.steps[0]}; if it "
+            "counts "
             f"from the branch, pass --step-offset {branch}"
         )
     if not on_branch.all():

@@ -89,7 +89,8 @@ def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str
         if len(matches) > 1:
             group = " (or --lr-group N)" if role == "lr" else ""
             raise UsageError(
-                f"{source}: several keys may be the {_word(role)}: {', '.join(matches)}; choose one "
+                f"{source}: several keys may be the {_word(role)}: {', '.join(matches)}; choose "
+                "one "
                 f"with --{role}-key{group}",
                 path=source,
             )

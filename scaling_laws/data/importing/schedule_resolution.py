@@ -93,7 +93,7 @@ def resolve_schedule(
         curve: the run's losses and rates.
         options: what was said.
         config: the trainer's settings.
-        past: rates of the run that this one branched off.
+        prefix: rates of the run that this one branched off.
 
     Raises:
         UsageError: if nothing gives the rate of every step, saying what was tried.
@@ -137,7 +137,8 @@ def resolve_schedule(
         filled = _interpolated(source, samples, options, last, unseen)
         return replace(filled, findings=(*also, *filled.findings))
     words = (
-        f"{source}: the learning rate of every step is required, and the logged ones do not determine it: "
+        f"{source}: the learning rate of every step is required, and the logged ones do not "
+        "determine it: "
         f"{why}. "
     )
     remedy = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
@@ -157,7 +158,8 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
     planned_schedule = schedule(spec)
     if last >= planned_schedule.steps:
         raise ScheduleError(
-            f"{source}: a loss is logged at step {last}, beyond the schedule's {planned_schedule.steps} steps "
+            f"{source}: a loss is logged at step {last}, beyond the schedule's "
+            f"{planned_schedule.steps} steps "
             f"({spec}); correct steps=",
             path=source,
             value=last,
@@ -214,7 +216,8 @@ def _accepted(
     if recognition.disagreement > printed:
         words = (
             f"another schedule explains the logged rates too and differs by up to "
-            f"{recognition.disagreement:.2g} of the peak, at step {recognition.at_step}: {recognition.rival}"
+            f"{recognition.disagreement:.2g} of the peak, at step {recognition.at_step}: "
+            f"{recognition.rival}"
         )
         findings.append(Finding("schedule", words))
     # a branch shares its parent's rates, which stand where they stand
@@ -246,7 +249,8 @@ def _with_offsets(moved: Mapping[int, str]) -> str:
 def _rejection(recognition: Recognition) -> str:
     if recognition.best is not None:
         return (
-            f"{recognition.best.words} explains them, but so does {recognition.rival}, which differs by "
+            f"{recognition.best.words} explains them, but so does {recognition.rival}, which "
+            "differs by "
             f"{recognition.disagreement:.2g} of the peak at step {recognition.at_step}"
         )
     tried = "; ".join(

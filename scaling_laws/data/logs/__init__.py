@@ -156,7 +156,8 @@ def read_log(path: Path | str, *, repeats: str = "last", format: str | None = No
     _, tables = read_tables(path, format=format)
     if len(tables) > 1:
         raise DataError(
-            f"{path}: it contains {len(tables)} runs ({', '.join(table.name for table in tables)}); "
+            f"{path}: it contains {len(tables)} runs "
+            f"({', '.join(table.name for table in tables)}); "
             "import one of them with scaling-laws import --run NAME",
             path=path,
         )

@@ -70,7 +70,7 @@ def numbers_of(
 
     Args:
         column: cells.
-        place: of the column in the table.
+        index: of the column in the table.
         lines: of the cells.
         faults: gets the line and the text of the first cell that is no number, by place.
         commas: what commas within numbers are, a key of `COMMAS`; None if there are none.

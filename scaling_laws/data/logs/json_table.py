@@ -38,7 +38,8 @@ def read(path: Path) -> tuple[LogTable, ...]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file truncated?",
+            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
+            "truncated?",
             path=path,
             row=error.lineno,
         ) from None
@@ -59,7 +60,8 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
         for number, record in enumerate(document, start=1):
             if not isinstance(record, dict):
                 raise DataError(
-                    f"{path} row {number}: {json.dumps(record)[:60]} is not an object {{key: value}}",
+                    f"{path} row {number}: {json.dumps(record)[:60]} is not an object "
+                    f"{{key: value}}",
                     path=path,
                     row=number,
                     value=record,
@@ -76,7 +78,8 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
     if len(set(lengths.values())) > 1:
         sizes = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DataError(
-            f"{path}: columns of different lengths ({sizes[:120]}), so that rows cannot be matched; "
+            f"{path}: columns of different lengths ({sizes[:120]}), so that rows cannot be "
+            "matched; "
             "write one object per row, each with its step",
             path=path,
         )

@@ -80,7 +80,8 @@ def run_of(
     if bad.any():
         index = int(np.argmax(bad))
         raise DataError(
-            f"{log.source}, {chosen}, step {steps[index]}: {loss[index]:g} is not > 0; a loss must be",
+            f"{log.source}, {chosen}, step {steps[index]}: {loss[index]:g} is not > 0; a loss must "
+            "be",
             path=log.source,
             column=chosen,
         )
@@ -131,7 +132,8 @@ def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
         remedy = "correct --schedule" if spec is not None else "pass --schedule SPEC"
         raise DataError(
             f"{log.source}, {rate}, step {steps[index]}: {logged[index]:g} is logged where the "
-            f"schedule, {whose}, gives {planned.lr[steps[index]]:g} ({text}); {int(wrong.sum())} of "
+            f"schedule, {whose}, gives {planned.lr[steps[index]]:g} ({text}); {int(wrong.sum())} "
+            "of "
             f"{len(steps)} points differ; {remedy}",
             path=log.source,
             column=rate,

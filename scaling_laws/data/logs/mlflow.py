@@ -101,7 +101,8 @@ def _points(file: Path, key: str, notes: list[str]) -> Iterator[Point]:
             yield int(stamp), key, float(value), int(step)
         except ValueError:
             raise DataError(
-                f"{file} line {number}: {line[:60]!r} is not 'timestamp value step'; correct or delete it",
+                f"{file} line {number}: {line[:60]!r} is not 'timestamp value step'; correct or "
+                "delete it",
                 path=file,
                 row=number,
                 value=line,

@@ -52,7 +52,8 @@ class ParseError:
     def as_error(self, path: str) -> DataError:
         """The error to raise for a file."""
         return DataError(
-            f"{path} {self.unit} {self.row}, column {self.column!r}: {repr(self.value)[:60]} is not a "
+            f"{path} {self.unit} {self.row}, column {self.column!r}: {repr(self.value)[:60]} is "
+            "not a "
             "number; "
             "correct the cell or delete the row",
             path=path,

@@ -126,7 +126,8 @@ def whole_steps(table: LogTable, key: str, rows: Whole, steps: Array) -> Whole:
     if not good.all():
         index = int(np.argmin(good))
         raise DataError(
-            f"{table.where(int(rows[index]))}, {key!r}: step {steps[index]:g} is not a whole number "
+            f"{table.where(int(rows[index]))}, {key!r}: step {steps[index]:g} is not a whole "
+            "number "
             ">= 0",
             path=table.source,
             row=int(table.lines[rows[index]]),

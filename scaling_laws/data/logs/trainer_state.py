@@ -100,7 +100,8 @@ def _document(path: Path) -> Mapping[str, Any]:
         state = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file truncated?",
+            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
+            "truncated?",
             path=path,
             row=error.lineno,
         ) from None

@@ -58,7 +58,8 @@ def describe_unknown(head: Head, readers: Sequence[str]) -> str:
             "last checkpoint instead"
         )
     return (
-        f"no reader recognises it; the first line is {first[:LINE]!r}. A table needs a header such as "
+        f"no reader recognises it; the first line is {first[:LINE]!r}. A table needs a header such "
+        "as "
         "step,lr,loss; printed lines need pairs such as step=10 loss=3.2 lr=3e-4; force a format "
         f"with --format: {', '.join(readers)}"
     )

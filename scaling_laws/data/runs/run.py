@@ -68,7 +68,8 @@ class Run:
         loss = np.array(self.loss, dtype=np.float64)
         if steps.ndim != 1 or steps.shape != loss.shape or steps.size == 0:
             raise DataError(
-                f"{where}: steps {steps.shape} and loss {loss.shape} must be 1-D and of equal length",
+                f"{where}: steps {steps.shape} and loss {loss.shape} must be 1-D and of equal "
+                "length",
                 path=self.source or None,
             )
         if steps[0] < 0 or (np.diff(steps) <= 0).any():
@@ -143,7 +144,7 @@ class Run:
         )
 
     def averaged(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The losses that would be logged: means of those after every step, (steps,) -> (points,)."""
+        """The losses that would be logged, from those of every step: (steps,) -> (points,)."""
         if self.window == 1:
             return losses[self.steps]
         total = np.concatenate([[0.0], np.cumsum(losses)])
