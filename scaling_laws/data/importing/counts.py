@@ -27,7 +27,7 @@ class TokenCounts:
     Attributes:
         tokens: seen at each point, where the batch changes during the run: (points,); else None.
         per_step: tokens of an update, where it is constant and known.
-        findings: what is to be said.
+        findings: for the report.
     """
 
     tokens: Array | None = field(repr=False)
@@ -47,12 +47,12 @@ def tokens_of(
     Args:
         tables: of the run.
         keys: the key of each role.
-        options: what was said.
+        options: of the import.
         steps: of the points: (points,).
         series: a role -> updates and values in the order of the files.
 
     Raises:
-        UsageError: if the log contradicts what was said.
+        UsageError: if the log contradicts an option.
     """
     stated = options.tokens_per_step
     if stated is None and options.samples_per_step is not None:

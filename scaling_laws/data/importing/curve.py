@@ -41,7 +41,7 @@ class LossCurve:
         tokens_per_step: where it is constant and known.
         window: updates that each loss averages.
         total: how many updates were planned, if known.
-        findings: what was odd and what was done.
+        findings: anomalies and changes.
     """
 
     steps: Whole = field(repr=False)
@@ -62,7 +62,7 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
     Args:
         tables: of the run.
         keys: the key of each role; see `find_roles`.
-        options: what was said.
+        options: of the import.
 
     Raises:
         DataError: naming the place of what cannot be used.

@@ -148,7 +148,7 @@ def import_run(
         name: of the run, as it was logged or given.
         reader: the format's name.
         tables: its parts in their order.
-        options: what was said.
+        options: of the import.
         out: the set that a parent named without a folder is looked up in.
 
     Raises:

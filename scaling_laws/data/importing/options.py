@@ -11,7 +11,7 @@ __all__ = ["Finding", "Options", "RunReport"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the files do not say, or what is to be read otherwise. None leaves it to the log.
+    """What the files do not say, or what is to be read otherwise. None: taken from the log.
 
     Attributes:
         format: name of the reader.
@@ -98,7 +98,7 @@ class RunReport:
         schedule_from: where it comes from, in words.
         window: steps that each loss averages.
         facts: numbers that laws use.
-        findings: what was odd and what was done.
+        findings: anomalies and changes.
     """
 
     name: str

@@ -39,7 +39,7 @@ class FamilyCandidate(ScheduleCandidate):
 
     @property
     def smooth(self) -> bool:
-        """Whether its rates all differ, so that agreement in full is no chance."""
+        """Whether all its rates differ, so that full agreement is not a coincidence."""
         return True
 
     @property
@@ -88,7 +88,7 @@ class FamilyCandidate(ScheduleCandidate):
 
     @property
     def cost(self) -> float:
-        """Digits that it takes to say it; see `DecayCandidate.cost`."""
+        """Description length in digits; see `DecayCandidate.cost`."""
         cost = COST + self.ramp_cost + digits_of(self.peak)
         for value in self.values.values():
             numbers = value if isinstance(value, tuple) else (value,)

@@ -65,7 +65,7 @@ class DecayCandidate(ScheduleCandidate):
 
     @property
     def smooth(self) -> bool:
-        """Whether its rates all differ, so that agreement in full is no chance."""
+        """Whether all its rates differ, so that full agreement is not a coincidence."""
         return self.decay is not None
 
     @property

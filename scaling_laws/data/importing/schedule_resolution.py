@@ -91,7 +91,7 @@ def resolve_schedule(
     Args:
         source: the file, for messages.
         curve: the run's losses and rates.
-        options: what was said.
+        options: of the import.
         config: the trainer's settings.
         prefix: rates of the run that this one branched off.
 

@@ -66,7 +66,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     formats = [LineFormat(RATES, parse_rates), LineFormat(LOSS, parse_loss)]
     example = "steps: 10 loss: 9.5000 iter time (s): 0.500"

@@ -1,4 +1,4 @@
-"""Tables of text with a header row: CSV (any common separator), TSV, columns parted by spaces."""
+"""Tables of text with a header row: CSV with any common separator, TSV, or spaces."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, ope
 
 __all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
 
-CHUNK = 4_000  # rows held as text at a time; many more leave the processor's cache
+CHUNK = 4_000  # rows kept as text at a time; many more exceed the processor's cache
 SEPARATORS = ",;\t|"
 SPACES = " "  # any number of them
 SHOWN = 4  # lines in a note
@@ -33,19 +33,19 @@ SHOWN = 4  # lines in a note
 
 @dataclass
 class _Reading:
-    """What was read of a table so far.
+    """What has been read of a table so far.
 
     Attributes:
         names: of the columns.
-        pieces: numbers by column, a chunk of rows each.
-        lines: of the rows, a chunk each.
-        words: cells of the column that tells rows of training and evaluation apart.
-        runs: cells of the column that tells runs apart.
-        faults: line and text of the first cell of a column that is no number, by its place.
+        pieces: numbers by column, for each chunk of rows.
+        lines: of the rows, for each chunk.
+        words: cells of the column that distinguishes training and evaluation.
+        runs: cells of the column that distinguishes runs.
+        faults: line and text of the first cell that is not a number, by column index.
         again: lines that repeat the header.
         comments: lines that begin with #.
-        notes: what is to be said.
-        cut: whether the last line has no end.
+        notes: for the report.
+        cut: whether the last line has no line end.
     """
 
     names: list[str] = field(default_factory=list)
@@ -66,13 +66,12 @@ def read_delimited(path: Path, separator: str | None = None) -> LogTable:
 
 
 def read_runs(path: Path, separator: str | None = None) -> tuple[LogTable, ...]:
-    """Read a table of text: a run, or one for each word in a column called run.
+    """Read a table of text: one run, or one per distinct value of a column called run.
 
-    A cell that is empty, or says null, holds nothing; nan and inf are kept as the trainer wrote
-    them. Comments (#) before the header are passed over, a header that comes again, as a restart
-    writes it, is omitted and said. Commas within numbers are read where the table shows what they
-    are. A last line without a line end may be truncated, number and all, so it is omitted and
-    said.
+    An empty cell or null means not logged; nan and inf are kept. Comments (#) before the header are
+    skipped; a repeated header, as written by a restart, is omitted and reported. Commas within
+    numbers are interpreted if the table determines their meaning. A last line without a line end
+    may be truncated within a number, so it is omitted and reported.
 
     Args:
         path: the file.
@@ -80,14 +79,14 @@ def read_runs(path: Path, separator: str | None = None) -> tuple[LogTable, ...]:
             header, else spaces.
 
     Raises:
-        DataError: naming the line whose cells do not fit the header, or whose bytes are no text.
+        DataError: with the line whose cells do not fit the header, or whose bytes are not text.
     """
     table, words = _read_table(path, separator)
     return split_runs(table, words) if words else (table,)
 
 
 def _read_table(path: Path, separator: str | None) -> tuple[LogTable, list[str]]:
-    """The table, and which run each row is of, if a column says so."""
+    """The table, and the run of each row, if a column contains it."""
     read = _read(path, separator, None)
     if any(has_comma(text) for _, text in read.faults.values()):
         style = comma_style(cell for cells in _all_cells(path, separator) for cell in cells)
@@ -161,7 +160,7 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
 
 
 def _open_quote(path: Path) -> str:
-    """Where the first line stands that opens a quote and does not close it."""
+    """Number of the first line with a quote that is not closed."""
     for number, line in lines_of(path):
         if line.count('"') % 2:
             return f" line {number}"
@@ -226,7 +225,7 @@ def _fitting(
 ) -> tuple[Sequence[int], Sequence[list[str]]]:
     """Lines and cells of the rows that fit the header; one that does not is an error.
 
-    Separators at the end of a line make cells that hold nothing; they are cut off.
+    Separators at the end of a line make empty cells, which are removed.
     """
     if any(row == header or row[0].startswith("#") for _, row in chunk):
         read.again += [number for number, row in chunk if row == header]
@@ -252,7 +251,7 @@ def _fitting(
 
 
 def _table(path: Path, read: _Reading, table: Sequence[np.ndarray], lines: np.ndarray) -> LogTable:
-    """Columns by name; absent cells were marked by a NaN with a payload of their own."""
+    """Columns by name; absent cells are marked by a NaN with a payload of its own."""
     full = np.arange(lines.size)
     columns = {}
     for index, name in enumerate(read.names):

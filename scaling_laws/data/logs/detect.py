@@ -1,4 +1,4 @@
-"""Which reader takes a file."""
+"""Which reader reads a file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ __all__ = ["find_reader", "read_with"]
 
 
 def find_reader(path: Path, readers: Sequence[Reader], named: str | None = None) -> Reader:
-    """The reader that takes a file: the one asked for, else the only one that is surest.
+    """The reader of a file: the requested one, else the one that recognises it most specifically.
 
     Args:
         path: a file or folder.
-        readers: all there are.
-        named: the format asked for.
+        readers: all readers.
+        named: the requested format.
 
     Raises:
-        DataError: if there is no such file, no reader takes it, or several do.
+        UnreadableFileError: if there is no such file.
+        DataError: if no reader recognises it, or several do.
         UsageError: if no reader has that name.
     """
     head = head_of(path)
@@ -41,10 +42,10 @@ def find_reader(path: Path, readers: Sequence[Reader], named: str | None = None)
 
 
 def read_with(reader: Reader, path: Path) -> tuple[LogTable, ...]:
-    """The tables of a file, a run each.
+    """The tables of a file, one per run.
 
     Raises:
-        DataError: naming the place of what cannot be used, or that the file holds no run.
+        DataError: with the line of what cannot be used, or if the file contains no run.
     """
     try:
         tables = tuple(reader.read(path))

@@ -1,4 +1,4 @@
-"""A JSON file that is a table: a list of objects, a row each, or an object of lists, a column each.
+"""A JSON file that is a table: a list of objects (rows) or an object of lists (columns).
 
 ``[{"step": 0, "loss": 3.5}, ...]`` and ``{"step": [0, ...], "loss": [3.5, ...]}``, as
 ``json.dump`` writes what a training loop collected.
@@ -23,7 +23,7 @@ COLUMNS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*\[\s*(-?[\d.]|NaN|null|\])')
 
 
 def detect(head: Head) -> Match:
-    """By its first signs."""
+    """By its first characters."""
     is_table = ROWS.match(head.text) or COLUMNS.match(head.text)
     return Match.SPECIFIC if head.ending == ".json" and is_table else Match.NO
 
@@ -32,7 +32,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if the file is no whole JSON, or no such table.
+        DataError: if the file is not complete JSON, or no such table.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 
 def _records(path: Path, document: Any) -> list[dict[str, Any]]:
-    """Rows, of whichever layout."""
+    """Rows, of either layout."""
     if isinstance(document, list):
         for number, record in enumerate(document, start=1):
             if not isinstance(record, dict):

@@ -1,4 +1,4 @@
-"""Lines of JSON, an object a line, keys as the trainer likes; nested keys are joined by ``/``."""
+"""Lines of JSON, one object per line with any keys; nested keys are joined by ``/``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ OBJECT = re.compile(r"\{(?!\s*').*\}")  # a dictionary as Python prints it has o
 
 
 def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[str, Any]]:
-    """Objects of a file, one a line; blank lines are passed over.
+    """Objects of a file, one per line; blank lines are skipped.
 
-    A last line that is truncated, as a crash leaves it, is omitted and said.
+    A truncated last line, as left by a crash, is omitted and reported.
 
     Args:
         path: the file.
-        lines: gets the line of each object.
-        notes: gets what is to be said.
+        lines: receives the line of each object.
+        notes: receives notes for the report.
 
     Raises:
-        DataError: naming the first line that is not a JSON object.
+        DataError: at the first line that is not a JSON object.
     """
     decode = json.JSONDecoder().decode
     number = 0
@@ -67,7 +67,7 @@ def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[
 
 
 def labelled(record: dict[str, Any]) -> dict[str, Any]:
-    """A record whose word for training or evaluation, if it has one, went into its keys."""
+    """A record with its label of training or evaluation, if any, moved into its keys."""
     for name, word in record.items():
         if type(word) is str and is_split_name(name):
             label = split_label(word)
@@ -89,7 +89,7 @@ def _no_json(path: Path, number: int, line: str, error: Exception) -> DataError:
 
 
 def detect(head: Head) -> Match:
-    """By its ending, or by objects on its first two lines."""
+    """By its suffix, or by objects on its first two lines."""
     if head.ending in (".jsonl", ".ndjson"):
         return Match.GENERIC
     first = head.text.lstrip().split("\n", 2)[:2]
@@ -103,7 +103,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: naming the first line that is not a JSON object.
+        DataError: at the first line that is not a JSON object.
     """
     lines: list[int] = []
     notes: list[str] = []
@@ -116,7 +116,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 JSONL = Reader(
     name="jsonl",
-    meaning="lines of JSON, an object {key: value} a line",
+    meaning="lines of JSON, one object {key: value} per line",
     detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""Which key of a log is the step, the learning rate, the loss, the tokens or samples seen."""
+"""Which key of a log is the step, the learning rate, the loss, the number of tokens or samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "rate_key",
 ]
 
-# names that trainers use, in the order of preference; `_plain` says how they are compared
+# names that trainers use, in the order of preference; compared by `_plain`
 STEPS = (
     "iter",
     "iteration",
@@ -125,7 +125,7 @@ UNITS = re.compile(
 def known_keys(role: str, keys: Iterable[str]) -> list[str]:
     """The keys that are known under a role, in the order of preference.
 
-    A mere counter of rows is a step only where nothing else is.
+    A counter of rows is used as the step only if there is no other.
     """
     every = list(keys)
     matches = _known(ROLES[role], every)
@@ -146,7 +146,7 @@ def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
 
 
 def _plain(key: str) -> str:
-    """A key without what people change of it: case, what parts its words, a unit that is 1.
+    """A key without case, word separators and units of 1.
 
     >>> _plain("Global Step"), _plain("loss [nats]"), _plain("tokens (B)"), _plain("_step")
     ('global_step', 'loss', 'tokens_(b)', '_step')
@@ -155,7 +155,7 @@ def _plain(key: str) -> str:
 
 
 def find_step(keys: Iterable[str]) -> str | None:
-    """The key that holds the optimizer step; a mere counter of rows only where nothing else is."""
+    """The key of the optimizer step; a counter of rows only if there is no other."""
     matches = known_keys("step", keys)
     return matches[0] if matches else None
 
@@ -167,7 +167,7 @@ def rate_key(log: TrainingLog) -> str | None:
 
 
 def loss_key(log: TrainingLog, asked: str | None = None) -> tuple[str, str]:
-    """The key of the loss, and in words why that one.
+    """The key of the loss, and a sentence on how it was chosen.
 
     Validation losses come before training losses: they carry less noise.
 
@@ -178,7 +178,7 @@ def loss_key(log: TrainingLog, asked: str | None = None) -> tuple[str, str]:
     if asked is not None:
         if asked not in log.columns:
             raise UsageError(f"--loss-key: {unknown_name('key', asked, log.columns)}")
-        return asked, f"loss: {asked}, as asked"
+        return asked, f"loss: {asked}, as requested"
     matches = _known(LOSSES, log.columns)
     if not matches:
         raise DataError(

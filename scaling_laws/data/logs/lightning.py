@@ -1,7 +1,7 @@
 """CSV files of Lightning: ``metrics.csv`` of its CSVLogger, and the same of litgpt.
 
-A row holds what was logged at one call, so the rate and the loss of a step stand in rows of their
-own, and most cells are empty. Lightning's ``step`` is the number of updates done before the row's
+A row contains what was logged at one call, so the rate and the loss of a step are in different
+rows, and most cells are empty. Lightning's ``step`` is the number of updates done before the row's
 own: 0 is the first (PyTorch Lightning #1629, #4143).
 
 litgpt logs through Fabric, whose logger writes its own counter over ``step``: it is ``iter`` - 1

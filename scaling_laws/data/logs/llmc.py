@@ -73,7 +73,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run from main.log.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     return (
         read_line_formats(
@@ -86,7 +86,7 @@ def read_printed(path: Path) -> tuple[LogTable, ...]:
     """Read one run from what was printed.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     formats = [LineFormat(PRINTED, parse_printed)]
     table = read_line_formats(path, formats, "step 11/100 | loss 3.1234", step="step", first_step=1)

@@ -1,4 +1,4 @@
-"""From a log to a run: its loss, its facts, and a schedule held against the logged rates."""
+"""From a log to a run: its loss, its facts, and a schedule checked against the logged rates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ImportedRun:
 
     Attributes:
         run: the run.
-        notes: in words, what was chosen, omitted, or found odd.
+        notes: choices, omissions and anomalies, as sentences.
     """
 
     run: Run
@@ -39,15 +39,15 @@ def run_of(
     facts: Mapping[str, float] | None = None,
     window: int | None = None,
 ) -> ImportedRun:
-    """The run that a log shows.
+    """The run of a log.
 
     Args:
         log: the log.
-        spec: its schedule; default what its settings mean, if they are of a known trainer and the
+        spec: its schedule; default that of its settings, if they are of a known trainer and the
             logged rates confirm it.
         key: of the loss; default the first known one, validation losses before training losses.
-        facts: numbers that override what its settings state.
-        window: how many steps each logged loss averages; default 1.
+        facts: numbers that override those of its settings.
+        window: number of steps averaged by each logged loss; default 1.
 
     Raises:
         UsageError: if the log has no such key, or there is no spec and none can be confirmed.
@@ -94,13 +94,13 @@ def run_of(
 
 
 def _about(note: str, *keys: str | None) -> bool:
-    """Whether an oddity is of one of these keys, or of the whole file."""
+    """Whether a diagnostic concerns one of these keys, or the whole file."""
     key, colon, _ = note.partition(":")
     return not colon or key in keys
 
 
 def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
-    """The schedule, checked against the logged rates, and what to say about it."""
+    """The schedule, checked against the logged rates, and notes on it."""
     text = spec if spec is not None else spec_of(log.config)
     rate = rate_key(log)
     if text is None:
@@ -111,7 +111,7 @@ def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
         )
     if spec is None and rate is None:
         raise UsageError(
-            f"{log.source}: its settings mean {text}, but no learning rate is logged that would "
+            f"{log.source}: its settings specify {text}, but no learning rate is logged that would "
             "confirm it; pass --schedule SPEC",
             path=log.source,
         )
@@ -140,7 +140,7 @@ def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
         )
     if spec is None and not after.any():
         raise UsageError(
-            f"{log.source}: its settings mean {text}, but no learning rate is logged after the "
+            f"{log.source}: its settings specify {text}, but no learning rate is logged after the "
             "warm-up that would confirm it; pass --schedule SPEC",
             path=log.source,
         )

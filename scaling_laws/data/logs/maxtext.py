@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "completed step: 10, seconds: 0.500, TFLOP/s/device: 200.000, loss: 9.750"
     return (read_line_formats(path, [LineFormat(START, parse)], example, step="step"),)

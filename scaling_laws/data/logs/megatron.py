@@ -1,9 +1,9 @@
-"""Text that Megatron-LM prints, a line every `--log-interval` iterations.
+"""Text that Megatron-LM prints, one line per `--log-interval` iterations.
 
 ``iteration 100/ 5000 | consumed samples: 25600 | ... | learning rate: 3.000000E-04 | ... |`` counts
-updates done, so the first is 1. Its losses are means over the successful iterations since the line
-before. Its learning rate is read after the scheduler has stepped: it is that of the next update.
-Validation losses stand in lines of their own. Restarts write into the same file and repeat
+completed updates, so the first is 1. Its losses are means over the successful iterations since the
+previous line. Its learning rate is read after the scheduler has stepped: it is that of the next
+update. Validation losses have lines of their own. Restarts write into the same file and repeat
 iterations. Source: `training_log` in megatron/training/training.py, 2026-08.
 """
 
@@ -47,11 +47,11 @@ def detect(head: Head) -> Match:
 def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
-    A line that is not whole, because it was cut short or another process wrote into it, is omitted
-    and said.
+    An incomplete line, because it was truncated or another process wrote into it, is omitted
+    and reported.
 
     Raises:
-        DataError: if no line of training is whole, or the file cannot be read.
+        DataError: if no training line is complete, or the file cannot be read.
     """
     rows = _Rows()
     planned: set[int] = set()
@@ -88,7 +88,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 
 class _Rows:
-    """Rows as they are read; many at a time become numbers, since text takes ten times the room."""
+    """Rows as they are read; converted in batches, since text needs ten times the memory."""
 
     def __init__(self) -> None:
         self.lines: list[int] = []
@@ -123,15 +123,15 @@ class _Rows:
 
 
 def _template(names: tuple[str, ...]) -> re.Pattern[str]:
-    """A whole line with these keys: several times as fast as taking it apart."""
+    """A complete line with these keys: several times as fast as parsing its pairs."""
     body = "".join(rf"\s*{re.escape(name)}\s*:\s*({NUMBER})\s*\|" for name in names[1:])
-    # the plan is looked up first, so that the groups after it stand in the order of `names`
+    # the planned steps come first, so that the other groups are in the order of `names`
     ahead = r"(?:^|\s)iteration\s+(?=\d+\s*/\s*(\d+)\s*\|)"
     return re.compile(rf"{ahead}(\d+)\s*/\s*\d+\s*\|{body}\s*$")
 
 
 def _pairs(rest: str) -> list[tuple[str, str]] | None:
-    """Every ``key: number |`` of a line after its start; None if it is not whole."""
+    """Every ``key: number |`` of a line after its start; None if it is incomplete."""
     pairs, index = [], 0
     while match := PAIR.match(rest, index):
         pairs.append((match[1], match[2]))
@@ -142,7 +142,7 @@ def _pairs(rest: str) -> list[tuple[str, str]] | None:
 
 
 def _validation(line: str, number: int, rows: _Rows) -> bool:
-    """Take the losses of a line of validation, if it is whole."""
+    """Add the losses of a validation line, if it is complete."""
     match = VALIDATION.search(line)
     pairs = VALUE.findall(match[2]) if match is not None else []
     if match is None or not pairs or not line.rstrip().endswith("|"):
@@ -155,7 +155,7 @@ def _validation(line: str, number: int, rows: _Rows) -> bool:
 
 
 def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> LogTable:
-    notes = omission_note(broken, "lines of training are incomplete and omitted")
+    notes = omission_note(broken, "training lines are incomplete and omitted")
     if len(planned) > 1:
         notes.append(f"planned iterations change within the file: {sorted(planned)}")
     columns = rows.columns()

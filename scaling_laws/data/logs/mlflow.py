@@ -26,7 +26,7 @@ from scaling_laws.data.logs.text import lines_of, open_error
 __all__ = ["MLFLOW", "MLFLOW_DATABASE"]
 
 COLUMNS = frozenset({"key", "value", "timestamp", "run_uuid", "step", "is_nan"})
-NO_STEP = "every step is 0: no step was given to log_metric, so the points cannot be placed"
+NO_STEP = "every step is 0: no step was given to log_metric, so the points have no order in steps"
 
 
 def detect(head: Head) -> Match:
@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a folder: of a run, of an experiment, or of all experiments.
 
     Raises:
-        DataError: naming the file and the line that is no metric, or if there is no run.
+        DataError: with the file and the line that is not a metric, or if there is no run.
     """
     try:
         runs = [(_one_line(run / "tags" / "mlflow.runName"), run.name, run) for run in _runs(path)]
@@ -118,7 +118,7 @@ def read_database(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a database that logged a metric.
 
     Raises:
-        DataError: if it is no such database.
+        DataError: if it is not such a database.
     """
     with connected(path) as database:
         if not columns_of(database, "metrics") >= COLUMNS:
@@ -155,7 +155,7 @@ def _of_database(
 
 
 def _distinct_names(runs: list[tuple[str, str]]) -> list[str]:
-    """Names of runs, with the start of their number where several have the same; or the number."""
+    """Names of runs, followed by the start of their ID if several share one; or the ID."""
     counts = Counter(name for name, _ in runs)
     return [
         f"{name}-{number[:8]}" if name and counts[name] > 1 else name or number
@@ -166,10 +166,10 @@ def _distinct_names(runs: list[tuple[str, str]]) -> list[str]:
 def _table(
     name: str, source: Path, parts: tuple[list[Point], dict[str, Any], list[str]]
 ) -> LogTable:
-    """One row a point, in the order of time."""
+    """One row per point, in the order of time."""
     points, params, notes = parts
     points.sort(key=lambda point: point[0])  # stable: ties stay as they were stored
-    logged_step_key = "step (logged)"  # a metric that is called as the tracker's counter
+    logged_step_key = "step (logged)"  # a metric with the name of the tracker's counter
     records = [
         {"step": step, (logged_step_key if key == "step" else key): value}
         for _, key, value, step in points

@@ -2,7 +2,7 @@
 
 ``step:125/1750 val_loss:4.5000 train_time:9000ms step_avg:72.00ms`` counts updates done. So does
 ``step:126/1750 train_loss:4.6000 ...`` of older versions: its loss is that of the 126th update. No
-line says the learning rate, and the batch may change in stages: both stand in the source on top.
+line contains the learning rate, and the batch size may change in stages: see the source on top.
 Source: KellerJordan/modded-nanogpt, train_gpt.py, 2026-08.
 """
 
@@ -44,7 +44,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "step:125/1750 val_loss:4.5000 train_time:9000ms"
     return (

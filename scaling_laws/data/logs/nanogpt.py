@@ -2,8 +2,8 @@
 
 ``iter 10: loss 3.1234, time 25.10ms, mfu 30.00%`` is the loss of update 10, counted from 0, over
 its last micro-batch alone. ``step 10: train loss 3.1000, val loss 3.2000`` is measured before that
-update. Neither says the learning rate. What a fork adds in the same manner, such as ``lr 3e-4``, is
-read too. Source: karpathy/nanoGPT, train.py, 2025-11.
+update. Neither contains the learning rate. What a fork adds in the same manner, such as ``lr
+3e-4``, is read too. Source: karpathy/nanoGPT, train.py, 2025-11.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "iter 10: loss 3.1234, time 25.10ms, mfu 30.00%"
     return (read_line_formats(path, [LineFormat(START, parse)], example, step=STEP),)

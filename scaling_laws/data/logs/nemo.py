@@ -2,8 +2,8 @@
 
 ``Training epoch 0, iteration 5/9 | lr: 0.0006 | ... | global_step: 5 | reduced_train_loss: 7.918``
 and ``Epoch 0: 5%| | 6/100 [..., reduced_train_loss=7.920, global_step=5.000, ...]``. `global_step`
-counts the updates before this one, from 0. A bar shortens large numbers: ``1.2e+4`` is no step, so
-such a line has none. ``val_loss`` stands in every line until the next validation, so it counts only
+counts the updates before this one, from 0. A bar shortens large numbers: ``1.2e+4`` is not a step,
+so such a line has none. ``val_loss`` is in every line until the next validation, so it counts only
 where it changes. Source: lines shown in NVIDIA NeMo's pull request 10128 and its documentation.
 """
 
@@ -55,7 +55,7 @@ def parse_bar(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     inside, end, _ = line[start.end() :].partition("]")
     texts = {}
     for item in inside.split(", "):
-        field = BAR_FIELD.fullmatch(item)  # words and times stand among the numbers
+        field = BAR_FIELD.fullmatch(item)  # words and times are among the numbers
         if field is not None:
             texts[field[1]] = field[2]
     if not end or STEP not in texts or LOSS not in texts:
@@ -69,7 +69,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "Training epoch 0, iteration 5/9 | ... | global_step: 5 | reduced_train_loss: 7.918"
     formats = [LineFormat(LINE, parse_line), LineFormat(BAR, parse_bar)]

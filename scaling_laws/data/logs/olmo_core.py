@@ -2,7 +2,7 @@
 
 A line ``[step=10/1000,epoch=1]`` begins a block, and indented lines ``train/CE loss=9.125`` follow.
 Steps count updates done, from 1, and ``optim/LR (group 0)`` is the rate applied. It is printed with
-four decimals down to 0.0001 and in full below; that is too few digits to tell a schedule by.
+four decimals down to 0.0001 and in full below; too few digits to recognise a schedule by.
 Source: allenai/OLMo-core, train/callbacks/console_logger.py, 2026-06.
 """
 
@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no block is whole, or the file cannot be read.
+        DataError: if no block is complete, or the file cannot be read.
     """
     lines: list[int] = []
     broken: list[int] = []

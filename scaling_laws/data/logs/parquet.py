@@ -1,4 +1,4 @@
-"""Parquet files with a column a key, as data frames and trackers write them."""
+"""Parquet files with one column per key, as data frames and trackers write them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run: every column of numbers; null is not logged, NaN is.
 
     Raises:
-        DataError: if the file is no Parquet file, or holds no column of numbers.
+        DataError: if the file is not Parquet, or has no numeric column.
     """
     library = pyarrow_parquet()
     arrow = importlib.import_module("pyarrow")
@@ -60,13 +60,13 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 
 def detect(head: Head) -> Match:
-    """By the mark at its start."""
+    """By its magic bytes."""
     return Match.GENERIC if head.data.startswith(b"PAR1") else Match.NO
 
 
 PARQUET = Reader(
     name="parquet",
-    meaning="a Parquet file with a column a key",
+    meaning="a Parquet file with one column per key",
     detect=detect,
     read=read,
 )

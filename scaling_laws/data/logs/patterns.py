@@ -1,4 +1,4 @@
-"""What readers of text logs share: lines that are meant, lines taken apart, a table of them."""
+"""Shared code of the readers of text logs: line formats, key-value pairs, the resulting table."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ __all__ = [
     "with_planned_steps",
 ]
 
-# thousands may be parted by commas; a comma that ends a field is none of the number
+# thousands may be separated by commas; a comma that ends a field is not part of the number
 NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+)?|(?i:nan|inf))"
 TOTAL = "total"  # key of the planned steps in a parsed line
-BROKEN = "\ufffd"  # stands for what was no text; see `lines_of`
+BROKEN = "\ufffd"  # replaces undecodable bytes; see `lines_of`
 SHOWN = 3  # line numbers in a note
 
 
 @dataclass(frozen=True)
 class LineFormat:
-    """A kind of line of a log.
+    """A format of lines of a log.
 
     Attributes:
-        start: found in every line that is meant to be of this kind, even if it was cut short.
-        parse: the line and where `start` was found -> values by key, None if it is not whole. The
+        start: found in every line of this format, even if it was truncated.
+        parse: the line and where `start` was found -> values by key, None if it is incomplete. The
             planned number of steps goes under `TOTAL`.
     """
 
@@ -50,7 +50,7 @@ class LineFormat:
 
 
 def match_signatures(head: Head, *patterns: re.Pattern[str]) -> Match:
-    """`Match.SPECIFIC` if a file's head shows one of some patterns; colours are taken out."""
+    """`Match.SPECIFIC` if the head of a file matches one of some patterns; colours are removed."""
     text = COLOURS.sub("", head.text) if "\x1b" in head.text else head.text
     matched = any(pattern.search(text) for pattern in patterns)
     return Match.SPECIFIC if matched else Match.NO
@@ -62,14 +62,14 @@ def number_of(text: str) -> float:
 
 
 def pairs_of(text: str, field: re.Pattern[str]) -> dict[str, float] | None:
-    """Every ``key: number`` of a text that holds nothing else.
+    """Every ``key: number`` of a text that contains nothing else.
 
     Args:
         text: the rest of a line.
-        field: one pair with what parts it from the next; its groups are the key and the number.
+        field: one pair with its separator from the next; its groups are the key and the number.
 
     Returns:
-        Numbers by key; None if anything else is left, a key comes twice, or there is none.
+        Numbers by key; None if there is other text, a repeated key, or no pair.
     """
     pairs: dict[str, float] = {}
     index = 0
@@ -84,11 +84,11 @@ def pairs_of(text: str, field: re.Pattern[str]) -> dict[str, float] | None:
 def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, as `lines_of` gives them, without a last one that has no end.
 
-    Such a line may be truncated within a number, which nothing in it would show.
+    Such a line may be truncated within a number without any sign of it.
 
     Args:
         path: the file.
-        notes: gets what is to be said.
+        notes: receives notes for the report.
 
     Raises:
         DataError: if the file cannot be read.
@@ -124,19 +124,19 @@ def omission_note(
 def read_line_formats(
     path: Path, formats: Sequence[LineFormat], example: str, **hints: Any
 ) -> LogTable:
-    """The table of a log whose every line of interest is complete in itself.
+    """The table of a log each of whose lines of interest is complete in itself.
 
-    A line that is meant to be of a kind but is not whole, because it was cut short or another
-    process wrote into it, is omitted and said.
+    A line that starts like one of the formats but is incomplete, because it was truncated or
+    another process wrote into it, is omitted and reported.
 
     Args:
         path: the file.
-        kinds: of lines; the first whose start is found takes a line.
-        example: of a line, for the message if there is none.
+        formats: of lines; the first whose start is found is used for a line.
+        example: a line, for the message if none is found.
         hints: further fields of `LogTable`.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     lines: list[int] = []
     broken: list[int] = []
@@ -161,10 +161,10 @@ def read_line_formats(
 
 
 def with_planned_steps(path: Path, table: LogTable, notes: Sequence[str], example: str) -> LogTable:
-    """A table with its notes, and its planned steps in place of their column.
+    """A table with notes, and the number of planned steps instead of their column.
 
     Raises:
-        DataError: if the table has no row.
+        DataError: if the table is empty.
     """
     if not table.lines.size:
         details = f" ({'; '.join(notes)})" if notes else ""

@@ -1,12 +1,12 @@
-"""Lines that trainers of one's own print: pairs such as ``step=10 | loss: 3.2 | lr 3e-4``.
+"""Lines printed by custom trainers: pairs such as ``step=10 | loss: 3.2 | lr 3e-4``.
 
 A line counts if it has a known name of the step with a number, and one of a loss or a learning
-rate. Only known names are read (`keys.py`), parted from their numbers by ``=``, ``:`` or spaces; a
-word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the loss, and
-a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, says ``val/loss``.
-``step 10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``,
-has the step in its count, which says how many updates are done. Formats of known trainers have
-readers of their own, which come first.
+rate. Only known names are read (`keys.py`), separated from their numbers by ``=``, ``:`` or spaces;
+a word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the loss, and
+a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, means ``val/loss``. ``step
+10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``, has the
+step in its count of completed updates. Formats of known trainers have readers of their own, which
+come first.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from scaling_laws.data.logs.text import COLOURS
 
 __all__ = ["PRINTED"]
 
-LOOKED_AT = 2_000  # lines
-LONGEST = 20_000  # characters of a line that is looked at
+MAX_LINES = 2_000  # lines
+MAX_LINE_LENGTH = 20_000  # characters of a line that is examined
 # `-` and `_` between the words of a name are as good as a space
 NAMES = "|".join(
     re.sub(r"(\\?[-_ ])+", "[-_ ]", re.escape(name))
@@ -45,7 +45,7 @@ PAIR = re.compile(
 )
 # an ordinary word right before a name of a loss is part of it
 QUALIFIER = re.compile(r"([a-z]\w*)[ _-]$")
-# a word by itself says what the line's losses are of
+# a separate word labels the losses of the line
 LABEL = re.compile(r"(?<![\w/.-])(train|val(?:id(?:ation)?)?|eval(?:uation)?)(?![\w/.-])")
 BAR = re.compile(r"\|\s*(\d+)/(\d+)\s*\[")
 STEP_NAMES = frozenset(re.sub(r"[-_ ]+", " ", name.lower()) for name in STEPS)
@@ -66,9 +66,9 @@ def _plain(name: str) -> str:
 def _pairs(line: str) -> tuple[dict[str, float], bool] | None:
     """Numbers by name, and whether the step is of a progress bar.
 
-    None if the line is none of training; no numbers if it says a name twice, differently.
+    None if it is not a training line; no numbers if it gives a name twice with different numbers.
     """
-    if len(line) > LONGEST:
+    if len(line) > MAX_LINE_LENGTH:
         return None
     numbers: dict[str, float] = {}
     step = value = barred = False
@@ -103,12 +103,12 @@ def _pairs(line: str) -> tuple[dict[str, float], bool] | None:
 
 
 def detect(head: Head) -> Match:
-    """By a line with a step and a loss, where the file is no table and no JSON."""
+    """By a line with a step and a loss, if the file is neither a table nor JSON."""
     tables = (".csv", ".tsv", ".tab", ".json")
     if head.ending in tables or detect_jsonl(head):
         return Match.NO
     text = COLOURS.sub("", head.text).replace("\r", "\n")
-    lines = text.split("\n")[:LOOKED_AT]
+    lines = text.split("\n")[:MAX_LINES]
     return Match.GENERIC if any(_pairs(line) for line in lines) else Match.NO
 
 
@@ -116,7 +116,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line says a step and a loss, or the file cannot be read.
+        DataError: if no line contains a step and a loss, or the file cannot be read.
     """
     lines: list[int] = []
     notes: list[str] = []
@@ -147,7 +147,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 PRINTED = Reader(
     name="printed",
-    meaning="lines of a trainer of one's own with pairs such as step=10 loss=3.2 lr=3e-4",
+    meaning="lines of a custom trainer with pairs such as step=10 loss=3.2 lr=3e-4",
     detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""What a reader makes of a file: tables of runs, and the log over increasing steps made of one."""
+"""The types of the readers: the table of a run as logged, and its log over increasing steps."""
 
 from __future__ import annotations
 
@@ -89,20 +89,20 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class LogTable:
-    """What one run logged, row by row in the order of the file; nothing is resolved yet.
+    """What one run logged, row by row in the order of the file, repeated steps included.
 
     Attributes:
         name: of the run.
         source: the file it was read from.
-        columns: by key, as the trainer or tracker calls it.
+        columns: by key, as named by the trainer or tracker.
         lines: the line (or row, or record) of the file that each row was read from: (rows,).
         unit: what `lines` counts, for messages.
-        step: the key of the step, where the format fixes it.
-        first_step: the step number of the first update: 1 where a trainer counts updates done.
+        step: the key of the step, if fixed by the format.
+        first_step: the step number of the first update: 1 if a trainer counts completed updates.
         lr_offset: a row's learning rate belongs to the update this many after the row's own.
-        averaged: keys whose values are means since the row before.
-        total_steps: how many updates the trainer planned, if the file says.
-        notes: in words, what was odd about the file and what was done about it.
+        averaged: keys whose values are means since the previous row.
+        total_steps: number of planned updates, if the file states it.
+        notes: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
     """
 
@@ -125,10 +125,10 @@ class LogTable:
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
 
     def column(self, key: str) -> Column:
-        """A column whose every cell is a number.
+        """A column all of whose cells are numbers.
 
         Raises:
-            DataError: if there is no such key, or a cell holds something else.
+            DataError: if there is no such key, or a cell is not a number.
         """
         if key not in self.columns:
             raise DataError(
@@ -149,7 +149,7 @@ class LogTable:
         return full
 
     def where(self, row: int) -> str:
-        """A row's place in the file, for messages."""
+        """File and line of a row, for messages."""
         return f"{self.source} {self.unit} {self.lines[row]}"
 
 
@@ -162,20 +162,20 @@ def table_of(
     unit: str = "row",
     **hints: Any,
 ) -> LogTable:
-    """A table from records, one a row; nested keys are joined by ``/``.
+    """A table from records, one per row; nested keys are joined by ``/``.
 
-    Numbers are kept (also those written as NaN or infinity), null counts as not logged, and words
-    make a column that cannot be used as a number. Booleans count as words.
+    Numbers are kept (NaN and infinity too), null means not logged, and a text or a Boolean sets the
+    `parse_error` of its column.
 
     Args:
         name: of the run.
         source: the file.
-        records: what was logged, a mapping a row.
-        lines: each row's line in the file; default counts the records from 1.
+        records: one mapping from key to value per row.
+        lines: the line of each row in the file; default 1, 2, ...
         unit: what `lines` counts.
         hints: further fields of `LogTable`.
     """
-    # plain lists would take four times the memory
+    # plain lists would need four times the memory
     rows: dict[str, array[int]] = {}
     values: dict[str, array[float]] = {}
     faults: dict[str, tuple[int, Any]] = {}
@@ -204,7 +204,7 @@ def table_of(
 
 
 def _double(value: float) -> float:
-    """A number as a double; whole numbers beyond its range become infinite."""
+    """A number as float64; integers beyond its range become infinite."""
     try:
         return float(value)
     except OverflowError:
@@ -220,22 +220,22 @@ def _flat(record: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any
 
 
 class Match(IntEnum):
-    """How surely a reader takes a file; the surest reader reads it."""
+    """How specifically a reader recognises a file; the most specific one reads it."""
 
     NO = 0
-    GENERIC = 1  # the general kind fits: any CSV, any JSON
-    SPECIFIC = 2  # the file shows marks of this very format
+    GENERIC = 1  # the file type fits: any CSV, any JSON
+    SPECIFIC = 2  # the file has features of this format only
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a reader sees of a file to say whether it takes it.
+    """The part of a file by which a reader recognises it.
 
     Attributes:
         path: the file, or a folder.
-        text: the first 256 KiB and the last 64 KiB of a file, what is no text replaced; empty for
-            a folder.
-        data: the first bytes as they are.
+        text: the first 256 KiB and the last 64 KiB of a file, undecodable bytes replaced; empty
+            for a folder.
+        data: the first 256 KiB as bytes.
         names: names of the files in a folder; empty for a file.
     """
 
@@ -246,7 +246,7 @@ class Head:
 
     @property
     def ending(self) -> str:
-        """Of the file's name, in lower case, with its dot."""
+        """Suffix of the file name, in lower case, with its dot."""
         return self.path.suffix.lower()
 
 
@@ -255,11 +255,11 @@ class Reader:
     """A format of logs.
 
     Attributes:
-        name: of the format, as `--format` takes it.
-        meaning: where such files come from, for messages.
+        name: of the format, for `--format`.
+        meaning: origin of such files, for messages.
         sniff: a file's head -> how surely this reader takes it. It must not raise.
-        read: the file -> a table for each run in it. It raises a `DataError` that names the file
-            and the line of what cannot be used, and never leaves a row out without a note.
+        read: the file -> one table per run in it. It raises a `DataError` with the file and line of
+            what cannot be used, and never omits a row without a note.
     """
 
     name: str
@@ -270,13 +270,13 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class TrainingLog:
-    """What a run logged, one row a step.
+    """What a run logged, one row per step.
 
     Attributes:
         name: of the run.
         source: the file it was read from.
         steps: every step at which anything was logged, increasing, int64: (rows,).
-        columns: what was logged by key, NaN where a step has none, each (rows,).
+        columns: values by key, NaN where a step has none, (rows,) each.
         oddities: in words, what was odd about the file and what was done about it.
         config: settings of the run, as logged.
     """
@@ -292,7 +292,7 @@ class TrainingLog:
         steps = np.array(self.steps, dtype=np.int64)
         if steps.ndim != 1 or steps.size == 0 or (np.diff(steps) <= 0).any():
             raise DataError(
-                f"{self.source}: steps must be a non-empty, increasing row", path=self.source
+                f"{self.source}: steps must be non-empty and increasing", path=self.source
             )
         columns = {name: np.array(row, dtype=np.float64) for name, row in self.columns.items()}
         for name, row in columns.items():

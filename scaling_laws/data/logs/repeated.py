@@ -1,4 +1,4 @@
-"""Steps that a log holds more than once, after a restart or out of order: one row each counts."""
+"""Steps that a log contains more than once, after a restart or out of order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["REPEATS", "RepeatSummary", "log_of", "resolve", "whole_steps"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
-REPEATS = ("last", "first", "mean")  # which row of a step that was logged more than once counts
+REPEATS = ("last", "first", "mean")  # which row of a repeated step is used
 MAX_RESTARTS = 1000  # more often: the file is out of order, or logs each step several times
 
 
@@ -72,7 +72,7 @@ class RepeatSummary:
 
 
 def resolve(steps: Whole, values: Array, repeats: str) -> tuple[Whole, Array, RepeatSummary]:
-    """Rows in the order of the file -> one value a step, in increasing steps.
+    """Rows in the order of the file -> one value per step, in increasing steps.
 
     Args:
         steps: (rows,).
@@ -83,7 +83,7 @@ def resolve(steps: Whole, values: Array, repeats: str) -> tuple[Whole, Array, Re
         Steps and values, (points,) each, and what was resolved.
 
     Raises:
-        UsageError: if `repeats` is another word.
+        UsageError: if `repeats` has another value.
     """
     if repeats not in REPEATS:
         raise UsageError(f"repeats={repeats!r}: known are {', '.join(map(repr, REPEATS))}")
@@ -119,7 +119,7 @@ def whole_steps(table: LogTable, key: str, rows: Whole, steps: Array) -> Whole:
     """Steps as whole numbers.
 
     Raises:
-        DataError: naming the row of the first that is none, or is below 0.
+        DataError: at the first that is not one, or is negative.
     """
     with np.errstate(invalid="ignore"):
         good = (steps == np.floor(steps)) & (steps >= 0) & (steps < FURTHEST)
@@ -138,18 +138,18 @@ def whole_steps(table: LogTable, key: str, rows: Whole, steps: Array) -> Whole:
 
 
 def log_of(table: LogTable, step: str, repeats: str = "last") -> TrainingLog:
-    """The log over increasing steps that a table holds.
+    """The log over increasing steps of a table.
 
-    A run that was restarted logs some steps again. One row of such a step counts, by default the
-    last in the file; that the file repeats steps, where, and how far its rows disagree is said.
+    A run that was restarted logs some steps again. One row of such a step is used, by default the
+    last in the file; where steps repeat and how much their rows differ is reported.
 
     Args:
-        table: what was read.
+        table: of one run.
         step: the key of the step.
         repeats: which row of a repeated step counts.
 
     Raises:
-        UsageError: if `repeats` is another word.
+        UsageError: if `repeats` has another value.
         DataError: if a step is not a whole number >= 0, or nothing was logged.
     """
     step_of_row = table.dense(step)

@@ -1,8 +1,8 @@
-"""Rows of training and of evaluation, or of several runs, told apart by a word in a column.
+"""Rows of training and evaluation, or of several runs, distinguished by the labels in a column.
 
-``step,split,loss`` with rows ``100,train,3.2`` and ``100,val,3.3`` holds two losses. Their keys
+``step,split,loss`` with rows ``100,train,3.2`` and ``100,val,3.3`` contains two losses. Their keys
 become ``train/loss`` and ``val/loss``; keys that count (step, tokens, samples) stay as they are.
-``run,step,loss`` holds a run for each word in its first column.
+``run,step,loss`` contains one run per distinct value of its first column.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "split_runs",
 ]
 
-# what such a column is called, and what its cells say; any other word tells no rows apart
+# names and labels of such a column; rows with another label are not distinguished
 NAMES = frozenset({"split", "subset", "phase", "mode", "stage", "set", "partition"})
 RUNS = frozenset(
     {"run", "run_id", "run_name", "run name", "run id", "experiment", "experiment_name"}
@@ -44,17 +44,17 @@ SHARED = frozenset(name.lower() for name in (*STEPS, *COUNTERS, *TOKENS, *SAMPLE
 
 
 def is_split_name(name: str) -> bool:
-    """Whether a column of that name may tell rows apart."""
+    """Whether a column of that name may distinguish training and evaluation."""
     return name.strip().lower() in NAMES
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a column of that name may say which run a row is of."""
+    """Whether a column of that name may contain the run of a row."""
     return name.strip().lower() in RUNS
 
 
 def split_label(word: object) -> str | None:
-    """The label of a row, of the cell in such a column; None if the word is none."""
+    """The label of a row by its cell in such a column; None if it is not a label."""
     return LABELS.get(word.strip().lower()) if isinstance(word, str) else None
 
 
@@ -78,8 +78,8 @@ def split_columns(
         words: the word of each row: (rows,).
 
     Returns:
-        Columns, and a note; the columns as they are and no note if no word is a label. Rows whose
-        word is none keep their keys.
+        Columns, and a note; unchanged columns and no note if no cell is a label. Rows without a
+        label keep their keys.
     """
     labels = [split_label(word) for word in words]
     known = sorted({label for label in labels if label is not None})

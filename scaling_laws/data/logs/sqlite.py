@@ -20,7 +20,8 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that cannot write.
 
     Raises:
-        DataError: if the file is no database, or a query fails.
+        UnreadableFileError: if there is no such file.
+        DataError: if it is not a database, or a query fails.
     """
     if not path.is_file():
         raise UnreadableFileError(f"{path}: no such file", path=path)
@@ -39,7 +40,7 @@ def columns_of(database: sqlite3.Connection, table: str) -> set[str]:
 
 
 def columns_in(head: Head, table: str) -> set[str]:
-    """The columns of a database's table; none if the file is no database. It does not raise."""
+    """The columns of a database's table; none if the file is not a database. It does not raise."""
     if not head.data.startswith(MAGIC):
         return set()
     try:

@@ -1,9 +1,9 @@
 """Event files of TensorBoard, ``events.out.tfevents.*``, and folders of them.
 
-A file is a row of TFRecords, each a protobuf ``Event`` with a step and values by tag. Scalars stand
-in ``simple_value``, of newer writers in a ``tensor`` without dimensions. The files of one folder
-are one run, read in the order of the times in their names: a restart adds a file and repeats steps.
-A folder without event files whose folders have some holds several runs.
+A file is a sequence of TFRecords, each a protobuf ``Event`` with a step and values by tag. Scalars
+are in ``simple_value``, or with newer writers in a ``tensor`` without dimensions. The files of one
+folder are one run, read in the order of the times in their names: a restart adds a file and repeats
+steps. A folder without event files whose folders have some holds several runs.
 
 What a step counts is the writer's choice. Tags of Megatron-LM that end in `` vs samples``, and
 DeepSpeed's ``Train/Samples/...``, are logged over samples; their rows hold ``samples`` in place of
@@ -97,7 +97,7 @@ def _records(file: Path, lines: list[int], notes: list[str]) -> Iterator[dict[st
             event = protobuf.Event.FromString(data)
         except Exception as error:  # protobuf's own class of errors is not public everywhere
             raise DataError(
-                f"{file} record {number}: no event can be read: {error}", path=file, row=number
+                f"{file} record {number}: not a valid event: {error}", path=file, row=number
             ) from None
         by_counter: dict[str, dict[str, float]] = {}
         for value in event.summary.value:
@@ -106,7 +106,7 @@ def _records(file: Path, lines: list[int], notes: list[str]) -> Iterator[dict[st
                 tag = str(value.tag)
                 over = tag.endswith(" vs samples") or tag.startswith("Train/Samples/")
                 counter = "samples" if over else "step"
-                # a tag that is called as the counter is another number
+                # a tag with the name of the counter is another number
                 tag = f"{tag} (logged)" if tag in ("step", "samples") else tag
                 by_counter.setdefault(counter, {counter: int(event.step)})[tag] = scalar
         for record in by_counter.values():
@@ -142,7 +142,7 @@ def _framed(
 
 def _broken(file: Path, number: int, what: str) -> DataError:
     return DataError(
-        f"{file} record {number}: {what} does not agree with its checksum; the file is damaged or "
+        f"{file} record {number}: {what} does not match its checksum; the file is damaged or "
         "no event file",
         path=file,
         row=number,

@@ -1,7 +1,7 @@
 """Text that torchtitan prints.
 
 ``step: 10  loss:  7.25000  grad_norm:  1.5000  memory: ...  tps: ...`` counts updates done, from 1;
-``validate step: 10  loss: ...`` is measured after them. No line says the learning rate. Older
+``validate step: 10  loss: ...`` is measured after them. No line contains the learning rate. Older
 versions average the loss since the line before and newer ones do not, which the text does not show:
 `--window` says it. Each rank may print the same line. Source: pytorch/torchtitan,
 torchtitan/components/metrics.py, 2026-08.
@@ -50,7 +50,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "step: 10  loss:  7.25000  grad_norm:  1.5000"
     return (

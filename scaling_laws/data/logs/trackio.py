@@ -1,8 +1,8 @@
-"""Databases of Trackio, ``PROJECT.db``: table ``metrics``, a row a call of ``log``.
+"""Databases of Trackio, ``PROJECT.db``: table ``metrics``, one row per call of ``log``.
 
-A row holds ``run_name``, ``step`` and the logged values as JSON; ``step`` is the caller's, or
+A row contains ``run_name``, ``step`` and the logged values as JSON; ``step`` is the caller's, or
 counts calls. NaN and infinity are words in the JSON. Rows are read in the order they were written,
-so a resumed run repeats its steps. Settings stand in ``configs``. Source: Trackio's page "Storage
+so a resumed run repeats its steps. Settings are in ``configs``. Source: Trackio's page "Storage
 Schema and Direct Queries", 2026.
 """
 
@@ -33,7 +33,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a project.
 
     Raises:
-        DataError: if it is no such database, holds no row, or a row holds no JSON object.
+        DataError: if it is not such a database, or a row is not a JSON object.
     """
     with connected(path) as database:
         if not columns_of(database, "metrics") >= COLUMNS:

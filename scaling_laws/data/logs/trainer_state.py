@@ -1,14 +1,14 @@
 """Logs of the Hugging Face Trainer: ``trainer_state.json``, and LLaMA-Factory's JSON lines.
 
-axolotl, TRL and others that build on the Trainer write the same file. ``log_history`` holds a row a
-log: ``step`` counts optimizer updates done, so the first is 1; ``loss`` is the mean since the row
-before; rows of evaluation hold ``eval_loss``; a last row with ``train_runtime`` sums the run up.
+axolotl, TRL and others that build on the Trainer write the same file. ``log_history`` has one row
+per log: ``step`` counts optimizer updates done, so the first is 1; ``loss`` is the mean since the
+previous row; rows of evaluation have ``eval_loss``; a last row with ``train_runtime`` is a summary.
 Which update a logged rate belongs to depends on the version, and the file does not name it: before
 transformers#36973 (2025-03) it was that of the next update. Versions 4.46 and 4.47 multiply the
 logged loss by the accumulation of gradients (transformers#35204); ``logging_nan_inf_filter``, on by
-default, puts the running mean in place of NaN. Source: trainer.py, trainer_callback.py of 5.23.
+default, replaces NaN by the running mean. Source: trainer.py, trainer_callback.py of 5.23.
 
-LLaMA-Factory's ``trainer_log.jsonl`` holds the same numbers as ``current_steps``, ``total_steps``,
+LLaMA-Factory's ``trainer_log.jsonl`` has the same numbers as ``current_steps``, ``total_steps``,
 ``lr``, ``loss``. Source: its log callback, 2026-11.
 """
 
@@ -48,7 +48,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if the file is no whole JSON, or its history holds no row.
+        DataError: if the file is not complete JSON, or its history is empty.
     """
     state = _document(path)
     history = state.get("log_history")
@@ -130,7 +130,7 @@ def read_lines(path: Path) -> tuple[LogTable, ...]:
     """Read one run of LLaMA-Factory.
 
     Raises:
-        DataError: naming the first line that is not a JSON object, or if no line holds a step.
+        DataError: naming the first line that is not a JSON object, or if no line contains a step.
     """
     lines: list[int] = []
     notes: list[str] = []
@@ -154,7 +154,7 @@ def read_lines(path: Path) -> tuple[LogTable, ...]:
 
 
 def _planned(table: LogTable, notes: list[str]) -> int | None:
-    """The last planned number of updates, if any; that it changes within the file is said."""
+    """The last planned number of updates, if any; a change within the file is noted."""
     if "total_steps" not in table.columns:
         return None
     values: Sequence[float] = table.column("total_steps").values.tolist()

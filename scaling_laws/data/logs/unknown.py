@@ -1,4 +1,4 @@
-"""What to say of a file that no reader takes: what it is, and what to do about it."""
+"""The message for a file that no reader recognises: what it is, and what to do about it."""
 
 from __future__ import annotations
 

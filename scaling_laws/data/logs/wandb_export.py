@@ -1,11 +1,11 @@
-"""CSV exports of Weights & Biases charts: a column ``RUN - METRIC`` a run, several runs in a file.
+"""CSV exports of Weights & Biases charts: one column ``RUN - METRIC`` per run.
 
 The first column is the chart's x axis: ``Step`` counts calls of the logger, which need not be
-updates; a chart over ``trainer/global_step`` counts those. Beside each column stand its ``__MIN``
+updates; a chart over ``trainer/global_step`` counts those. Each column is followed by its ``__MIN``
 and ``__MAX``, the ends of the points that were drawn as one. Charts are sampled, up to 1500 points
-a run, so a smooth schedule is kept and single spikes are not. The export of the table of runs has a
-row a run and no step: it is no curve, and is refused. Source: the tracker's docs on exports,
-wandb#5994 and wandb#1783 on the sampling.
+per run, so a smooth schedule is preserved and single spikes are not. The export of the table of
+runs has one row per run and no step: it is not a curve, and is rejected. Source: the tracker's docs
+on exports, wandb#5994 and wandb#1783 on the sampling.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["WANDB_EXPORT"]
 BETWEEN = " - "
 ENDS = ("__MIN", "__MAX")
 SAMPLED = (
-    "charts are exported sampled (1500 points a run at most) and points may be means of several; "
+    "charts are exported sampled (at most 1500 points per run) and points may be means of several; "
     "the whole history is run.scan_history() of the wandb package"
 )
 ONE_METRIC = "a chart has one metric; give the charts of loss and learning rate together"
@@ -52,7 +52,7 @@ def _header(text: str) -> list[str]:
 
 
 def _table_of_runs(head: Head) -> bool:
-    """An export of the runs' table: a row a run, with its state."""
+    """An export of the table of runs: one row per run, with its state."""
     names = set(_header(head.text))
     return head.path.name.startswith("wandb_export") and {"Name", "State"} <= names
 
@@ -61,12 +61,13 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a chart.
 
     Raises:
-        DataError: if it is the table of runs, a column is of no run, or a row does not fit.
+        DataError: if it is the table of runs, no column belongs to a run, or a row does not fit.
     """
     table = read_delimited(path)
     if {"Name", "State"} <= set(table.columns):
         raise DataError(
-            f"{path}: this is the table of runs, a row a run, and no curve; export the chart of "
+            f"{path}: this is the table of runs, one row per run, and not a curve; export the "
+            "chart of "
             "the loss instead",
             path=path,
         )
@@ -89,7 +90,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     if axis == "Step":
         notes.append("Step counts calls of the logger, which need not be updates")
     if unassigned:
-        notes.append(f"columns of no run are omitted: {', '.join(unassigned)}")
+        notes.append(f"columns that belong to no run are omitted: {', '.join(unassigned)}")
     return tuple(_run(table, axis, run, columns, notes) for run, columns in runs.items())
 
 

@@ -1,9 +1,9 @@
 """Histories of Weights & Biases runs as JSON: an object with name, config, summary and history.
 
-Two layouts of the history are read. Grouped, a table a group: ``{"val": {"iter": [...],
+Two layouts of the history are read. Grouped, one table per group: ``{"val": {"iter": [...],
 "val_loss": [...]}, ...}``; its columns are renamed to the keys that the run logged, ``val/loss``.
-Flat, a column a key: ``{"iter": {"0": 50, ...}, "train/loss": {...}}``, each a mapping from the row
-to the value; rows lack the keys that were logged at other calls.
+Flat, one column per key: ``{"iter": {"0": 50, ...}, "train/loss": {...}}``, each a mapping from the
+row to the value; rows lack the keys that were logged at other calls.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: naming the file and the place of what cannot be used.
+        DataError: with the file and the key of what cannot be used.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -49,7 +49,8 @@ def read(path: Path) -> tuple[LogTable, ...]:
     history = document.get("history") if isinstance(document, dict) else None
     if not isinstance(history, dict) or not history:
         raise DataError(
-            f"{path}: no run history: a JSON object with a key 'history' that holds columns",
+            f"{path}: no run history: a JSON object with a key 'history' that contains columns is "
+            "required",
             path=path,
         )
     if not all(isinstance(group, dict) for group in history.values()):
@@ -91,7 +92,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 
 def _grouped(path: Path, history: Mapping[str, Any], notes: list[str]) -> list[Record]:
-    """A record a row of each group; the step is called ``iter`` in all of them."""
+    """One record per row of each group; the step is called ``iter`` in all of them."""
     records: list[Record] = []
     for group, table in history.items():
         step = find_step(table)

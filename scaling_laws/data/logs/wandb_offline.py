@@ -3,7 +3,7 @@
 A file is a log in LevelDB's format, after a mark of seven bytes and with plain CRC-32 checksums;
 each record is a protobuf ``Record``, of which the run, its settings and the history are read.
 ``_step`` counts calls of the logger unless the trainer gave it; a step that the trainer logged has
-a key of its own. Files with the same ID are parts of one resumed run, in the order of their times.
+a key of its own. Files with the same ID are parts of one resumed run, in order of time.
 Runs that were synced leave the same file, in folders ``run-*``. The tracker's package has had no
 reader of its own since 0.31, so the format is read here. Source: LevelDB's log_format.md,
 wandb_internal.proto of wandb 0.31, files written by wandb 0.16, 0.19 and 0.31.
@@ -116,7 +116,7 @@ def _rows(
             record = parse(data)
         except Exception as error:  # protobuf's own class of errors is not public everywhere
             raise DataError(
-                f"{file} record {number}: no record can be read: {error}", path=file, row=number
+                f"{file} record {number}: not a valid record: {error}", path=file, row=number
             ) from None
         settings = [record.config]
         if record.HasField("run"):
@@ -157,7 +157,7 @@ def _value(item: Any) -> Any:
 
 
 def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Records of a file with their numbers, from 1; one that is truncated is omitted and said.
+    """Records of a file with their numbers, from 1; one that is truncated is omitted and reported.
 
     A piece of a record does not cross the end of a block of 32 KiB; zeros fill a block up.
     """
@@ -183,7 +183,7 @@ def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
                     break
                 if stop > len(data) or zlib.crc32(data[index + 6 : stop]) != checksum:
                     raise DataError(
-                        f"{file} record {number}: its data do not agree with their checksum; the "
+                        f"{file} record {number}: its data do not match their checksum; the "
                         "file is damaged: copy it again, or export the run's history",
                         path=file,
                         row=number,
@@ -223,7 +223,7 @@ def _parser() -> Callable[[bytes], Any]:
             if plain in MESSAGES:
                 new.type_name = f".w.{plain}"
             elif plain == kind:
-                # a value of 0 that was logged and one that was not are told apart
+                # distinguishes a logged 0 from a missing value
                 new.proto3_optional = True
                 new.oneof_index = len(message.oneof_decl)
                 message.oneof_decl.add(name=f"_{field}")
