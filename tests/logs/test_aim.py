@@ -125,7 +125,7 @@ def test_refused(package: SimpleNamespace, folder: Path, monkeypatch: pytest.Mon
     package.Repo = broken
     with pytest.raises(DataError, match="cannot open this repository: RuntimeError: Corruption"):
         read_tables(folder)
-    with pytest.raises(DataError, match=r"no folder \.aim in it"):
+    with pytest.raises(DataError, match=r"not a repository of Aim"):
         read_tables(folder / ".aim" / "meta", format="aim")
     monkeypatch.setitem(sys.modules, "aim", None)
     with pytest.raises(DataError, match=r"pip install 'scaling-laws\[aim\]'"):

@@ -259,7 +259,7 @@ def test_settings_of_other_trainers_mean_nothing() -> None:
 
 
 def test_a_log_is_a_table_over_increasing_steps() -> None:
-    with pytest.raises(DataError, match="non-empty, increasing"):
+    with pytest.raises(DataError, match="non-empty and increasing"):
         TrainingLog("run", "file", np.array([1, 1]), {})
     with pytest.raises(DataError, match="column 'loss'"):
         TrainingLog("run", "file", np.array([1, 2]), {"loss": np.array([1.0])})

@@ -82,7 +82,7 @@ def test_lines_that_contradict_themselves_are_left_out(tmp_path: Path) -> None:
     table = one(write(tmp_path, "train.log", text), "printed")
     assert points(table, "loss", "step") == [(1, 3.5), (3, 3.3)]
     said = " ".join(table.notes)
-    assert "1 lines give a name twice" in said and "line 4, the last, has no end" in said
+    assert "1 lines give a name twice" in said and "line 4, the last, has no line end" in said
     with pytest.raises(DataError, match="no whole line of training"):
         read_tables(write(tmp_path, "b.log", "hello\n"), format="printed")
 

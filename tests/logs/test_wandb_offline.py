@@ -162,7 +162,7 @@ def test_a_file_that_ends_early_is_right_or_refused(
 def test_damage_is_said(tmp_path: Path) -> None:
     data = bytearray(file_of(*LOGGED))
     data[40] ^= 1
-    with pytest.raises(DataError, match=r"run-abc123\.wandb record 1: its data do not agree"):
+    with pytest.raises(DataError, match=r"run-abc123\.wandb record 1: its data do not match"):
         one(write(tmp_path, bytes(data)))
     with pytest.raises(DataError, match=r"it begins with b'step,lo' where b':W&B"):
         read_tables(write(tmp_path, b"step,loss\n0,3\n"), format="wandb_offline")

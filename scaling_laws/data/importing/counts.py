@@ -1,4 +1,4 @@
-"""Tokens and samples beside the steps: what one update holds, and batch ramps."""
+"""Numbers of tokens and samples: per update, and of batch ramps."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["TokenCounts", "tokens_of"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
-EVEN = 1e-6  # counts of a constant batch lie on a straight line to this share
+EVEN = 1e-6  # relative deviation from a straight line up to which the batch size is constant
 
 
 @dataclass(frozen=True, eq=False)
 class TokenCounts:
-    """What is known of tokens.
+    """The numbers of tokens of a run.
 
     Attributes:
-        tokens: seen at each point, where the batch changes during the run: (points,); else None.
-        per_step: tokens of an update, where it is constant and known.
+        tokens: cumulative at each point, if the batch size changes during the run: (points,).
+        per_step: tokens per update, if constant and known.
         findings: for the report.
     """
 
@@ -42,7 +42,7 @@ def tokens_of(
     steps: Whole,
     series: Callable[[str], tuple[Whole, Array]],
 ) -> TokenCounts:
-    """Tokens of an update, from what was said and from what was logged.
+    """Tokens per update, from the options and the log.
 
     Args:
         tables: of the run.
@@ -74,7 +74,7 @@ def tokens_of(
         if stated is not None and abs(rise - stated) > EVEN * stated:
             raise UsageError(
                 f"{tables[0].source}, {keys[role]!r}: {rise:g} tokens per update are logged where "
-                f"{stated:g} were given; give the right --tokens-per-step, --samples-per-step or "
+                f"{stated:g} were given; correct --tokens-per-step, --samples-per-step or "
                 "--sequence-length, or --steps-per-update",
                 path=tables[0].source,
                 column=keys[role],

@@ -1,4 +1,4 @@
-"""From the rows of a log to a loss curve over updates, every change of it recorded."""
+"""From the rows of a log to a loss curve over updates, with every change recorded."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ __all__ = ["LossCurve", "curve_of"]
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 SKIPPED = ("number of skipped iterations", "optim/step skipped", "skipped_steps")
-COARSE = 3  # decimals of a printed loss that a fit would feel
-NEIGHBOURS, FAR = 11, 12.0  # of a spike: rows around it, and robust deviations from their middle
+COARSE = 3  # decimals of a printed loss that affect a fit
+NEIGHBOURS = 11  # rows around a spike
+FAR = 12.0  # distance of a spike from their median, in robust standard deviations
 SHOWN = 5
 
 
@@ -33,14 +34,14 @@ class LossCurve:
     Attributes:
         steps: increasing: (points,).
         loss: finite and > 0: (points,).
-        lr_steps: updates whose rate is known: (rates,).
+        lr_steps: updates whose learning rate is known: (rates,).
         lr: their rates: (rates,); empty if none was logged.
-        lr_offset: how many updates after its row's each of them was taken to belong to.
-        tokens: seen up to and including each point's update, where they do not follow from the
-            step: (points,); else None.
-        tokens_per_step: where it is constant and known.
-        window: updates that each loss averages.
-        total: how many updates were planned, if known.
+        lr_offset: number of updates from the row of each rate to the update it belongs to.
+        tokens: up to and including the update of each point, if not proportional to the step:
+            (points,); else None.
+        tokens_per_step: if constant and known.
+        window: number of updates averaged by each loss.
+        total: number of planned updates, if known.
         findings: anomalies and changes.
     """
 
@@ -65,7 +66,7 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         options: of the import.
 
     Raises:
-        DataError: naming the place of what cannot be used.
+        DataError: with the file and row of what cannot be used.
         UsageError: if an option contradicts the log.
     """
     findings = [
@@ -139,7 +140,7 @@ def _series(
     shift: int,
     findings: list[Finding],
 ) -> tuple[Whole, Array]:
-    """Updates and values of a role, in the order of the files; not finite ones included."""
+    """Updates and values of a role, in the order of the files, including non-finite ones."""
     every_step, every_value = [], []
     for table in tables:
         if keys[role] not in table.columns:
@@ -160,11 +161,11 @@ def _series(
 
 
 def _counter(table: LogTable, keys: Mapping[str, str], options: Options) -> tuple[Array, str]:
-    """The number in each row that tells the update, and the role it has."""
+    """The number in each row from which the update follows, and its role."""
     role = "step" if "step" in keys else "samples" if options.samples_per_step else "tokens"
     if keys.get(role) not in table.columns:
         raise DataError(
-            f"{table.source}: the key {keys.get(role)!r} of its other part is missing",
+            f"{table.source}: the key {keys.get(role)!r} of the other parts is missing",
             path=table.source,
         )
     return table.dense(keys[role]), role
@@ -192,13 +193,13 @@ def _updates(
             index = int(np.argmax(bad))
             raise UsageError(
                 f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is {done[index]:.4g} "
-                f"updates of {per_step:g}; give the right --{role}-per-step, or a step key",
+                f"updates of {per_step:g}; correct --{role}-per-step, or name a step key",
                 path=table.source,
                 row=int(table.lines[rows[index]]),
                 column=key,
                 value=at[index],
             )
-        # a count says what has been seen when the update is done
+        # a count includes the update of its row
         updates = np.round(done) - (1 if options.first_step is None else first)
     else:
         bad = (at != np.floor(at)) | (at < 0)
@@ -354,7 +355,7 @@ def _skipped(
 
 
 def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> tuple[Whole, Array]:
-    """Points far above the middle of their neighbours, in units of the usual deviation there."""
+    """Points far above the median of their neighbours, in units of their usual deviation."""
     if loss.size < 2 * NEIGHBOURS:
         return steps, loss
     half = NEIGHBOURS // 2
@@ -364,7 +365,7 @@ def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> t
     usual = np.median(np.abs(around - middle[:, None]), axis=1)
     floor = max(float(np.median(usual)), 1e-5)
     far = logs - middle > FAR * 1.4826 * np.maximum(usual, floor)
-    # the first points fall steeply; they are no spikes
+    # the first points fall steeply and are not spikes
     far[:half] = False
     if not far.any():
         return steps, loss

@@ -1,4 +1,4 @@
-"""Least squares for where a decay of a given shape begins and ends."""
+"""Least-squares fits of the first and last step of a decay of a given shape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scaling_laws.data.importing.samples import Samples, rounded
 __all__ = ["DecayFit", "FitRows", "fit_decay", "rows_of", "solve_ends", "solve_share"]
 
 Array = NDArray[np.float64]
-ROWS = 240  # rows that a fit looks at; every row is checked afterwards
+ROWS = 240  # rows used by a fit; every row is checked afterwards
 BEST = 3  # starts that are refined
 HOPELESS = 3.0  # least squares are this near the smallest largest difference
 LONGEST = 1e3  # a decay may last this many times what is logged
@@ -24,7 +24,7 @@ LONGEST = 1e3  # a decay may last this many times what is logged
 
 @dataclass(frozen=True)
 class DecayFit:
-    """A decay with free steps.
+    """A decay whose steps need not be whole numbers.
 
     Attributes:
         start: step from which it counts.
@@ -53,7 +53,7 @@ class FitRows:
 
 
 def rows_of(samples: Samples, ramp: Ramp, shape: Decay) -> FitRows | None:
-    """Rows that a fit looks at; None if the shape cannot reach a logged rate of 0."""
+    """The rows used by a fit; None if the shape cannot reach a logged rate of 0."""
     steps = samples.steps[ramp.rows :].astype(np.float64)
     lr, slack = samples.lr[ramp.rows :], samples.slack[ramp.rows :]
     if shape.line != 1.0 and not (lr > 0).all():
@@ -93,7 +93,7 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
         return []
     first_below = int(samples.steps[ramp.rows :][int(np.argmax(below))])
     low = max(ramp.last_rising, 0) if ramp.stated_length is None else max(ramp.stated_length - 1, 0)
-    # rows of the level stretch that are surely level bound the start from below only for shapes
+    # rows of the constant phase that are surely constant bound the start from below only for shapes
     # that leave the peak at once; a cosine is flat there
     high = max(first_below, low + 1)
     last = float(samples.steps[-1])

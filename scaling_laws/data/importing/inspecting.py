@@ -1,4 +1,4 @@
-"""What a log is, what is odd in it, and the command that imports it. Nothing is written."""
+"""The format and anomalies of a log, and the command that imports it. Nothing is written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["InspectedKey", "InspectedRun", "inspect_log"]
 
 ROLES = ("step", "loss", "lr", "tokens", "samples")
 PLACEHOLDER = "SPEC"
-FEW = 10  # values of a loss that is not proposed where another has more
+FEW = 10  # values of a loss that is not proposed if another has more
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class InspectedKey:
 
     Attributes:
         name: as logged.
-        role: ``step``, ``loss``, ``lr``, ``tokens``, ``samples``; ``loss?`` and the like where it
-            may have the role but another key is proposed; empty otherwise.
-        rows: in how many rows it has a number.
+        role: ``step``, ``loss``, ``lr``, ``tokens``, ``samples``; ``loss?`` etc. if it may have the
+            role but another key is proposed; empty otherwise.
+        rows: number of rows with a number.
         first: its first number.
-        last: its last one.
+        last: its last number.
     """
 
     name: str
@@ -54,13 +54,13 @@ class InspectedRun:
         meaning: where such files come from.
         rows: of the table.
         keys: what was logged.
-        findings: what is odd, and what an import would do about it.
-        schedule: the schedule that an import would write; empty if it cannot tell.
-        schedule_from: where it comes from, or why there is none.
-        points: losses that an import would keep.
+        findings: anomalies, and how an import would handle them.
+        schedule: the schedule that an import would write; empty if unknown.
+        schedule_from: its origin, or why there is none.
+        points: number of losses that an import would keep.
         command: the command that imports it.
-        ready: whether the command runs as it is; else a person has to put something in.
-        problem: what is in the way.
+        ready: whether the command is complete; else it has a placeholder.
+        problem: what prevents an import without further options.
     """
 
     name: str
@@ -88,18 +88,19 @@ class InspectedRun:
 def inspect_log(
     path: Path | str, *, out: str = "runs", options: Options | None = None
 ) -> tuple[InspectedRun, ...]:
-    """Say what a log is.
+    """Report the format, keys and anomalies of a log.
 
     Args:
-        path: the file, or a folder that a reader takes.
-        out: the folder that the command writes to.
-        options: what is known of it already.
+        path: a file, or a folder that a reader recognises.
+        out: output folder of the command.
+        options: of the import, as far as known.
 
     Returns:
-        One for each run in it.
+        One report per run.
 
     Raises:
-        DataError: if no reader takes the file, several do, or it cannot be read.
+        UnreadableFileError: if the file cannot be read.
+        DataError: if no reader recognises it, or several do.
     """
     stated = options or Options()
     reader, tables = read_tables(path, format=stated.format)
@@ -127,7 +128,7 @@ def _proposed(table: LogTable, stated: Options) -> tuple[Options, dict[str, list
             roles[role] = candidates(role, (table,), stated)
         except ScalingLawsError:
             roles[role] = []
-    # a handful of evaluations says less than a whole curve of training losses
+    # a few evaluations determine less than a whole curve of training losses
     roles["loss"].sort(key=lambda key: int(table.columns[key].rows.size) < FEW)
     changes = {f"{role}_key": roles[role][0] for role in ROLES[:3] if len(roles[role]) > 1}
     return replace(stated, **changes), roles  # type: ignore[arg-type]
@@ -196,7 +197,7 @@ def _tried(
 
 
 def _ways(proposed: Options) -> list[Options]:
-    """The options to try, what is certain first."""
+    """The options to try, in decreasing order of certainty."""
     if proposed.schedule is not None or proposed.between is not None:
         return [proposed]
     linear = replace(proposed, between="linear")

@@ -1,4 +1,4 @@
-"""Logs in, a set of loss curves out."""
+"""Import of logs into a set of loss curves."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from scaling_laws.data.runs import load_runs
 from scaling_laws.data.runs.columns import PARQUET
 from scaling_laws.models import check_facts, is_fact
 
-FEW = 50  # points that a branch may log again before its first own step
+FEW = 50  # points before the branch that the log of a branch may repeat
 
 __all__ = ["ImportedSet", "import_logs", "import_run"]
 
 
 @dataclass(frozen=True)
 class ImportedSet:
-    """What was written.
+    """The result of an import.
 
     Attributes:
-        folder: the set.
-        files: what was written in it.
-        reports: of its new runs.
+        folder: of the set.
+        files: that were written.
+        reports: of the new runs.
     """
 
     folder: Path
@@ -57,24 +57,24 @@ def import_logs(
     parquet: bool = False,
     overwrite: bool = False,
 ) -> ImportedSet:
-    """Read logs and write them as runs of a set: a CSV or Parquet file each, and `dataset.toml`.
+    """Read logs and write them as runs of a set: a CSV or Parquet file per run, and `dataset.toml`.
 
     Args:
-        logs: files, or folders that a reader takes.
+        logs: files, or folders that a reader recognises.
         out: the set's folder; runs are added to one that exists.
-        options: what the files do not say.
-        runs: names of the runs to take, of files that hold several; default all.
+        options: what the files do not contain.
+        runs: names of the runs to import from files with several; default all.
         name: of the run, if there is one.
         join: whether all files are parts of one run, in the given order.
         about: ``title``, ``source``, ``license``, ``optimizer`` of the set.
-        parquet: whether to write each run as Parquet in place of a CSV.
+        parquet: whether to write Parquet files instead of CSV.
         overwrite: whether runs of the same name may be replaced.
 
     Returns:
-        What was written, with a report a run.
+        The set, with one report per run.
 
     Raises:
-        ScalingLawsError: naming file and place of what cannot be used; nothing is written then.
+        ScalingLawsError: with file and row of what cannot be used; nothing is written then.
     """
     chosen = options or Options()
     check_facts(chosen.facts)
@@ -145,18 +145,18 @@ def import_run(
     """One run, ready to be written.
 
     Args:
-        name: of the run, as it was logged or given.
+        name: of the run, as logged or requested.
         reader: the format's name.
         tables: its parts in their order.
         options: of the import.
-        out: the set that a parent named without a folder is looked up in.
+        out: the set that contains a parent given without a folder.
 
     Raises:
-        ScalingLawsError: naming file and place of what cannot be used.
+        ScalingLawsError: with file and row of what cannot be used.
     """
     if len({(table.first_step, table.lr_offset) for table in tables}) > 1:
         raise UsageError(
-            f"{name}: parts of formats that count steps differently; import them alone"
+            f"{name}: parts of formats that count steps differently; import them separately"
         )
     keys = find_roles(tables, options)
     curve = curve_of(tables, keys, options)
@@ -197,7 +197,7 @@ def import_run(
 
 
 def _parent_prefix(parent: str | None, out: Path | None) -> ParentPrefix | None:
-    """The parent's rates up to the branch."""
+    """Name and learning rates of the parent up to the branch."""
     if parent is None:
         return None
     reference, at, step = parent.rpartition("@")
@@ -213,16 +213,14 @@ def _parent_prefix(parent: str | None, out: Path | None) -> ParentPrefix | None:
         )
     (run,) = runs.values()
     if int(step) > run.schedule.steps:
-        raise UsageError(
-            f"--parent {parent}: {run.name} has {run.schedule.steps} steps; none to branch off"
-        )
+        raise UsageError(f"--parent {parent}: {run.name} has only {run.schedule.steps} steps")
     return ParentPrefix(run.name, run.schedule.lr[: int(step)])
 
 
 def _branched(
     curve: LossCurve, prefix: ParentPrefix, offset: int, findings: list[Finding]
 ) -> LossCurve:
-    """A branch's own points, from its first step on."""
+    """The points of a branch, from its first step on."""
     branch = prefix.lr.size
     logged = int(curve.steps[0]) - offset
     if offset and logged >= branch:
@@ -243,7 +241,7 @@ def _branched(
     words = f"the rates before step {branch} are those of {prefix.name}"
     findings.append(Finding("parent", words, True))
     if offset and curve.tokens is not None:
-        words = "the column tokens counts from where the log does; the parent's are not in it"
+        words = "the column tokens counts from the start of the log, without the parent's tokens"
         findings.append(Finding("tokens", words))
     return _kept(curve, on_branch)
 
@@ -260,7 +258,7 @@ def _cut(
     first: int | str,
     findings: list[Finding],
 ) -> LossCurve:
-    """Leave out what came before a step, and what came after the schedule's end."""
+    """Omit the points before a step."""
     if first == "warmup":
         rising = np.diff(planned.lr) > 0
         first = 0 if not rising[:1].any() else int(np.argmin(np.append(rising, False))) + 1

@@ -1,9 +1,8 @@
-"""Whether logged rates are those of the update before or after: what a log shows of it.
+"""Evidence in a log that its rates belong to the previous or the next update.
 
-A schedule that is moved by a step is mostly a schedule again, with other numbers. So three things
-count, in falling order: an offset at which every rate agrees with a family, where none does without
-it; the one at which a decay ends at the planned last step; and rounder numbers. They are said, and
-nothing is done about them.
+A schedule shifted by one step is usually another valid schedule. Evidence, in decreasing order: an
+offset with which every rate agrees with a family, if none does without it; one with which a decay
+ends at the planned last step; and rounder numbers. It is reported and not acted on.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
 __all__ = ["ShiftedRatesError", "exact_offsets", "offset_evidence", "recognise_shifted"]
 
 SHIFTS = (1, -1)
-CLEARER = 2  # digits fewer that make numbers rounder, and not by chance
+CLEARER = 2  # fewer digits that make numbers significantly rounder
 WHY = {
     1: "if the trainer logs the rate after its scheduler's step",
     -1: "if the trainer logs the rate one update late",
@@ -34,7 +33,7 @@ WHY = {
 
 
 class ShiftedRatesError(UsageError):
-    """No family explains the rates, but some does with another offset.
+    """No family fits the rates, but one does with another offset.
 
     Attributes:
         offsets: values of `--lr-offset` with which one does.
@@ -52,7 +51,7 @@ def exact_offsets(lr: NDArray[np.float64], curve: LossCurve) -> tuple[int, ...]:
 
     Args:
         lr: rates of the schedule: (steps,).
-        curve: its `lr_steps` are those of the offset that is used now, which counts as 0.
+        curve: its `lr_steps` are those of the offset that is used now, which is 0 here.
     """
     slack = precision_of(curve.lr).half_width(curve.lr)
     matches = []
@@ -66,7 +65,7 @@ def exact_offsets(lr: NDArray[np.float64], curve: LossCurve) -> tuple[int, ...]:
 
 
 def recognise_shifted(samples: Samples) -> list[tuple[int, Explanation]]:
-    """Shifts by which a family explains every rate, and the family, where none does without."""
+    """Shifts with which a family fits every rate, and the family."""
     matches = []
     for shift in SHIFTS:
         at = samples.steps + shift
@@ -86,12 +85,12 @@ def recognise_shifted(samples: Samples) -> list[tuple[int, Explanation]]:
 
 
 def offset_evidence(best: Explanation, samples: Samples, offset: int) -> Finding | None:
-    """What speaks for another offset, where a family explains the rates with this one.
+    """Evidence for another offset if a family fits the rates with this one.
 
     Args:
         best: the family.
         samples: the logged rates.
-        offset: the one that is used now.
+        offset: the current one.
     """
     total = samples.total
     for shift in SHIFTS:

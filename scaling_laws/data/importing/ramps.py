@@ -26,7 +26,7 @@ class Ramp:
         first_after: step of the row after them.
         start: rate at step 0 on a straight line through them.
         slope: rise a step on that line; None if fewer than two rows show it.
-        told: length that was told, if it was.
+        stated_length: warm-up steps given by the user, if any.
         row: step and rate of the last rising row, where there is one.
         shape: of the warm-up.
         known: (length, rate of step 0) of each that the rows allow, of shapes other than linear.
@@ -45,8 +45,8 @@ class Ramp:
     def lengths(self, peak: float, begins: int | None = None) -> set[int]:
         """Numbers of warm-up steps that the rows allow with that peak.
 
-        Where no row shows the slope, the shortest and the longest are enough to tell how far the
-        others may be off; the longest one ends where what follows `begins`.
+        If no row shows the slope, the shortest and the longest length bound the others; the longest
+        warm-up ends where what follows `begins`.
         """
         if self.shape is not LINEAR:
             return {length for length, _ in self.known}
@@ -66,7 +66,7 @@ class Ramp:
         return {top + 1 for top in near if self.last_rising < top <= self.first_after}
 
     def forms(self, peak: float, begins: int | None = None) -> list[tuple[int, float]]:
-        """(warm-up steps, rate of step 0): from zero, from one step's rise, or as the rows say."""
+        """(warm-up steps, rate of step 0): from zero, from one step's rise, or as logged."""
         if self.shape is not LINEAR:
             return [form for form in self.known if form[1] <= peak]
         forms: list[tuple[int, float]] = []
@@ -74,7 +74,7 @@ class Ramp:
             if warmup == 0:
                 forms.append((0, 0.0))
                 continue
-            if self.rows == 0:  # told, and not logged: it is said to rise from 0
+            if self.rows == 0:  # given and not logged: it rises from 0
                 forms.append((warmup, 0.0))
                 continue
             starts = {0.0, rounded(peak / warmup, 12)}
@@ -114,7 +114,7 @@ def ramps(samples: Samples, top: int | None = None) -> Iterator[Ramp]:
         steps, lr = samples.steps[:rows], samples.lr[:rows]
         after = int(samples.steps[rows])
         if rows == 0:
-            # rows that begin after the warm-up say nothing of it
+            # rows that begin after the warm-up do not show it
             yield Ramp(0, -1, after, stated_length=samples.warmup or 0)
             continue
         start, slope, straight = float(lr[0]) if steps[0] == 0 else 0.0, None, True

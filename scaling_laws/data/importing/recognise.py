@@ -1,9 +1,9 @@
 """The schedule family behind a sampled learning rate: fitted, and confirmed to the printed digits.
 
-A candidate is a warm-up, a level stretch, a decay of one of `SHAPES`, or stages; or a member of a
-family that comes back to its peak or decays twice. Only one that agrees with every logged rate to
-the precision it was printed with is accepted. Where several are, the one with the fewest digits is
-taken, and how far the others lie from it at steps that were not logged is measured and said.
+A candidate is a warm-up, a constant phase and a decay of one of `SHAPES` or stages; or a member of
+a family that returns to its peak or decays twice. It is accepted only if it agrees with every logged
+rate to its printed precision. Of several, the one with the shortest description in digits is used,
+and the largest difference to the others at steps that were not logged is reported.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ __all__ = ["Explanation", "Recognition", "ShapeTrial", "recognise"]
 
 Explanation = DecayCandidate | FamilyCandidate
 Array = NDArray[np.float64]
-EXACT_ROWS = 6  # different rates below the peak that a decay must meet to be called exact
+EXACT_ROWS = 6  # distinct rates below the peak that an exact decay must match
 ENOUGH = 60  # candidates that are compared step by step
 
 
 @dataclass(frozen=True)
 class ShapeTrial:
-    """How well the best candidate of a shape explains the logged rates.
+    """How well the best candidate of a shape fits the logged rates.
 
     Attributes:
         shape: its name.
         accepted: whether it agrees with every row to the printed precision.
-        worst: largest difference, as a share of the peak.
-        step: where.
+        worst: largest difference, as a fraction of the peak.
+        step: of that difference.
     """
 
     shape: str
@@ -56,15 +56,15 @@ class ShapeTrial:
 
 @dataclass(frozen=True, eq=False)
 class Recognition:
-    """What explains the logged rates.
+    """The result of recognising a schedule.
 
     Attributes:
         best: the simplest candidate; None if none agrees with every row.
-        disagreement: how far other candidates that agree lie from it at any step up to the last
-            logged one, as a share of the peak.
-        at_step: where that is.
-        rival: the other candidate, in words.
-        tried: what was tried.
+        disagreement: largest difference to other accepted candidates at any step up to the last
+            logged one, as a fraction of the peak.
+        at_step: step of that difference.
+        rival: description of that candidate.
+        tried: the best candidate of each shape.
     """
 
     best: Explanation | None
@@ -75,10 +75,10 @@ class Recognition:
 
 
 def recognise(samples: Samples) -> Recognition:
-    """The simplest schedule that explains sampled rates, if one does.
+    """The simplest schedule that agrees with sampled rates, if any.
 
     Args:
-        samples: logged rates with their precision, and what is known of warm-up and length.
+        samples: logged rates with their precision, and warm-up and length if known.
     """
     best_of: dict[str, ShapeTrial] = {}
     accepted: list[tuple[float, Explanation]] = []
@@ -114,10 +114,10 @@ def recognise(samples: Samples) -> Recognition:
 def _exact(
     samples: Samples, accepted: list[tuple[float, Explanation]]
 ) -> list[tuple[float, Explanation]]:
-    """Decays that meet every logged rate in full, though few digits were seen.
+    """Decays that match every logged rate exactly, although the rates have few digits.
 
-    Rates such as 0.00095 look rounded and are not. A decay with a handful of numbers that gives
-    many different rates without any rounding is not there by chance.
+    Rates such as 0.00095 may be exact rather than rounded: a decay with few parameters that gives
+    many distinct rates without any rounding is not a coincidence.
     """
     low = np.unique(samples.lr[samples.lr < samples.lr.max() - samples.slack])
     if low.size < EXACT_ROWS:
@@ -146,11 +146,11 @@ def _candidates(samples: Samples) -> Iterator[Explanation]:
 def _disagreement(
     samples: Samples, best: Explanation, others: list[Explanation]
 ) -> tuple[float, int, str]:
-    """Largest distance to the best, over all steps up to the last that matters."""
+    """Largest difference to the best, over all steps up to the last required one."""
     every = np.arange(samples.last + 1)
     here = best.rates(every)
     worst, at, rival = 0.0, 0, ""
-    # the dearest ones are the farthest; look at both ends of a long list
+    # the most complex ones differ most; compare both ends of a long list
     chosen = others if len(others) <= ENOUGH else others[: ENOUGH // 2] + others[-ENOUGH // 2 :]
     for other in chosen:
         away = np.abs(other.rates(every) - here)

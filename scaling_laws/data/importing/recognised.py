@@ -1,4 +1,4 @@
-"""Candidates that are a member of a registered family with more than one decay."""
+"""Candidates from registered families with more than one decay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scaling_laws.models import format_number, schedule
 __all__ = ["FamilyCandidate"]
 
 Array = NDArray[np.float64]
-COST = 3.0  # digits' worth of simplicity that these families cost beside their numbers
+COST = 3.0  # description length of these families beside their numbers, in digits
 NO_SPEC = 1.5
 FROM_START = ("anneal_start",)  # keys that are steps of the run, and not of what follows `begin`
 
@@ -44,7 +44,7 @@ class FamilyCandidate(ScheduleCandidate):
 
     @property
     def length(self) -> int:
-        """Steps that it has to have; 0 if any number will do."""
+        """Required number of steps; 0 if any."""
         if self.shape == "wsd_s":
             return int(self.values["decay_ends"][-1])
         return self.steps if self.shape == "infinite" else 0
@@ -57,7 +57,7 @@ class FamilyCandidate(ScheduleCandidate):
 
     @property
     def exists(self) -> bool:
-        """Whether the family allows these values."""
+        """Whether the family accepts these values."""
         try:
             schedule(self._text(self.begin) if self.spec is None else self.spec)
         except ScheduleError:
@@ -65,11 +65,11 @@ class FamilyCandidate(ScheduleCandidate):
         return True
 
     def shifted(self, by: int) -> FamilyCandidate | None:
-        """The same rates so many steps later; None if it would have to begin in its middle."""
+        """The same rates so many steps later; None if step 0 would not be in it."""
         moved = self.moved_ramp(by)
         if moved is None or self.begin + by < 0:
             return None
-        # the lengths of wsd_s are shares of its steps, which would be others
+        # the decay lengths of wsd_s are fractions of its steps, which would change
         if self.shape == "wsd_s" or not self.warmup:
             return None
         values = {key: _moved(key, value, by) for key, value in self.values.items()}
@@ -97,7 +97,7 @@ class FamilyCandidate(ScheduleCandidate):
 
     @property
     def spec(self) -> str | None:
-        """The spec that says it; None if the family has no such warm-up."""
+        """Its spec; None if the family has no such warm-up."""
         counted = self.begin == self.warmup or self.shape == "wsd_s"
         if self.ramp is not LINEAR or not counted:
             return None

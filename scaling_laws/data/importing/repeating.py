@@ -1,7 +1,7 @@
-"""Families that come back to their peak, behind sampled rates: restarts, cycles, WSD-S.
+"""Families that return to their peak: restarts, cycles, WSD-S.
 
-Each finds the few whole numbers that the rows allow, from where the rates turn; peak and lowest
-rate then follow from least squares, as for a decay. Every row is checked afterwards.
+For each, the turning points of the rates restrict its integer parameters to few values; peak and
+lowest rate follow from least squares, as for a decay. Every row is checked afterwards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Trial = tuple[int, tuple[float, float, float], Mapping[str, Any]]
 LINEAR, INVERSE = (
     next(s for s in SHAPES if s.name == name) for name in ("linear", "inverse_linear")
 )
-ROWS = 240  # rows that a trial looks at
+ROWS = 240  # rows used by a trial
 MOST = 60  # values of a whole number that are tried one by one
 MOST_FACTOR = 8  # growth of cycles
 
@@ -39,7 +39,7 @@ def repeating(samples: Samples) -> Iterator[FamilyCandidate]:
     for ramp in ramps(samples, top):
         rises = np.diff(samples.lr[ramp.rows :]) > _apart(samples.slack[ramp.rows :])
         if rises.any():
-            # rows that are printed alike may stand on either side of the first peak
+            # rows with equal printed rates may be on either side of the first peak
             begins = _begins(ramp, int(samples.steps[fall]))
             yield from _cosine_restarts(samples, ramp, begins)
             yield from _cyclic(samples, ramp, begins)
@@ -51,7 +51,7 @@ def _apart(slack: Array) -> Array:
 
 
 def _rows(samples: Samples, ramp: Ramp, shape: Decay) -> FitRows | None:
-    """Rows that a trial looks at: evenly, and all around the turns."""
+    """The rows used by a trial: evenly spaced ones, and those around the turning points."""
     steps = samples.steps[ramp.rows :].astype(np.float64)
     lr, slack = samples.lr[ramp.rows :], samples.slack[ramp.rows :]
     if shape.line != 1.0 and not (lr > 0).all():
@@ -127,7 +127,7 @@ def _tried(
     low: str,
     trials: Iterator[Trial],
 ) -> Iterator[FamilyCandidate]:
-    """Members of every trial that explains its rows; else of the best one, for the report."""
+    """Candidates of every trial that agrees with its rows; else of the best one, for the report."""
     best: tuple[float, Trial] | None = None
     for trial in trials:
         over = trial[1][2]
@@ -163,7 +163,7 @@ def _cosine_restarts(
     jumps = np.flatnonzero(np.diff(lr) > _apart(samples.slack[ramp.rows :]))
     rows = _rows(samples, ramp, LINEAR)
     if (np.diff(jumps) == 1).any() or rows is None:
-        return  # a rise of several rows is no restart
+        return  # a rise over several rows is not a restart
 
     def trials() -> Iterator[Trial]:
         for begin, grow in itertools.product(begins, range(1, MOST_FACTOR + 1)):

@@ -1,4 +1,4 @@
-"""Which keys of a log are step, learning rate, loss, tokens and samples; ambiguity is refused."""
+"""Which keys of a log are step, learning rate, loss, tokens and samples; ambiguity is an error."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def _same(tables: Sequence[LogTable], one: str, other: str) -> bool:
 
 
 def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str]:
-    """The key of each role that is there.
+    """The key of each role that is present.
 
     Raises:
-        UsageError: if a key was asked for that is not there, or several may have a role.
-        DataError: if no key is known as the loss, or none as the step, the tokens or the samples.
+        UsageError: if a requested key does not exist, or several keys may have a role.
+        DataError: if no key is recognised as the loss, or none as step, tokens or samples.
     """
     source = tables[0].source
     keys: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Schedules that may explain sampled rates: how they are fitted, and the spec that says them."""
+"""Candidate schedules for sampled rates: how they are fitted, and their specs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 MAX_STAGES = 8
 POWER_DIGITS = 4
-# how many digits' worth of simplicity each form costs beside its numbers
+# description length of each form beside its numbers, in digits
 COSTS = {"constant": 0.0, "linear": 1.0, "cosine": 1.0, "stages": 2.0, "1-sqrt": 2.0}
 OTHER, POWERED, NO_SPEC = 3.0, 6.0, 1.5
 
@@ -58,7 +58,7 @@ class DecayCandidate(ScheduleCandidate):
 
     @property
     def shape(self) -> str:
-        """What it is called in a list of shapes tried."""
+        """Its name in the list of tried shapes."""
         if self.decay is not None:
             return self.decay.name
         return "stages" if self.at else "constant"
@@ -70,11 +70,11 @@ class DecayCandidate(ScheduleCandidate):
 
     @property
     def length(self) -> int:
-        """Steps that it has to have; 0 if any number will do."""
+        """Required number of steps; 0 if any."""
         return self.decay_end
 
     def shifted(self, by: int) -> DecayCandidate | None:
-        """The same rates so many steps later; None if it would have to begin in its middle."""
+        """The same rates so many steps later; None if step 0 would not be in it."""
         moved = self.moved_ramp(by)
         if moved is None or (self.decay is not None and self.decay_start + by < 0):
             return None
@@ -100,7 +100,7 @@ class DecayCandidate(ScheduleCandidate):
 
     @property
     def cost(self) -> float:
-        """Digits that it takes to say it: of two that explain a log the cheaper one is believed."""
+        """Description length in digits; of two that agree with a log the shorter one is used."""
         numbers: list[float] = [self.peak, *self.at, *self.to]
         cost = COSTS.get(self.shape, OTHER) + self.ramp_cost
         if self.decay is not None:
@@ -115,7 +115,7 @@ class DecayCandidate(ScheduleCandidate):
 
     @property
     def spec(self) -> str | None:
-        """The spec that says it; None if no registered family does."""
+        """Its spec; None if no registered family describes it."""
         number = format_number
         common = f"peak={number(self.peak)}"
         if self.ramp is not LINEAR:
@@ -147,7 +147,7 @@ class DecayCandidate(ScheduleCandidate):
             return f"inverse_sqrt:{common}{length}{timescale}{tail}"
         if self.decay.name == "inverse_linear":  # a single decay of that family
             if self.decay_end > 2 * (self.last + 1):
-                return None  # its rows are a short piece of it, and do not show it
+                return None  # the logged rows are a short part of it and do not determine it
             share = simplest_share(self.decay_end, self.decay_end - self.decay_start)
             at = f",decay_ends={self.decay_end},decay_fraction={format_number(share)}"
             return f"wsd_s:{common}{end}{length}{at}{tail}"
@@ -198,10 +198,10 @@ def level(samples: Samples, ramp: Ramp) -> Iterator[DecayCandidate]:
 
 
 def stages(samples: Samples, ramp: Ramp) -> Iterator[DecayCandidate]:
-    """Stages, if the rows after the warm-up stand on few levels.
+    """Stages, if the rows after the warm-up have few levels.
 
-    A change between two logged rows may have happened at any step from the one after the first to
-    the second; the earliest, the latest and the roundest are candidates.
+    A change between two logged rows may be at any step from the one after the first to the second;
+    the earliest, the latest and the roundest are candidates.
     """
     steps, lr = samples.steps[ramp.rows :], samples.lr[ramp.rows :]
     slack = samples.slack[ramp.rows :]
@@ -269,14 +269,14 @@ def _whole_numbers(
             elif worst is None or over < worst[0]:
                 worst = (over, candidate)
     if worst is not None:
-        yield worst[1]  # for the report of what was tried
+        yield worst[1]  # for the list of tried shapes
 
 
 def _corners(ramp: Ramp, shape: Decay, fit: DecayFit) -> set[int]:
     """Starts at which a shape without a scale of its own meets the ramp.
 
-    Such a decay looks the same from wherever it is counted, so its rows do not say where it began;
-    where no row shows the peak, the warm-up and the decay meet there.
+    Such a decay is the same whatever its first step, so its rows do not determine it; if no row
+    shows the peak, the decay starts where the warm-up meets it.
     """
     if not shape.scaleless or ramp.row is None or ramp.stated_length is not None:
         return set()
@@ -311,7 +311,7 @@ def _with_ramp(
         assert isinstance(begins, int) and isinstance(stage, tuple)
         if begins < warmup - 1 or stage[0] < warmup:
             continue
-        # a log may end on its ramp
+        # a log may end during its warm-up
         steps = max(samples.last + 1, samples.total or 0, warmup + 1)
         candidate = DecayCandidate(warmup, start, peak, samples.last, steps, ramp=ramp.shape)
         yield replace(candidate, **keys)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The learning rate of every step of an imported run: told, recognised, or filled in as told."""
+"""The learning rate of every step of an imported run: given, recognised, or interpolated."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class ResolvedSchedule:
     """A run's schedule.
 
     Attributes:
-        spec: its spec; None if no registered family says it, and the rates must be written out.
+        spec: its spec; None if no registered family describes it, so that its rates are written.
         lr: of every step: (steps,).
         origin: where it comes from, in words.
-        findings: what is to be said about it.
+        findings: for the report.
     """
 
     spec: str | None
@@ -51,7 +51,7 @@ class ResolvedSchedule:
 
 @dataclass(frozen=True, eq=False)
 class ParentPrefix:
-    """What came before a branch: the rates of its parent, one a step, (steps,)."""
+    """The part of its parent before a branch: name, and the rate of every step, (steps,)."""
 
     name: str
     lr: Array = field(repr=False)
@@ -84,9 +84,8 @@ def resolve_schedule(
 ) -> ResolvedSchedule:
     """The learning rate of every step.
 
-    In this order: the spec that was given, the family that explains every logged rate to its
-    printed digits, the trainer's settings if the rates confirm them, and last the logged rates with
-    what was told to hold between them.
+    In this order: the given spec, the family that agrees with every logged rate to its printed
+    digits, the trainer's settings if the rates confirm them, and the interpolated logged rates.
 
     Args:
         source: the file, for messages.
@@ -165,7 +164,7 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
             value=last,
         )
     if not curve.lr.size:
-        note = Finding("schedule", "no learning rate is logged that would confirm the schedule")
+        note = Finding("schedule", "no learning rate is logged to check the schedule against")
         return ResolvedSchedule(spec, planned_schedule.lr, "as given", (note,))
     away, index = _distance(planned_schedule, curve)
     exact = exact_offsets(planned_schedule.lr, curve)
@@ -220,7 +219,7 @@ def _accepted(
             f"{recognition.rival}"
         )
         findings.append(Finding("schedule", words))
-    # a branch shares its parent's rates, which stand where they stand
+    # a branch shares its parent's rates, whose steps are fixed
     moved = None if offset is None else offset_evidence(best, samples, offset)
     if moved is not None:
         findings.append(moved)
@@ -241,7 +240,7 @@ def _accepted(
 
 
 def _with_offsets(moved: Mapping[int, str]) -> str:
-    """What explains the rates as those of the update before or after."""
+    """The offsets with which a schedule fits."""
     ways = " or ".join(f"--lr-offset {offset} ({words})" for offset, words in moved.items())
     return f"Every rate agrees to its printed digits with {ways}: pass it if that is the schedule"
 
@@ -249,7 +248,7 @@ def _with_offsets(moved: Mapping[int, str]) -> str:
 def _rejection(recognition: Recognition) -> str:
     if recognition.best is not None:
         return (
-            f"{recognition.best.words} explains them, but so does {recognition.rival}, which "
+            f"{recognition.best.words} agrees with them, but so does {recognition.rival}, which "
             "differs by "
             f"{recognition.disagreement:.2g} of the peak at step {recognition.at_step}"
         )
@@ -257,13 +256,13 @@ def _rejection(recognition: Recognition) -> str:
         f"{trial.shape} is off by {trial.worst:.1g} of the peak at step {trial.step}"
         for trial in recognition.tried[:SHOWN]
     )
-    return f"no family explains them to the printed digits ({tried or 'too few rates'})"
+    return f"no family agrees with them to the printed digits ({tried or 'too few rates'})"
 
 
 def _from_settings(
     curve: LossCurve, config: Mapping[str, Any], last: int
 ) -> ResolvedSchedule | None:
-    """The schedule that a known trainer's settings mean, if the rates after the warm-up agree."""
+    """The schedule of a known trainer's settings, if the rates after the warm-up agree."""
     spec = spec_of(config)
     if spec is None:
         return None
@@ -299,7 +298,7 @@ def _from_settings(
 def _interpolated(
     source: str, samples: Samples, options: Options, last: int, unseen: bool
 ) -> ResolvedSchedule:
-    """Logged rates, and between them what was told."""
+    """Logged rates, interpolated as requested."""
     assert options.between is not None
     coarse = float(samples.slack.max()) / float(samples.lr.max())
     if coarse > COARSEST:
@@ -341,7 +340,7 @@ def _interpolated(
         )
     elif warmup:
         first[:warmup] = np.linspace(0.0, float(lr[0]), warmup)
-    word = "held" if options.between == "hold" else "on straight lines"
+    word = "constant" if options.between == "hold" else "linear"
     findings.append(
         Finding("schedule", f"rates between logged ones are {word}, as requested", True)
     )

@@ -1,4 +1,4 @@
-"""Means over rows of a log, and the window of updates that each of them averages."""
+"""Means over rows of a log, and the number of updates that each of them averages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AveragedCurve:
     Attributes:
         steps: of the last row of each mean, increasing: (means,).
         loss: the means: (means,).
-        window: updates that each mean averages, up to and including its own.
+        window: number of updates averaged by each mean, up to and including its own.
         finding: what was done.
     """
 
@@ -35,11 +35,11 @@ class AveragedCurve:
 
 
 def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int) -> AveragedCurve:
-    """Mean losses of so many rows each, one after the other and none used twice.
+    """Mean losses of consecutive blocks of rows without overlap.
 
-    Means that overlap would show a fit the same noise several times. All means must cover the same
-    number of updates, since a run has one window: where rows are missing, counting starts anew, and
-    rows that are too few for a mean are omitted, the earliest first.
+    Overlapping means would repeat the same noise in a fit. All means must cover the same
+    number of updates, since a run has one window: where rows are missing, blocks start again, and
+    blocks with too few rows are omitted, the earliest first.
 
     Args:
         source: the file, for messages.
@@ -49,7 +49,7 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         window: updates that each row averages already.
 
     Raises:
-        UsageError: if there are nowhere so many rows in even distances.
+        UsageError: if nowhere are so many rows evenly spaced.
     """
     if rows < 1:
         raise UsageError(f"--average-window {rows} must be >= 1")

@@ -1,4 +1,4 @@
-"""A set of loss curves on disk: a file a run, schedules where no spec says them, `dataset.toml`."""
+"""A set of loss curves on disk: one file per run, rates without a spec, and `dataset.toml`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from scaling_laws.data.runs.manifest import SCHEDULES_FOLDER, read_manifest
 
 __all__ = ["ABOUT", "SetEntry", "run_name", "write_set"]
 
-ABOUT = ("title", "source", "license", "optimizer")  # what a set says of itself
+ABOUT = ("title", "source", "license", "optimizer")  # metadata of a set
 LONGEST = 150
 
 
@@ -35,7 +35,7 @@ class SetEntry:
     """A run to be written.
 
     Attributes:
-        report: what was found and done.
+        report: of its import.
         curve: its losses.
         planned: its schedule.
     """
@@ -46,7 +46,7 @@ class SetEntry:
 
 
 def run_name(name: str) -> str:
-    """A name that a file may have: letters, digits, ``_``, ``.``, ``-``; others become ``_``."""
+    """A valid file name: letters, digits, ``_``, ``.``, ``-``; others become ``_``."""
     return re.sub(r"[^\w.\-]|^[.\-]", "_", name, flags=re.ASCII)[:LONGEST] or "run"
 
 
@@ -63,9 +63,9 @@ def write_set(
     Args:
         folder: the set; made if it does not exist.
         entries: the runs.
-        about: of `ABOUT`, what the set says of itself.
-        parquet: whether to write each run as Parquet in place of a CSV; its entry names the file.
-        overwrite: whether runs of the same name, and what the set says, may be replaced.
+        about: metadata of the set, by the keys in `ABOUT`.
+        parquet: whether to write Parquet files instead of CSV; entries name the file.
+        overwrite: whether runs of the same name, and metadata, may be replaced.
 
     Returns:
         The files written.
