@@ -83,7 +83,7 @@ def test_lines_that_contradict_themselves_are_left_out(tmp_path: Path) -> None:
     assert points(table, "loss", "step") == [(1, 3.5), (3, 3.3)]
     said = " ".join(table.notes)
     assert "1 lines give a name twice" in said and "line 4, the last, has no line end" in said
-    with pytest.raises(DataError, match="no whole line of training"):
+    with pytest.raises(DataError, match="no complete line of training"):
         read_tables(write(tmp_path, "b.log", "hello\n"), format="printed")
 
 

@@ -1,9 +1,9 @@
 """The schedule family behind a sampled learning rate: fitted, and confirmed to the printed digits.
 
 A candidate is a warm-up, a constant phase and a decay of one of `SHAPES` or stages; or a member of
-a family that returns to its peak or decays twice. It is accepted only if it agrees with every logged
-rate to its printed precision. Of several, the one with the shortest description in digits is used,
-and the largest difference to the others at steps that were not logged is reported.
+a family that returns to its peak or decays twice. It is accepted only if it agrees with every
+logged rate to its printed precision. Of several, the one with the shortest description in digits is
+used, and the largest difference to the others at steps that were not logged is reported.
 """
 
 from __future__ import annotations
