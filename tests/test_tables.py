@@ -52,7 +52,7 @@ def test_accepted(file: Path, name: str) -> None:
 
 
 REFUSED: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "the file is empty; a header row is needed"),
+    "empty": (b"", "the file is empty; it needs a header row"),
     "only blank lines": (b"\n\n  \n", "the file is empty"),
     "only a byte order mark": (b"\xef\xbb\xbf", "the file is empty"),
     "header only": (b"step,loss\n", "the file has a header but no rows"),
@@ -159,8 +159,8 @@ def test_numbers_are_read_exactly(tmp_path_factory: pytest.TempPathFactory, x: l
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        (["0", "1", "1"], "row 4, column 'step': 1 does not increase (the row before has 1)"),
-        (["5", "3", "4"], "row 3, column 'step': 3 does not increase (the row before has 5)"),
+        (["0", "1", "1"], "row 4, column 'step': 1 does not increase (the previous row has 1)"),
+        (["5", "3", "4"], "row 3, column 'step': 3 does not increase (the previous row has 5)"),
         (["-3", "0"], "row 2, column 'step': -3 is negative"),
         (["0", "-1"], "row 3, column 'step': -1 is negative"),
         (["0", "0.5"], "row 3, column 'step': 0.5 is not a whole number"),

@@ -1,4 +1,4 @@
-"""What every other group stands on: errors, files, tables, optional libraries, process pools.
+"""Shared infrastructure: errors, warnings, files, tables, optional libraries, process pools.
 
 The names are those of `__init__.pyi`; each is imported on first use.
 """

@@ -4,6 +4,7 @@ from .errors import DataError as DataError
 from .errors import FitError as FitError
 from .errors import LawError as LawError
 from .errors import LawFileError as LawFileError
+from .errors import MissingLibraryError as MissingLibraryError
 from .errors import OutputError as OutputError
 from .errors import ProxyError as ProxyError
 from .errors import ScalingLawsError as ScalingLawsError

@@ -1,8 +1,8 @@
 """Every exception of the package.
 
 All derive from `ScalingLawsError`, which the command line turns into one message and exit code 2.
-A message says what is wrong and where (file, row, column), echoes the value, and says how to
-correct it. The same facts are attributes of the exception.
+A message states what is wrong, where (file, row, column) and with which value, and how to correct
+it. The same facts are attributes of the exception.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = [
     "FitError",
     "LawError",
     "LawFileError",
+    "MissingLibraryError",
     "OutputError",
     "ProxyError",
     "ScalingLawsError",
@@ -31,14 +32,14 @@ __all__ = [
 class ScalingLawsError(Exception):
     """Base of every error that a user can correct.
 
-    Every class also derives from the built-in one that fits, so that ``except ValueError`` and
-    ``except OSError`` catch what they should.
+    Every subclass also derives from the built-in exception that fits, so that ``except ValueError``
+    and ``except OSError`` work as expected.
 
     Args:
         message: what is wrong, where, and how to correct it.
-        path: the file it is about, if it is about one.
-        row: row of that file, counted from 1, the header included.
-        column: name of the column.
+        path: the file concerned, if any.
+        row: row, line or record of that file, counted from 1; a header row counts.
+        column: name of the column or key.
         value: the offending value.
     """
 
@@ -61,7 +62,7 @@ class UsageError(ScalingLawsError, ValueError):
 
 
 class ScheduleError(ScalingLawsError, ValueError):
-    """A schedule spec is malformed or describes no valid schedule."""
+    """A schedule spec is malformed or does not describe a valid schedule."""
 
 
 class DataError(ScalingLawsError, ValueError):
@@ -72,12 +73,16 @@ class UnreadableFileError(DataError, OSError):
     """A file does not exist, or cannot be opened or read."""
 
 
+class MissingLibraryError(DataError, ImportError):
+    """An optional library that a file format needs is not installed."""
+
+
 class LawError(ScalingLawsError, ValueError):
-    """A law is unknown, lacks a fact it needs, or got parameters outside their support."""
+    """A law is unknown, lacks a required fact, or was given parameters outside their support."""
 
 
 class LawFileError(ScalingLawsError, OSError, ValueError):
-    """A law file cannot be read, or is not a valid one."""
+    """A law file cannot be read or is not valid."""
 
 
 class FitError(ScalingLawsError, RuntimeError):
@@ -85,7 +90,7 @@ class FitError(ScalingLawsError, RuntimeError):
 
 
 class OutputError(ScalingLawsError, OSError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the given path."""
 
 
 class ProxyError(ScalingLawsError, ValueError):
@@ -93,7 +98,7 @@ class ProxyError(ScalingLawsError, ValueError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that is in no list: near matches first, then the whole list.
+    """The message for an unknown name: near matches first, then all known names.
 
     >>> print(unknown_name("schedule family", "cosin", ["linear", "cosine"]))
     unknown schedule family 'cosin'; did you mean 'cosine'? Known: cosine, linear
@@ -105,11 +110,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 class Named(Protocol):
-    """What a registry lists: anything with a name."""
+    """An entry of a registry: anything with a name."""
 
     @property
     def name(self) -> str:
-        """The name it is asked for by."""
+        """The name by which it is looked up."""
 
 
 Item = TypeVar("Item", bound=Named)
@@ -118,10 +123,10 @@ Item = TypeVar("Item", bound=Named)
 def find_by_name(
     kind: str, name: str, items: Iterable[Item], error: type[ScalingLawsError]
 ) -> Item:
-    """The item of that name.
+    """Find an item by name.
 
     Raises:
-        ScalingLawsError: of the type `error`, with the near matches, if there is none.
+        ScalingLawsError: of the type `error`, with the near matches, if there is no such item.
     """
     known = {item.name: item for item in items}
     if name not in known:

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: to a temporary name beside the target, then renamed."""
+"""Atomic writes: to a temporary name beside the target, then renamed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from scaling_laws.common.errors import OutputError
+from scaling_laws.common.errors import OutputError, ScalingLawsError
 
 __all__ = [
     "all_or_none",
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def check_writable(path: Path | str, *, overwrite: bool = True) -> Path:
-    """Fail before the work, not after it, if `path` cannot be written.
+    """Fail before a computation rather than after it if `path` cannot be written.
 
     Args:
         path: the file to be written later.
@@ -37,35 +37,45 @@ def check_writable(path: Path | str, *, overwrite: bool = True) -> Path:
     """
     target = Path(path)
     if os.path.isdir(target):
-        raise OutputError(f"{target} is a folder; give the name of a file to write")
+        raise OutputError(f"{target} is a folder; give the name of a file to write", path=target)
     if os.path.exists(target) and not overwrite:
-        raise OutputError(f"{target} exists already; choose another name or pass --overwrite")
+        raise OutputError(
+            f"{target} exists already; choose another name or pass --overwrite", path=target
+        )
     parent = target.parent
     if not os.path.isdir(parent):
-        raise OutputError(f"cannot write {target}: the folder {parent} does not exist; create it")
+        raise OutputError(
+            f"cannot write {target}: the folder {parent} does not exist; create it", path=target
+        )
     if not os.access(parent, os.W_OK):
-        raise OutputError(f"cannot write {target}: the folder {parent} is not writable")
+        raise OutputError(
+            f"cannot write {target}: the folder {parent} is not writable", path=target
+        )
     return target
 
 
 def check_folder(path: Path | str) -> Path:
-    """Fail before the work, not after it, if `path` cannot be made a folder to write files in.
+    """Fail before a computation rather than after it if files cannot be written to a folder.
 
     Raises:
-        OutputError: if it, or what it would be made in, is a file or not writable.
+        OutputError: if it, or its nearest existing parent, is a file or is not writable.
     """
     folder = nearest = Path(path)
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not os.path.isdir(nearest):
-        raise OutputError(f"cannot write to {folder}: {nearest} is not a folder; give a folder")
+        raise OutputError(
+            f"cannot write to {folder}: {nearest} is not a folder; give a folder", path=folder
+        )
     if not os.access(nearest, os.W_OK):
-        raise OutputError(f"cannot write to {folder}: the folder {nearest} is not writable")
+        raise OutputError(
+            f"cannot write to {folder}: the folder {nearest} is not writable", path=folder
+        )
     return folder
 
 
 def make_folder(path: Path | str) -> Path:
-    """Make a folder, and those above it, unless it is there.
+    """Make a folder and its parents, unless it exists.
 
     Raises:
         OutputError: if it cannot be made.
@@ -74,7 +84,9 @@ def make_folder(path: Path | str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise OutputError(
+            f"cannot make the folder {folder}: {error.strerror}", path=folder
+        ) from error
     return folder
 
 
@@ -91,16 +103,20 @@ def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:
         )
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        raise OutputError(f"cannot write {target}: {error.strerror}", path=target) from error
     temporary = Path(name)
     try:
         write(temporary)
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; give what open() would give
+        temporary.chmod(
+            0o666 & ~mask
+        )  # mkstemp makes private files; set the mode that open() would set
         temporary.replace(target)
+    except ScalingLawsError:  # some are OSError too
+        raise
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error}") from error
+        raise OutputError(f"cannot write {target}: {error}", path=target) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -108,7 +124,7 @@ def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:
 
 
 def write_bytes(path: Path | str, content: bytes) -> Path:
-    """Write bytes whole or not at all; see `write_with`."""
+    """Write bytes atomically; see `write_with`."""
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(content)
@@ -117,13 +133,13 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 
 
 def write_text(path: Path | str, content: str) -> Path:
-    """Write UTF-8 text with Unix line ends, whole or not at all; see `write_with`."""
+    """Write UTF-8 text with Unix line ends, atomically; see `write_with`."""
     return write_bytes(path, content.encode("utf-8"))
 
 
 @contextlib.contextmanager
 def all_or_none(files: Sequence[Path]) -> Iterator[None]:
-    """Put files back as they were if not all of them come to be written."""
+    """Restore files to their previous content if the block fails before all are written."""
     before = {path: path.read_bytes() if path.exists() else None for path in files}
     try:
         yield

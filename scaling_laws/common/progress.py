@@ -1,8 +1,8 @@
-"""Progress of long work, as records of the logger ``scaling_laws.progress`` at level INFO.
+"""Progress of long computations, logged to ``scaling_laws.progress`` at level INFO.
 
-A library stays silent unless its user listens: ``logging.basicConfig(level="INFO")`` prints every
-record, and the command line shows a bar, or a line every ten seconds where output is not a
-terminal. A record carries the attributes `done` and `total` where the amount of work is known.
+Nothing is printed unless logging is configured: ``logging.basicConfig(level="INFO")`` prints every
+record, and the command line shows a progress bar, or one line every ten seconds if output is not a
+terminal. A record has the attributes `stage`, `done` and `total`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ LOGGER_NAME = "scaling_laws.progress"
 
 
 def report_progress(stage: str, done: int | None = None, total: int | None = None) -> None:
-    """Tell whoever listens how far a piece of work is.
+    """Log the progress of a computation.
 
     Args:
         stage: what is being done, such as ``"norm_clock: starts"``.
-        done: how many units are done, if they are counted.
-        total: how many there are, if that is known.
+        done: number of completed units, if they are counted.
+        total: number of units, if known.
     """
     logger = logging.getLogger(LOGGER_NAME)
     if logger.isEnabledFor(logging.INFO):

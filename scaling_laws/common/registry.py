@@ -1,19 +1,18 @@
-"""Open registries: what the package ships, what a plug-in brings, and what a caller registers.
+"""Open registries: records of this package, of installed plug-ins, and those a caller registers.
 
-A plug-in is an installed distribution with an entry point in the registry's group, whose value is
-the record itself or a sequence of records. Entry points are loaded when they are first needed: a
-name that is not known yet is asked for, or the whole registry is listed.
+A plug-in is an installed distribution with an entry point in the registry's group whose value is a
+record or a sequence of records. Entry points are loaded on the first lookup of an unknown name, or
+when the registry is listed.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from scaling_laws.common.errors import Named, ScalingLawsError, unknown_name
-from scaling_laws.common.warnings import PluginWarning
+from scaling_laws.common.warnings import PluginWarning, warn
 
 __all__ = ["Registry"]
 
@@ -26,9 +25,9 @@ class Registry(Mapping[str, Item], Generic[Item]):
     Args:
         kind: what is registered, for messages, such as ``"law"``.
         shipped: records of this package.
-        group: entry-point group that plug-ins use.
-        record_type: what a record must be an instance of.
-        error: class of errors about names.
+        group: entry-point group of plug-ins.
+        record_type: required type of a record.
+        error: class of the errors raised for names.
     """
 
     def __init__(
@@ -46,11 +45,11 @@ class Registry(Mapping[str, Item], Generic[Item]):
         self._entry_points_loaded = False
 
     def register(self, item: Item, *, replace: bool = False) -> Item:
-        """Add a record; returned, so that it can be used as the last line of a module.
+        """Add a record and return it, so that the call can wrap a definition.
 
         Raises:
-            ScalingLawsError: of the registry's class, if the record is not one of its type, or
-                its name is taken by another record and `replace` is false.
+            ScalingLawsError: of the registry's class, if the record has another type, or its
+                name belongs to another record and `replace` is false.
         """
         if not isinstance(item, self._record_type):
             raise self._error(
@@ -60,7 +59,7 @@ class Registry(Mapping[str, Item], Generic[Item]):
             )
         if not replace and self._items.get(item.name, item) is not item:
             raise self._error(
-                f"a {self.kind} named {item.name!r} is registered already; choose another name, or "
+                f"a {self.kind} named {item.name!r} is already registered; choose another name or "
                 "pass replace=True",
                 value=item.name,
             )
@@ -68,10 +67,10 @@ class Registry(Mapping[str, Item], Generic[Item]):
         return item
 
     def find(self, name: str) -> Item:
-        """The record of that name.
+        """Find a record by name.
 
         Raises:
-            ScalingLawsError: of the registry's class, with the near matches, if there is none.
+            ScalingLawsError: of the registry's class, with near matches, if there is none.
         """
         if name not in self:
             raise self._error(unknown_name(self.kind, name, self), value=name)
@@ -96,20 +95,16 @@ class Registry(Mapping[str, Item], Generic[Item]):
     def _load_entry_points(self) -> None:
         if self._entry_points_loaded:
             return
-        self._entry_points_loaded = True  # first: a plug-in may look something up while it loads
+        self._entry_points_loaded = True  # set first: a plug-in may look up a name while it loads
         for point in entry_points(group=self.group):
             _load_plugin(point.name, point.load, self.register)
 
 
 def _load_plugin(name: str, load: Callable[[], Any], register: Callable[[Any], Any]) -> None:
-    """Register what an entry point refers to; a broken plug-in must not stop the others."""
+    """Register the records of an entry point; a broken plug-in must not prevent the others."""
     try:
         loaded = load()
         for item in loaded if isinstance(loaded, list | tuple) else (loaded,):
             register(item)
-    except Exception as error:  # whatever somebody else's module raises
-        warnings.warn(
-            f"the plug-in {name!r} was not loaded: {type(error).__name__}: {error}",
-            PluginWarning,
-            stacklevel=2,
-        )
+    except Exception as error:  # third-party code may raise anything
+        warn(f"the plug-in {name!r} was not loaded: {type(error).__name__}: {error}", PluginWarning)

@@ -1,7 +1,7 @@
 """Numeric columns from a CSV file, with errors that name file, row and column.
 
-A file is read once, a bounded number of rows at a time, so memory goes to the numbers and not to
-the text. Rows are numbered as a spreadsheet shows them: blank lines count, the header is a row.
+A file is read once, a bounded number of rows at a time, so memory use is set by the numbers rather
+than by the text. Rows are numbered as in a spreadsheet: blank lines and the header count.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common.errors import DataError
+from scaling_laws.common.errors import DataError, UnreadableFileError
 
 __all__ = [
     "CHUNK_ROWS",
@@ -27,8 +28,8 @@ __all__ = [
     "undecodable_line",
 ]
 
-CHUNK_ROWS = 50_000  # rows held as text at a time: about 15 MB, whatever the file's size
-MAX_STEPS = 100_000_000  # of a schedule: 0.8 GB of learning rates, far beyond any training run
+CHUNK_ROWS = 50_000  # rows kept as text at a time: about 15 MB, whatever the size of the file
+MAX_STEPS = 100_000_000  # per schedule: 0.8 GB of learning rates, far beyond any training run
 
 Record = tuple[int, list[str]]  # a row's number in the file, and its cells
 
@@ -37,7 +38,8 @@ def read_header(path: Path | str) -> list[str]:
     """The column names of a CSV file.
 
     Raises:
-        DataError: if the file is missing, a folder, empty, not UTF-8, or names a column twice.
+        UnreadableFileError: if the file is missing, a folder, or cannot be read.
+        DataError: if it is empty, is not UTF-8, or names a column twice.
     """
     file = Path(path)
     return _header(file, _records(file))[1]
@@ -46,70 +48,95 @@ def read_header(path: Path | str) -> list[str]:
 def read_columns(
     path: Path | str, required: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, NDArray[np.float64]]:
-    """Read numeric columns of a CSV file; other columns are left alone.
+    """Read numeric columns of a CSV file; other columns are ignored.
 
     Args:
         path: a UTF-8 file with a header row.
-        required: columns that must be there.
-        optional: columns to read when they are there; empty cells in them become NaN.
+        required: columns that must be present.
+        optional: columns to read if present; their empty cells become NaN.
 
     Returns:
-        A mapping from column name to a float64 array of shape (rows,). Required columns hold
-        finite numbers only.
+        Columns by name, each float64, (rows,). Required columns contain finite numbers only.
 
     Raises:
-        DataError: naming file, row and column of the first bad cell.
+        UnreadableFileError: if the file is missing, a folder, or cannot be read.
+        DataError: with the file, row and column of the first bad cell.
     """
     file = Path(path)
     records = _records(file)
     number, header = _header(file, records)
     for name in required:
         if name not in header:
-            raise DataError(_missing_column(file, number, name, header))
+            raise _missing_column(file, number, name, header)
     wanted = [name for name in (*required, *optional) if name in header]
-    pieces: list[NDArray[np.float64]] = []
+    chunks: list[NDArray[np.float64]] = []
     while chunk := list(itertools.islice(records, CHUNK_ROWS)):
-        pieces.append(_parse(file, chunk, header, wanted, required))
-    if not pieces:
-        raise DataError(f"{file}: the file has a header but no rows")
-    table = np.concatenate(pieces, axis=1)
-    return {name: table[place] for place, name in enumerate(wanted)}
+        chunks.append(_parse(file, chunk, header, wanted, required))
+    if not chunks:
+        raise DataError(f"{file}: the file has a header but no rows", path=file)
+    table = np.concatenate(chunks, axis=1)
+    return {name: table[index] for index, name in enumerate(wanted)}
 
 
-def cell_error(path: Path | str, index: int, column: str, message: str) -> DataError:
-    """An error at a data row given by its 0-based index, blank lines left out."""
-    number, _ = next(itertools.islice(_records(Path(path)), index + 1, None), (index + 2, []))
-    return DataError(f"{path} row {number}, column {column!r}: {message}")
+def cell_error(
+    path: Path | str, index: int, column: str, message: str, *, value: Any = None
+) -> DataError:
+    """The error to raise for a cell.
+
+    Args:
+        path: the CSV file.
+        index: data row, counted from 0 without the header and blank lines.
+        column: name of the column.
+        message: what is wrong with the cell, and how to correct it.
+        value: of the cell.
+
+    Returns:
+        An error whose `row` is the row that a spreadsheet shows.
+    """
+    row, _ = next(itertools.islice(_records(Path(path)), index + 1, None), (index + 2, []))
+    return _row_error(Path(path), row, message, column, value)
 
 
 def first_bad_step(step: NDArray[np.float64]) -> int | None:
-    """Index of the first step that is not whole, from 0 to `MAX_STEPS` and above the one before."""
+    """Index of the first step that is not whole, not in [0, `MAX_STEPS`), or does not increase."""
     falls = np.append(False, np.diff(step) <= 0)
     bad = (step != np.floor(step)) | (step < 0) | (step >= MAX_STEPS) | falls
     return int(np.argmax(bad)) if bad.any() else None
 
 
 def check_steps(path: Path | str, step: NDArray[np.float64]) -> None:
-    """Raise a DataError for the first step that is not whole, >= 0 and above the one before."""
-    row = first_bad_step(step)
-    if row is None:
+    """Check that steps are whole numbers >= 0 and increase.
+
+    Raises:
+        DataError: at the first step that is not, or does not.
+    """
+    index = first_bad_step(step)
+    if index is None:
         return
-    if step[row] != np.floor(step[row]):
-        message = f"{float(step[row])!r} is not a whole number"
-    elif step[row] < 0:
-        message = f"{step[row]:.0f} is negative; steps count from 0"
-    elif step[row] >= MAX_STEPS:
-        message = f"{step[row]:g} is not below {MAX_STEPS:,} steps; is it a count of tokens?"
+    value = float(step[index])
+    if value != math.floor(value):
+        message = f"{value!r} is not a whole number"
+    elif value < 0:
+        message = f"{value:.0f} is negative; steps count from 0"
+    elif value >= MAX_STEPS:
+        message = f"{value:g} is not below {MAX_STEPS:,} steps; is it a number of tokens?"
     else:
         message = (
-            f"{step[row]:.0f} does not increase (the row before has {step[row - 1]:.0f}); "
-            "sort the rows and keep one for each step"
+            f"{value:.0f} does not increase (the previous row has {step[index - 1]:.0f}); "
+            "sort the rows and keep one row per step"
         )
-    raise cell_error(path, row, "step", message)
+    raise cell_error(path, index, "step", message, value=value)
+
+
+def _row_error(
+    file: Path, row: int, message: str, column: str | None = None, value: Any = None
+) -> DataError:
+    where = f"{file} row {row}" + ("" if column is None else f", column {column!r}")
+    return DataError(f"{where}: {message}", path=file, row=row, column=column, value=value)
 
 
 def _records(file: Path) -> Iterator[Record]:
-    """Every row that is not blank, with its number; what goes wrong becomes a DataError."""
+    """Every row that is not blank, with its number."""
     number = 0
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -117,24 +144,26 @@ def _records(file: Path) -> Iterator[Record]:
                 if len(cells) > 1 or (cells and cells[0].strip()):
                     yield number, cells
     except FileNotFoundError:
-        raise DataError(f"{file}: no such file") from None
+        raise UnreadableFileError(f"{file}: no such file", path=file) from None
     except IsADirectoryError:
-        raise DataError(f"{file} is a folder, not a CSV file") from None
+        raise UnreadableFileError(f"{file} is a folder, not a CSV file", path=file) from None
     except UnicodeDecodeError as error:
+        line, byte = undecodable_line(file), error.object[error.start]
         raise DataError(
-            f"{file} line {undecodable_line(file)}: byte 0x{error.object[error.start]:02x} is not "
-            "UTF-8 text; save the file as UTF-8 CSV"
+            f"{file} line {line}: byte 0x{byte:02x} is not UTF-8 text; save the file as UTF-8 CSV",
+            path=file,
+            row=line,
+            value=byte,
         ) from None
     except csv.Error as error:
-        raise DataError(
-            f"{file} row {number + 1}: broken CSV ({error}); look for a quote that is not closed"
-        ) from error
+        message = f"broken CSV ({error}); look for a quote that is not closed"
+        raise _row_error(file, number + 1, message) from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise DataError(f"{file}: cannot be read: {error}") from error
+        raise UnreadableFileError(f"{file}: cannot be read: {error}", path=file) from error
 
 
 def undecodable_line(file: Path) -> int:
-    """The first line that is not UTF-8: decoding runs ahead of the rows, so look again."""
+    """Number of the first line that is not UTF-8; a decoder reads ahead, so it cannot report it."""
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
@@ -148,22 +177,26 @@ def _header(file: Path, records: Iterator[Record]) -> tuple[int, list[str]]:
     number, cells = next(records, (1, []))
     names = [name.strip() for name in cells]
     if not any(names):
-        raise DataError(f"{file}: the file is empty; a header row is needed, then rows of numbers")
+        raise DataError(
+            f"{file}: the file is empty; it needs a header row, then rows of numbers", path=file
+        )
     for name in names:
         if name and names.count(name) > 1:
-            raise DataError(
-                f"{file} row {number}: column {name!r} appears twice; rename or drop one"
-            )
+            message = f"column {name!r} appears twice; rename or delete one"
+            raise DataError(f"{file} row {number}: {message}", path=file, row=number, column=name)
     return number, names
 
 
-def _missing_column(file: Path, number: int, name: str, header: Sequence[str]) -> str:
-    mend = "rename the one that holds it"
+def _missing_column(file: Path, number: int, name: str, header: Sequence[str]) -> DataError:
+    remedy = "rename the one that contains it"
     if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        mend = "separate the cells with commas"
-    return (
+        remedy = "separate the cells with commas"
+    return DataError(
         f"{file} row {number}: no column {name!r}; the columns are "
-        f"{', '.join(map(repr, header))}; {mend}"
+        f"{', '.join(map(repr, header))}; {remedy}",
+        path=file,
+        row=number,
+        column=name,
     )
 
 
@@ -177,22 +210,22 @@ def _parse(
     """The wanted columns of some rows: (wanted, rows)."""
     table = np.empty((len(wanted), len(chunk)))
     try:
-        for place, name in enumerate(wanted):
+        for index, name in enumerate(wanted):
             position = header.index(name)
-            table[place] = [
+            table[index] = [
                 float(text) if (text := cells[position].strip()) else math.nan for _, cells in chunk
             ]
     except (ValueError, IndexError):
-        _blame(file, chunk, header, wanted, required)
+        _raise_for_first_fault(file, chunk, header, wanted, required)
         raise
     lengths_differ = any(len(cells) != len(header) for _, cells in chunk)
     not_finite = ~np.isfinite(table[: len(required)])  # the required columns come first
     if lengths_differ or not_finite.any() or np.isinf(table).any():
-        _blame(file, chunk, header, wanted, required)
+        _raise_for_first_fault(file, chunk, header, wanted, required)
     return table
 
 
-def _blame(
+def _raise_for_first_fault(
     file: Path,
     chunk: Sequence[Record],
     header: Sequence[str],
@@ -202,30 +235,33 @@ def _blame(
     """Raise for the first row or cell that cannot be used."""
     for number, cells in chunk:
         if len(cells) > len(header):
-            raise DataError(
-                f"{file} row {number}: {len(cells)} cells under a header of {len(header)} "
-                f"({','.join(cells)[:60]}); remove the extra ones, or quote text that holds commas"
+            message = (
+                f"{len(cells)} cells under a header of {len(header)} "
+                f"({','.join(cells)[:60]}); remove the extra ones, or quote text that contains "
+                "commas"
             )
+            raise _row_error(file, number, message, value=cells)
         if len(cells) < len(header):
-            raise DataError(
-                f"{file} row {number}, column {header[len(cells)]!r}: the row ends before it, with "
-                f"{len(cells)} cells under a header of {len(header)}; complete or drop the row"
+            message = (
+                f"the row ends before it, with {len(cells)} cells under a header of {len(header)}; "
+                "complete or delete the row"
             )
+            raise _row_error(file, number, message, header[len(cells)], cells)
         for name in wanted:
             text = cells[header.index(name)].strip()
-            _check_cell(f"{file} row {number}, column {name!r}", text, name in required)
+            fault = _fault_of_cell(text, name in required)
+            if fault:
+                raise _row_error(file, number, fault, name, text)
 
 
-def _check_cell(where: str, text: str, required: bool) -> None:
+def _fault_of_cell(text: str, required: bool) -> str:
+    """What is wrong with a cell; empty if it can be used."""
     if not text:
-        if required:
-            raise DataError(f"{where}: the cell is empty; fill it in or drop the row")
-        return
+        return "the cell is empty; fill it in or delete the row" if required else ""
     try:
         value = float(text)
     except ValueError:
-        raise DataError(
-            f"{where}: {text[:60]!r} is not a number; mend the cell or drop the row"
-        ) from None
+        return f"{text[:60]!r} is not a number; correct the cell or delete the row"
     if not math.isfinite(value) and (required or math.isinf(value)):
-        raise DataError(f"{where}: {text[:60]!r} is not finite; mend the cell or drop the row")
+        return f"{text[:60]!r} is not finite; correct the cell or delete the row"
+    return ""

@@ -1,10 +1,11 @@
-"""Every warning class of the package, and how warnings are issued.
+"""Every warning class of the package, and the function that issues them.
 
-A fit's warnings are also kept in its record, so that a law file tells them to whoever reads it.
+The warnings of a fit are also stored in its record and thus in law files.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -20,7 +21,7 @@ __all__ = [
     "warn",
 ]
 
-PACKAGE = str(Path(__file__).resolve().parents[1])
+PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 
 
 class ScalingLawsWarning(UserWarning):
@@ -32,15 +33,15 @@ class ConvergenceWarning(ScalingLawsWarning):
 
 
 class DataWarning(ScalingLawsWarning):
-    """Data were thinned, cut or otherwise changed before use."""
+    """Data were thinned, truncated or otherwise changed before use."""
 
 
 class ExtrapolationWarning(ScalingLawsWarning):
-    """A prediction leaves what the fitted runs covered."""
+    """A prediction is outside the range of the fitted runs."""
 
 
 class FallbackWarning(ScalingLawsWarning):
-    """Another law was fitted than the one asked for, because the runs lack a fact."""
+    """Another law was fitted than the one requested, because the runs lack a required fact."""
 
 
 class IdentifiabilityWarning(ScalingLawsWarning):
@@ -52,7 +53,7 @@ class PluginWarning(ScalingLawsWarning):
 
 
 def warn(message: str, category: type[ScalingLawsWarning]) -> None:
-    """Issue a warning that points at the first caller outside the package."""
+    """Issue a warning attributed to the first caller outside the package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1

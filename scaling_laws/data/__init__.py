@@ -1,4 +1,4 @@
-"""From a log to a run: readers of logs, recognition of schedules, runs on disk.
+"""Training data: readers of logs, recognition of schedules, runs on disk.
 
 The names are those of `__init__.pyi`; each is imported on first use.
 """

@@ -10,6 +10,6 @@ from .runs import load_runs as load_runs
 from .runs import read_points as read_points
 from .runs import read_run as read_run
 from .runs import run_list as run_list
-from .runs.manifest import PLANS as PLANS
-from .runs.manifest import tables_to_extend as tables_to_extend
-from .runs.read_runs import LR_TOLERANCE as LR_TOLERANCE
+from .runs.logged_schedule import LR_TOLERANCE as LR_TOLERANCE
+from .runs.manifest import SCHEDULES_FOLDER as SCHEDULES_FOLDER
+from .runs.manifest import read_manifest as read_manifest

@@ -67,6 +67,21 @@ def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[2K" in text.rpartition("refits")[2]  # the bar is erased at the end
 
 
+def test_changing_text_of_one_count_is_one_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer reports the loss with every step; its elapsed time must not start again."""
+    monkeypatch.setenv("TERM", "xterm")
+    resets = []
+    with progress_shown(Terminal()):
+        (display,) = logging.getLogger(LOGGER_NAME).handlers[-1:]
+        report_progress("run: loss 3.1; steps", 10, 100)
+        assert isinstance(display, progress_display.ProgressDisplay) and display._bar is not None
+        monkeypatch.setattr(display._bar[0], "reset", lambda *_, **state: resets.append(state))
+        report_progress("run: loss 3.0; steps", 20, 100)
+        assert resets == []
+        report_progress("other: loss 4.0; steps", 0, 100)
+    assert len(resets) == 1
+
+
 def test_logger_is_left_as_it_was() -> None:
     logger = logging.getLogger(LOGGER_NAME)
     before = (logger.level, list(logger.handlers))

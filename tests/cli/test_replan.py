@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,12 @@ def test_restarted_history_end_to_end(tmp_path: Path, log: Path, law_file: Path)
     spec = "wsd:peak=0.001,steps=400,warmup=20,decay=linear,decay_start=300"
     assert found["plan"]["spec"] == spec
     notes = " / ".join(found["notes"])
-    assert (
-        "val/loss: the file goes back 1x (115 -> 60); 12 repeated rows resolved: the last" in notes
-    )
-    assert "from the log's settings; the 36 logged rates after the warm-up agree" in notes
+    assert "val/loss: " in notes and "(115 -> 60); 12 repeated rows resolved" in notes
+    assert "the 36 logged rates after the warm-up agree" in notes
     tidy = call_json("replan", log, "--schedule", PLAN, *words)
     assert found["plan"]["final_loss"] == pytest.approx(tidy["plan"]["final_loss"], rel=2e-3)
     first = call_json("replan", file, *words, "--repeats", "first")
-    assert "resolved: the first of a step" in " / ".join(first["notes"])
+    assert re.search(r"12 repeated rows resolved\D*first", " / ".join(first["notes"]))
     assert first["plan"]["final_loss"] != found["plan"]["final_loss"]
 
 

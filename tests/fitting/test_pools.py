@@ -280,7 +280,7 @@ def test_refused_options(verb: str, words: str, curves: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("words", ["--backend local", "--workers 1", "--scheduler tcp://x:1"])
 def test_tables_refuse_pools(words: str, tmp_path: Path) -> None:
     result = call("fit", "runs.csv", "--law", "chinchilla", "--out", tmp_path / "l", *words.split())
-    assert result.code == 2 and f"{words.split()[0]} is about fits to runs" in result.err
+    assert result.code == 2 and words.split()[0] in result.err and "chinchilla" in result.err
 
 
 def test_backends_of_options(monkeypatch: pytest.MonkeyPatch) -> None:

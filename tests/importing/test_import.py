@@ -116,7 +116,7 @@ def test_counts_in_place_of_steps(tmp_path: Path) -> None:
     log = tmp_path / "run.csv"
     rows = "".join(f"{64 * (s + 1)},{plan.lr[s]:.8g},{4 - s / 999}\n" for s in range(0, 1000, 10))
     log.write_text("consumed_samples,lr,loss\n" + rows)
-    with pytest.raises(DataError, match="no key is known as the step"):
+    with pytest.raises(DataError, match="no key is recognised as the step"):
         one(tmp_path, log)
     with pytest.raises(UsageError, match=r"line 2, 'consumed_samples': 64 is 2.133 updates"):
         one(tmp_path, log, samples_per_step=30)
@@ -226,16 +226,20 @@ def bad(folder: Path, text: str) -> Path:
     [
         ("step,val_loss,train_loss\n0,3,3\n", {}, "several keys may be the loss: val_loss, train_"),
         ("step,iteration,loss\n0,1,3\n", {}, "several keys may be the step: iteration, step"),
-        ("step,lr,learning_rate,loss\n0,1,2,3\n", {}, "learning rate: lr, learning_rate; say"),
-        ("step,a\n0,3\n", {}, "no key is known as a loss"),
+        ("step,lr,learning_rate,loss\n0,1,2,3\n", {}, "learning rate: lr, learning_rate; choose"),
+        ("step,a\n0,3\n", {}, "no key is recognised as a loss"),
         ("step,loss\n0,3\n", {"loss_key": "los"}, "--loss-key: unknown key 'los'; did you mean"),
-        ("step,loss\n0,3\n", {}, "no learning rate was logged, so the schedule must be given"),
+        ("step,loss\n0,3\n", {}, "no learning rate was logged, so a schedule is required"),
         ("step,loss\n0,nan\n", {"schedule": SPEC}, "no loss is a finite number > 0"),
-        ("step,loss\n0.5,3\n", {"schedule": SPEC}, r"bad\.csv line 2, 'step': step 0.5 is no who"),
+        (
+            "step,loss\n0.5,3\n",
+            {"schedule": SPEC},
+            r"bad\.csv line 2, 'step': step 0.5 is not a who",
+        ),
         ("step,loss\n5000,3\n", {"schedule": SPEC}, "step 5000, beyond the schedule's 1000 steps"),
         ("step,lr,loss\n500,1,3\n", {"schedule": SPEC}, "step 500: 1 is logged where the schedule"),
         ("step,lr,loss\n0,-1,3\n", {}, "-1 is negative"),
-        ("step,loss\n2e8,3\n", {"schedule": SPEC}, "is it a count of tokens"),
+        ("step,loss\n2e8,3\n", {"schedule": SPEC}, "is it a number of tokens"),
         ("step,loss\n0,three\n", {"loss_key": "loss"}, "'three' is not a number"),
     ],
 )

@@ -26,7 +26,7 @@ def write(folder: Path, text: str, header: str = "step,lr,loss\n") -> Path:
 
 @pytest.mark.parametrize("text", [rows() + rows(factor=0.5), rows(0, 200) + rows(200, start=200)])
 def test_two_runs_or_epochs_in_one_file(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match=r"begins anew at its first step 1x .* split the file"):
+    with pytest.raises(UsageError, match=r"returns to its first step 1x .* split the file"):
         import_logs([write(tmp_path, text)], tmp_path / "set")
     assert not (tmp_path / "set").exists()
 
@@ -66,7 +66,7 @@ def test_runs_of_one_chart_are_not_joined(tmp_path: Path) -> None:
     text = "".join(f"{s},3.5,3.4,{PLAN.lr[s]:.6e}\n" for s in range(0, 400, 10))
     header = "Step,big - loss,small - loss,big - lr\n"
     file = write(tmp_path, text, header)
-    with pytest.raises(UsageError, match=r"holds 2 runs \(big, small\).*--run"):
+    with pytest.raises(UsageError, match=r"contains 2 runs \(big, small\).*--run"):
         import_logs([file], tmp_path / "set", join=True)
     import_logs([file], tmp_path / "set", join=True, runs=["big"])
 

@@ -60,8 +60,10 @@ def test_a_rate_logged_late_fits_one_offset_only(
     (written,) = sl.load_runs(tmp_path / "set").values()
     np.testing.assert_allclose(written.schedule.lr[:last], plan.lr[:last], rtol=0, atol=1e-12)
     # what was told to hold between the rows does not hide it
-    told = import_logs([log], tmp_path / "told", options=Options(between="linear"))
-    assert any("--lr-offset -1" in each.words for each in told.reports[0].findings)
+    stated_length = import_logs(
+        [log], tmp_path / "stated_length", options=Options(between="linear")
+    )
+    assert any("--lr-offset -1" in each.words for each in stated_length.reports[0].findings)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import scaling_laws as sl
 from scaling_laws.data.importing.precision import precision_of
-from scaling_laws.data.importing.recognise import Recognised, recognise
+from scaling_laws.data.importing.recognise import Recognition, recognise
 from scaling_laws.data.importing.samples import Samples
 
 SPECS = (
@@ -40,7 +40,7 @@ def sampled(lr: np.ndarray, every: int, form: str, *, last: int | None = None) -
     return Samples(steps, shown, slack, int(steps[-1]))
 
 
-def error(found: Recognised, samples: Samples, lr: np.ndarray) -> float:
+def error(found: Recognition, samples: Samples, lr: np.ndarray) -> float:
     """Largest distance at any step up to the last logged one, as a share of the peak."""
     assert found.best is not None
     every = np.arange(samples.last + 1)

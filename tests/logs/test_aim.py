@@ -101,7 +101,7 @@ def test_the_folder_itself_is_taken_too(package: SimpleNamespace, folder: Path) 
     assert find_reader(folder / ".aim", (AIM,)) is AIM
     read_tables(folder / ".aim")
     assert package.path == str(folder)
-    assert AIM.sniff(head_of(folder / ".aim" / "meta")) is Match.NO
+    assert AIM.detect(head_of(folder / ".aim" / "meta")) is Match.NO
 
 
 def test_runs_that_the_index_lacks_are_said(package: SimpleNamespace, folder: Path) -> None:
@@ -125,7 +125,7 @@ def test_refused(package: SimpleNamespace, folder: Path, monkeypatch: pytest.Mon
     package.Repo = broken
     with pytest.raises(DataError, match="cannot open this repository: RuntimeError: Corruption"):
         read_tables(folder)
-    with pytest.raises(DataError, match=r"no folder \.aim in it"):
+    with pytest.raises(DataError, match=r"not a repository of Aim"):
         read_tables(folder / ".aim" / "meta", format="aim")
     monkeypatch.setitem(sys.modules, "aim", None)
     with pytest.raises(DataError, match=r"pip install 'scaling-laws\[aim\]'"):

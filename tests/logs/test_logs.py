@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import scaling_laws as sl
 from scaling_laws.common.errors import DataError, ScalingLawsError, UsageError
-from scaling_laws.data.logs import READERS, Log, is_log, log_of, read_log, run_of, table_of
+from scaling_laws.data.logs import READERS, TrainingLog, is_log, log_of, read_log, run_of, table_of
 from scaling_laws.data.logs.configs import facts_of, spec_of
 from scaling_laws.data.logs.repeated import resolve
 
@@ -54,13 +54,13 @@ def write(folder: Path, document: Any) -> Path:
     return file
 
 
-def assemble(rows: list[tuple[int, Any]], repeats: str = "last") -> Log:
+def assemble(rows: list[tuple[int, Any]], repeats: str = "last") -> TrainingLog:
     """A log of one key from steps and values in the order of a file."""
     records = [{"step": step, "loss": value} for step, value in rows]
     return log_of(table_of("run", "file", records), "step", repeats)
 
 
-def read(folder: Path, document: Any, **options: Any) -> Log:
+def read(folder: Path, document: Any, **options: Any) -> TrainingLog:
     return read_log(write(folder, document), **options)
 
 
@@ -73,7 +73,7 @@ def read(folder: Path, document: Any, **options: Any) -> Log:
 )
 def test_restarted_logs_equal_the_tidy_set(shared_data: Path, name: str, tidy: str) -> None:
     log = read_log(shared_data / "raw" / f"{name}.json")
-    assert any("val/loss: the file goes back" in each for each in log.oddities)
+    assert any("val/loss: the step decreases" in each for each in log.diagnostics)
     imported = run_of(log)
     wanted = sl.read_run(shared_data / "llama_124m_peak0.001" / f"{tidy}.csv")
     run = imported.run.from_step(int(wanted.steps[0]))
@@ -121,28 +121,28 @@ def test_every_step_once_with_its_last_or_first_value(rows: list[tuple[int, floa
         reversed(rows)
     )
     increasing = all(other[0] > one[0] for one, other in itertools.pairwise(rows))
-    assert (not last.oddities) == increasing
+    assert (not last.diagnostics) == increasing
 
 
 def test_restart_is_said() -> None:
     rows = [(0, 4.0), (10, 3.0), (20, 2.5), (10, 3.25), (20, 2.5), (30, 2.0)]
     log = assemble(rows)
     assert log.columns["loss"].tolist() == [4.0, 3.25, 2.5, 2.0]
-    (words,) = log.oddities
+    (words,) = log.diagnostics
     assert words == (
-        "loss: the file goes back 1x (20 -> 10); 2 repeated rows resolved: the last of a step in "
-        "the file counts (1 differ from it, by up to 0.25)"
+        "loss: the step decreases 1x (20 -> 10); 2 repeated rows resolved by the last row of "
+        "a step in the file (1 differ from it, by up to 0.25)"
     )
 
 
 def test_rows_without_a_number_are_left_out_and_said() -> None:
     log = assemble([(0, 1.0), (1, None), (2, float("nan"))])
-    assert log.steps.tolist() == [0] and log.oddities[0].startswith("loss: 1 of 2 rows hold no")
+    assert log.steps.tolist() == [0] and log.diagnostics[0].startswith("loss: 1 of 2 rows are not")
 
 
 def test_mean_of_repeated_rows() -> None:
     log = assemble([(0, 4.0), (1, 3.0), (1, 2.0)], "mean")
-    assert log.columns["loss"].tolist() == [4.0, 2.5] and "their mean counts" in log.oddities[0]
+    assert log.columns["loss"].tolist() == [4.0, 2.5] and "by their mean" in log.diagnostics[0]
 
 
 def test_keys_of_other_rows(tmp_path: Path) -> None:
@@ -205,18 +205,18 @@ def without(part: str) -> dict[str, Any]:
     ("document", "spec", "message"),
     [
         (bad_rate(), None, "train/lr, step 200: 0.0005 is logged where the schedule, from the log"),
-        (bad_rate(), SPEC, "1 of 3 points differ; mend --schedule"),
+        (bad_rate(), SPEC, "1 of 3 points differ; correct --schedule"),
         (without("train_lr"), None, "no learning rate is logged that would confirm it; pass"),
-        (history([100, 200], config={}), None, "do not say which schedule it follows; pass"),
+        (history([100, 200], config={}), None, "do not specify its schedule; pass"),
         (history([10, 20]), None, "no learning rate is logged after the warm-up that would"),
         (history([]), SPEC, "no number is logged at any step"),
         ({"history": {}}, SPEC, "no run history: a JSON object with a key 'history'"),
         ([1, 2], SPEC, "no run history"),
         ({"history": {"loss": 3}}, SPEC, "history, 'loss': int is neither a table nor a column"),
-        ({"history": {"loss": {"0": 3.0}}}, SPEC, "no key is known as the step"),
+        ({"history": {"loss": {"0": 3.0}}}, SPEC, "no key is recognised as the step"),
         ({"history": {"val": {"at": [1], "loss": [2.0]}}}, SPEC, "none of its columns is known as"),
-        ({"history": {"val": {"iter": [1.5], "a": [2.0]}}}, SPEC, "step 1.5 is no whole number"),
-        ({"history": {"val": {"iter": [1], "acc": [2.0]}}}, SPEC, "no key is known as a loss"),
+        ({"history": {"val": {"iter": [1.5], "a": [2.0]}}}, SPEC, "step 1.5 is not a whole number"),
+        ({"history": {"val": {"iter": [1], "acc": [2.0]}}}, SPEC, "no key is recognised as a loss"),
         ({"history": {"val": {"iter": [9], "loss": [-2.0]}}}, SPEC, "step 9: -2 is not > 0"),
         ({"history": {"val": {"iter": [5000], "loss": [2.0]}}}, SPEC, "no val/loss is logged with"),
     ],
@@ -236,7 +236,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_log(broken)
     (tmp_path / "run.log").write_text("hello\n")
     with pytest.raises(
-        DataError, match=r"no reader takes it; the first line is 'hello'\. .* --format: csv, tsv"
+        DataError,
+        match=r"no reader recognises it; the first line is 'hello'\. .* --format: csv, tsv",
     ):
         read_log(tmp_path / "run.log")
     with pytest.raises(UsageError, match="repeats='median'"):
@@ -258,12 +259,12 @@ def test_settings_of_other_trainers_mean_nothing() -> None:
 
 
 def test_a_log_is_a_table_over_increasing_steps() -> None:
-    with pytest.raises(DataError, match="non-empty, increasing"):
-        Log("run", "file", np.array([1, 1]), {})
+    with pytest.raises(DataError, match="non-empty and increasing"):
+        TrainingLog("run", "file", np.array([1, 1]), {})
     with pytest.raises(DataError, match="column 'loss'"):
-        Log("run", "file", np.array([1, 2]), {"loss": np.array([1.0])})
+        TrainingLog("run", "file", np.array([1, 2]), {"loss": np.array([1.0])})
     with pytest.raises(DataError, match="unknown key 'los'; did you mean 'loss'"):
-        Log("run", "file", np.array([1]), {"loss": np.array([1.0])}).series("los")
+        TrainingLog("run", "file", np.array([1]), {"loss": np.array([1.0])}).series("los")
 
 
 @pytest.mark.parametrize(
@@ -277,5 +278,5 @@ def test_a_log_is_a_table_over_increasing_steps() -> None:
 )
 def test_files_that_begin_anew(steps: list[int], losses: list[float], anew: int) -> None:
     _, _, said = resolve(np.array(steps), np.array(losses), "last")
-    assert said.anew == anew
-    assert (f"begins anew at its first step {anew}x" in said.words("loss")) == bool(anew)
+    assert said.restarts == anew
+    assert (f"returns to its first step {anew}x" in said.describe("loss")) == bool(anew)

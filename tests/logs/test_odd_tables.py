@@ -64,9 +64,9 @@ def test_utf16_without_a_mark(tmp_path: Path, encoding: str, name: str) -> None:
 def test_what_was_done_is_said(tmp_path: Path) -> None:
     again = "step,loss\n0,3.5\n10,3.25\nstep,loss\n10,3.2\n"
     said = notes(write(tmp_path, "a.csv", again))
-    assert "the header comes again in line 4, as after a restart" in said
+    assert "the header is repeated in line 4, as after a restart" in said
     resumed = "step,loss\n0,3.5\n# resumed, at step 1\n10,3.25\n# done\n"
-    assert "comments (#) are passed over in lines 3, 5" in notes(write(tmp_path, "d.csv", resumed))
+    assert "comments (#) are ignored in lines 3, 5" in notes(write(tmp_path, "d.csv", resumed))
     grouped = 'step,loss\n0,3.5\n"1,000",3\n'
     assert "between thousands" in notes(write(tmp_path, "b.csv", grouped))
     assert "decimal marks" in notes(write(tmp_path, "c.csv", "step;loss\n0;3,5\n"))
@@ -201,15 +201,15 @@ def test_a_unit_that_scales_is_not_passed_over(tmp_path: Path) -> None:
         ("a.log", b"", "the file is empty"),
         ("a.xlsx", b"PK\x03\x04" + bytes(60), "a ZIP archive, .* save a spreadsheet as CSV"),
         ("a.pkl", pickle.dumps({"loss": [3]}), "a Python pickle, which is never opened here"),
-        ("a.bin", b"\x01\x00\x02\x00\xff\x00", "it is no text"),
+        ("a.bin", b"\x01\x00\x02\x00\xff\x00", "it is not text"),
         ("a.h5", b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         ("a.md", b"hello\n", "the first line is 'hello'.* printed lines need pairs"),
         ("a.log", b"{'loss': 3.5, 'epoch': 0.1}\n{'loss': 3.4, 'epoch': 0.2}\n",
          "dictionary as Python prints it, .* trainer_state.json"),
-        ("a.csv", b'step,loss\n0,3\n1,"2\n2,3\n', "line 3: broken table .* close the quote"),
-        ("a.json", b'[{"step": 1}, 3]', "row 2: 3 is no object"),
+        ("a.csv", b'step,loss\n0,3\n1,"2\n2,3\n', "line 3: broken table .* remove the quote"),
+        ("a.json", b'[{"step": 1}, 3]', "row 2: 3 is not an object"),
         ("a.json", b'{"step": [1, 2], "loss": [3]}', r"different lengths \(step 2, loss 1\)"),
-        ("a.json", b'[{"step": 1},', "line 1: not whole JSON"),
+        ("a.json", b'[{"step": 1},', "line 1: incomplete or invalid JSON"),
     ],
 )  # fmt: skip
 def test_what_a_file_is_and_the_mend(tmp_path: Path, name: str, data: bytes, message: str) -> None:
@@ -223,7 +223,9 @@ def test_folders(tmp_path: Path) -> None:
         read_tables(tmp_path)
     for number in range(6):
         write(tmp_path, f"{number}.csv", "step,loss\n0,3\n")
-    with pytest.raises(DataError, match=r"it holds 0\.csv, 1\.csv, 2\.csv, 3\.csv, \.\.\.: give"):
+    with pytest.raises(
+        DataError, match=r"it contains 0\.csv, 1\.csv, 2\.csv, 3\.csv, \.\.\.: pass"
+    ):
         read_tables(tmp_path)
 
 

@@ -82,20 +82,20 @@ def test_lines_that_contradict_themselves_are_left_out(tmp_path: Path) -> None:
     table = one(write(tmp_path, "train.log", text), "printed")
     assert points(table, "loss", "step") == [(1, 3.5), (3, 3.3)]
     said = " ".join(table.notes)
-    assert "1 lines say a name twice" in said and "line 4, the last, has no end" in said
-    with pytest.raises(DataError, match="no whole line of training"):
+    assert "1 lines give a name twice" in said and "line 4, the last, has no line end" in said
+    with pytest.raises(DataError, match="no complete line of training"):
         read_tables(write(tmp_path, "b.log", "hello\n"), format="printed")
 
 
 @pytest.mark.parametrize("text", ["epoch 1 loss 3.2\n", "lossy 3 step 2\n", "step 5 done in 3 s\n"])
 def test_lines_without_a_step_or_a_loss_are_none(tmp_path: Path, text: str) -> None:
-    assert PRINTED.sniff(head_of(write(tmp_path, "a.log", text))) is Match.NO
+    assert PRINTED.detect(head_of(write(tmp_path, "a.log", text))) is Match.NO
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_known_trainers_keep_their_readers(tmp_path: Path, name: str) -> None:
     head = head_of(write(tmp_path, "train.log", TEXTS[name]))
-    sure = [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC]
+    sure = [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC]
     assert sure == [name]
 
 

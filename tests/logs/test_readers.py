@@ -37,7 +37,11 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 def columns(file: Path) -> dict[str, list[float]]:
     _, (table,) = read_tables(file)
-    return {key: table.dense(key).tolist() for key in table.columns if not table.columns[key].fault}
+    return {
+        key: table.dense(key).tolist()
+        for key in table.columns
+        if table.columns[key].parse_error is None
+    }
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert sorted(read.columns) == ["loss", "step"]
     assert read.columns["loss"].rows.tolist() == [0, 2]
     cut = (tmp_path / "a.parquet").read_bytes()[:-7]
-    with pytest.raises(DataError, match="not a Parquet file"):
+    with pytest.raises(DataError, match="not a valid Parquet file"):
         read_tables(write(tmp_path, "b.parquet", cut))
 
 
@@ -195,14 +199,14 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
     ("name", "text", "message"),
     [
         ("a.csv", "", "the file is empty"),
-        ("a.csv", "step,loss\n", "a header and no row"),
-        ("a.csv", "0,3.5\n1,3.4\n", r"line 1: numbers \(0, 3\.5\) where the names"),
+        ("a.csv", "step,loss\n", "a header but no rows"),
+        ("a.csv", "0,3.5\n1,3.4\n", r"line 1: numbers \(0, 3\.5\) where column names"),
         ("a.csv", "step,step\n0,1\n", "column 'step' appears twice"),
         ("a.csv", "step,loss\n0,3.5\n1\n2,3.4\n", "line 3: 1 cells under a header of 2"),
         ("a.csv", "step,loss\n0,3.5\n1,3.4,7\n", "line 3: 3 cells under a header of 2"),
         ("a.jsonl", '{"step": 0}\noops\n{"step": 1}\n', "line 2: not JSON .*'oops'"),
-        ("a.jsonl", "[1]\n", "line 1: .* is no JSON object"),
-        ("a.log", "nothing here\n", "no reader takes it"),
+        ("a.jsonl", "[1]\n", "line 1: .* is not a JSON object"),
+        ("a.log", "nothing here\n", "no reader recognises it"),
     ],
 )
 def test_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -236,7 +240,7 @@ def test_the_surest_reader_reads_and_a_named_one_is_obeyed(tmp_path: Path) -> No
 def test_sniffing_never_raises(reader: object, tmp_path: Path) -> None:
     heads = [Head(tmp_path), Head(tmp_path / "a", "{", b"{"), Head(tmp_path / "b", "\x00\n" * 9)]
     for head in heads:
-        assert reader.sniff(head) in Match  # type: ignore[attr-defined]
+        assert reader.detect(head) in Match  # type: ignore[attr-defined]
 
 
 def test_many_lines(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import DataError
-from scaling_laws.data.logs import READERS, Match, Table, log_of, read_tables
+from scaling_laws.data.logs import READERS, LogTable, Match, log_of, read_tables
 from scaling_laws.data.logs.keys import known_keys
 from scaling_laws.data.logs.text import head_of
 from tests.logs.text_fixtures import TEXTS
@@ -22,7 +22,7 @@ quick = settings(
 )
 
 
-def table_of_text(folder: Path, text: str, format: str | None = None) -> Table:
+def table_of_text(folder: Path, text: str, format: str | None = None) -> LogTable:
     file = folder / "train.log"
     file.write_text(text, encoding="utf-8")
     reader, (table,) = read_tables(file, format=format)
@@ -30,7 +30,7 @@ def table_of_text(folder: Path, text: str, format: str | None = None) -> Table:
     return table
 
 
-def rows_of(table: Table, key: str) -> list[tuple[float, float]]:
+def rows_of(table: LogTable, key: str) -> list[tuple[float, float]]:
     assert table.step is not None
     column = table.column(key)
     steps = table.dense(table.step)[column.rows]
@@ -42,7 +42,7 @@ def test_one_reader_is_sure_of_each_log(tmp_path: Path, name: str) -> None:
     file = tmp_path / "train.log"
     file.write_text(TEXTS[name], encoding="utf-8")
     head = head_of(file)
-    sure = [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC]
+    sure = [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC]
     assert sure == [name]
 
 
@@ -86,7 +86,7 @@ def test_a_broken_line_is_left_out_and_said(tmp_path: Path, name: str) -> None:
     place = int(whole.lines[-1]) - 1
     lines[place] = lines[place].rstrip("\n") + "\ufffd 7\n"
     table = table_of_text(tmp_path, "".join(lines), name)
-    assert any("not whole" in note and str(place + 1) in note for note in table.notes)
+    assert any("incomplete" in note and str(place + 1) in note for note in table.notes)
     for key in table.columns:
         assert len(rows_of(table, key)) <= len(rows_of(whole, key))
         assert set(map(str, rows_of(table, key))) <= set(map(str, rows_of(whole, key)))
@@ -95,7 +95,7 @@ def test_a_broken_line_is_left_out_and_said(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_garbage_is_one_clear_error(tmp_path: Path, name: str) -> None:
     for text in ("", "building the model\nno step here\n", "\x00\x01 step iter s: \x7f\n"):
-        with pytest.raises(DataError, match=r"train\.log: no whole line of training was found"):
+        with pytest.raises(DataError, match=r"train\.log: no complete line of training was found"):
             table_of_text(tmp_path, text, name)
 
 

@@ -18,7 +18,7 @@ from scaling_laws.common.errors import DataError
 from scaling_laws.data.importing import Options
 from scaling_laws.data.importing.curve import curve_of
 from scaling_laws.data.importing.roles import find_roles
-from scaling_laws.data.logs import READERS, Match, Table, read_log, read_tables
+from scaling_laws.data.logs import READERS, LogTable, Match, read_log, read_tables
 from scaling_laws.data.logs.text import head_of
 from tests.logs.fixtures import TEXTS, TRAINER_STATE
 from tests.logs.text_fixtures import TEXTS as TRAINER_TEXTS
@@ -37,14 +37,14 @@ def fixture(folder: Path, reader: str) -> Path:
     return write(folder, *TEXTS[reader])
 
 
-def one(path: Path, reader: str) -> Table:
+def one(path: Path, reader: str) -> LogTable:
     """The only run of a file, taken by the reader that should."""
     found, (table,) = read_tables(path)
     assert found.name == reader
     return table
 
 
-def points(table: Table, key: str, step: str | None = None) -> list[tuple[float, float]]:
+def points(table: LogTable, key: str, step: str | None = None) -> list[tuple[float, float]]:
     """(step, value) of a key, in the order of the file."""
     column = table.column(key)
     steps = table.dense(step or str(table.step))[column.rows]
@@ -58,14 +58,14 @@ def state(**changes: Any) -> Mapping[str, Any]:
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_exactly_one_reader_is_sure(tmp_path: Path, name: str) -> None:
     head = head_of(fixture(tmp_path, name))
-    sure = [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC]
+    sure = [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC]
     assert sure == [name]
 
 
 @pytest.mark.parametrize("name", sorted(TRAINER_TEXTS))
 def test_text_of_trainers_is_left_to_their_readers(tmp_path: Path, name: str) -> None:
     head = head_of(write(tmp_path, "train.log", TRAINER_TEXTS[name]))
-    assert not any(reader.sniff(head) for reader in READERS if reader.name in OWN)
+    assert not any(reader.detect(head) for reader in READERS if reader.name in OWN)
 
 
 def test_trainer_state(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_trainer_state(tmp_path: Path) -> None:
     assert (table.first_step, table.lr_offset, table.total_steps) == (1, 0, 30)
     assert table.averaged == {"loss"} and table.config["train_batch_size"] == 8
     said = " ".join(table.notes)
-    assert "row 5 sums up the whole run" in said and "--lr-offset 1" in said
+    assert "row 5 summarises the whole run" in said and "--lr-offset 1" in said
 
 
 def test_axolotl(tmp_path: Path) -> None:
@@ -112,11 +112,14 @@ def test_trainer_state_repeats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (json.dumps(TRAINER_STATE, indent=2)[:300], r"line \d+: not whole JSON .* cut short"),
+        (
+            json.dumps(TRAINER_STATE, indent=2)[:300],
+            r"line \d+: incomplete or invalid JSON .* truncated",
+        ),
         ('{"log_history": []}', r"'log_history' must be a list of rows .* not \[\]"),
-        ('{"log_history": [3]}', "log_history row 1: 3 is no object"),
+        ('{"log_history": [3]}', "log_history row 1: 3 is not an object"),
         ('{"log_history": [{"train_runtime": 3}]}', "a summary of the run only"),
-        ('["log_history"]', "a JSON object with 'log_history' is needed, not a list"),
+        ('["log_history"]', "a JSON object with 'log_history' is required, not a list"),
     ],
 )
 def test_trainer_state_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -140,11 +143,11 @@ def test_llama_factory_cut_short_restarted_or_broken(tmp_path: Path) -> None:
     table = one(write(tmp_path, name, text + again + text[:50]), "llama_factory")
     assert points(table, "loss") == [(10, 3.5), (20, 3.25), (10, 3.5), (20, 3.125)]
     said = " ".join(table.notes)
-    assert "line 7, the last, is cut short" in said and "change within the file: [30, 40]" in said
+    assert "line 7, the last, is truncated" in said and "change within the file: [30, 40]" in said
     assert table.total_steps == 40
     with pytest.raises(DataError, match=r"trainer_log\.jsonl line 4: not JSON"):
         read_tables(write(tmp_path, name, text + "oops\n" + text))
-    with pytest.raises(DataError, match="no line holds 'current_steps'"):
+    with pytest.raises(DataError, match="no line contains 'current_steps'"):
         read_tables(write(tmp_path, name, '{"loss": 3}\n'), format="llama_factory")
 
 
@@ -160,13 +163,13 @@ def test_wandb_export(tmp_path: Path) -> None:
 
 def test_wandb_export_refused(tmp_path: Path) -> None:
     runs = '"Name","State","learning_rate"\n"a","finished","0.001"\n'
-    with pytest.raises(DataError, match="this is the table of runs, a row a run, and no curve"):
+    with pytest.raises(DataError, match="this is the table of runs"):
         read_tables(write(tmp_path, "wandb_export_2026.csv", runs))
     with pytest.raises(DataError, match="no column RUN - METRIC with a value in it among a, b"):
         read_tables(write(tmp_path, "x.csv", "a,b\n1,2\n"), format="wandb_export")
     name, text = TEXTS["wandb_export"]
     table = read_tables(write(tmp_path, name, text + '"30",""'))[1][0]
-    assert any("cut short" in note for note in table.notes)
+    assert any("truncated" in note for note in table.notes)
     assert points(table, "train/loss", "Step") == [(0, 3.5), (10, 3.25)]
 
 
@@ -180,7 +183,7 @@ def test_lightning(tmp_path: Path) -> None:
     more = text + "0,,,49,,3.4,\n0,,,14"
     log = read_log(write(tmp_path, name, more))
     assert log.series("train_loss_step")[1].tolist() == [3.4, 3.25]
-    assert any("line 9 is cut short" in note for note in log.oddities)
+    assert any("line 9 is truncated" in note for note in log.diagnostics)
     with pytest.raises(DataError, match="no column 'step' with a number"):
         read_tables(write(tmp_path, "x.csv", "a,b\n1,2\n"), format="lightning")
 
@@ -272,7 +275,7 @@ def test_one_reader_is_sure_of_stores(
     tmp_path: Path, name: str, make: Callable[[Path], Path]
 ) -> None:
     head = head_of(make(tmp_path))
-    assert [reader.name for reader in READERS if reader.sniff(head) is Match.SPECIFIC] == [name]
+    assert [reader.name for reader in READERS if reader.detect(head) is Match.SPECIFIC] == [name]
 
 
 def test_mlflow_folders(tmp_path: Path) -> None:
@@ -287,9 +290,9 @@ def test_mlflow_folders(tmp_path: Path) -> None:
     file.write_text("100 0.001 0\n102 0.0005 1")
     table = one(root, "mlflow")
     assert points(table, "lr") == [(0, 1e-3)]
-    assert table.notes == ("metrics/lr line 2 has no line end and may be cut short; left out",)
+    assert table.notes == ("metrics/lr line 2 has no line end and may be truncated; omitted",)
     file.write_text("100 0.001 0\noops\n")
-    with pytest.raises(DataError, match=r"metrics/lr line 2: 'oops' is no 'timestamp value step'"):
+    with pytest.raises(DataError, match=r"metrics/lr line 2: 'oops' is not 'timestamp value step'"):
         read_tables(root)
     with pytest.raises(DataError, match="found no run in it"):
         read_tables(tmp_path / "mlruns" / "1" / "abc" / "tags", format="mlflow")
@@ -361,7 +364,7 @@ def test_broken_databases(tmp_path: Path, reader: str) -> None:
 def test_trackio_row_that_is_no_json(tmp_path: Path) -> None:
     file = trackio_database(tmp_path)
     database(file, "update metrics set metrics = 'oops' where id = 2")
-    with pytest.raises(DataError, match=r"project\.db metrics row 2: 'oops' is no JSON object"):
+    with pytest.raises(DataError, match=r"project\.db metrics row 2: 'oops' is not a JSON object"):
         read_tables(file)
 
 

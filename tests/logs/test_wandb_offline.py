@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import DataError
-from scaling_laws.data.logs import Table, read_tables, wandb_offline
+from scaling_laws.data.logs import LogTable, read_tables, wandb_offline
 from tests.logs.test_tracker_readers import points
 
 MARK = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
@@ -83,7 +83,7 @@ def write(folder: Path, data: bytes, name: str = "run-abc123.wandb") -> Path:
     return folder / name
 
 
-def one(path: Path) -> Table:
+def one(path: Path) -> LogTable:
     reader, (table,) = read_tables(path)
     assert reader.name == "wandb_offline"
     return table
@@ -122,7 +122,7 @@ def test_values_that_are_no_plain_numbers(tmp_path: Path) -> None:
     found = {key: column.values.tolist() for key, column in table.columns.items() if key != "loss"}
     assert found["top"] == [math.inf] and found["zero"] == [0.0] and found["low"] == [-3.0]
     assert found["nested/loss"] == [2.5] and not any(key.startswith("bins") for key in found)
-    assert table.columns["word"].fault and table.columns["good"].fault
+    assert table.columns["word"].parse_error and table.columns["good"].parse_error
 
 
 def test_records_across_blocks(tmp_path: Path) -> None:
@@ -156,17 +156,17 @@ def test_a_file_that_ends_early_is_right_or_refused(
     found = points(table, "loss", "_step")
     assert found == [(step, 3 + step / 7) for step in range(len(found))]
     whole = len(file_of(*records[: len(found)])) == len(cut)
-    assert whole or zeros or "the last, is cut short" in " ".join(table.notes)
+    assert whole or zeros or "the last, is truncated" in " ".join(table.notes)
 
 
 def test_damage_is_said(tmp_path: Path) -> None:
     data = bytearray(file_of(*LOGGED))
     data[40] ^= 1
-    with pytest.raises(DataError, match=r"run-abc123\.wandb record 1: its data do not agree"):
+    with pytest.raises(DataError, match=r"run-abc123\.wandb record 1: its data do not match"):
         one(write(tmp_path, bytes(data)))
     with pytest.raises(DataError, match=r"it begins with b'step,lo' where b':W&B"):
         read_tables(write(tmp_path, b"step,loss\n0,3\n"), format="wandb_offline")
-    with pytest.raises(DataError, match="record 1: no record can be read"):
+    with pytest.raises(DataError, match="record 1: not a valid record"):
         one(write(tmp_path, file_of(text(2, b"\xff\xff"))))
     with pytest.raises(DataError, match="no number was logged"):
         one(write(tmp_path, file_of(run("small"))))

@@ -111,7 +111,7 @@ def test_the_same_command_again_trains_nothing(tiny, corpus, tmp_path, capsys) -
     assert main(arguments) == 0
     again = capsys.readouterr().out
     assert "wrote" in first and "wrote" not in again
-    assert f"it was in {out} already; nothing was trained" in again
+    assert f"already in {out}; nothing was trained" in again
     assert first.splitlines()[0] == again.splitlines()[0]
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "skipped"
@@ -134,7 +134,7 @@ def test_a_branch_is_the_whole_run(tiny, corpus, tmp_path, capsys) -> None:
     # what does not fit is said before the training
     for more, message in (
         (["--from", "parent@2"], "has kept no checkpoint at step 2"),
-        (["--from", "parent"], "write RUN@STEP"),
+        (["--from", "parent"], "RUN@STEP"),
         (["--from", "parent@6"], r"a branch at step 6 must lie in [1, 5]"),
         (["--from", "parent@4", "--weight-decay", "0.3"], "other weight_decay = 0.1, not 0.3"),
         (["--keep", "3"], "step 3 must lie in"),
@@ -147,10 +147,10 @@ def test_a_branch_is_the_whole_run(tiny, corpus, tmp_path, capsys) -> None:
 def test_a_fact_that_differs_is_the_runs_own(tiny, corpus, tmp_path, capsys) -> None:
     out = tmp_path / "set"
     assert main(words(corpus, out, "--name", "a")) == 0
-    assert "written as the run's own" not in capsys.readouterr().out
+    assert "in the set" not in capsys.readouterr().out
     assert main(words(corpus, out, "--name", "b", "--weight-decay", "0.25")) == 0
     text = capsys.readouterr().out
-    assert "weight_decay is 0.25, elsewhere in the set 0.1: written as the run's own" in text
+    assert "weight_decay is 0.25, but 0.1 in the set" in text
     runs = load_runs(out)
     assert runs["a"].facts["weight_decay"] == 0.1
     assert runs["b"].facts["weight_decay"] == 0.25
@@ -165,8 +165,8 @@ def test_a_fact_that_differs_is_the_runs_own(tiny, corpus, tmp_path, capsys) -> 
         (["--optimizer", "adam"], "unknown optimizer 'adam'; did you mean 'adamw'"),
         (["--batch-ramp", "8"], "batch_ramp='8': BATCH@STEP is wanted"),
         (["--ema", "0.9,0.9"], "ema=0.9,0.9: two columns"),
-        (["--checkpoint-every", "-1"], "'-1' is no number of seconds >= 0"),
-        (["--checkpoint-every", "nan"], "'nan' is no number of seconds >= 0"),
+        (["--checkpoint-every", "-1"], "'-1' is not a number of seconds >= 0"),
+        (["--checkpoint-every", "nan"], "'nan' is not a number of seconds >= 0"),
         (["--keep", "x"], "'x' is not a whole number"),
         (["--every", "0"], "every=0"),
         (["--weight-decay", "-1"], "weight_decay=-1.0"),
@@ -194,7 +194,7 @@ def test_refuses_an_existing_run_before_the_training(
     with monkeypatch.context() as patch:
         patch.setattr(training_loop, "advance", lambda *_: pytest.fail("trained before the check"))
         assert main([*arguments, "--seed", "1"]) == 2
-        assert "has a run 'mine' already, with other settings" in capsys.readouterr().err
+        assert "run 'mine', with other settings" in capsys.readouterr().err
         assert main([*arguments, "--overwrite"]) == 0  # nothing to replace: it is the same run
     assert (tmp_path / "set" / "mine.csv").read_bytes() == first
     assert main([*arguments, "--seed", "1", "--overwrite"]) == 0

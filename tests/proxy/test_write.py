@@ -281,7 +281,7 @@ def test_a_folder_that_is_a_file_is_refused(configure, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("title = ", DataError, "cannot be read as TOML"),
+        ("title = ", DataError, "not valid TOML"),
         ("runs = 3", DataError, "runs must be tables"),
         ("runs = {a = 3}", DataError, "runs must be tables"),
         ('title = "by hand"', ProxyError, "does not state size"),

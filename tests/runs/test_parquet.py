@@ -45,9 +45,9 @@ def test_a_set_may_hold_both_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"loss": [4.0, -3.0]}, "row 2, column 'loss': -3 is not > 0; drop the row"),
+        ({"loss": [4.0, -3.0]}, "row 2, column 'loss': -3 is not > 0; delete the row"),
         ({"loss": [None, 3.0]}, "row 1, column 'loss': nan is not finite"),
-        ({"loss": ["x", "y"]}, "column 'loss': holds string, not numbers"),
+        ({"loss": ["x", "y"]}, "column 'loss': contains string, not numbers"),
         ({"step": [2, 0]}, "row 2, column 'step': 0 must be a whole number from 0"),
         ({"step": [0.5, 2.0]}, "row 1, column 'step': 0.5 must be a whole number from 0"),
         ({"step": [0, 9]}, "row 2, column 'step': 9 is beyond the schedule's 4 steps"),
@@ -70,7 +70,7 @@ def test_files_that_are_no_curve(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the file has columns but no rows"):
         load_runs(tmp_path)
     file.write_text(LOG)
-    with pytest.raises(DataError, match=r"a\.parquet: not a Parquet file that can be read"):
+    with pytest.raises(DataError, match=r"a\.parquet: not a valid Parquet file"):
         load_runs(tmp_path)
     file.unlink()
     with pytest.raises(DataError, match=r"run 'a' is listed but a\.parquet is missing"):

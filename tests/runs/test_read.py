@@ -219,9 +219,9 @@ def test_runs_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("steps", "loss", "words"),
     [
-        ([], [], "must be rows of one length"),
+        ([], [], "must be 1-D and of equal length"),
         ([0, 1], [4.0], r"steps \(2,\) and loss \(1,\)"),
-        ([[0]], [[4.0]], "must be rows"),
+        ([[0]], [[4.0]], "must be 1-D"),
         ([0, 0], [4.0, 3.0], "must be >= 0 and increase"),
         ([-1, 0], [4.0, 3.0], "must be >= 0 and increase"),
         ([0.5, 1.0], [4.0, 3.0], "whole numbers"),

@@ -26,7 +26,6 @@ def refusal(kind: type[ScalingLawsError], *selections: str | Path, **options: ob
     """The one-line message of a load that must fail."""
     with pytest.raises(kind) as caught:
         load_runs(*selections, **options)  # type: ignore[arg-type]
-    assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -35,29 +34,32 @@ def refusal(kind: type[ScalingLawsError], *selections: str | Path, **options: ob
 
 # content of a.csv, whose spec has the steps 0..3 -> what the message says after the file's name
 BAD_CSV: dict[str, tuple[str, str]] = {
-    "empty file": ("", "the file is empty; a header row is needed"),
+    "empty file": ("", "the file is empty; it needs a header row"),
     "header only": (HEAD, "the file has a header but no rows"),
     "missing column": (
         "step,lr,val_loss\n0,1,4\n",
         "row 1: no column 'loss'; the columns are 'step', 'lr', 'val_loss'; rename",
     ),
     "not a number": (HEAD + "0,1,4\n1,0.75,x4\n", "row 3, column 'loss': 'x4' is not a number"),
-    "NaN": (HEAD + "0,1,nan\n", "row 2, column 'loss': 'nan' is not finite; mend the cell"),
-    "infinite rate": (HEAD + "0,inf,4\n", "row 2, column 'lr': 'inf' is not finite; mend the cell"),
+    "NaN": (HEAD + "0,1,nan\n", "row 2, column 'loss': 'nan' is not finite; correct the cell"),
+    "infinite rate": (
+        HEAD + "0,inf,4\n",
+        "row 2, column 'lr': 'inf' is not finite; correct the cell",
+    ),
     "equal steps": (
         HEAD + "0,1,4\n1,0.75,3\n1,0.75,3\n",
-        "row 4, column 'step': 1 does not increase (the row before has 1); sort the rows",
+        "row 4, column 'step': 1 does not increase (the previous row has 1); sort the rows",
     ),
     "falling steps": (
         HEAD + "2,0.5,4\n\n1,0.75,3\n",
-        "row 4, column 'step': 1 does not increase (the row before has 2); sort the rows",
+        "row 4, column 'step': 1 does not increase (the previous row has 2); sort the rows",
     ),
     "fractional step": (HEAD + "0.5,1,4\n", "row 2, column 'step': 0.5 is not a whole number"),
     "negative step": (HEAD + "-1,1,4\n", "row 2, column 'step': -1 is negative; steps count"),
     "tokens for steps": (HEAD + "0,1,4\n3e9,1,3\n", "row 3, column 'step': 3e+09 is not below"),
     "negative rate": (HEAD + "0,1,4\n1,-0.75,3\n", "row 3, column 'lr': -0.75 is negative; a lea"),
-    "negative loss": (HEAD + "0,1,4\n1,0.75,-3\n", "row 3, column 'loss': -3 is not > 0; drop"),
-    "loss of zero": (HEAD + "0,1,0\n", "row 2, column 'loss': 0 is not > 0; drop the row"),
+    "negative loss": (HEAD + "0,1,4\n1,0.75,-3\n", "row 3, column 'loss': -3 is not > 0; delete"),
+    "loss of zero": (HEAD + "0,1,0\n", "row 2, column 'loss': 0 is not > 0; delete the row"),
     "beyond the schedule": (
         HEAD + "0,1,4\n4,0.1,3\n5,0.1,3\n",
         "row 3, column 'step': 4 is beyond the schedule's 4 steps (linear:peak=1.0,steps=4)",
@@ -65,7 +67,7 @@ BAD_CSV: dict[str, tuple[str, str]] = {
     "another rate": (
         HEAD + "0,1,4\n1,0.7,3\n2,0.5,3\n3,0.2,3\n",
         "row 3, column 'lr': 0.7 is logged at step 1 where the schedule gives 0.75 "
-        "(linear:peak=1.0,steps=4); 2 of 4 rows differ. Mend the spec or the log",
+        "(linear:peak=1.0,steps=4); 2 of 4 rows differ. Correct the spec or the log",
     ),
     "a rate just too far off": (
         HEAD + "0,1,4\n1,0.7521,3\n",
@@ -227,7 +229,7 @@ def test_arguments_out_of_range(folder: Path, options: dict[str, object], words:
         (["set", "set"], UsageError, "set/cosine.csv is selected twice"),
         (["set:linear,linear"], UsageError, "set/linear.csv is selected twice"),
         (["set:linear", "set/../set/linear.csv"], UsageError, "linear.csv is selected twice"),
-        (["set:linear", "set/linear.txt"], UsageError, "set/linear.csv: another run given has"),
+        (["set:linear", "set/linear.txt"], UsageError, "set/linear.csv: another selected run has"),
         (["folder.csv"], DataError, "folder.csv: no CSV file in this folder"),
     ],
 )

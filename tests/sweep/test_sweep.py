@@ -171,7 +171,7 @@ REFUSED = {
     "--backend local --scheduler tcp://x:1": "--scheduler is for dask",
     "--backend dask --scheduler tcp://x:1 --workers 2": "has its own",
     "--fleet 0": "--fleet 0",
-    "--checkpoint-every nan": "give seconds",
+    "--checkpoint-every nan": "--checkpoint-every nan",
 }
 
 

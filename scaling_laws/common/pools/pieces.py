@@ -18,7 +18,7 @@ AHEAD = 2  # pieces given to a pool for each of its processes: none waits for it
 Result = TypeVar("Result")
 
 
-class PoolError(ScalingLawsError):
+class PoolError(ScalingLawsError, RuntimeError):
     """The processes that work was given to are gone."""
 
 

@@ -1,4 +1,4 @@
-"""People's training logs -> a set of loss curves, with every change recorded."""
+"""Training logs -> a set of loss curves, with every change recorded."""
 
 from scaling_laws.data.importing.inspecting import InspectedRun, inspect_log
 from scaling_laws.data.importing.log_import import ImportedSet, import_logs

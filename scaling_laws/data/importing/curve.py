@@ -1,4 +1,4 @@
-"""From the rows of a log to a loss curve over updates, every change of it recorded."""
+"""From the rows of a log to a loss curve over updates, with every change recorded."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from scaling_laws.data.importing.counts import tokens_of
 from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.precision import precision_of
 from scaling_laws.data.importing.smoothing import average_rows
-from scaling_laws.data.logs import Table
+from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
 
-__all__ = ["Curve", "curve_of"]
+__all__ = ["LossCurve", "curve_of"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 SKIPPED = ("number of skipped iterations", "optim/step skipped", "skipped_steps")
-COARSE = 3  # decimals of a printed loss that a fit would feel
-NEIGHBOURS, FAR = 11, 12.0  # of a spike: rows around it, and robust deviations from their middle
+COARSE = 3  # decimals of a printed loss that affect a fit
+NEIGHBOURS = 11  # rows around a spike
+FAR = 12.0  # distance of a spike from their median, in robust standard deviations
 SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class LossCurve:
     """Losses and learning rates over updates, counted from 0.
 
     Attributes:
         steps: increasing: (points,).
         loss: finite and > 0: (points,).
-        lr_steps: updates whose rate is known: (rates,).
+        lr_steps: updates whose learning rate is known: (rates,).
         lr: their rates: (rates,); empty if none was logged.
-        lr_offset: how many updates after its row's each of them was taken to belong to.
-        tokens: seen up to and including each point's update, where they do not follow from the
-            step: (points,); else None.
-        tokens_per_step: where it is constant and known.
-        window: updates that each loss averages.
-        total: how many updates were planned, if known.
-        findings: what was odd and what was done.
+        lr_offset: number of updates from the row of each rate to the update it belongs to.
+        tokens: up to and including the update of each point, if not proportional to the step:
+            (points,); else None.
+        tokens_per_step: if constant and known.
+        window: number of updates averaged by each loss.
+        total: number of planned updates, if known.
+        findings: anomalies and changes.
     """
 
     steps: Whole = field(repr=False)
@@ -56,53 +57,55 @@ class Curve:
     findings: tuple[Finding, ...]
 
 
-def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options) -> Curve:
+def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Options) -> LossCurve:
     """The curve of one run, from one file or several in their order.
 
     Args:
         tables: of the run.
         keys: the key of each role; see `find_roles`.
-        options: what was said.
+        options: of the import.
 
     Raises:
-        DataError: naming the place of what cannot be used.
+        DataError: with the file and row of what cannot be used.
         UsageError: if an option contradicts the log.
     """
-    found = [Finding("file", note, "left out" in note) for table in tables for note in table.notes]
+    findings = [
+        Finding("file", note, "omitted" in note) for table in tables for note in table.notes
+    ]
     if len(tables) > 1:
-        found.append(Finding("joined", f"{len(tables)} files joined in the order given", True))
+        findings.append(Finding("joined", f"{len(tables)} files joined in the given order", True))
     first = tables[0].first_step if options.first_step is None else options.first_step
-    steps, loss = _series(tables, keys, "loss", options, first, 0, found)
+    steps, loss = _series(tables, keys, "loss", options, first, 0, findings)
     early = steps < 0
     if early.any():
-        found.append(
-            Finding("start", f"{int(early.sum())} losses before the first update left out", True)
+        findings.append(
+            Finding("start", f"{int(early.sum())} losses before the first update omitted", True)
         )
         steps, loss = steps[~early], loss[~early]
-    steps, loss = _usable(tables[0], keys["loss"], steps, loss, found)
-    steps, loss, said = resolve(steps, loss, options.repeats)
-    if said.back:
-        found.append(Finding("repeats", said.words(keys["loss"]), True))
+    steps, loss = _usable(tables[0], keys["loss"], steps, loss, findings)
+    steps, loss, summary = resolve(steps, loss, options.repeats)
+    if summary.n_back:
+        findings.append(Finding("repeats", summary.describe(keys["loss"]), True))
     if first:
-        found.append(
+        findings.append(
             Finding("first_step", f"the log counts updates from {first}; they are counted from 0")
         )
     if options.steps_per_update > 1:
         words = f"{options.steps_per_update} logged steps make one update"
-        found.append(Finding("steps_per_update", words, True))
+        findings.append(Finding("steps_per_update", words, True))
     if options.step_offset:
-        words = f"the log counts anew: {options.step_offset} updates come before its first"
-        found.append(Finding("step_offset", words, True))
+        words = f"the log counts from the branch: {options.step_offset} updates precede its first"
+        findings.append(Finding("step_offset", words, True))
     offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
-    lr_steps, lr = _rates(tables, keys, options, first, offset, found)
-    _gaps(steps, found)
-    _quantised(keys["loss"], loss, found)
-    steps, loss = _skipped(tables, keys, options, first, steps, loss, found)
-    steps, loss = _spikes(steps, loss, options.drop_spikes, found)
-    window = _window(tables, keys, options, steps, found)
+    lr_steps, lr = _rates(tables, keys, options, first, offset, findings)
+    _gaps(steps, findings)
+    _quantised(keys["loss"], loss, findings)
+    steps, loss = _skipped(tables, keys, options, first, steps, loss, findings)
+    steps, loss = _spikes(steps, loss, options.drop_spikes, findings)
+    window = _window(tables, keys, options, steps, findings)
     if options.average_window is not None:
         means = average_rows(tables[0].source, steps, loss, options.average_window, window)
-        found.append(means.finding)
+        findings.append(means.finding)
         steps, loss, window = means.steps, means.loss, means.window
     counted = tokens_of(
         tables,
@@ -111,10 +114,10 @@ def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options)
         steps,
         lambda role: _series(tables, keys, role, options, first, 0, []),
     )
-    found += counted.findings
+    findings += counted.findings
     planned = tables[0].total_steps
     total = options.steps or (planned and planned + options.step_offset)
-    return Curve(
+    return LossCurve(
         steps,
         loss,
         lr_steps,
@@ -124,20 +127,20 @@ def curve_of(tables: Sequence[Table], keys: Mapping[str, str], options: Options)
         counted.per_step,
         window,
         total,
-        tuple(found),
+        tuple(findings),
     )
 
 
 def _series(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     role: str,
     options: Options,
     first: int,
     shift: int,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> tuple[Whole, Array]:
-    """Updates and values of a role, in the order of the files; not finite ones included."""
+    """Updates and values of a role, in the order of the files, including non-finite ones."""
     every_step, every_value = [], []
     for table in tables:
         if keys[role] not in table.columns:
@@ -147,8 +150,8 @@ def _series(
         at = at[column.rows]
         placed = np.isfinite(at)
         if not placed.all():
-            words = f"{keys[role]}: {int((~placed).sum())} rows without a {how} left out"
-            found.append(Finding("rows", words, True))
+            words = f"{keys[role]}: {int((~placed).sum())} rows without a {how} omitted"
+            findings.append(Finding("rows", words, True))
         steps = _updates(table, how, column.rows[placed], at[placed], keys, options, first)
         every_step.append(steps + shift)
         every_value.append(column.values[placed])
@@ -157,16 +160,19 @@ def _series(
     return np.concatenate(every_step), np.concatenate(every_value)
 
 
-def _counter(table: Table, keys: Mapping[str, str], options: Options) -> tuple[Array, str]:
-    """The number in each row that tells the update, and the role it has."""
+def _counter(table: LogTable, keys: Mapping[str, str], options: Options) -> tuple[Array, str]:
+    """The number in each row from which the update follows, and its role."""
     role = "step" if "step" in keys else "samples" if options.samples_per_step else "tokens"
     if keys.get(role) not in table.columns:
-        raise DataError(f"{table.source}: the key {keys.get(role)!r} of its other part is missing")
+        raise DataError(
+            f"{table.source}: the key {keys.get(role)!r} of the other parts is missing",
+            path=table.source,
+        )
     return table.dense(keys[role]), role
 
 
 def _updates(
-    table: Table,
+    table: LogTable,
     role: str,
     rows: Whole,
     at: Array,
@@ -184,28 +190,41 @@ def _updates(
         done = at / per_step
         bad = np.abs(done - np.round(done)) > 1e-6 * np.maximum(done, 1.0)
         if bad.any():
-            place = int(np.argmax(bad))
+            index = int(np.argmax(bad))
             raise UsageError(
-                f"{table.where(int(rows[place]))}, {key!r}: {at[place]:g} is {done[place]:.4g} "
-                f"updates of {per_step:g}; give the right --{role}-per-step, or a step key"
+                f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is {done[index]:.4g} "
+                f"updates of {per_step:g}; correct --{role}-per-step, or name a step key",
+                path=table.source,
+                row=int(table.lines[rows[index]]),
+                column=key,
+                value=at[index],
             )
-        # a count says what has been seen when the update is done
+        # a count includes the update of its row
         updates = np.round(done) - (1 if options.first_step is None else first)
     else:
         bad = (at != np.floor(at)) | (at < 0)
         if bad.any():
-            place = int(np.argmax(bad))
+            index = int(np.argmax(bad))
             raise DataError(
-                f"{table.where(int(rows[place]))}, {key!r}: step {at[place]:g} is no whole number "
-                ">= 0; mend or drop the row, or name another --step-key"
+                f"{table.where(int(rows[index]))}, {key!r}: step {at[index]:g} is not a whole "
+                "number "
+                ">= 0; correct or delete the row, or name another --step-key",
+                path=table.source,
+                row=int(table.lines[rows[index]]),
+                column=key,
+                value=at[index],
             )
         updates = np.floor((at - first) / options.steps_per_update)
     updates = updates + options.step_offset
     if (updates >= MAX_STEPS).any():
-        place = int(np.argmax(updates >= MAX_STEPS))
+        index = int(np.argmax(updates >= MAX_STEPS))
         raise DataError(
-            f"{table.where(int(rows[place]))}, {key!r}: {at[place]:g} is not below {MAX_STEPS:,} "
-            "steps; is it a count of tokens? pass --tokens-per-step or --samples-per-step"
+            f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is not below {MAX_STEPS:,} "
+            "steps; is it a number of tokens? pass --tokens-per-step or --samples-per-step",
+            path=table.source,
+            row=int(table.lines[rows[index]]),
+            column=key,
+            value=at[index],
         )
     return updates.astype(np.int64)
 
@@ -216,12 +235,14 @@ def _listed(steps: Whole) -> str:
 
 
 def _usable(
-    table: Table, key: str, steps: Whole, loss: Array, found: list[Finding]
+    table: LogTable, key: str, steps: Whole, loss: Array, findings: list[Finding]
 ) -> tuple[Whole, Array]:
     if not loss.size:
         raise DataError(
-            f"{table.source}, {key!r}: no loss stands in a row with a step; name another "
-            "--step-key or --loss-key"
+            f"{table.source}, {key!r}: no loss is logged in a row with a step; name another "
+            "--step-key or --loss-key",
+            path=table.source,
+            column=key,
         )
     good = np.isfinite(loss) & (loss > 0)
     if not good.all():
@@ -229,82 +250,93 @@ def _usable(
             f"{key}: {int((~good).sum())} of {loss.size} losses are not finite or not > 0 and left "
             f"out, at steps {_listed(np.unique(steps[~good]))}"
         )
-        found.append(Finding("not_finite", words, True))
+        findings.append(Finding("not_finite", words, True))
     if not good.any():
-        raise DataError(f"{table.source}, {key!r}: no loss is a finite number > 0")
+        raise DataError(
+            f"{table.source}, {key!r}: no loss is a finite number > 0",
+            path=table.source,
+            column=key,
+        )
     return steps[good], loss[good]
 
 
 def _rates(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
     first: int,
     offset: int,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> tuple[Whole, Array]:
     if "lr" not in keys:
         return np.array([], dtype=np.int64), np.array([])
-    steps, lr = _series(tables, keys, "lr", options, first, offset, found)
+    steps, lr = _series(tables, keys, "lr", options, first, offset, findings)
     if offset:
         where = f"{abs(offset)} {'after' if offset > 0 else 'before'}"
         words = f"each logged learning rate is that of the update {where} its row's"
-        found.append(Finding("lr_offset", words, True))
+        findings.append(Finding("lr_offset", words, True))
     good = np.isfinite(lr) & (steps >= 0)
     if (lr[good] < 0).any():
         worst = float(lr[good].min())
         raise DataError(
-            f"{tables[0].source}, {keys['lr']!r}: {worst:g} is negative; a learning rate is >= 0"
+            f"{tables[0].source}, {keys['lr']!r}: {worst:g} is negative; a learning rate is >= 0",
+            path=tables[0].source,
+            column=keys["lr"],
+            value=worst,
         )
     if not good.all():
-        words = f"{keys['lr']}: {int((~good).sum())} rates that are no number left out"
-        found.append(Finding("not_finite", words, True))
-    steps, lr, said = resolve(steps[good], lr[good], options.repeats)
-    if said.differ and said.anew:
-        before, after = said.jumps[0]
+        words = f"{keys['lr']}: {int((~good).sum())} rates that are not numbers omitted"
+        findings.append(Finding("not_finite", words, True))
+    steps, lr, summary = resolve(steps[good], lr[good], options.repeats)
+    if summary.n_differ and summary.restarts:
+        before, after = summary.jumps[0]
         raise UsageError(
-            f"{tables[0].source}, {keys['lr']!r}: the file begins anew at its first step "
-            f"{said.anew}x ({before} -> {after}), and {said.differ} rates differ from those of the "
-            f"same steps, by up to {said.apart:.3g}, so these are no restarts of one run: split "
-            "the file into its runs, or mend a step column that counts within epochs"
+            f"{tables[0].source}, {keys['lr']!r}: the file returns to its first step "
+            f"{summary.restarts}x ({before} -> {after}), and {summary.n_differ} rates differ from "
+            "those of the "
+            f"same steps, by up to {summary.max_difference:.3g}, so these are not restarts of one "
+            "run: split "
+            "the file into its runs, or correct a step column that counts within epochs",
+            path=tables[0].source,
+            column=keys["lr"],
         )
-    if said.differ:
-        found.append(Finding("repeats", said.words(keys["lr"]), True))
+    if summary.n_differ:
+        findings.append(Finding("repeats", summary.describe(keys["lr"]), True))
     return steps, lr
 
 
-def _gaps(steps: Whole, found: list[Finding]) -> None:
+def _gaps(steps: Whole, findings: list[Finding]) -> None:
     apart = np.diff(steps)
     if not apart.size:
         return
     stride = int(np.median(apart))
     wide = apart > 1.5 * stride
     if wide.any():
-        place = int(np.argmax(apart))
+        index = int(np.argmax(apart))
         words = (
             f"losses are logged every {stride} steps, with {int(wide.sum())} gaps; the widest is "
-            f"{steps[place]} -> {steps[place + 1]}"
+            f"{steps[index]} -> {steps[index + 1]}"
         )
-        found.append(Finding("gaps", words))
+        findings.append(Finding("gaps", words))
 
 
-def _quantised(key: str, loss: Array, found: list[Finding]) -> None:
+def _quantised(key: str, loss: Array, findings: list[Finding]) -> None:
     precision = precision_of(loss)
     if precision.kind in ("decimals", "significant"):
         width = 2 * float(np.median(precision.half_width(loss)))
         if width >= 10.0**-COARSE / 2:
             words = f"{key} is printed to {precision.words}: steps of {width:.1g} nats"
-            found.append(Finding("quantised", words))
+            findings.append(Finding("quantised", words))
 
 
 def _skipped(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
     first: int,
     steps: Whole,
     loss: Array,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> tuple[Whole, Array]:
     key = next((key for key in SKIPPED for table in tables if key in table.columns), None)
     if key is None:
@@ -316,14 +348,14 @@ def _skipped(
         return steps, loss
     words = f"{int(hit.sum())} points with skipped updates ({_listed(steps[hit])})"
     if options.drop_skipped:
-        found.append(Finding("skipped", f"{words} left out", True))
+        findings.append(Finding("skipped", f"{words} omitted", True))
         return steps[~hit], loss[~hit]
-    found.append(Finding("skipped", f"{words}; --drop-skipped leaves them out"))
+    findings.append(Finding("skipped", f"{words}; --drop-skipped omits them"))
     return steps, loss
 
 
-def _spikes(steps: Whole, loss: Array, drop: bool, found: list[Finding]) -> tuple[Whole, Array]:
-    """Points far above the middle of their neighbours, in units of the usual deviation there."""
+def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> tuple[Whole, Array]:
+    """Points far above the median of their neighbours, in units of their usual deviation."""
     if loss.size < 2 * NEIGHBOURS:
         return steps, loss
     half = NEIGHBOURS // 2
@@ -333,24 +365,24 @@ def _spikes(steps: Whole, loss: Array, drop: bool, found: list[Finding]) -> tupl
     usual = np.median(np.abs(around - middle[:, None]), axis=1)
     floor = max(float(np.median(usual)), 1e-5)
     far = logs - middle > FAR * 1.4826 * np.maximum(usual, floor)
-    # the first points fall steeply; they are no spikes
+    # the first points fall steeply and are not spikes
     far[:half] = False
     if not far.any():
         return steps, loss
     words = f"{int(far.sum())} spikes far above their neighbours, at steps {_listed(steps[far])}"
     if drop:
-        found.append(Finding("spikes", f"{words}; left out", True))
+        findings.append(Finding("spikes", f"{words}; omitted", True))
         return steps[~far], loss[~far]
-    found.append(Finding("spikes", f"{words}; --drop-spikes leaves them out"))
+    findings.append(Finding("spikes", f"{words}; --drop-spikes omits them"))
     return steps, loss
 
 
 def _window(
-    tables: Sequence[Table],
+    tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
     steps: Whole,
-    found: list[Finding],
+    findings: list[Finding],
 ) -> int:
     if options.window is not None:
         if options.window < 1:
@@ -360,6 +392,6 @@ def _window(
         return 1
     stride = max(int(np.median(np.diff(steps))), 1)
     if stride > 1 or options.steps_per_update > 1:
-        words = f"{keys['loss']} is a mean since the row before: over {stride} updates"
-        found.append(Finding("window", words))
+        words = f"{keys['loss']} is a mean since the previous row, over {stride} updates"
+        findings.append(Finding("window", words))
     return stride

@@ -1,6 +1,6 @@
-"""Decays that a sampled learning rate is held against, each a straight line on some scale.
+"""Shapes of decay that are fitted to sampled learning rates, each linear on some scale.
 
-With x the share of the decay done, every shape is ``to_line(lr) = to_line(peak)·g(x) +
+With x the elapsed fraction of the decay, every shape is ``to_line(lr) = to_line(peak)·g(x) +
 to_line(end)·(1 - g(x))``, so peak and end follow from least squares once the decay's first and last
 step are known.
 """
@@ -26,11 +26,11 @@ class Decay:
     Attributes:
         name: of the family, or of the cooldown of `wsd`.
         share: (x in [0, 1], power) -> g(x), from 1 down to 0.
-        line: exponent of the scale on which it is a straight line in g: 1 the rate itself, 0 its
-            logarithm, else that power of it.
+        line: exponent of the scale on which it is linear in g: 1 the rate itself, 0 its logarithm,
+            else that power of it.
         whole: the family of a decay that begins where the warm-up ends; None if none is registered.
-        cooldown: the word of `wsd`'s `decay=` for one that begins later; None if there is none.
-        powered: whether it has an exponent to find.
+        cooldown: value of `decay=` in `wsd` for one that begins later; None if there is none.
+        powered: whether it has a free exponent.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Decay:
 
     @property
     def scaleless(self) -> bool:
-        """Whether its rows look the same from wherever the decay is counted."""
+        """Whether the shape is the same whatever its first step."""
         return self.line != 1.0 or self.name in ("linear", "power")
 
     def to_line(self, lr: Array) -> Array:

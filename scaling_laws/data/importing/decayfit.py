@@ -1,4 +1,4 @@
-"""Least squares for where a decay of a given shape begins and ends."""
+"""Least-squares fits of the first and last step of a decay of a given shape."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scaling_laws.data.importing.curve_shapes import Decay
 from scaling_laws.data.importing.ramps import Ramp
 from scaling_laws.data.importing.samples import Samples, rounded
 
-__all__ = ["Fitted", "Rows", "fit_decay", "rows_of", "solve_ends", "solve_share"]
+__all__ = ["DecayFit", "FitRows", "fit_decay", "rows_of", "solve_ends", "solve_share"]
 
 Array = NDArray[np.float64]
-ROWS = 240  # rows that a fit looks at; every row is checked afterwards
+ROWS = 240  # rows used by a fit; every row is checked afterwards
 BEST = 3  # starts that are refined
 HOPELESS = 3.0  # least squares are this near the smallest largest difference
 LONGEST = 1e3  # a decay may last this many times what is logged
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A decay with free steps.
+class DecayFit:
+    """A decay whose steps need not be whole numbers.
 
     Attributes:
         start: step from which it counts.
@@ -44,7 +44,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class FitRows:
     """Rows after the warm-up, on the scale of a shape; `weight` is one over their slack there."""
 
     steps: Array
@@ -52,8 +52,8 @@ class Rows:
     weight: Array
 
 
-def rows_of(samples: Samples, ramp: Ramp, shape: Decay) -> Rows | None:
-    """Rows that a fit looks at; None if the shape cannot reach a logged rate of 0."""
+def rows_of(samples: Samples, ramp: Ramp, shape: Decay) -> FitRows | None:
+    """The rows used by a fit; None if the shape cannot reach a logged rate of 0."""
     steps = samples.steps[ramp.rows :].astype(np.float64)
     lr, slack = samples.lr[ramp.rows :], samples.slack[ramp.rows :]
     if shape.line != 1.0 and not (lr > 0).all():
@@ -65,10 +65,10 @@ def rows_of(samples: Samples, ramp: Ramp, shape: Decay) -> Rows | None:
         even = np.linspace(0, steps.size - 1, ROWS).astype(int)
         chosen = np.unique(np.concatenate([near, even, np.arange(steps.size - 10, steps.size)]))
         steps, lr, slack = steps[chosen], lr[chosen], slack[chosen]
-    return Rows(steps, shape.to_line(lr), 1.0 / (slack * shape.slope(lr)))
+    return FitRows(steps, shape.to_line(lr), 1.0 / (slack * shape.slope(lr)))
 
 
-def _ends(rows: Rows, share: Array, zero: bool) -> tuple[float, float]:
+def _ends(rows: FitRows, share: Array, zero: bool) -> tuple[float, float]:
     """Peak and end on the line's scale that fit best, the end 0 if asked for."""
     one, other = share * rows.weight, (1.0 - share) * rows.weight
     target = rows.line * rows.weight
@@ -80,7 +80,7 @@ def _ends(rows: Rows, share: Array, zero: bool) -> tuple[float, float]:
     return (bb * at - ab * bt) / determinant, (aa * bt - ab * at) / determinant
 
 
-def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: Rows) -> list[Fitted]:
+def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list[DecayFit]:
     """The best fits of a shape with steps that need not be whole, with a free end and with end 0.
 
     Empty if no row lies below the peak.
@@ -92,8 +92,8 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: Rows) -> list[Fi
     if not below.any():
         return []
     first_below = int(samples.steps[ramp.rows :][int(np.argmax(below))])
-    low = max(ramp.last_rising, 0) if ramp.told is None else max(ramp.told - 1, 0)
-    # rows of the level stretch that are surely level bound the start from below only for shapes
+    low = max(ramp.last_rising, 0) if ramp.stated_length is None else max(ramp.stated_length - 1, 0)
+    # rows of the constant phase that are surely constant bound the start from below only for shapes
     # that leave the peak at once; a cosine is flat there
     high = max(first_below, low + 1)
     last = float(samples.steps[-1])
@@ -107,7 +107,7 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: Rows) -> list[Fi
         x = (rows.steps - free[0]) / math.exp(free[1])
         return shape.share(np.clip(x, 0.0, 1.0), math.exp(free[2]) if shape.powered else 1.0)
 
-    found = []
+    fits = []
     for zero in (False, True) if shape.line == 1.0 else (False,):
 
         def residual(free: Array, zero: bool = zero) -> Array:
@@ -145,8 +145,8 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: Rows) -> list[Fi
             continue
         free = best[1]
         peak, end = _ends(rows, shares(free), zero)
-        found.append(
-            Fitted(
+        fits.append(
+            DecayFit(
                 float(free[0]),
                 float(free[0] + math.exp(free[1])),
                 _rate(shape, peak),
@@ -155,14 +155,14 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: Rows) -> list[Fi
                 (low, high),
             )
         )
-    return found
+    return fits
 
 
 def _late(samples: Samples, ramp: Ramp, first_below: int) -> list[float]:
     """Starts of the decay right before the first row that lies below the peak."""
     steps = samples.steps[ramp.rows :]
-    place = int(np.searchsorted(steps, first_below))
-    before = float(steps[place - 1]) if place else float(max(ramp.last_rising, 0))
+    index = int(np.searchsorted(steps, first_below))
+    before = float(steps[index - 1]) if index else float(max(ramp.last_rising, 0))
     return [before, 0.5 * (before + first_below), first_below - 1.0]
 
 
@@ -176,7 +176,7 @@ def _rate(shape: Decay, line: float) -> float:
 
 
 def solve_ends(
-    shape: Decay, rows: Rows, start: int, end_step: int, power: float
+    shape: Decay, rows: FitRows, start: int, end_step: int, power: float
 ) -> tuple[float, float, float]:
     """Peak and end of a decay with given steps, with as few digits as the rows allow.
 
@@ -187,7 +187,7 @@ def solve_ends(
     return solve_share(shape, rows, shape.share(x, power))
 
 
-def solve_share(shape: Decay, rows: Rows, share: Array) -> tuple[float, float, float]:
+def solve_share(shape: Decay, rows: FitRows, share: Array) -> tuple[float, float, float]:
     """Highest and lowest rate of rows whose place between the two, on a shape's scale, is given.
 
     Args:

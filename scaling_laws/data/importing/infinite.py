@@ -9,9 +9,9 @@ import numpy as np
 
 from scaling_laws.data.importing.curve_shapes import SHAPES
 from scaling_laws.data.importing.ramps import Ramp
-from scaling_laws.data.importing.recognised import Member
+from scaling_laws.data.importing.recognised import FamilyCandidate
 from scaling_laws.data.importing.samples import Samples, rounded, roundest
-from scaling_laws.data.importing.schedule_candidates import Candidate, decays
+from scaling_laws.data.importing.schedule_candidates import DecayCandidate, decays
 
 __all__ = ["infinite"]
 
@@ -19,7 +19,7 @@ COOLDOWNS = tuple(shape for shape in SHAPES if shape.name in ("cosine", "inverse
 LEVEL, FALLING = 3, 3  # rows that show the constant phase, and the annealing
 
 
-def infinite(samples: Samples, ramp: Ramp) -> Iterator[Member]:
+def infinite(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
     """Members whose level rows and rows after them are there to be seen.
 
     Without an annealing the schedule is a decay with a level rest, which others find.
@@ -49,7 +49,7 @@ def infinite(samples: Samples, ramp: Ramp) -> Iterator[Member]:
                         "anneal_start": start,
                         "end": end,
                     }
-                    member = Member(
+                    member = FamilyCandidate(
                         cooled.warmup,
                         cooled.start,
                         cooled.peak,
@@ -81,7 +81,7 @@ def _level_end(samples: Samples, ramp: Ramp) -> int | None:
 
 
 def _annealings(
-    samples: Samples, after: int, cooled: Candidate
+    samples: Samples, after: int, cooled: DecayCandidate
 ) -> Iterator[tuple[int, float, int]]:
     """First step, end and last step of exponential falls from the level."""
     level = cooled.end
@@ -102,7 +102,9 @@ def _annealings(
         fall = np.log(lr / level) * lr / slack
         time = (steps - start) * lr / slack
         rate = float(fall @ time / (time @ time))
-        for total in sorted(each for each in totals if each > samples.last):
+        for total in sorted(
+            candidate_total for candidate_total in totals if candidate_total > samples.last
+        ):
             end = level * float(np.exp(rate * (total - start)))
             for value in dict.fromkeys(rounded(end, digits) for digits in range(1, 15)):
                 line = level * (value / level) ** ((steps - start) / (total - start))

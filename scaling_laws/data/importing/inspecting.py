@@ -1,4 +1,4 @@
-"""What a log is, what is odd in it, and the command that imports it. Nothing is written."""
+"""The format and anomalies of a log, and the command that imports it. Nothing is written."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 
 from scaling_laws.common import ScalingLawsError
 from scaling_laws.data.importing.log_import import import_run
-from scaling_laws.data.importing.offsets import MovedRatesError
+from scaling_laws.data.importing.offsets import ShiftedRatesError
 from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.roles import candidates
 from scaling_laws.data.importing.write_set import run_name
-from scaling_laws.data.logs import Table, read_tables
+from scaling_laws.data.logs import LogTable, read_tables
 
-__all__ = ["InspectedRun", "Key", "inspect_log"]
+__all__ = ["InspectedKey", "InspectedRun", "inspect_log"]
 
 ROLES = ("step", "loss", "lr", "tokens", "samples")
 PLACEHOLDER = "SPEC"
-FEW = 10  # values of a loss that is not proposed where another has more
+FEW = 10  # values of a loss that is not proposed if another has more
 
 
 @dataclass(frozen=True)
-class Key:
+class InspectedKey:
     """A key of a log.
 
     Attributes:
         name: as logged.
-        role: ``step``, ``loss``, ``lr``, ``tokens``, ``samples``; ``loss?`` and the like where it
-            may have the role but another key is proposed; empty otherwise.
-        rows: in how many rows it has a number.
+        role: ``step``, ``loss``, ``lr``, ``tokens``, ``samples``; ``loss?`` etc. if it may have the
+            role but another key is proposed; empty otherwise.
+        rows: number of rows with a number.
         first: its first number.
-        last: its last one.
+        last: its last number.
     """
 
     name: str
@@ -54,13 +54,13 @@ class InspectedRun:
         meaning: where such files come from.
         rows: of the table.
         keys: what was logged.
-        findings: what is odd, and what an import would do about it.
-        schedule: the schedule that an import would write; empty if it cannot tell.
-        schedule_from: where it comes from, or why there is none.
-        points: losses that an import would keep.
+        findings: anomalies, and how an import would handle them.
+        schedule: the schedule that an import would write; empty if unknown.
+        schedule_from: its origin, or why there is none.
+        points: number of losses that an import would keep.
         command: the command that imports it.
-        ready: whether the command runs as it is; else a person has to put something in.
-        problem: what is in the way.
+        ready: whether the command is complete; else it has a placeholder.
+        problem: what prevents an import without further options.
     """
 
     name: str
@@ -68,7 +68,7 @@ class InspectedRun:
     reader: str
     meaning: str
     rows: int
-    keys: tuple[Key, ...] = field(repr=False)
+    keys: tuple[InspectedKey, ...] = field(repr=False)
     findings: tuple[Finding, ...] = ()
     schedule: str = ""
     schedule_from: str = ""
@@ -81,32 +81,33 @@ class InspectedRun:
         """Plain values."""
         every = {key: value for key, value in self.__dict__.items() if key != "keys"}
         every["keys"] = [dict(key.__dict__) for key in self.keys]
-        every["findings"] = [dict(each.__dict__) for each in self.findings]
+        every["findings"] = [dict(finding.__dict__) for finding in self.findings]
         return every
 
 
 def inspect_log(
     path: Path | str, *, out: str = "runs", options: Options | None = None
 ) -> tuple[InspectedRun, ...]:
-    """Say what a log is.
+    """Report the format, keys and anomalies of a log.
 
     Args:
-        path: the file, or a folder that a reader takes.
-        out: the folder that the command writes to.
-        options: what is known of it already.
+        path: a file, or a folder that a reader recognises.
+        out: output folder of the command.
+        options: of the import, as far as known.
 
     Returns:
-        One for each run in it.
+        One report per run.
 
     Raises:
-        DataError: if no reader takes the file, several do, or it cannot be read.
+        UnreadableFileError: if the file cannot be read.
+        DataError: if no reader recognises it, or several do.
     """
-    given = options or Options()
-    reader, tables = read_tables(path, format=given.format)
+    stated = options or Options()
+    reader, tables = read_tables(path, format=stated.format)
     alone = len(tables) == 1
-    found = []
+    inspected = []
     for table in tables:
-        proposed, roles = _proposed(table, given)
+        proposed, roles = _proposed(table, stated)
         run = InspectedRun(
             table.name,
             table.source,
@@ -115,33 +116,35 @@ def inspect_log(
             int(table.lines.size),
             _keys(table, roles, proposed),
         )
-        found.append(_tried(run, reader.name, table, given, proposed, str(path), out, alone))
-    return tuple(found)
+        inspected.append(_tried(run, reader.name, table, stated, proposed, str(path), out, alone))
+    return tuple(inspected)
 
 
-def _proposed(table: Table, given: Options) -> tuple[Options, dict[str, list[str]]]:
+def _proposed(table: LogTable, stated: Options) -> tuple[Options, dict[str, list[str]]]:
     """Options with the preferred key where several may have a role, and all that may."""
     roles: dict[str, list[str]] = {}
     for role in ROLES:
         try:
-            roles[role] = candidates(role, (table,), given)
+            roles[role] = candidates(role, (table,), stated)
         except ScalingLawsError:
             roles[role] = []
-    # a handful of evaluations says less than a whole curve of training losses
+    # a few evaluations determine less than a whole curve of training losses
     roles["loss"].sort(key=lambda key: int(table.columns[key].rows.size) < FEW)
     changes = {f"{role}_key": roles[role][0] for role in ROLES[:3] if len(roles[role]) > 1}
-    return replace(given, **changes), roles  # type: ignore[arg-type]
+    return replace(stated, **changes), roles  # type: ignore[arg-type]
 
 
-def _keys(table: Table, roles: Mapping[str, list[str]], proposed: Options) -> tuple[Key, ...]:
+def _keys(
+    table: LogTable, roles: Mapping[str, list[str]], proposed: Options
+) -> tuple[InspectedKey, ...]:
     named = {}
     for role in reversed(ROLES):
-        for place, key in enumerate(roles[role]):
-            named[key] = role if place == 0 else f"{role}?"
+        for index, key in enumerate(roles[role]):
+            named[key] = role if index == 0 else f"{role}?"
     return tuple(
-        Key(
+        InspectedKey(
             name,
-            named.get(name, "" if not column.fault else "words"),
+            named.get(name, "" if not column.parse_error else "words"),
             int(column.rows.size),
             float(column.values[0]) if column.values.size else None,
             float(column.values[-1]) if column.values.size else None,
@@ -153,8 +156,8 @@ def _keys(table: Table, roles: Mapping[str, list[str]], proposed: Options) -> tu
 def _tried(
     run: InspectedRun,
     reader: str,
-    table: Table,
-    given: Options,
+    table: LogTable,
+    stated: Options,
     proposed: Options,
     path: str,
     out: str,
@@ -168,7 +171,7 @@ def _tried(
         try:
             entry = import_run(run.name, reader, (table,), extra)
         except ScalingLawsError as error:
-            if not problem and isinstance(error, MovedRatesError) and len(error.offsets) == 1:
+            if not problem and isinstance(error, ShiftedRatesError) and len(error.offsets) == 1:
                 ways.insert(0, replace(proposed, lr_offset=error.offsets[0]))
             problem = problem or str(error)
             continue
@@ -194,7 +197,7 @@ def _tried(
 
 
 def _ways(proposed: Options) -> list[Options]:
-    """The options to try, what is certain first."""
+    """The options to try, in decreasing order of certainty."""
     if proposed.schedule is not None or proposed.between is not None:
         return [proposed]
     linear = replace(proposed, between="linear")

@@ -1,4 +1,4 @@
-"""Logs in, a set of loss curves out."""
+"""Import of logs into a set of loss curves."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ from pathlib import Path
 import numpy as np
 
 from scaling_laws.common import DataError, UsageError, unknown_name
-from scaling_laws.data.importing.curve import Curve, curve_of
+from scaling_laws.data.importing.curve import LossCurve, curve_of
 from scaling_laws.data.importing.options import Finding, Options, RunReport
 from scaling_laws.data.importing.roles import find_roles
-from scaling_laws.data.importing.schedule_resolution import Past, Planned, plan_of
-from scaling_laws.data.importing.write_set import Entry, run_name, write_set
-from scaling_laws.data.logs import Table, read_tables
+from scaling_laws.data.importing.schedule_resolution import (
+    ParentPrefix,
+    ResolvedSchedule,
+    resolve_schedule,
+)
+from scaling_laws.data.importing.write_set import SetEntry, run_name, write_set
+from scaling_laws.data.logs import LogTable, read_tables
 from scaling_laws.data.logs.configs import facts_of
 from scaling_laws.data.runs import load_runs
 from scaling_laws.data.runs.columns import PARQUET
 from scaling_laws.models import check_facts, is_fact
 
-FEW = 50  # points that a branch may log again before its first own step
+FEW = 50  # points before the branch that the log of a branch may repeat
 
 __all__ = ["ImportedSet", "import_logs", "import_run"]
 
 
 @dataclass(frozen=True)
 class ImportedSet:
-    """What was written.
+    """The result of an import.
 
     Attributes:
-        folder: the set.
-        files: what was written in it.
-        reports: of its new runs.
+        folder: of the set.
+        files: that were written.
+        reports: of the new runs.
     """
 
     folder: Path
@@ -53,24 +57,24 @@ def import_logs(
     parquet: bool = False,
     overwrite: bool = False,
 ) -> ImportedSet:
-    """Read logs and write them as runs of a set: a CSV or Parquet file each, and `dataset.toml`.
+    """Read logs and write them as runs of a set: a CSV or Parquet file per run, and `dataset.toml`.
 
     Args:
-        logs: files, or folders that a reader takes.
+        logs: files, or folders that a reader recognises.
         out: the set's folder; runs are added to one that exists.
-        options: what the files do not say.
-        runs: names of the runs to take, of files that hold several; default all.
+        options: what the files do not contain.
+        runs: names of the runs to import from files with several; default all.
         name: of the run, if there is one.
-        join: whether all files are parts of one run, in the order given.
+        join: whether all files are parts of one run, in the given order.
         about: ``title``, ``source``, ``license``, ``optimizer`` of the set.
-        parquet: whether to write each run as Parquet in place of a CSV.
+        parquet: whether to write Parquet files instead of CSV.
         overwrite: whether runs of the same name may be replaced.
 
     Returns:
-        What was written, with a report a run.
+        The set, with one report per run.
 
     Raises:
-        ScalingLawsError: naming file and place of what cannot be used; nothing is written then.
+        ScalingLawsError: with file and row of what cannot be used; nothing is written then.
     """
     chosen = options or Options()
     check_facts(chosen.facts)
@@ -90,7 +94,7 @@ def _grouped(
     runs: tuple[str, ...],
     name: str | None,
     join: bool,
-) -> list[tuple[str, str, tuple[Table, ...]]]:
+) -> list[tuple[str, str, tuple[LogTable, ...]]]:
     """(name, reader, tables) of each run."""
     read = [
         (reader.name, table)
@@ -105,12 +109,13 @@ def _grouped(
                 raise UsageError(f"--run: {unknown_name('run', wanted, known)}")
         read = [(reader, table) for reader, table in read if table.name in runs]
     if join:
-        held = Counter(str(table.source) for _, table in read)
-        several = next((source for source, count in held.items() if count > 1), None)
+        runs_per_source = Counter(str(table.source) for _, table in read)
+        several = next((source for source, count in runs_per_source.items() if count > 1), None)
         if several is not None:
             names = ", ".join(table.name for _, table in read if str(table.source) == several)
             raise UsageError(
-                f"--join: {several} holds {held[several]} runs ({names}), which are no parts of "
+                f"--join: {several} contains {runs_per_source[several]} runs ({names}), which are "
+                "not parts of "
                 "one; choose one with --run"
             )
         readers = ", ".join(dict.fromkeys(reader for reader, _ in read))
@@ -120,45 +125,47 @@ def _grouped(
             f"--name {name}: there are {len(read)} runs ({', '.join(t.name for _, t in read)}); "
             "choose one with --run, or pass --join if they are parts of one run"
         )
-    found: list[tuple[str, str, tuple[Table, ...]]] = []
+    grouped: list[tuple[str, str, tuple[LogTable, ...]]] = []
     for reader, table in read:
         label = name or table.name
-        if any(run_name(label) == run_name(other) for other, _, _ in found):
+        if any(run_name(label) == run_name(other) for other, _, _ in grouped):
             raise UsageError(
-                f"{table.source}: a second run {label!r}; pass --join if both are parts of one "
-                "run, else import them one by one with --name"
+                f"{table.source}: a second run is named {label!r}; pass --join if both are parts "
+                "of one "
+                "run, else import them one by one with --name",
+                path=table.source,
             )
-        found.append((label, reader, (table,)))
-    return found
+        grouped.append((label, reader, (table,)))
+    return grouped
 
 
 def import_run(
-    name: str, reader: str, tables: tuple[Table, ...], options: Options, out: Path | None = None
-) -> Entry:
+    name: str, reader: str, tables: tuple[LogTable, ...], options: Options, out: Path | None = None
+) -> SetEntry:
     """One run, ready to be written.
 
     Args:
-        name: of the run, as it was logged or given.
+        name: of the run, as logged or requested.
         reader: the format's name.
         tables: its parts in their order.
-        options: what was said.
-        out: the set that a parent named without a folder is looked up in.
+        options: of the import.
+        out: the set that contains a parent given without a folder.
 
     Raises:
-        ScalingLawsError: naming file and place of what cannot be used.
+        ScalingLawsError: with file and row of what cannot be used.
     """
     if len({(table.first_step, table.lr_offset) for table in tables}) > 1:
         raise UsageError(
-            f"{name}: parts of formats that count steps differently; import them alone"
+            f"{name}: parts of formats that count steps differently; import them separately"
         )
     keys = find_roles(tables, options)
     curve = curve_of(tables, keys, options)
     findings = list(curve.findings)
-    past = _past(options.parent, out)
-    if past is not None:
-        curve = _branched(curve, past, options.step_offset, findings)
+    prefix = _parent_prefix(options.parent, out)
+    if prefix is not None:
+        curve = _branched(curve, prefix, options.step_offset, findings)
     config = {key: value for table in tables for key, value in table.config.items()}
-    planned = plan_of(tables[0].source, curve, options, config, past)
+    planned = resolve_schedule(tables[0].source, curve, options, config, prefix)
     findings += planned.findings
     curve = _cut(tables[0].source, curve, planned, options.from_step, findings)
     facts = {fact: value for fact, value in facts_of(config).items() if is_fact(fact, value)}
@@ -186,11 +193,11 @@ def import_run(
         facts,
         tuple(findings),
     )
-    return Entry(report, curve, planned)
+    return SetEntry(report, curve, planned)
 
 
-def _past(parent: str | None, out: Path | None) -> Past | None:
-    """The parent's rates up to the branch."""
+def _parent_prefix(parent: str | None, out: Path | None) -> ParentPrefix | None:
+    """Name and learning rates of the parent up to the branch."""
     if parent is None:
         return None
     reference, at, step = parent.rpartition("@")
@@ -202,58 +209,65 @@ def _past(parent: str | None, out: Path | None) -> Past | None:
     runs = load_runs(f"{out}:{reference}" if inside else reference)
     if len(runs) != 1:
         raise UsageError(
-            f"--parent {parent}: {reference} holds {len(runs)} runs; name one, FOLDER:NAME"
+            f"--parent {parent}: {reference} contains {len(runs)} runs; name one, FOLDER:NAME"
         )
     (run,) = runs.values()
     if int(step) > run.schedule.steps:
-        raise UsageError(
-            f"--parent {parent}: {run.name} has {run.schedule.steps} steps; none to branch off"
-        )
-    return Past(run.name, run.schedule.lr[: int(step)])
+        raise UsageError(f"--parent {parent}: {run.name} has only {run.schedule.steps} steps")
+    return ParentPrefix(run.name, run.schedule.lr[: int(step)])
 
 
-def _branched(curve: Curve, past: Past, offset: int, findings: list[Finding]) -> Curve:
-    """A branch's own points, from its first step on."""
-    branch = past.lr.size
+def _branched(
+    curve: LossCurve, prefix: ParentPrefix, offset: int, findings: list[Finding]
+) -> LossCurve:
+    """The points of a branch, from its first step on."""
+    branch = prefix.lr.size
     logged = int(curve.steps[0]) - offset
     if offset and logged >= branch:
         raise UsageError(
             f"--step-offset {offset}: the log begins at step {logged}, after the branch at {branch}"
-            " already, so it does not count from there; leave --step-offset out"
+            " already, so it does not count from there; omit --step-offset"
         )
-    own = curve.steps >= branch
-    if int(curve.steps[0]) < branch - FEW or not own.any():
+    on_branch = curve.steps >= branch
+    if int(curve.steps[0]) < branch - FEW or not on_branch.any():
         raise UsageError(
-            f"--parent {past.name}@{branch}: the log begins at step {curve.steps[0]}; if it counts "
+            f"--parent {prefix.name}@{branch}: the log begins at step {curve.steps[0]}; if it "
+            "counts "
             f"from the branch, pass --step-offset {branch}"
         )
-    if not own.all():
-        words = f"{int((~own).sum())} points before the branch at step {branch} left out"
+    if not on_branch.all():
+        words = f"{int((~on_branch).sum())} points before the branch at step {branch} omitted"
         findings.append(Finding("parent", words, True))
-    words = f"the rates before step {branch} are those of {past.name}"
+    words = f"the rates before step {branch} are those of {prefix.name}"
     findings.append(Finding("parent", words, True))
     if offset and curve.tokens is not None:
-        words = "the column tokens counts from where the log does; the parent's are not in it"
+        words = "the column tokens counts from the start of the log, without the parent's tokens"
         findings.append(Finding("tokens", words))
-    return _kept(curve, own)
+    return _kept(curve, on_branch)
 
 
-def _kept(curve: Curve, keep: np.ndarray) -> Curve:
+def _kept(curve: LossCurve, keep: np.ndarray) -> LossCurve:
     tokens = None if curve.tokens is None else curve.tokens[keep]
     return replace(curve, steps=curve.steps[keep], loss=curve.loss[keep], tokens=tokens)
 
 
 def _cut(
-    source: str, curve: Curve, planned: Planned, first: int | str, findings: list[Finding]
-) -> Curve:
-    """Leave out what came before a step, and what came after the schedule's end."""
+    source: str,
+    curve: LossCurve,
+    planned: ResolvedSchedule,
+    first: int | str,
+    findings: list[Finding],
+) -> LossCurve:
+    """Omit the points before a step."""
     if first == "warmup":
         rising = np.diff(planned.lr) > 0
         first = 0 if not rising[:1].any() else int(np.argmin(np.append(rising, False))) + 1
     keep = curve.steps >= int(first)
     if not keep.any():
-        raise DataError(f"{source}: no loss is logged at or after step {first} (--from-step)")
+        raise DataError(
+            f"{source}: no loss is logged at or after step {first} (--from-step)", path=source
+        )
     if not keep.all():
-        words = f"{int((~keep).sum())} points before step {first} left out, as told"
+        words = f"{int((~keep).sum())} points before step {first} omitted (--from-step)"
         findings.append(Finding("from_step", words, True))
     return _kept(curve, keep)

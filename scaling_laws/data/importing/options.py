@@ -1,4 +1,4 @@
-"""What a person says of a log, and the report of what an import found and did."""
+"""Options of an import, its findings, and its report per run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Finding", "Options", "RunReport"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the files do not say, or what is to be read otherwise. None leaves it to the log.
+    """What the files do not contain, or overrides of it. None: taken from the log.
 
     Attributes:
         format: name of the reader.
         step_key, lr_key, loss_key, tokens_key, samples_key: keys by role.
-        lr_group: which parameter group's learning rate, where several are logged.
+        lr_group: the parameter group of the learning rate, if several are logged.
         first_step: step number of the first update, 0 or 1.
         lr_offset: a row's learning rate belongs to the update this many after the row's own.
         steps_per_update: logged steps (micro-batches) that make one update.
@@ -24,17 +24,17 @@ class Options:
         tokens_per_step: tokens of one update.
         samples_per_step: samples of one update.
         sequence_length: tokens of one sample.
-        repeats: ``last``, ``first`` or ``mean`` of rows that log a step again.
-        window: steps that each logged loss averages.
-        average_window: rows whose losses are averaged to one point; the window grows with them.
-        drop_spikes: whether points that stand far above their neighbours are left out.
-        drop_skipped: whether points whose window has skipped updates are left out.
-        from_step: leave out points before this step, or ``warmup``.
+        repeats: ``last``, ``first`` or ``mean`` of the rows of a repeated step.
+        window: number of steps averaged by each logged loss.
+        average_window: number of rows averaged to one point; the window grows accordingly.
+        drop_spikes: whether points far above their neighbours are omitted.
+        drop_skipped: whether points whose window has skipped updates are omitted.
+        from_step: omit the points before this step, or ``warmup``.
         schedule: spec of the run's schedule.
-        steps: how many updates were planned.
-        warmup: steps of the warm-up, where the log does not show it.
-        between: ``hold`` or ``linear``, for a schedule that no family explains.
-        parent: ``RUN@STEP``: the run that this one branched off, and its first own step.
+        steps: number of planned updates.
+        warmup: warm-up steps, if the log does not show them.
+        between: ``hold`` or ``linear``, for a schedule that no family fits.
+        parent: ``RUN@STEP``: the run from which this one branched, and its first own step.
         facts: numbers that laws use, by name.
     """
 
@@ -68,12 +68,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something odd about a log, or something done about it.
+    """An anomaly of a log, or a change made by the import.
 
     Attributes:
-        kind: one word: repeats, gaps, spikes, schedule, ...
+        kind: category: repeats, gaps, spikes, schedule, ...
         words: one sentence.
-        changed: whether data were changed or left out because of it.
+        changed: whether data were changed or omitted because of it.
     """
 
     kind: str
@@ -83,22 +83,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What an import made of one run.
+    """The report on one imported run.
 
     Attributes:
         name: of the run.
         reader: the format's name.
         sources: names of the files.
         keys: the log's key by role.
-        rows: rows that were read.
-        points: losses that were kept.
+        rows: number of rows read.
+        points: number of losses kept.
         first_step: of the first kept loss.
         last_step: of the last one.
         schedule: spec of the schedule that was written.
-        schedule_from: where it comes from, in words.
-        window: steps that each loss averages.
+        schedule_from: its origin, as a phrase.
+        window: number of steps averaged by each loss.
         facts: numbers that laws use.
-        findings: what was odd and what was done.
+        findings: anomalies and changes.
     """
 
     name: str
@@ -131,7 +131,7 @@ class RunReport:
             "window": self.window,
             "facts": dict(self.facts),
             "findings": [
-                {"kind": each.kind, "words": each.words, "changed": each.changed}
-                for each in self.findings
+                {"kind": finding.kind, "words": finding.words, "changed": finding.changed}
+                for finding in self.findings
             ],
         }

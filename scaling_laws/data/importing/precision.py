@@ -1,4 +1,4 @@
-"""To which precision a column of numbers was printed, from the numbers themselves."""
+"""The precision to which a column of numbers was printed, inferred from the numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Precision", "precision_of"]
 Array = NDArray[np.float64]
 SAMPLE = 4000  # values looked at
 FULL = 12  # significant digits from which on a number was not rounded for printing
-# what a trainer's own arithmetic may be off by, as a share of the largest value
+# error of a trainer's arithmetic, as a fraction of the largest value
 DOUBLE, SINGLE = 1e-9, 5e-7
 
 
@@ -58,7 +58,7 @@ def precision_of(values: Array) -> Precision:
     """The precision that most of the values show.
 
     Trailing zeros are not seen, so the longest value counts; whether digits after the point or
-    significant ones were fixed is told by which of the two most values reach in full.
+    significant digits were fixed is decided by which of the two most values reach in full.
 
     >>> precision_of(np.array([2.99e-4, 1.5e-4, 1.23e-5])).words
     '3 significant digits'

@@ -26,7 +26,7 @@ class Ramp:
         first_after: step of the row after them.
         start: rate at step 0 on a straight line through them.
         slope: rise a step on that line; None if fewer than two rows show it.
-        told: length that was told, if it was.
+        stated_length: warm-up steps given by the user, if any.
         row: step and rate of the last rising row, where there is one.
         shape: of the warm-up.
         known: (length, rate of step 0) of each that the rows allow, of shapes other than linear.
@@ -37,7 +37,7 @@ class Ramp:
     first_after: int
     start: float = 0.0
     slope: float | None = None
-    told: int | None = None
+    stated_length: int | None = None
     row: tuple[int, float] | None = None
     shape: Warmup = LINEAR
     known: tuple[tuple[int, float], ...] = ()
@@ -45,13 +45,13 @@ class Ramp:
     def lengths(self, peak: float, begins: int | None = None) -> set[int]:
         """Numbers of warm-up steps that the rows allow with that peak.
 
-        Where no row shows the slope, the shortest and the longest are enough to tell how far the
-        others may be off; the longest one ends where what follows `begins`.
+        If no row shows the slope, the shortest and the longest length bound the others; the longest
+        warm-up ends where what follows `begins`.
         """
         if self.shape is not LINEAR:
             return {length for length, _ in self.known}
-        if self.told is not None:
-            return {self.told}
+        if self.stated_length is not None:
+            return {self.stated_length}
         if self.rows == 0:
             return {0}
         tops: set[float] = set()  # steps at which the ramp reaches the peak
@@ -66,27 +66,27 @@ class Ramp:
         return {top + 1 for top in near if self.last_rising < top <= self.first_after}
 
     def forms(self, peak: float, begins: int | None = None) -> list[tuple[int, float]]:
-        """(warm-up steps, rate of step 0): from zero, from one step's rise, or as the rows say."""
+        """(warm-up steps, rate of step 0): from zero, from one step's rise, or as logged."""
         if self.shape is not LINEAR:
             return [form for form in self.known if form[1] <= peak]
-        found: list[tuple[int, float]] = []
+        forms: list[tuple[int, float]] = []
         for warmup in sorted(self.lengths(peak, begins)):
             if warmup == 0:
-                found.append((0, 0.0))
+                forms.append((0, 0.0))
                 continue
-            if self.rows == 0:  # told, and not logged: it is said to rise from 0
-                found.append((warmup, 0.0))
+            if self.rows == 0:  # given and not logged: it rises from 0
+                forms.append((warmup, 0.0))
                 continue
             starts = {0.0, rounded(peak / warmup, 12)}
             if self.slope is not None or (self.row is not None and self.row[0] == 0):
                 starts |= {rounded(self.start, digits) for digits in (1, 2, 3, 5, 8, 12)}
                 starts |= {rounded(self.start / peak, digits) * peak for digits in (1, 2, 3)}
-            found += [
+            forms += [
                 (warmup, start)
                 for start in sorted(starts)
                 if start == 0 or 1e-9 * peak < start <= peak
             ]
-        return found
+        return forms
 
 
 def first_top(samples: Samples) -> tuple[int, int]:
@@ -114,12 +114,12 @@ def ramps(samples: Samples, top: int | None = None) -> Iterator[Ramp]:
         steps, lr = samples.steps[:rows], samples.lr[:rows]
         after = int(samples.steps[rows])
         if rows == 0:
-            # rows that begin after the warm-up say nothing of it
-            yield Ramp(0, -1, after, told=samples.warmup or 0)
+            # rows that begin after the warm-up do not show it
+            yield Ramp(0, -1, after, stated_length=samples.warmup or 0)
             continue
         start, slope, straight = float(lr[0]) if steps[0] == 0 else 0.0, None, True
         if rows >= 2:
-            slope, start = (float(each) for each in np.polyfit(steps, lr, 1))
+            slope, start = (float(coefficient) for coefficient in np.polyfit(steps, lr, 1))
             away = np.abs(start + slope * steps - lr)
             straight = bool((away <= LOOSE * samples.slack[:rows]).all())
             start = max(start, 0.0)
@@ -136,8 +136,8 @@ def ramps(samples: Samples, top: int | None = None) -> Iterator[Ramp]:
 def _forms(samples: Samples, ramp: Ramp, shape: Warmup) -> Iterator[tuple[int, float]]:
     """Lengths and first rates of a warm-up of another shape that its rows allow."""
     lengths = np.arange(ramp.last_rising + 2, ramp.first_after + 2)
-    if ramp.told is not None:
-        lengths = np.array([ramp.told])
+    if ramp.stated_length is not None:
+        lengths = np.array([ramp.stated_length])
     elif lengths.size > MOST_LENGTHS:
         lengths = lengths[np.linspace(0, lengths.size - 1, MOST_LENGTHS).astype(int)]
     at = samples.steps[: ramp.rows].astype(np.float64)

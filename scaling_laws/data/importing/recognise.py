@@ -1,9 +1,9 @@
 """The schedule family behind a sampled learning rate: fitted, and confirmed to the printed digits.
 
-A candidate is a warm-up, a level stretch, a decay of one of `SHAPES`, or stages; or a member of a
-family that comes back to its peak or decays twice. Only one that agrees with every logged rate to
-the precision it was printed with is accepted. Where several are, the one with the fewest digits is
-taken, and how far the others lie from it at steps that were not logged is measured and said.
+A candidate is a warm-up, a constant phase and a decay of one of `SHAPES` or stages; or a member of
+a family that returns to its peak or decays twice. It is accepted only if it agrees with every
+logged rate to its printed precision. Of several, the one with the shortest description in digits is
+used, and the largest difference to the others at steps that were not logged is reported.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from scaling_laws.data.importing.curve_shapes import SHAPES
 from scaling_laws.data.importing.infinite import infinite
 from scaling_laws.data.importing.precision import DOUBLE
 from scaling_laws.data.importing.ramps import ramps
-from scaling_laws.data.importing.recognised import Member
+from scaling_laws.data.importing.recognised import FamilyCandidate
 from scaling_laws.data.importing.repeating import repeating
 from scaling_laws.data.importing.schedule_candidates import (
-    Candidate,
+    DecayCandidate,
     Samples,
     decays,
     level,
     stages,
 )
 
-__all__ = ["Explanation", "Recognised", "Tried", "recognise"]
+__all__ = ["Explanation", "Recognition", "ShapeTrial", "recognise"]
 
-Explanation = Candidate | Member
+Explanation = DecayCandidate | FamilyCandidate
 Array = NDArray[np.float64]
-EXACT_ROWS = 6  # different rates below the peak that a decay must meet to be called exact
+EXACT_ROWS = 6  # distinct rates below the peak that an exact decay must match
 ENOUGH = 60  # candidates that are compared step by step
 
 
 @dataclass(frozen=True)
-class Tried:
-    """How well the best candidate of a shape explains the logged rates.
+class ShapeTrial:
+    """How well the best candidate of a shape fits the logged rates.
 
     Attributes:
         shape: its name.
         accepted: whether it agrees with every row to the printed precision.
-        worst: largest difference, as a share of the peak.
-        step: where.
+        worst: largest difference, as a fraction of the peak.
+        step: of that difference.
     """
 
     shape: str
@@ -55,32 +55,32 @@ class Tried:
 
 
 @dataclass(frozen=True, eq=False)
-class Recognised:
-    """What explains the logged rates.
+class Recognition:
+    """The result of recognising a schedule.
 
     Attributes:
         best: the simplest candidate; None if none agrees with every row.
-        disagreement: how far other candidates that agree lie from it at any step up to the last
-            logged one, as a share of the peak.
-        at_step: where that is.
-        rival: the other candidate, in words.
-        tried: what was tried.
+        disagreement: largest difference to other accepted candidates at any step up to the last
+            logged one, as a fraction of the peak.
+        at_step: step of that difference.
+        rival: description of that candidate.
+        tried: the best candidate of each shape.
     """
 
     best: Explanation | None
     disagreement: float = 0.0
     at_step: int = 0
     rival: str = ""
-    tried: tuple[Tried, ...] = field(default=(), repr=False)
+    tried: tuple[ShapeTrial, ...] = field(default=(), repr=False)
 
 
-def recognise(samples: Samples) -> Recognised:
-    """The simplest schedule that explains sampled rates, if one does.
+def recognise(samples: Samples) -> Recognition:
+    """The simplest schedule that agrees with sampled rates, if any.
 
     Args:
-        samples: logged rates with their precision, and what is known of warm-up and length.
+        samples: logged rates with their precision, and warm-up and length if known.
     """
-    best_of: dict[str, Tried] = {}
+    best_of: dict[str, ShapeTrial] = {}
     accepted: list[tuple[float, Explanation]] = []
     # on a busy machine the threads of the linear algebra library wait for each other
     with threadpoolctl.threadpool_limits(limits=1):
@@ -88,45 +88,45 @@ def recognise(samples: Samples) -> Recognised:
     for candidate in candidates:
         away = np.abs(candidate.rates(samples.steps) - samples.lr)
         over = away / samples.slack
-        place = int(np.argmax(over))
-        good = bool(over[place] <= 1.0)
-        tried = Tried(
+        index = int(np.argmax(over))
+        good = bool(over[index] <= 1.0)
+        tried = ShapeTrial(
             candidate.shape,
             good,
-            float(away[place] / samples.peak),
-            int(samples.steps[place]),
+            float(away[index] / samples.peak),
+            int(samples.steps[index]),
         )
         before = best_of.get(candidate.shape)
         if before is None or (good, -tried.worst) > (before.accepted, -before.worst):
             best_of[candidate.shape] = tried
         if good:
             accepted.append((candidate.cost, candidate))
-    tried_all = tuple(sorted(best_of.values(), key=lambda each: (not each.accepted, each.worst)))
+    tried_all = tuple(sorted(best_of.values(), key=lambda trial: (not trial.accepted, trial.worst)))
     if not accepted:
-        return Recognised(None, tried=tried_all)
+        return Recognition(None, tried=tried_all)
     accepted = _exact(samples, accepted) or accepted
     accepted.sort(key=lambda pair: pair[0])
     best = accepted[0][1]
-    apart, at, rival = _disagreement(samples, best, [each for _, each in accepted[1:]])
-    return Recognised(best, apart, at, rival, tried_all)
+    apart, at, rival = _disagreement(samples, best, [candidate for _, candidate in accepted[1:]])
+    return Recognition(best, apart, at, rival, tried_all)
 
 
 def _exact(
     samples: Samples, accepted: list[tuple[float, Explanation]]
 ) -> list[tuple[float, Explanation]]:
-    """Decays that meet every logged rate in full, though few digits were seen.
+    """Decays that match every logged rate exactly, although the rates have few digits.
 
-    Rates such as 0.00095 look rounded and are not. A decay with a handful of numbers that gives
-    many different rates without any rounding is not there by chance.
+    Rates such as 0.00095 may be exact rather than rounded: a decay with few parameters that gives
+    many distinct rates without any rounding is not a coincidence.
     """
     low = np.unique(samples.lr[samples.lr < samples.lr.max() - samples.slack])
     if low.size < EXACT_ROWS:
         return []
     return [
-        (cost, each)
-        for cost, each in accepted
-        if each.smooth
-        and np.abs(each.rates(samples.steps) - samples.lr).max() <= 2 * DOUBLE * samples.peak
+        (cost, candidate)
+        for cost, candidate in accepted
+        if candidate.smooth
+        and np.abs(candidate.rates(samples.steps) - samples.lr).max() <= 2 * DOUBLE * samples.peak
     ]
 
 
@@ -146,15 +146,15 @@ def _candidates(samples: Samples) -> Iterator[Explanation]:
 def _disagreement(
     samples: Samples, best: Explanation, others: list[Explanation]
 ) -> tuple[float, int, str]:
-    """Largest distance to the best, over all steps up to the last that matters."""
+    """Largest difference to the best, over all steps up to the last required one."""
     every = np.arange(samples.last + 1)
     here = best.rates(every)
     worst, at, rival = 0.0, 0, ""
-    # the dearest ones are the farthest; look at both ends of a long list
+    # the most complex ones differ most; compare both ends of a long list
     chosen = others if len(others) <= ENOUGH else others[: ENOUGH // 2] + others[-ENOUGH // 2 :]
     for other in chosen:
         away = np.abs(other.rates(every) - here)
-        place = int(np.argmax(away))
-        if away[place] > worst:
-            worst, at, rival = float(away[place]), place, other.words
+        index = int(np.argmax(away))
+        if away[index] > worst:
+            worst, at, rival = float(away[index]), index, other.words
     return worst / samples.peak, at, rival

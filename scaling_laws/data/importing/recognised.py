@@ -1,4 +1,4 @@
-"""Candidates that are a member of a registered family with more than one decay."""
+"""Candidates from registered families with more than one decay."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import ScheduleError
 from scaling_laws.data.importing.samples import digits_of
-from scaling_laws.data.importing.warmups import LINEAR, Ramped
+from scaling_laws.data.importing.warmups import LINEAR, ScheduleCandidate
 from scaling_laws.models import format_number, schedule
 
-__all__ = ["Member"]
+__all__ = ["FamilyCandidate"]
 
 Array = NDArray[np.float64]
-COST = 3.0  # digits' worth of simplicity that these families cost beside their numbers
+COST = 3.0  # description length of these families beside their numbers, in digits
 NO_SPEC = 1.5
 FROM_START = ("anneal_start",)  # keys that are steps of the run, and not of what follows `begin`
 
 
 @dataclass(frozen=True, eq=False)
-class Member(Ramped):
+class FamilyCandidate(ScheduleCandidate):
     """A warm-up, and then a family whose registered formula gives the rates.
 
     Attributes:
@@ -39,12 +39,12 @@ class Member(Ramped):
 
     @property
     def smooth(self) -> bool:
-        """Whether its rates all differ, so that agreement in full is no chance."""
+        """Whether all its rates differ, so that full agreement is not a coincidence."""
         return True
 
     @property
     def length(self) -> int:
-        """Steps that it has to have; 0 if any number will do."""
+        """Required number of steps; 0 if any."""
         if self.shape == "wsd_s":
             return int(self.values["decay_ends"][-1])
         return self.steps if self.shape == "infinite" else 0
@@ -57,19 +57,19 @@ class Member(Ramped):
 
     @property
     def exists(self) -> bool:
-        """Whether the family allows these values."""
+        """Whether the family accepts these values."""
         try:
             schedule(self._text(self.begin) if self.spec is None else self.spec)
         except ScheduleError:
             return False
         return True
 
-    def shifted(self, by: int) -> Member | None:
-        """The same rates so many steps later; None if it would have to begin in its middle."""
+    def shifted(self, by: int) -> FamilyCandidate | None:
+        """The same rates so many steps later; None if step 0 would not be in it."""
         moved = self.moved_ramp(by)
         if moved is None or self.begin + by < 0:
             return None
-        # the lengths of wsd_s are shares of its steps, which would be others
+        # the decay lengths of wsd_s are fractions of its steps, which would change
         if self.shape == "wsd_s" or not self.warmup:
             return None
         values = {key: _moved(key, value, by) for key, value in self.values.items()}
@@ -78,8 +78,8 @@ class Member(Ramped):
     def _text(self, origin: int, *, ramp: bool = False) -> str:
         """The spec of what follows step `origin`, with or without the warm-up."""
         parts = [f"peak={format_number(self.peak)}", f"steps={self.steps - origin}"]
-        for key, given in self.values.items():
-            value = _moved(key, given, -origin)
+        for key, stored in self.values.items():
+            value = _moved(key, stored, -origin)
             if isinstance(value, tuple):
                 parts.append(f"{key}={'/'.join(map(format_number, value))}")
             else:
@@ -88,16 +88,16 @@ class Member(Ramped):
 
     @property
     def cost(self) -> float:
-        """Digits that it takes to say it; see `Candidate.cost`."""
+        """Description length in digits; see `DecayCandidate.cost`."""
         cost = COST + self.ramp_cost + digits_of(self.peak)
         for value in self.values.values():
             numbers = value if isinstance(value, tuple) else (value,)
-            cost += sum(digits_of(each) for each in numbers if not isinstance(each, str))
+            cost += sum(digits_of(number) for number in numbers if not isinstance(number, str))
         return cost + (0.0 if self.spec is not None else NO_SPEC)
 
     @property
     def spec(self) -> str | None:
-        """The spec that says it; None if the family has no such warm-up."""
+        """Its spec; None if the family has no such warm-up."""
         counted = self.begin == self.warmup or self.shape == "wsd_s"
         if self.ramp is not LINEAR or not counted:
             return None

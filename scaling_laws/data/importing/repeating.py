@@ -1,7 +1,7 @@
-"""Families that come back to their peak, behind sampled rates: restarts, cycles, WSD-S.
+"""Families that return to their peak: restarts, cycles, WSD-S.
 
-Each finds the few whole numbers that the rows allow, from where the rates turn; peak and lowest
-rate then follow from least squares, as for a decay. Every row is checked afterwards.
+For each, the turning points of the rates restrict its integer parameters to few values; peak and
+lowest rate follow from least squares, as for a decay. Every row is checked afterwards.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.data.importing.curve_shapes import SHAPES, Decay
-from scaling_laws.data.importing.decayfit import Rows, solve_share
+from scaling_laws.data.importing.decayfit import FitRows, solve_share
 from scaling_laws.data.importing.ramps import Ramp, first_top, ramps
-from scaling_laws.data.importing.recognised import Member
+from scaling_laws.data.importing.recognised import FamilyCandidate
 from scaling_laws.data.importing.samples import Samples, rounded, simplest_between
 
 __all__ = ["repeating"]
@@ -28,18 +28,18 @@ Trial = tuple[int, tuple[float, float, float], Mapping[str, Any]]
 LINEAR, INVERSE = (
     next(s for s in SHAPES if s.name == name) for name in ("linear", "inverse_linear")
 )
-ROWS = 240  # rows that a trial looks at
+ROWS = 240  # rows used by a trial
 MOST = 60  # values of a whole number that are tried one by one
 MOST_FACTOR = 8  # growth of cycles
 
 
-def repeating(samples: Samples) -> Iterator[Member]:
+def repeating(samples: Samples) -> Iterator[FamilyCandidate]:
     """Members of families whose rates rise again after their first fall."""
     top, fall = first_top(samples)
     for ramp in ramps(samples, top):
         rises = np.diff(samples.lr[ramp.rows :]) > _apart(samples.slack[ramp.rows :])
         if rises.any():
-            # rows that are printed alike may stand on either side of the first peak
+            # rows with equal printed rates may be on either side of the first peak
             begins = _begins(ramp, int(samples.steps[fall]))
             yield from _cosine_restarts(samples, ramp, begins)
             yield from _cyclic(samples, ramp, begins)
@@ -50,8 +50,8 @@ def _apart(slack: Array) -> Array:
     return np.asarray(slack[1:] + slack[:-1])
 
 
-def _rows(samples: Samples, ramp: Ramp, shape: Decay) -> Rows | None:
-    """Rows that a trial looks at: evenly, and all around the turns."""
+def _rows(samples: Samples, ramp: Ramp, shape: Decay) -> FitRows | None:
+    """The rows used by a trial: evenly spaced ones, and those around the turning points."""
     steps = samples.steps[ramp.rows :].astype(np.float64)
     lr, slack = samples.lr[ramp.rows :], samples.slack[ramp.rows :]
     if shape.line != 1.0 and not (lr > 0).all():
@@ -62,7 +62,7 @@ def _rows(samples: Samples, ramp: Ramp, shape: Decay) -> Rows | None:
         even = np.linspace(0, steps.size - 1, ROWS).astype(int)
         chosen = np.unique(np.concatenate([even, np.clip(near, 0, steps.size - 1)]))
         steps, lr, slack = steps[chosen], lr[chosen], slack[chosen]
-    return Rows(steps, shape.to_line(lr), 1.0 / (slack * shape.slope(lr)))
+    return FitRows(steps, shape.to_line(lr), 1.0 / (slack * shape.slope(lr)))
 
 
 def _whole(low: float, high: float, about: float | None = None) -> list[int]:
@@ -74,15 +74,15 @@ def _whole(low: float, high: float, about: float | None = None) -> list[int]:
     near = {round(middle) + shift for shift in range(-2, 3)}
     near |= {round(rounded(middle, digits)) for digits in (1, 2, 3)}
     even = np.linspace(first, last, MOST).astype(int).tolist()
-    return sorted(each for each in {*near, *even} if first <= each <= last)
+    return sorted(number for number in {*near, *even} if first <= number <= last)
 
 
 def _begins(ramp: Ramp, fallen: int) -> list[int]:
     """Steps at which what follows the warm-up may begin."""
     if ramp.rows == 0:
-        return [ramp.told or 0]
-    if ramp.told is not None:
-        return [ramp.told - 1, ramp.told]
+        return [ramp.stated_length or 0]
+    if ramp.stated_length is not None:
+        return [ramp.stated_length - 1, ramp.stated_length]
     return _whole(max(ramp.last_rising, 0), fallen)
 
 
@@ -94,7 +94,7 @@ def _members(
     ends: tuple[float, float, float],
     values: Mapping[str, Any],
     low: str,
-) -> Iterator[Member]:
+) -> Iterator[FamilyCandidate]:
     """Members with each warm-up that fits."""
     peak, lowest, over = ends
     if not 0 < peak < 1e6 or not 0 <= lowest <= peak or math.isinf(over):
@@ -105,7 +105,7 @@ def _members(
     for warmup, start in ramp.forms(peak, begin or None):
         if shape == "wsd_s" or begin in (warmup, warmup - 1):
             named = {**({low: lowest} if lowest else {}), **values}
-            member = Member(
+            member = FamilyCandidate(
                 warmup,
                 start,
                 peak,
@@ -126,8 +126,8 @@ def _tried(
     shape: str,
     low: str,
     trials: Iterator[Trial],
-) -> Iterator[Member]:
-    """Members of every trial that explains its rows; else of the best one, for the report."""
+) -> Iterator[FamilyCandidate]:
+    """Candidates of every trial that agrees with its rows; else of the best one, for the report."""
     best: tuple[float, Trial] | None = None
     for trial in trials:
         over = trial[1][2]
@@ -155,13 +155,15 @@ def _turns(lr: Array, slack: Array) -> list[int]:
     return [*edges, lr.size - 1]
 
 
-def _cosine_restarts(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Member]:
+def _cosine_restarts(
+    samples: Samples, ramp: Ramp, begins: Sequence[int]
+) -> Iterator[FamilyCandidate]:
     """Cycles of cosine decays: each rise happens in one step, between two rows."""
     lr, steps = samples.lr[ramp.rows :], samples.steps[ramp.rows :]
     jumps = np.flatnonzero(np.diff(lr) > _apart(samples.slack[ramp.rows :]))
     rows = _rows(samples, ramp, LINEAR)
     if (np.diff(jumps) == 1).any() or rows is None:
-        return  # a rise of several rows is no restart
+        return  # a rise over several rows is not a restart
 
     def trials() -> Iterator[Trial]:
         for begin, grow in itertools.product(begins, range(1, MOST_FACTOR + 1)):
@@ -172,8 +174,8 @@ def _cosine_restarts(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Ite
             low = max(low, (int(steps[-1]) + 1 - begin) / after[-1], 1.0)
             for cycle in _whole(low, high) if low <= high else []:
                 starts = begin + cycle * np.concatenate([[0.0], after])
-                place = np.searchsorted(starts, rows.steps, side="right") - 1
-                x = np.clip((rows.steps - starts[place]) / (cycle * float(grow) ** place), 0.0, 1.0)
+                index = np.searchsorted(starts, rows.steps, side="right") - 1
+                x = np.clip((rows.steps - starts[index]) / (cycle * float(grow) ** index), 0.0, 1.0)
                 ends = solve_share(LINEAR, rows, 0.5 * (1.0 + np.cos(np.pi * x)))
                 values = {"cycle": cycle, **({"cycle_factor": grow} if grow > 1 else {})}
                 yield begin, ends, values
@@ -181,7 +183,7 @@ def _cosine_restarts(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Ite
     yield from _tried(samples, ramp, "cosine_restarts", "end", trials())
 
 
-def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Member]:
+def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[FamilyCandidate]:
     """Triangles: the lines through rows between two turns meet at the turns."""
     steps, lr = samples.steps[ramp.rows :].astype(np.float64), samples.lr[ramp.rows :]
     rows = _rows(samples, ramp, LINEAR)
@@ -193,8 +195,8 @@ def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Mem
             continue
         lines.append(np.polyfit(steps[first + 1 : last], lr[first + 1 : last], 1))
     turns = {  # counted from 0, the first low
-        place: float((one[1] - other[1]) / (other[0] - one[0]))
-        for place, (one, other) in enumerate(itertools.pairwise(lines))
+        index: float((one[1] - other[1]) / (other[0] - one[0]))
+        for index, (one, other) in enumerate(itertools.pairwise(lines))
         if one is not None and other is not None and one[0] * other[0] < 0
     }
     if 0 not in turns or rows is None:
@@ -218,7 +220,7 @@ def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Mem
     yield from _tried(samples, ramp, "cyclic", "low", trials())
 
 
-def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[Member]:
+def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
     """Decays whose inverse is a straight line, each resumed at the peak in one step."""
     rows = _rows(samples, ramp, INVERSE)
     lines = _decay_lines(samples, ramp)
@@ -230,8 +232,8 @@ def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[Member]:
         intercept, slope, bracket = lines[0]
         for first in _whole(*bracket) if bracket is not None else []:
             floor = intercept + slope * first  # one over the lowest rate
-            ends = [round((floor - each[0]) / each[1]) for each in lines]
-            starts = [(top - each[0]) / each[1] for each in lines]
+            ends = [round((floor - number[0]) / number[1]) for number in lines]
+            starts = [(top - number[0]) / number[1] for number in lines]
             if not floor > top or any(np.diff([0, *ends]) <= 0):
                 continue
             for slack in (0.49, 1.0, 2.0):
@@ -247,7 +249,7 @@ def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[Member]:
     yield from _tried(samples, ramp, "wsd_s", "end", trials())
 
 
-def _wsd_s_share(rows: Rows, ends: Sequence[int], fraction: float) -> Array:
+def _wsd_s_share(rows: FitRows, ends: Sequence[int], fraction: float) -> Array:
     """Place between peak and end, on the scale of one over the rate."""
     share = np.ones_like(rows.steps)
     for end in ends:
@@ -267,7 +269,7 @@ def _decay_lines(samples: Samples, ramp: Ramp) -> list[tuple[float, float, tuple
     jumps = np.flatnonzero(np.diff(lr) > _apart(slack))
     if (np.diff(jumps) == 1).any() or not (lr > 0).all():
         return []
-    found: list[tuple[float, float, tuple[int, int] | None]] = []
+    lines: list[tuple[float, float, tuple[int, int] | None]] = []
     edges = [0, *(jumps + 1).tolist(), lr.size]
     for number, (first, last) in enumerate(itertools.pairwise(edges)):
         inside = np.arange(first, last)[lr[first:last] < samples.lr.max() - 2 * slack[first:last]]
@@ -283,5 +285,5 @@ def _decay_lines(samples: Samples, ramp: Ramp) -> list[tuple[float, float, tuple
         bracket = None
         if number < len(jumps):
             bracket = (int(steps[last - 1]) + 1, int(steps[last]))
-        found.append((float(intercept), float(slope), bracket))
-    return found
+        lines.append((float(intercept), float(slope), bracket))
+    return lines

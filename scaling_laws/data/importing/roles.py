@@ -1,4 +1,4 @@
-"""Which keys of a log are step, learning rate, loss, tokens and samples; ambiguity is refused."""
+"""Which keys of a log are step, learning rate, loss, tokens and samples; ambiguity is an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling_laws.common import DataError, UsageError, unknown_name
 from scaling_laws.data.importing.options import Options
-from scaling_laws.data.logs import Table
+from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.keys import known_keys
 
 __all__ = ["candidates", "find_roles", "useful_keys"]
@@ -17,25 +17,26 @@ __all__ = ["candidates", "find_roles", "useful_keys"]
 SHOWN = 12  # keys in a message
 
 
-def useful_keys(tables: Sequence[Table]) -> list[str]:
+def useful_keys(tables: Sequence[LogTable]) -> list[str]:
     """Keys under which numbers were logged, in the order of the files."""
-    found = dict.fromkeys(
+    matches = dict.fromkeys(
         key
         for table in tables
         for key, column in table.columns.items()
-        if column.rows.size and not column.fault
+        if column.rows.size and column.parse_error is None
     )
-    return list(found)
+    return list(matches)
 
 
-def candidates(role: str, tables: Sequence[Table], options: Options) -> list[str]:
+def candidates(role: str, tables: Sequence[LogTable], options: Options) -> list[str]:
     """Keys that may have a role, the preferred one first; of keys with the same values only one."""
     asked = getattr(options, f"{role}_key")
     every = list(dict.fromkeys(key for table in tables for key in table.columns))
     if asked is not None:
         if asked not in every:
             raise UsageError(
-                f"{tables[0].source}: --{role}-key: {unknown_name('key', asked, every)}"
+                f"{tables[0].source}: --{role}-key: {unknown_name('key', asked, every)}",
+                path=tables[0].source,
             )
         return [asked]
     if role == "step" and tables[0].step is not None:
@@ -46,7 +47,8 @@ def candidates(role: str, tables: Sequence[Table], options: Options) -> list[str
         if not chosen:
             raise UsageError(
                 f"{tables[0].source}: --lr-group {options.lr_group}: no such group among "
-                f"{', '.join(known)}"
+                f"{', '.join(known)}",
+                path=tables[0].source,
             )
         known = chosen
     if role == "loss":  # two losses that agree so far are still two losses
@@ -64,7 +66,7 @@ def _group(key: str) -> int:
     return int(number[1]) if number else 0
 
 
-def _same(tables: Sequence[Table], one: str, other: str) -> bool:
+def _same(tables: Sequence[LogTable], one: str, other: str) -> bool:
     return all(
         one in table.columns
         and other in table.columns
@@ -73,56 +75,61 @@ def _same(tables: Sequence[Table], one: str, other: str) -> bool:
     )
 
 
-def find_roles(tables: Sequence[Table], options: Options) -> Mapping[str, str]:
-    """The key of each role that is there.
+def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str]:
+    """The key of each role that is present.
 
     Raises:
-        UsageError: if a key was asked for that is not there, or several may have a role.
-        DataError: if no key is known as the loss, or none as the step, the tokens or the samples.
+        UsageError: if a requested key does not exist, or several keys may have a role.
+        DataError: if no key is recognised as the loss, or none as step, tokens or samples.
     """
     source = tables[0].source
     keys: dict[str, str] = {}
     for role in ("step", "loss", "lr"):
-        found = candidates(role, tables, options)
-        if len(found) > 1:
+        matches = candidates(role, tables, options)
+        if len(matches) > 1:
             group = " (or --lr-group N)" if role == "lr" else ""
             raise UsageError(
-                f"{source}: several keys may be the {_word(role)}: {', '.join(found)}; say which "
-                f"with --{role}-key{group}"
+                f"{source}: several keys may be the {_word(role)}: {', '.join(matches)}; choose "
+                "one "
+                f"with --{role}-key{group}",
+                path=source,
             )
-        keys.update({role: found[0]} if found else {})
+        keys.update({role: matches[0]} if matches else {})
     for role in ("tokens", "samples"):
-        found = candidates(role, tables, options)
-        keys.update({role: found[0]} if found else {})
+        matches = candidates(role, tables, options)
+        keys.update({role: matches[0]} if matches else {})
     useful = useful_keys(tables)
     shown = ", ".join(useful[:SHOWN]) + (", ..." if len(useful) > SHOWN else "")
     for role in ("loss", "step", *(["lr"] if options.schedule is None else [])):
-        broken = _broken(role, tables) if role not in keys else None
-        if broken is not None:
-            raise DataError(broken)
+        error = _parse_error(role, tables) if role not in keys else None
+        if error is not None:
+            raise error
     if "loss" not in keys:
         raise DataError(
-            f"{source}: no key is known as a loss; say which is one with --loss-key. The keys with "
-            f"numbers are {shown}"
+            f"{source}: no key is recognised as a loss; choose one with --loss-key. The keys with "
+            f"numbers are {shown}",
+            path=source,
         )
     counted = ("samples" in keys and options.samples_per_step) or (
         "tokens" in keys and _tokens_per_step(options)
     )
     if "step" not in keys and not counted:
         raise DataError(
-            f"{source}: no key is known as the step; say which is one with --step-key, or give "
+            f"{source}: no key is recognised as the step; choose one with --step-key, or give "
             "--samples-per-step or --tokens-per-step where samples or tokens are logged. The keys "
-            f"with numbers are {shown}"
+            f"with numbers are {shown}",
+            path=source,
         )
     return keys
 
 
-def _broken(role: str, tables: Sequence[Table]) -> str | None:
-    """Where a key that has the role by its name holds something that is no number."""
+def _parse_error(role: str, tables: Sequence[LogTable]) -> DataError | None:
+    """The error for the first key with the name of a role that contains a cell without a number."""
     for table in tables:
         for key in known_keys(role, table.columns):
-            if table.columns[key].fault:
-                return f"{table.source} {table.columns[key].fault}; mend the cell or drop the row"
+            parse_error = table.columns[key].parse_error
+            if parse_error is not None:
+                return parse_error.as_error(table.source)
     return None
 
 

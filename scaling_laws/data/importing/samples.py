@@ -19,10 +19,10 @@ class Samples:
     Attributes:
         steps: increasing steps of updates: (rows,).
         lr: their rates: (rows,).
-        slack: how far each may be from the rate that was run, by its printed digits: (rows,).
+        slack: largest rounding error of each, by its printed digits: (rows,).
         last: last step that the schedule must cover.
-        total: how many updates were planned, if known.
-        warmup: steps of the warm-up, if told.
+        total: number of planned updates, if known.
+        warmup: warm-up steps, if given.
     """
 
     steps: NDArray[np.int64] = field(repr=False)

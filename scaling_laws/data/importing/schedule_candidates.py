@@ -1,4 +1,4 @@
-"""Schedules that may explain sampled rates: how they are fitted, and the spec that says them."""
+"""Candidate schedules for sampled rates: how they are fitted, and their specs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.data.importing.curve_shapes import Decay
-from scaling_laws.data.importing.decayfit import Fitted, Rows, fit_decay, rows_of, solve_ends
+from scaling_laws.data.importing.decayfit import DecayFit, FitRows, fit_decay, rows_of, solve_ends
 from scaling_laws.data.importing.ramps import Ramp
 from scaling_laws.data.importing.samples import (
     Samples,
@@ -20,22 +20,22 @@ from scaling_laws.data.importing.samples import (
     roundest,
     simplest_share,
 )
-from scaling_laws.data.importing.warmups import COSINE, LINEAR, Ramped
+from scaling_laws.data.importing.warmups import COSINE, LINEAR, ScheduleCandidate
 from scaling_laws.models import format_number
 
-__all__ = ["Candidate", "Samples", "decays", "level", "stages"]
+__all__ = ["DecayCandidate", "Samples", "decays", "level", "stages"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 MAX_STAGES = 8
 POWER_DIGITS = 4
-# how many digits' worth of simplicity each form costs beside its numbers
+# description length of each form beside its numbers, in digits
 COSTS = {"constant": 0.0, "linear": 1.0, "cosine": 1.0, "stages": 2.0, "1-sqrt": 2.0}
 OTHER, POWERED, NO_SPEC = 3.0, 6.0, 1.5
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate(Ramped):
+class DecayCandidate(ScheduleCandidate):
     """A schedule: a warm-up, a level stretch, then stages or one decay.
 
     Attributes:
@@ -58,23 +58,23 @@ class Candidate(Ramped):
 
     @property
     def shape(self) -> str:
-        """What it is called in a list of shapes tried."""
+        """Its name in the list of tried shapes."""
         if self.decay is not None:
             return self.decay.name
         return "stages" if self.at else "constant"
 
     @property
     def smooth(self) -> bool:
-        """Whether its rates all differ, so that agreement in full is no chance."""
+        """Whether all its rates differ, so that full agreement is not a coincidence."""
         return self.decay is not None
 
     @property
     def length(self) -> int:
-        """Steps that it has to have; 0 if any number will do."""
+        """Required number of steps; 0 if any."""
         return self.decay_end
 
-    def shifted(self, by: int) -> Candidate | None:
-        """The same rates so many steps later; None if it would have to begin in its middle."""
+    def shifted(self, by: int) -> DecayCandidate | None:
+        """The same rates so many steps later; None if step 0 would not be in it."""
         moved = self.moved_ramp(by)
         if moved is None or (self.decay is not None and self.decay_start + by < 0):
             return None
@@ -100,7 +100,7 @@ class Candidate(Ramped):
 
     @property
     def cost(self) -> float:
-        """Digits that it takes to say it: of two that explain a log the cheaper one is believed."""
+        """Description length in digits; of two that agree with a log the shorter one is used."""
         numbers: list[float] = [self.peak, *self.at, *self.to]
         cost = COSTS.get(self.shape, OTHER) + self.ramp_cost
         if self.decay is not None:
@@ -115,7 +115,7 @@ class Candidate(Ramped):
 
     @property
     def spec(self) -> str | None:
-        """The spec that says it; None if no registered family does."""
+        """Its spec; None if no registered family describes it."""
         number = format_number
         common = f"peak={number(self.peak)}"
         if self.ramp is not LINEAR:
@@ -147,7 +147,7 @@ class Candidate(Ramped):
             return f"inverse_sqrt:{common}{length}{timescale}{tail}"
         if self.decay.name == "inverse_linear":  # a single decay of that family
             if self.decay_end > 2 * (self.last + 1):
-                return None  # its rows are a short piece of it, and do not show it
+                return None  # the logged rows are a short part of it and do not determine it
             share = simplest_share(self.decay_end, self.decay_end - self.decay_start)
             at = f",decay_ends={self.decay_end},decay_fraction={format_number(share)}"
             return f"wsd_s:{common}{end}{length}{at}{tail}"
@@ -184,7 +184,7 @@ class Candidate(Ramped):
         )
 
 
-def level(samples: Samples, ramp: Ramp) -> Iterator[Candidate]:
+def level(samples: Samples, ramp: Ramp) -> Iterator[DecayCandidate]:
     """A constant rate after the warm-up, if the rows after it are level."""
     after = samples.lr[ramp.rows :]
     slack = samples.slack[ramp.rows :]
@@ -197,11 +197,11 @@ def level(samples: Samples, ramp: Ramp) -> Iterator[Candidate]:
             return
 
 
-def stages(samples: Samples, ramp: Ramp) -> Iterator[Candidate]:
-    """Stages, if the rows after the warm-up stand on few levels.
+def stages(samples: Samples, ramp: Ramp) -> Iterator[DecayCandidate]:
+    """Stages, if the rows after the warm-up have few levels.
 
-    A change between two logged rows may have happened at any step from the one after the first to
-    the second; the earliest, the latest and the roundest are candidates.
+    A change between two logged rows may be at any step from the one after the first to the second;
+    the earliest, the latest and the roundest are candidates.
     """
     steps, lr = samples.steps[ramp.rows :], samples.lr[ramp.rows :]
     slack = samples.slack[ramp.rows :]
@@ -225,7 +225,7 @@ def stages(samples: Samples, ramp: Ramp) -> Iterator[Candidate]:
         yield from _with_ramp(samples, ramp, values[0], {"at": pick, "to": tuple(values[1:])})
 
 
-def decays(samples: Samples, ramp: Ramp, shape: Decay) -> Iterator[Candidate]:
+def decays(samples: Samples, ramp: Ramp, shape: Decay) -> Iterator[DecayCandidate]:
     """A decay of one shape, from the warm-up's end or after a level stretch."""
     rows = rows_of(samples, ramp, shape)
     if rows is None:
@@ -235,8 +235,8 @@ def decays(samples: Samples, ramp: Ramp, shape: Decay) -> Iterator[Candidate]:
 
 
 def _whole_numbers(
-    samples: Samples, ramp: Ramp, shape: Decay, rows: Rows, fit: Fitted
-) -> Iterator[Candidate]:
+    samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows, fit: DecayFit
+) -> Iterator[DecayCandidate]:
     """Candidates with whole steps and round rates near a fit with free ones."""
     warmups = ramp.lengths(fit.peak)
     starts = {round(fit.start) + shift for shift in (-1, 0, 1)}
@@ -249,7 +249,7 @@ def _whole_numbers(
     powers = [1.0]
     if shape.powered:
         powers = list(dict.fromkeys(rounded(fit.power, d) for d in range(1, POWER_DIGITS + 1)))
-    worst: tuple[float, Candidate] | None = None
+    worst: tuple[float, DecayCandidate] | None = None
     for start, end_step, power in itertools.product(sorted(starts), sorted(ends), powers):
         if start < max(low, 0) or start > high or end_step <= start:
             continue
@@ -269,16 +269,16 @@ def _whole_numbers(
             elif worst is None or over < worst[0]:
                 worst = (over, candidate)
     if worst is not None:
-        yield worst[1]  # for the report of what was tried
+        yield worst[1]  # for the list of tried shapes
 
 
-def _corners(ramp: Ramp, shape: Decay, fit: Fitted) -> set[int]:
+def _corners(ramp: Ramp, shape: Decay, fit: DecayFit) -> set[int]:
     """Starts at which a shape without a scale of its own meets the ramp.
 
-    Such a decay looks the same from wherever it is counted, so its rows do not say where it began;
-    where no row shows the peak, the warm-up and the decay meet there.
+    Such a decay is the same whatever its first step, so its rows do not determine it; if no row
+    shows the peak, the decay starts where the warm-up meets it.
     """
-    if not shape.scaleless or ramp.row is None or ramp.told is not None:
+    if not shape.scaleless or ramp.row is None or ramp.stated_length is not None:
         return set()
     steps = np.arange(max(ramp.last_rising, 0), ramp.first_after + 2)
     x = (steps - fit.start) / (fit.end_step - fit.start)
@@ -290,20 +290,20 @@ def _corners(ramp: Ramp, shape: Decay, fit: Fitted) -> set[int]:
     rises |= {(rate / (step + 1), rate / (step + 1))}
     if ramp.slope is not None:
         rises.add((ramp.start, ramp.slope))
-    found = set()
+    meeting_steps = set()
     for start, slope in rises:
         # the ramp reaches the peak a step before the decay counts, or as it begins to
         for shift in (0, 1):
             away = np.abs(
                 shape.to_line(np.maximum(start + slope * (steps - shift), 1e-300)) - level
             )
-            found.add(int(steps[int(np.argmin(away))]))
-    return {each + shift for each in found for shift in (-1, 0, 1)}
+            meeting_steps.add(int(steps[int(np.argmin(away))]))
+    return {step + shift for step in meeting_steps for shift in (-1, 0, 1)}
 
 
 def _with_ramp(
     samples: Samples, ramp: Ramp, peak: float, keys: dict[str, object]
-) -> Iterator[Candidate]:
+) -> Iterator[DecayCandidate]:
     after = keys.get("decay_start")
     for warmup, start in ramp.forms(peak, after if isinstance(after, int) else None):
         begins = keys.get("decay_start", warmup)
@@ -311,7 +311,7 @@ def _with_ramp(
         assert isinstance(begins, int) and isinstance(stage, tuple)
         if begins < warmup - 1 or stage[0] < warmup:
             continue
-        # a log may end on its ramp
+        # a log may end during its warm-up
         steps = max(samples.last + 1, samples.total or 0, warmup + 1)
-        found = Candidate(warmup, start, peak, samples.last, steps, ramp=ramp.shape)
-        yield replace(found, **keys)  # type: ignore[arg-type]
+        candidate = DecayCandidate(warmup, start, peak, samples.last, steps, ramp=ramp.shape)
+        yield replace(candidate, **keys)  # type: ignore[arg-type]

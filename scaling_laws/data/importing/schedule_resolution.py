@@ -1,4 +1,4 @@
-"""The learning rate of every step of an imported run: told, recognised, or filled in as told."""
+"""The learning rate of every step of an imported run: given, recognised, or interpolated."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import DataError, ScheduleError, UsageError
-from scaling_laws.data.importing.curve import Curve
+from scaling_laws.data.importing.curve import LossCurve
 from scaling_laws.data.importing.offsets import (
-    MovedRatesError,
-    elsewhere,
+    ShiftedRatesError,
     exact_offsets,
-    moved_evidence,
+    offset_evidence,
+    recognise_shifted,
 )
 from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.precision import DOUBLE, precision_of
-from scaling_laws.data.importing.recognise import Recognised, recognise
+from scaling_laws.data.importing.recognise import Recognition, recognise
 from scaling_laws.data.importing.samples import Samples
 from scaling_laws.data.logs.configs import spec_of
-from scaling_laws.data.runs.read_runs import LR_TOLERANCE
+from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
 from scaling_laws.models import Schedule, densify, schedule
 
-__all__ = ["Planned", "plan_of", "samples_of"]
+__all__ = ["ResolvedSchedule", "resolve_schedule", "samples_of"]
 
 Array = NDArray[np.float64]
 SHOWN = 4
@@ -33,14 +33,14 @@ COARSEST = 0.02  # rounding of a printed rate, of the peak, up to which rows can
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
+class ResolvedSchedule:
     """A run's schedule.
 
     Attributes:
-        spec: its spec; None if no registered family says it, and the rates must be written out.
+        spec: its spec; None if no registered family describes it, so that its rates are written.
         lr: of every step: (steps,).
         origin: where it comes from, in words.
-        findings: what is to be said about it.
+        findings: for the report.
     """
 
     spec: str | None
@@ -50,47 +50,49 @@ class Planned:
 
 
 @dataclass(frozen=True, eq=False)
-class Past:
-    """What came before a branch: the rates of its parent, one a step, (steps,)."""
+class ParentPrefix:
+    """The part of its parent before a branch: name, and the rate of every step, (steps,)."""
 
     name: str
     lr: Array = field(repr=False)
 
 
-def samples_of(curve: Curve, options: Options, past: Past | None = None) -> Samples:
+def samples_of(curve: LossCurve, options: Options, prefix: ParentPrefix | None = None) -> Samples:
     """Logged rates with the precision they were printed with, after those of a parent."""
     precision = precision_of(curve.lr)
     slack = precision.half_width(curve.lr)
     steps, lr = curve.lr_steps, curve.lr
-    if past is not None:
-        own = steps >= past.lr.size
-        every = np.arange(past.lr.size)
-        exact = np.full(past.lr.size, DOUBLE * float(past.lr.max()))
-        steps = np.concatenate([every, steps[own]])
-        lr, slack = np.concatenate([past.lr, lr[own]]), np.concatenate([exact, slack[own]])
+    if prefix is not None:
+        after_branch = steps >= prefix.lr.size
+        every = np.arange(prefix.lr.size)
+        exact = np.full(prefix.lr.size, DOUBLE * float(prefix.lr.max()))
+        steps = np.concatenate([every, steps[after_branch]])
+        lr, slack = (
+            np.concatenate([prefix.lr, lr[after_branch]]),
+            np.concatenate([exact, slack[after_branch]]),
+        )
     last = int(curve.steps[-1])
     return Samples(steps, lr, slack, last, curve.total, options.warmup)
 
 
-def plan_of(
+def resolve_schedule(
     source: str,
-    curve: Curve,
+    curve: LossCurve,
     options: Options,
     config: Mapping[str, Any],
-    past: Past | None = None,
-) -> Planned:
+    prefix: ParentPrefix | None = None,
+) -> ResolvedSchedule:
     """The learning rate of every step.
 
-    In this order: the spec that was given, the family that explains every logged rate to its
-    printed digits, the trainer's settings if the rates confirm them, and last the logged rates with
-    what was told to hold between them.
+    In this order: the given spec, the family that agrees with every logged rate to its printed
+    digits, the trainer's settings if the rates confirm them, and the interpolated logged rates.
 
     Args:
         source: the file, for messages.
         curve: the run's losses and rates.
-        options: what was said.
+        options: of the import.
         config: the trainer's settings.
-        past: rates of the run that this one branched off.
+        prefix: rates of the run that this one branched off.
 
     Raises:
         UsageError: if nothing gives the rate of every step, saying what was tried.
@@ -99,45 +101,51 @@ def plan_of(
     """
     last = int(curve.steps[-1])
     if options.schedule is not None:
-        return _given(source, curve, options.schedule, last)
+        return _from_spec(source, curve, options.schedule, last)
     if not curve.lr.size:
         raise UsageError(
-            f"{source}: no learning rate was logged, so the schedule must be given: --schedule "
-            f"SPEC, e.g. cosine:peak=3e-4,end=3e-5,steps={last + 1},warmup=100"
+            f"{source}: no learning rate was logged, so a schedule is required: --schedule "
+            f"SPEC, e.g. cosine:peak=3e-4,end=3e-5,steps={last + 1},warmup=100",
+            path=source,
         )
     if not (curve.lr > 0).any():
-        raise DataError(f"{source}: every logged learning rate is 0; give --schedule SPEC")
-    samples = samples_of(curve, options, past)
+        raise DataError(
+            f"{source}: every logged learning rate is 0; pass --schedule SPEC", path=source
+        )
+    samples = samples_of(curve, options, prefix)
     moved: dict[int, str] = {}
-    unseen = past is None and options.warmup is None and _begins_late(samples)
+    unseen = prefix is None and options.warmup is None and _begins_late(samples)
     if not unseen:
-        found = recognise(samples)
-        planned = _accepted(found, samples, last, curve.lr_offset if past is None else None)
+        recognition = recognise(samples)
+        planned = _accepted(recognition, samples, last, curve.lr_offset if prefix is None else None)
         if planned is not None:
             return planned
-        why = _refused(found)
-        if past is None and found.best is None:
-            moved = {curve.lr_offset + by: best.words for by, best in elsewhere(samples)}
+        why = _rejection(recognition)
+        if prefix is None and recognition.best is None:
+            moved = {curve.lr_offset + by: best.words for by, best in recognise_shifted(samples)}
     else:
         why = (
             f"the first logged rate, at step {samples.steps[0]}, is the highest, so the log does "
-            "not show the warm-up: say --warmup STEPS, 0 if there was none"
+            "not show the warm-up: give --warmup STEPS, 0 if there was none"
         )
     confirmed = _from_settings(curve, config, last)
     also = tuple(Finding("lr_offset", _with_offsets(moved)) for _ in moved)[:1]
     if confirmed is not None:
         return replace(confirmed, findings=(*also, *confirmed.findings))
     if options.between is not None:
-        filled = _filled(source, samples, options, last, unseen)
+        filled = _interpolated(source, samples, options, last, unseen)
         return replace(filled, findings=(*also, *filled.findings))
     words = (
-        f"{source}: the learning rate of every step is needed, and the logged ones do not give it: "
+        f"{source}: the learning rate of every step is required, and the logged ones do not "
+        "determine it: "
         f"{why}. "
     )
-    mend = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
+    remedy = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
     if moved:
-        raise MovedRatesError(f"{words}{_with_offsets(moved)}; else {mend}", tuple(moved))
-    raise UsageError(f"{words}Pass {mend}")
+        raise ShiftedRatesError(
+            f"{words}{_with_offsets(moved)}; else {remedy}", path=source, offsets=tuple(moved)
+        )
+    raise UsageError(f"{words}Pass {remedy}", path=source)
 
 
 def _begins_late(samples: Samples) -> bool:
@@ -145,18 +153,21 @@ def _begins_late(samples: Samples) -> bool:
     return top == 0 and int(samples.steps[0]) > 0
 
 
-def _given(source: str, curve: Curve, spec: str, last: int) -> Planned:
-    plan = schedule(spec)
-    if last >= plan.steps:
+def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedSchedule:
+    planned_schedule = schedule(spec)
+    if last >= planned_schedule.steps:
         raise ScheduleError(
-            f"{source}: a loss is logged at step {last}, beyond the schedule's {plan.steps} steps "
-            f"({spec}); mend steps="
+            f"{source}: a loss is logged at step {last}, beyond the schedule's "
+            f"{planned_schedule.steps} steps "
+            f"({spec}); correct steps=",
+            path=source,
+            value=last,
         )
     if not curve.lr.size:
-        note = Finding("schedule", "no learning rate is logged that would confirm the schedule")
-        return Planned(spec, plan.lr, "as given", (note,))
-    away, place = _distance(plan, curve)
-    exact = exact_offsets(plan.lr, curve)
+        note = Finding("schedule", "no learning rate is logged to check the schedule against")
+        return ResolvedSchedule(spec, planned_schedule.lr, "as given", (note,))
+    away, index = _distance(planned_schedule, curve)
+    exact = exact_offsets(planned_schedule.lr, curve)
     hint = ""
     if 0 not in exact:
         hint = " or ".join(f"--lr-offset {curve.lr_offset + shift}" for shift in exact)
@@ -166,86 +177,103 @@ def _given(source: str, curve: Curve, spec: str, last: int) -> Planned:
         if hint:
             words = f"the logged rates agree with the schedule to every digit with {hint}"
             findings.append(Finding("lr_offset", words))
-        return Planned(spec, plan.lr, "as given", tuple(findings))
-    step = int(curve.lr_steps[place])
-    mend = f"they agree to every digit with {hint}: pass it" if hint else "mend --lr-offset"
+        return ResolvedSchedule(spec, planned_schedule.lr, "as given", tuple(findings))
+    step = int(curve.lr_steps[index])
+    remedy = f"they agree to every digit with {hint}: pass it" if hint else "correct --lr-offset"
     raise DataError(
-        f"{source}, step {step}: {curve.lr[place]:g} is logged where the schedule gives "
-        f"{plan.lr[step]:g} ({spec}); mend --schedule, or {mend}"
+        f"{source}, step {step}: {curve.lr[index]:g} is logged where the schedule gives "
+        f"{planned_schedule.lr[step]:g} ({spec}); correct --schedule, or {remedy}",
+        path=source,
+        value=float(curve.lr[index]),
     )
 
 
-def _distance(plan: Schedule, curve: Curve) -> tuple[float, int]:
+def _distance(planned_schedule: Schedule, curve: LossCurve) -> tuple[float, int]:
     """Largest distance of the logged rates, as a share of the peak, and where it is."""
     steps = curve.lr_steps
-    inside = (steps >= 0) & (steps < plan.steps)
-    if not inside.any() or not plan.peak_lr > 0:
+    inside = (steps >= 0) & (steps < planned_schedule.steps)
+    if not inside.any() or not planned_schedule.peak_lr > 0:
         return 0.0, 0
-    away = np.where(inside, np.abs(plan.lr[np.clip(steps, 0, plan.steps - 1)] - curve.lr), 0.0)
-    place = int(np.argmax(away))
-    return float(away[place] / plan.peak_lr), place
+    away = np.where(
+        inside,
+        np.abs(planned_schedule.lr[np.clip(steps, 0, planned_schedule.steps - 1)] - curve.lr),
+        0.0,
+    )
+    index = int(np.argmax(away))
+    return float(away[index] / planned_schedule.peak_lr), index
 
 
-def _accepted(found: Recognised, samples: Samples, last: int, offset: int | None) -> Planned | None:
+def _accepted(
+    recognition: Recognition, samples: Samples, last: int, offset: int | None
+) -> ResolvedSchedule | None:
     """What was recognised, unless others that explain the log differ too much from it."""
-    best = found.best
-    if best is None or found.disagreement > LR_TOLERANCE:
+    best = recognition.best
+    if best is None or recognition.disagreement > LR_TOLERANCE:
         return None
     findings = []
     printed = 2 * float((samples.slack / samples.peak).max())
-    if found.disagreement > printed:
+    if recognition.disagreement > printed:
         words = (
             f"another schedule explains the logged rates too and differs by up to "
-            f"{found.disagreement:.2g} of the peak, at step {found.at_step}: {found.rival}"
+            f"{recognition.disagreement:.2g} of the peak, at step {recognition.at_step}: "
+            f"{recognition.rival}"
         )
         findings.append(Finding("schedule", words))
-    # a branch shares its parent's rates, which stand where they stand
-    moved = None if offset is None else moved_evidence(best, samples, offset)
+    # a branch shares its parent's rates, whose steps are fixed
+    moved = None if offset is None else offset_evidence(best, samples, offset)
     if moved is not None:
         findings.append(moved)
     origin = f"recognised: all {samples.lr.size} rates agree to the digits logged"
     spec = best.spec
     if spec is not None:
-        plan = schedule(spec)
-        every = np.arange(plan.steps)
-        exact = np.allclose(plan.lr, best.rates(every), rtol=0, atol=1e-9 * samples.peak)
-        if exact and plan.steps > last:
-            return Planned(spec, plan.lr, origin, tuple(findings))
+        planned_schedule = schedule(spec)
+        every = np.arange(planned_schedule.steps)
+        exact = np.allclose(
+            planned_schedule.lr, best.rates(every), rtol=0, atol=1e-9 * samples.peak
+        )
+        if exact and planned_schedule.steps > last:
+            return ResolvedSchedule(spec, planned_schedule.lr, origin, tuple(findings))
     length = best.length if best.length <= 2 * (samples.last + 1) else 0  # else it only seems long
     every = np.arange(max(samples.last + 1, length, samples.total or 0))
     origin = f"{origin}: {best.words}; no family has this warm-up, so every rate is written out"
-    return Planned(None, best.rates(every), origin, tuple(findings))
+    return ResolvedSchedule(None, best.rates(every), origin, tuple(findings))
 
 
 def _with_offsets(moved: Mapping[int, str]) -> str:
-    """What explains the rates as those of the update before or after."""
+    """The offsets with which a schedule fits."""
     ways = " or ".join(f"--lr-offset {offset} ({words})" for offset, words in moved.items())
     return f"Every rate agrees to its printed digits with {ways}: pass it if that is the schedule"
 
 
-def _refused(found: Recognised) -> str:
-    if found.best is not None:
+def _rejection(recognition: Recognition) -> str:
+    if recognition.best is not None:
         return (
-            f"{found.best.words} explains them, but so does {found.rival}, which differs by "
-            f"{found.disagreement:.2g} of the peak at step {found.at_step}"
+            f"{recognition.best.words} agrees with them, but so does {recognition.rival}, which "
+            "differs by "
+            f"{recognition.disagreement:.2g} of the peak at step {recognition.at_step}"
         )
     tried = "; ".join(
-        f"{each.shape} is off by {each.worst:.1g} of the peak at step {each.step}"
-        for each in found.tried[:SHOWN]
+        f"{trial.shape} is off by {trial.worst:.1g} of the peak at step {trial.step}"
+        for trial in recognition.tried[:SHOWN]
     )
-    return f"no family explains them to the printed digits ({tried or 'too few rates'})"
+    return f"no family agrees with them to the printed digits ({tried or 'too few rates'})"
 
 
-def _from_settings(curve: Curve, config: Mapping[str, Any], last: int) -> Planned | None:
-    """The schedule that a known trainer's settings mean, if the rates after the warm-up agree."""
+def _from_settings(
+    curve: LossCurve, config: Mapping[str, Any], last: int
+) -> ResolvedSchedule | None:
+    """The schedule of a known trainer's settings, if the rates after the warm-up agree."""
     spec = spec_of(config)
     if spec is None:
         return None
-    plan = schedule(spec)
-    after = (curve.lr_steps >= plan.warmup) & (curve.lr_steps < plan.steps)
+    planned_schedule = schedule(spec)
+    after = (curve.lr_steps >= planned_schedule.warmup) & (curve.lr_steps < planned_schedule.steps)
     if not after.any():
         return None
-    away = np.abs(plan.lr[curve.lr_steps[after]] - curve.lr[after]) / plan.peak_lr
+    away = (
+        np.abs(planned_schedule.lr[curve.lr_steps[after]] - curve.lr[after])
+        / planned_schedule.peak_lr
+    )
     if away.max() > LR_TOLERANCE:
         return None
     findings = [
@@ -255,35 +283,44 @@ def _from_settings(curve: Curve, config: Mapping[str, Any], last: int) -> Planne
             f"{float(away.max()):.1g} of the peak",
         )
     ]
-    before = (curve.lr_steps < plan.warmup) & (curve.lr_steps >= 0)
+    before = (curve.lr_steps < planned_schedule.warmup) & (curve.lr_steps >= 0)
     if before.any():
-        early = np.abs(plan.lr[curve.lr_steps[before]] - curve.lr[before]).max() / plan.peak_lr
+        early = (
+            np.abs(planned_schedule.lr[curve.lr_steps[before]] - curve.lr[before]).max()
+            / planned_schedule.peak_lr
+        )
         if early > LR_TOLERANCE:
             words = f"during the warm-up the logged rates leave it by up to {early:.2g} of the peak"
             findings.append(Finding("schedule", words))
-    return Planned(spec, plan.lr, "from the log's settings", tuple(findings))
+    return ResolvedSchedule(spec, planned_schedule.lr, "from the log's settings", tuple(findings))
 
 
-def _filled(source: str, samples: Samples, options: Options, last: int, unseen: bool) -> Planned:
-    """Logged rates, and between them what was told."""
+def _interpolated(
+    source: str, samples: Samples, options: Options, last: int, unseen: bool
+) -> ResolvedSchedule:
+    """Logged rates, interpolated as requested."""
     assert options.between is not None
     coarse = float(samples.slack.max()) / float(samples.lr.max())
     if coarse > COARSEST:
         raise UsageError(
-            f"{source}: the learning rate is printed so coarsely that it may be off by "
-            f"{coarse:.2g} of the peak, which --between {options.between} cannot mend; pass "
-            "--schedule SPEC"
+            f"{source}: the learning rate is rounded so coarsely that it may be off by "
+            f"{coarse:.2g} of the peak, which --between {options.between} cannot correct; pass "
+            "--schedule SPEC",
+            path=source,
         )
     if unseen:
         raise UsageError(
             f"{source}: the first logged rate, at step {samples.steps[0]}, is the highest, so the "
-            "log does not show the warm-up; say --warmup STEPS, 0 if there was none"
+            "log does not show the warm-up; give --warmup STEPS, 0 if there was none",
+            path=source,
         )
     total = max(last + 1, int(samples.steps[-1]) + 1)
     warmup = options.warmup or 0
     after = samples.steps >= warmup
     if not after.any():
-        raise UsageError(f"{source}: --warmup {warmup} covers every logged rate; shorten it")
+        raise UsageError(
+            f"{source}: --warmup {warmup} covers every logged rate; shorten it", path=source
+        )
     steps = samples.steps[after].astype(np.float64)
     lr = samples.lr[after]
     if steps[0] > warmup:
@@ -303,6 +340,8 @@ def _filled(source: str, samples: Samples, options: Options, last: int, unseen: 
         )
     elif warmup:
         first[:warmup] = np.linspace(0.0, float(lr[0]), warmup)
-    word = "held" if options.between == "hold" else "on straight lines"
-    findings.append(Finding("schedule", f"rates between logged ones are {word}, as told", True))
-    return Planned(None, first, f"logged rates, {word} between them", tuple(findings))
+    word = "constant" if options.between == "hold" else "linear"
+    findings.append(
+        Finding("schedule", f"rates between logged ones are {word}, as requested", True)
+    )
+    return ResolvedSchedule(None, first, f"logged rates, {word} between them", tuple(findings))

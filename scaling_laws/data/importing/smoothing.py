@@ -1,4 +1,4 @@
-"""Means over rows of a log, and the window of updates that each of them averages."""
+"""Means over rows of a log, and the number of updates that each of them averages."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from scaling_laws.common import UsageError
 from scaling_laws.data.importing.options import Finding
 
-__all__ = ["Averaged", "average_rows"]
+__all__ = ["AveragedCurve", "average_rows"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Averaged:
+class AveragedCurve:
     """A curve of means.
 
     Attributes:
         steps: of the last row of each mean, increasing: (means,).
         loss: the means: (means,).
-        window: updates that each mean averages, up to and including its own.
+        window: number of updates averaged by each mean, up to and including its own.
         finding: what was done.
     """
 
@@ -34,12 +34,12 @@ class Averaged:
     finding: Finding
 
 
-def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int) -> Averaged:
-    """Mean losses of so many rows each, one after the other and none used twice.
+def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int) -> AveragedCurve:
+    """Mean losses of consecutive blocks of rows without overlap.
 
-    Means that overlap would show a fit the same noise several times. All means must cover the same
-    number of updates, since a run has one window: where rows are missing, counting starts anew, and
-    rows that are too few for a mean are left out, the earliest first.
+    Overlapping means would repeat the same noise in a fit. All means must cover the same
+    number of updates, since a run has one window: where rows are missing, blocks start again, and
+    blocks with too few rows are omitted, the earliest first.
 
     Args:
         source: the file, for messages.
@@ -49,7 +49,7 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         window: updates that each row averages already.
 
     Raises:
-        UsageError: if there are nowhere so many rows in even distances.
+        UsageError: if nowhere are so many rows evenly spaced.
     """
     if rows < 1:
         raise UsageError(f"--average-window {rows} must be >= 1")
@@ -61,22 +61,23 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         np.arange(after - 1, first + rows - 2, -rows)[::-1]
         for first, after in itertools.pairwise(edges.tolist())
     ]
-    place = np.concatenate(ends).astype(np.int64)
-    if not place.size:
+    index = np.concatenate(ends).astype(np.int64)
+    if not index.size:
         longest = int(np.diff(edges).max())
         raise UsageError(
             f"{source}: --average-window {rows}: at most {longest} rows follow each other evenly, "
-            f"every {stride} steps; choose {longest} or fewer"
+            f"every {stride} steps; choose {longest} or fewer",
+            path=source,
         )
     total = np.concatenate([[0.0], np.cumsum(loss - loss.mean())])
-    means = (total[place + 1] - total[place + 1 - rows]) / rows + loss.mean()
+    means = (total[index + 1] - total[index + 1 - rows]) / rows + loss.mean()
     # the window has its middle where the rows have theirs
     wide = (rows - 1) * stride + window
-    left = steps.size - rows * place.size
+    left = steps.size - rows * index.size
     words = (
         f"each loss is now the mean of {rows} rows, {stride} steps apart, over a window of {wide} "
-        f"updates: {steps.size} points became {place.size}"
+        f"updates: {steps.size} points became {index.size}"
     )
     if left:
-        words += f"; {left} rows at the start or before gaps, too few for a mean, left out"
-    return Averaged(steps[place], means, wide, Finding("average_window", words, True))
+        words += f"; {left} rows at the start or before gaps, too few for a mean, omitted"
+    return AveragedCurve(steps[index], means, wide, Finding("average_window", words, True))

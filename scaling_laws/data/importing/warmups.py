@@ -1,4 +1,4 @@
-"""Shapes of warm-ups, and what every candidate schedule with one shares."""
+"""Shapes of warm-ups, and the base class of candidate schedules."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scaling_laws.data.importing.samples import digits_of, rounded
 from scaling_laws.models import format_number
 
-__all__ = ["COSINE", "LINEAR", "LOGARITHMIC", "SHAPED", "Ramped", "Warmup"]
+__all__ = ["COSINE", "LINEAR", "LOGARITHMIC", "SHAPED", "ScheduleCandidate", "Warmup"]
 
 Array = NDArray[np.float64]
-SHAPED_COST = 2.0  # digits' worth of simplicity that a warm-up other than linear costs
+SHAPED_COST = 2.0  # description length of a non-linear warm-up, in digits
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ SHAPED = (COSINE, LOGARITHMIC)
 
 
 @dataclass(frozen=True, eq=False)
-class Ramped:
-    """A warm-up, and then what a subclass says.
+class ScheduleCandidate:
+    """A warm-up, followed by what a subclass describes.
 
     Attributes:
         warmup: steps of the warm-up; a linear one is ``linspace(start, peak, warmup)``.
         start: rate of step 0, where there is a warm-up.
         peak: highest rate.
         last: last step that must be covered.
-        steps: total steps that the spec says.
+        steps: total steps of the spec.
         ramp: shape of the warm-up.
     """
 
@@ -59,7 +59,7 @@ class Ramped:
     ramp: Warmup = field(default=LINEAR, kw_only=True)
 
     def ramped(self, steps: NDArray[np.int64], lr: Array) -> Array:
-        """Rates after the warm-up, with those of the warm-up put in their place."""
+        """Rates after the warm-up, with those of the warm-up inserted."""
         at = steps.astype(np.float64)
         rising = at < self.warmup
         if not rising.any():
@@ -86,7 +86,7 @@ class Ramped:
 
     @property
     def ramp_cost(self) -> float:
-        """Digits that it takes to say the warm-up."""
+        """Description length of the warm-up in digits."""
         if not self.warmup:
             return 0.0
         per_step = rounded(self.peak / self.warmup, 12)
@@ -97,7 +97,7 @@ class Ramped:
 
     @property
     def ramp_text(self) -> str:
-        """The keys of a spec that say a linear warm-up."""
+        """The keys of a spec for a linear warm-up."""
         text = f",warmup={self.warmup}" if self.warmup else ""
         return text + (f",warmup_from={format_number(self.start)}" if text and self.start else "")
 

@@ -1,4 +1,4 @@
-"""A set of loss curves on disk: a file a run, schedules where no spec says them, `dataset.toml`."""
+"""A set of loss curves on disk: one file per run, rates without a spec, and `dataset.toml`."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from scaling_laws.common import (
     write_text,
     write_with,
 )
-from scaling_laws.data.importing.curve import Curve
+from scaling_laws.data.importing.curve import LossCurve
 from scaling_laws.data.importing.options import RunReport
-from scaling_laws.data.importing.schedule_resolution import Planned
+from scaling_laws.data.importing.schedule_resolution import ResolvedSchedule
 from scaling_laws.data.runs.columns import PARQUET, pyarrow_parquet
-from scaling_laws.data.runs.manifest import PLANS, tables_to_extend
+from scaling_laws.data.runs.manifest import SCHEDULES_FOLDER, read_manifest
 
-__all__ = ["ABOUT", "Entry", "run_name", "write_set"]
+__all__ = ["ABOUT", "SetEntry", "run_name", "write_set"]
 
-ABOUT = ("title", "source", "license", "optimizer")  # what a set says of itself
+ABOUT = ("title", "source", "license", "optimizer")  # metadata of a set
 LONGEST = 150
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class SetEntry:
     """A run to be written.
 
     Attributes:
-        report: what was found and done.
+        report: of its import.
         curve: its losses.
         planned: its schedule.
     """
 
     report: RunReport
-    curve: Curve = field(repr=False)
-    planned: Planned = field(repr=False)
+    curve: LossCurve = field(repr=False)
+    planned: ResolvedSchedule = field(repr=False)
 
 
 def run_name(name: str) -> str:
-    """A name that a file may have: letters, digits, ``_``, ``.``, ``-``; others become ``_``."""
+    """A valid file name: letters, digits, ``_``, ``.``, ``-``; others become ``_``."""
     return re.sub(r"[^\w.\-]|^[.\-]", "_", name, flags=re.ASCII)[:LONGEST] or "run"
 
 
 def write_set(
     folder: Path,
-    entries: Sequence[Entry],
+    entries: Sequence[SetEntry],
     about: Mapping[str, str],
     *,
     parquet: bool = False,
@@ -63,9 +63,9 @@ def write_set(
     Args:
         folder: the set; made if it does not exist.
         entries: the runs.
-        about: of `ABOUT`, what the set says of itself.
-        parquet: whether to write each run as Parquet in place of a CSV; its entry names the file.
-        overwrite: whether runs of the same name, and what the set says, may be replaced.
+        about: metadata of the set, by the keys in `ABOUT`.
+        parquet: whether to write Parquet files instead of CSV; entries name the file.
+        overwrite: whether runs of the same name, and metadata, may be replaced.
 
     Returns:
         The files written.
@@ -78,7 +78,7 @@ def write_set(
         pyarrow_parquet()  # before anything is written
     check_folder(folder)
     manifest = folder / "dataset.toml"
-    tables = tables_to_extend(manifest)
+    tables = read_manifest(manifest)
     runs = dict(tables.pop("runs", {}))
     files = [path for entry in entries for path in _paths(folder, entry, parquet)]
     old = []  # curves of the same runs in the other format
@@ -89,7 +89,8 @@ def write_set(
         if not overwrite and (name in runs or written):
             raise OutputError(
                 f"{folder} has a run {name!r} already; choose another with --name or pass "
-                "--overwrite"
+                "--overwrite",
+                path=folder,
             )
         if name in runs:  # else a file of that name may be the log itself
             before = runs[name].get("file", f"{name}.csv")
@@ -98,8 +99,9 @@ def write_set(
     for key, value in about.items():
         if key in tables and tables[key] != value and not overwrite:
             raise OutputError(
-                f"{manifest}: {key} is {tables[key]!r}, not {value!r}; leave it out or pass "
-                "--overwrite"
+                f"{manifest}: {key} is {tables[key]!r}, not {value!r}; omit it or pass --overwrite",
+                path=manifest,
+                value=value,
             )
         tables[key] = value
     ordered = {
@@ -123,13 +125,17 @@ def _remove(path: Path) -> None:
         raise OutputError(f"cannot replace {path}: {error.strerror}") from error
 
 
-def _paths(folder: Path, entry: Entry, parquet: bool) -> list[Path]:
+def _paths(folder: Path, entry: SetEntry, parquet: bool) -> list[Path]:
     name = entry.report.name
     files = [folder / f"{name}{PARQUET if parquet else '.csv'}"]
-    return files if entry.planned.spec is not None else [*files, folder / PLANS / f"{name}.csv"]
+    return (
+        files
+        if entry.planned.spec is not None
+        else [*files, folder / SCHEDULES_FOLDER / f"{name}.csv"]
+    )
 
 
-def _columns(entry: Entry) -> dict[str, Any]:
+def _columns(entry: SetEntry) -> dict[str, Any]:
     curve = entry.curve
     columns: dict[str, Any] = {
         "step": curve.steps,
@@ -141,9 +147,9 @@ def _columns(entry: Entry) -> dict[str, Any]:
     return columns
 
 
-def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
+def _write_run(folder: Path, entry: SetEntry, parquet: bool) -> None:
     columns = _columns(entry)
-    (file, *plans) = _paths(folder, entry, parquet)
+    (file, *schedule_files) = _paths(folder, entry, parquet)
     if parquet:
         table = importlib.import_module("pyarrow").table(columns)
         library = pyarrow_parquet()
@@ -152,30 +158,34 @@ def _write_run(folder: Path, entry: Entry, parquet: bool) -> None:
         rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
         text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
         write_text(file, text)
-    for plan in plans:
-        make_folder(folder / PLANS)
+    for schedule_file in schedule_files:
+        make_folder(folder / SCHEDULES_FOLDER)
         lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
-        write_text(plan, "step,lr\n" + "".join(lines))
+        write_text(schedule_file, "step,lr\n" + "".join(lines))
 
 
-def _manifest_entry(entry: Entry, parquet: bool) -> dict[str, Any]:
+def _manifest_entry(entry: SetEntry, parquet: bool) -> dict[str, Any]:
     report = entry.report
-    said: dict[str, Any] = {"file": f"{report.name}{PARQUET}"} if parquet else {}
-    said["schedule"] = report.schedule
+    fields: dict[str, Any] = {"file": f"{report.name}{PARQUET}"} if parquet else {}
+    fields["schedule"] = report.schedule
     if report.window > 1:
-        said["window"] = report.window
-    said |= {key: _plain(value) for key, value in report.facts.items()}
-    said["import"] = {
+        fields["window"] = report.window
+    fields |= {key: _plain(value) for key, value in report.facts.items()}
+    fields["import"] = {
         "reader": report.reader,
         "sources": list(report.sources),
         "keys": dict(report.keys),
         "rows": report.rows,
         "points": report.points,
         "schedule_from": report.schedule_from,
-        "changed": [f"{each.kind}: {each.words}" for each in report.findings if each.changed],
-        "found": [f"{each.kind}: {each.words}" for each in report.findings if not each.changed],
+        "changed": [
+            f"{finding.kind}: {finding.words}" for finding in report.findings if finding.changed
+        ],
+        "found": [
+            f"{finding.kind}: {finding.words}" for finding in report.findings if not finding.changed
+        ],
     }
-    return said
+    return fields
 
 
 def _plain(value: float) -> float | int:

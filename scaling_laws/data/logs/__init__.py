@@ -1,17 +1,6 @@
-"""Logs of training runs, as trainers and trackers write them. One file a format.
+"""Logs of training runs, as trainers and trackers write them: one file per format.
 
-To add a format, write one file that ends in a `Reader`, and add it to `READERS`:
-
-1. `sniff(head)` says how surely a file is of the format: `Match.SPECIFIC` where its name or text
-   shows marks of it, `Match.GENERIC` where only the kind fits, else `Match.NO`. It must not raise.
-2. `read(path)` returns a `Table` for each run in the file, rows in the order of the file, nothing
-   resolved: repeated steps, restarts and NaN are the importer's business. `table_of` makes one
-   from records ``{key: value}``; `text.lines_of` gives the lines of a text log.
-3. What the format fixes goes into the table: `step`, `first_step`, `lr_offset`, `averaged`,
-   `total_steps`, `config`. What a file leaves out or breaks goes into `notes`; what cannot be
-   used is a `DataError` with the line. A row is never dropped without a note.
-4. Keys that the format names and `keys.py` does not know yet are added there.
-5. Optional libraries are imported inside `read`; `tensorboard.py` shows the pattern.
+README.md describes how to add a format.
 """
 
 from __future__ import annotations
@@ -28,7 +17,7 @@ from scaling_laws.data.logs.jsonl import JSONL
 from scaling_laws.data.logs.keys import find_step
 from scaling_laws.data.logs.lightning import LIGHTNING, LITGPT
 from scaling_laws.data.logs.llmc import LLMC, LLMC_PRINTED
-from scaling_laws.data.logs.log_runs import Imported, run_of
+from scaling_laws.data.logs.log_runs import ImportedRun, run_of
 from scaling_laws.data.logs.maxtext import MAXTEXT
 from scaling_laws.data.logs.megatron import MEGATRON
 from scaling_laws.data.logs.mlflow import MLFLOW, MLFLOW_DATABASE
@@ -38,7 +27,15 @@ from scaling_laws.data.logs.nemo import NEMO
 from scaling_laws.data.logs.olmo_core import OLMO_CORE
 from scaling_laws.data.logs.parquet import PARQUET
 from scaling_laws.data.logs.printed import PRINTED
-from scaling_laws.data.logs.reader import Column, Head, Log, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import (
+    Column,
+    Head,
+    LogTable,
+    Match,
+    Reader,
+    TrainingLog,
+    table_of,
+)
 from scaling_laws.data.logs.repeated import REPEATS, log_of
 from scaling_laws.data.logs.tensorboard import TENSORBOARD
 from scaling_laws.data.logs.text import head_of
@@ -54,11 +51,11 @@ __all__ = [
     "REPEATS",
     "Column",
     "Head",
-    "Imported",
-    "Log",
+    "ImportedRun",
+    "LogTable",
     "Match",
     "Reader",
-    "Table",
+    "TrainingLog",
     "find_reader",
     "is_log",
     "log_of",
@@ -101,58 +98,63 @@ READERS: tuple[Reader, ...] = (
 
 
 def is_log(path: Path | str) -> bool:
-    """Whether a file is a log of some trainer or tracker, rather than a table `step,lr,loss`."""
+    """Whether a file is a log of a trainer or tracker rather than a table `step,lr,loss`."""
     file = Path(path)
     if file.suffix.lower() == ".json":
         return True
     if not file.exists():
         return False
     head = head_of(file)
-    # a table of ours is a CSV too: only a tracker that is sure of its own may have it
-    least = Match.SPECIFIC if file.suffix.lower() == ".csv" else Match.GENERIC
-    return any(reader.sniff(head) >= least for reader in READERS)
+    # a table step,lr,loss is a CSV too, so that only a specific match makes it a log
+    required = Match.SPECIFIC if file.suffix.lower() == ".csv" else Match.GENERIC
+    return any(reader.detect(head) >= required for reader in READERS)
 
 
-def read_tables(path: Path | str, *, format: str | None = None) -> tuple[Reader, tuple[Table, ...]]:
-    """Read every run of a file, nothing resolved.
+def read_tables(
+    path: Path | str, *, format: str | None = None
+) -> tuple[Reader, tuple[LogTable, ...]]:
+    """Read every run of a file, without resolving repeated steps.
 
     Args:
-        path: the file, or a folder that a reader takes.
+        path: a file, or a folder that a reader recognises.
         format: name of the reader; default the one that recognises the file.
 
     Returns:
-        The reader, and a table for each run.
+        The reader, and one table per run.
 
     Raises:
-        DataError: if no reader takes the file, several do, or it cannot be used.
-        UsageError: if there is no such format.
+        DataError: if no reader recognises the file, several do, or it cannot be used.
+        UsageError: if the format is unknown.
     """
     reader = find_reader(Path(path), READERS, format)
     return reader, read_with(reader, Path(path))
 
 
-def read_log(path: Path | str, *, repeats: str = "last", format: str | None = None) -> Log:
+def read_log(path: Path | str, *, repeats: str = "last", format: str | None = None) -> TrainingLog:
     """Read the log of one run.
 
     Args:
         path: the file.
-        repeats: ``last``, ``first`` or ``mean``: which row of a step that was logged again counts.
+        repeats: ``last``, ``first`` or ``mean``: which row of a repeated step is used.
         format: name of the reader; default the one that recognises the file.
 
     Raises:
-        DataError: if no reader takes the file, it cannot be used, or it holds several runs.
-        UsageError: if `repeats` is another word.
+        DataError: if no reader recognises the file, it cannot be used, or it contains several runs.
+        UsageError: if `repeats` has another value.
     """
     _, tables = read_tables(path, format=format)
     if len(tables) > 1:
         raise DataError(
-            f"{path}: it holds {len(tables)} runs ({', '.join(table.name for table in tables)}); "
-            "import the one that is meant with scaling-laws import --run NAME"
+            f"{path}: it contains {len(tables)} runs "
+            f"({', '.join(table.name for table in tables)}); "
+            "import one of them with scaling-laws import --run NAME",
+            path=path,
         )
     (table,) = tables
     step = table.step or find_step(table.columns)
     if step is None:
         raise DataError(
-            f"{path}: no key is known as the step; the keys are {', '.join(table.columns)}"
+            f"{path}: no key is recognised as the step; the keys are {', '.join(table.columns)}",
+            path=path,
         )
     return log_of(table, step, repeats)

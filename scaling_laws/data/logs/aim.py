@@ -3,9 +3,9 @@
 Aim keeps its points in RocksDB, so the package is needed: pip install 'scaling-laws[aim]'. Each
 metric has a name and a context; the usual context, ``{"subset": "train"}``, goes before the name,
 ``train/loss``, and any other after it, ``loss {rank=0}``. A step that is tracked again replaces
-the point it had, so a restarted run holds no repeats; a step that was not given counts calls. Rows
-are read in the order of time. Runs that are not in the repository's index, because Aim's interface
-never saw them, cannot be read by the package, and are said. Source: Aim's docs of the SDK (`Repo`,
+its point, so a restarted run has no repeats; without a given step, calls are counted. Rows are read
+in the order of time. Runs that are not in the repository's index, because Aim's interface never
+opened them, cannot be read by the package, and are reported. Source: Aim's docs of the SDK (`Repo`,
 `Run`, `Metric.dataframe`), repositories written by Aim 3.29.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import DataError, optional
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 
 __all__ = ["AIM"]
 
@@ -25,24 +25,26 @@ FOLDER = ".aim"
 SYSTEM = "__system"  # load of the machine
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the repository's folder, or what is in it."""
     inside = head.path.name == FOLDER and {"meta", "seqs"} <= set(head.names)
     return Match.SPECIFIC if FOLDER in head.names or inside else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a repository that tracked a number.
 
     Raises:
-        DataError: if it is no repository that Aim can open, its index lacks all runs, or the
-            package is not installed.
+        DataError: if Aim cannot open it, or its index lacks all runs.
+        MissingLibraryError: if the package is not installed.
     """
     aim = optional("aim", "repositories of Aim need the package aim", "aim")
     root = path.absolute()
     root = root.parent if root.name == FOLDER else root
     if not (root / FOLDER).is_dir():
-        raise DataError(f"{path}: no folder {FOLDER} in it, so no repository of Aim")
+        raise DataError(
+            f"{path}: not a repository of Aim: it contains no folder {FOLDER}", path=path
+        )
     try:
         repository = aim.Repo(str(root))
         runs = {run.hash: run for run in repository.iter_runs()}
@@ -53,13 +55,13 @@ def read(path: Path) -> tuple[Table, ...]:
         raise
     except Exception as error:  # the package raises whatever its parts raise
         raise DataError(
-            f"{path}: Aim cannot open this repository: {type(error).__name__}: {error}"
+            f"{path}: Aim cannot open this repository: {type(error).__name__}: {error}", path=path
         ) from None
-    found = tuple(table for table in tables if table.columns)
-    if not found:
-        said = _not_indexed(root, missing) if missing else "no run tracked a number"
-        raise DataError(f"{path}: {said}")
-    return found
+    nonempty = tuple(table for table in tables if table.columns)
+    if not nonempty:
+        reason = _not_indexed(root, missing) if missing else "no run tracked a number"
+        raise DataError(f"{path}: {reason}", path=path)
+    return nonempty
 
 
 def _not_indexed(root: Path, missing: list[str]) -> str:
@@ -70,14 +72,14 @@ def _not_indexed(root: Path, missing: list[str]) -> str:
     )
 
 
-def _table(run: Any, source: Path, notes: list[str]) -> Table:
-    """One row a point, in the order of time."""
+def _table(run: Any, source: Path, notes: list[str]) -> LogTable:
+    """One row per point, in the order of time."""
     points: list[tuple[Any, dict[str, Any]]] = []
     for metric in run.metrics():
         if metric.name.startswith(SYSTEM):
             continue
         key = _key(metric.name, metric.context.to_dict())
-        # a metric that is called as the tracker's counter
+        # a metric with the name of the tracker's counter
         key = "step (logged)" if key == "step" else key
         frame = metric.dataframe()
         columns = (frame[name].tolist() for name in ("time", "step", "value"))
@@ -85,7 +87,7 @@ def _table(run: Any, source: Path, notes: list[str]) -> Table:
             (time, {"step": step, key: value}) for time, step, value in zip(*columns, strict=True)
         ]
     points.sort(key=lambda point: point[0])
-    # a run without a name is called by its number
+    # a run without a name is named by its hash
     name = str(run.name or run.hash).removeprefix("Run: ")
     return table_of(
         name,
@@ -107,19 +109,19 @@ def _key(name: str, context: Mapping[str, Any]) -> str:
 
 
 def _settings(run: Any) -> dict[str, Any]:
-    """Settings; those under `hparams`, where Aim's docs put them, without that word."""
+    """Settings; those under `hparams`, as in Aim's docs, without that prefix."""
     try:
         stated = dict(run[...])
     except KeyError:  # none was set
         return {}
     stated.pop("__system_params", None)
-    own = stated.pop("hparams", None)
-    return {**stated, **own} if isinstance(own, dict) else stated
+    hyperparameters = stated.pop("hparams", None)
+    return {**stated, **hyperparameters} if isinstance(hyperparameters, dict) else stated
 
 
 AIM = Reader(
     name="aim",
     meaning="a repository of Aim, a folder with .aim in it",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

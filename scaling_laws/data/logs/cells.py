@@ -1,4 +1,4 @@
-"""Cells of tables as numbers: what holds nothing, and commas within numbers."""
+"""Cells of tables as numbers: absent values, and commas within numbers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 __all__ = ["ABSENT_BITS", "COMMAS", "comma_style", "has_comma", "is_number", "numbers_of"]
 
-ABSENT = frozenset({"", "null", "none", "na", "n/a", "-"})  # cells that hold nothing
-# a NaN that arithmetic does not make, so that an empty cell and a logged nan stay apart
+ABSENT = frozenset({"", "null", "none", "na", "n/a", "-"})  # cells without a value
+# a NaN that arithmetic does not produce distinguishes an empty cell from a logged nan
 ABSENT_BITS = np.int64(0x7FF8000000000A5A)
 GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")  # 1,234.5
 DECIMAL = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")  # 3,25
 DOTTED = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
-# what commas within numbers are -> what a number's text becomes before it is read
+# meaning of commas within numbers -> their replacement, and a note
 COMMAS = {"thousands": ("", "are between thousands"), "decimal": (".", "are decimal marks")}
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell holds a number."""
+    """Whether a cell is a number."""
     try:
         float(text)
     except ValueError:
@@ -30,20 +30,20 @@ def is_number(text: str) -> bool:
 
 
 def has_comma(text: str) -> bool:
-    """Whether a cell holds a number with commas in it."""
+    """Whether a cell is a number that contains commas."""
     return bool(GROUPED.fullmatch(text.strip()) or DECIMAL.fullmatch(text.strip()))
 
 
 def comma_style(cells: Iterable[str]) -> str | None:
-    """What the commas within a table's numbers are: a key of `COMMAS`.
+    """The meaning of commas within the numbers of a table: a key of `COMMAS`.
 
-    ``1,234`` alone says nothing; ``0,25`` and ``1,234,567`` do, and so do points in other cells.
+    ``1,234`` is ambiguous; ``0,25``, ``1,234,567`` and points in other cells are not.
 
     Args:
         cells: of the whole table.
 
     Returns:
-        None where the cells do not agree, or do not say.
+        None if the cells are inconsistent or ambiguous.
     """
     grouped = decimal = dotted = False
     for cell in cells:
@@ -61,38 +61,42 @@ def comma_style(cells: Iterable[str]) -> str | None:
 
 def numbers_of(
     column: Sequence[str],
-    place: int,
+    index: int,
     lines: Sequence[int],
     faults: dict[int, tuple[int, str]],
     commas: str | None = None,
 ) -> np.ndarray:
-    """Cells as numbers; the first that holds something else is noted, and ends the reading.
+    """Cells as numbers; the first that is not one is recorded.
 
     Args:
         column: cells.
-        place: of the column in the table.
+        index: of the column in the table.
         lines: of the cells.
-        faults: gets the line and the text of the first cell that is no number, by place.
-        commas: what commas within numbers are, a key of `COMMAS`; None if there are none.
+        faults: receives line and text of the first cell that is not a number, by column index.
+        commas: meaning of commas within numbers, a key of `COMMAS`; None if there are none.
     """
-    if place in faults:
+    if index in faults:
         return np.full(len(column), math.nan)
     try:
         return np.array(list(map(float, column)))
     except ValueError:
         pass
-    mend = None if commas is None else COMMAS[commas][0]
+    replacement = None if commas is None else COMMAS[commas][0]
     values = np.empty(len(column))
     absent = np.zeros(len(column), dtype=bool)
     for row, text in enumerate(column):
         try:
-            plain = text.replace(",", mend) if mend is not None and has_comma(text) else text
+            plain = (
+                text.replace(",", replacement)
+                if replacement is not None and has_comma(text)
+                else text
+            )
             values[row] = float(plain)
         except ValueError:
             if text.strip().lower() in ABSENT:
                 absent[row] = True
             else:
-                faults.setdefault(place, (lines[row], text))
+                faults.setdefault(index, (lines[row], text))
                 values[row] = math.nan
     values.view(np.int64)[absent] = ABSENT_BITS
     return values

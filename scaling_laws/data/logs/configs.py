@@ -1,4 +1,4 @@
-"""The schedule that a trainer's settings mean, where the settings are of a trainer known here."""
+"""Schedules and facts from the settings of known trainers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from scaling_laws.models import format_number
 
 __all__ = ["facts_of", "spec_of"]
 
-# what the trainer calls a cooldown's shape -> the word of a spec
+# a trainer's name of a cooldown shape -> that of a spec
 SHAPES = {"linear": "linear", "cosine": "cosine", "exp": "exponential", "sqrt": "1-sqrt"}
 FACTS = {"weight_decay": "weight_decay", "parameters": "model_params"}
 
 
 def _numbers(config: Mapping[str, Any], *names: str) -> list[float] | None:
-    found = [config.get(name) for name in names]
-    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in found):
+    numbers = [config.get(name) for name in names]
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
         return None
-    return [float(each) for each in found if isinstance(each, int | float)]
+    return [float(number) for number in numbers if isinstance(number, int | float)]
 
 
 def spec_of(config: Mapping[str, Any]) -> str | None:
-    """The spec that settings mean, or None where they are not of a known trainer.
+    """The spec of a trainer's settings; None if they are not of a known trainer.
 
     Known are trainers with `scheduler` cos or wsd beside `lr`, `iterations` and `warmup_steps`.
-    A caller must hold it against the logged rates: names of settings do not say what code did.
+    The caller must check it against the logged rates: settings do not prove what was run.
 
     >>> spec_of({"scheduler": "cos", "lr": 1e-3, "iterations": 100, "warmup_steps": 10,
     ...          "cos_final_lr": 0.0})
@@ -59,5 +59,5 @@ def spec_of(config: Mapping[str, Any]) -> str | None:
 
 def facts_of(config: Mapping[str, Any]) -> dict[str, float]:
     """Facts of the run that its settings state."""
-    found = {fact: _numbers(config, name) for name, fact in FACTS.items()}
-    return {fact: values[0] for fact, values in found.items() if values is not None}
+    numbers = {fact: _numbers(config, name) for name, fact in FACTS.items()}
+    return {fact: values[0] for fact, values in numbers.items() if values is not None}

@@ -14,8 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scaling_laws.data.logs.megatron import MEGATRON
-from scaling_laws.data.logs.patterns import NUMBER, Kind, pairs_of, read_kinds, shows
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import (
+    NUMBER,
+    LineFormat,
+    match_signatures,
+    pairs_of,
+    read_line_formats,
+)
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 
 __all__ = ["DEEPSPEED"]
 
@@ -23,15 +29,17 @@ RATES = re.compile(r"(?:^|\s)step=(\d+), skipped=(?=\d)")
 RATES_REST = re.compile(rf"(\d+), lr=\[({NUMBER}(?:, {NUMBER})*)\], mom=\[.*\]\s*$")
 LOSS = re.compile(r"(?:^|\s)steps: (\d+) (?=loss: )")
 LOSS_FIELD = re.compile(rf"\s*([a-z][\w/ ()]*): ({NUMBER})(?=\s|$)")
-SNIFFED = (
+SIGNATURES = (
     re.compile(rf"(?:^|\s)step=\d+, skipped=\d+, lr=\[{NUMBER}"),
     re.compile(rf"(?:^|\s)steps: \d+ loss: {NUMBER} iter time \(s\): "),
 )
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line with rates or a loss, unless Megatron prints fuller ones beside them."""
-    return Match.NO if MEGATRON.sniff(head) is Match.SPECIFIC else shows(head, *SNIFFED)
+    return (
+        Match.NO if MEGATRON.detect(head) is Match.SPECIFIC else match_signatures(head, *SIGNATURES)
+    )
 
 
 def parse_rates(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -39,7 +47,7 @@ def parse_rates(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     rest = RATES_REST.match(line, start.end())
     if rest is None:
         return None
-    rates = [float(each) for each in rest[2].split(", ")]
+    rates = [float(rate) for rate in rest[2].split(", ")]
     names = ["lr"] if len(rates) == 1 else [f"lr_{group}" for group in range(len(rates))]
     return {
         "step": float(start[1]),
@@ -54,20 +62,20 @@ def parse_loss(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     return None if pairs is None else {"step": float(start[1]), **pairs}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
-    kinds = [Kind(RATES, parse_rates), Kind(LOSS, parse_loss)]
+    formats = [LineFormat(RATES, parse_rates), LineFormat(LOSS, parse_loss)]
     example = "steps: 10 loss: 9.5000 iter time (s): 0.500"
-    return (read_kinds(path, kinds, example, step="step", first_step=1, lr_offset=1),)
+    return (read_line_formats(path, formats, example, step="step", first_step=1, lr_offset=1),)
 
 
 DEEPSPEED = Reader(
     name="deepspeed",
     meaning="text that DeepSpeed prints: step=N, skipped=..., lr=[...] and steps: N loss: ...",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""Tables of text with a header row: CSV (any common separator), TSV, columns parted by spaces."""
+"""Tables of text with a header row: CSV with any common separator, TSV, or spaces."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from scaling_laws.data.logs.cells import (
     is_number,
     numbers_of,
 )
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, ParseError, Reader
 from scaling_laws.data.logs.splits import is_run_name, is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, open_error
 
 __all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
 
-CHUNK = 4_000  # rows held as text at a time; many more leave the processor's cache
+CHUNK = 4_000  # rows kept as text at a time; many more exceed the processor's cache
 SEPARATORS = ",;\t|"
 SPACES = " "  # any number of them
 SHOWN = 4  # lines in a note
 
 
 @dataclass
-class _Read:
-    """What was read of a table so far.
+class _Reading:
+    """What has been read of a table so far.
 
     Attributes:
         names: of the columns.
-        pieces: numbers by column, a chunk of rows each.
-        lines: of the rows, a chunk each.
-        words: cells of the column that tells rows of training and evaluation apart.
-        runs: cells of the column that tells runs apart.
-        faults: line and text of the first cell of a column that is no number, by its place.
+        pieces: numbers by column, for each chunk of rows.
+        lines: of the rows, for each chunk.
+        words: cells of the column that distinguishes training and evaluation.
+        runs: cells of the column that distinguishes runs.
+        faults: line and text of the first cell that is not a number, by column index.
         again: lines that repeat the header.
         comments: lines that begin with #.
-        notes: what is to be said.
-        cut: whether the last line has no end.
+        notes: for the report.
+        cut: whether the last line has no line end.
     """
 
     names: list[str] = field(default_factory=list)
@@ -60,19 +60,18 @@ class _Read:
     cut: bool = False
 
 
-def read_delimited(path: Path, separator: str | None = None) -> Table:
+def read_delimited(path: Path, separator: str | None = None) -> LogTable:
     """Read a table of text as one run; see `read_runs`."""
     return _read_table(path, separator)[0]
 
 
-def read_runs(path: Path, separator: str | None = None) -> tuple[Table, ...]:
-    """Read a table of text: a run, or one for each word in a column called run.
+def read_runs(path: Path, separator: str | None = None) -> tuple[LogTable, ...]:
+    """Read a table of text: one run, or one per distinct value of a column called run.
 
-    A cell that is empty, or says null, holds nothing; nan and inf are kept as the trainer wrote
-    them. Comments (#) before the header are passed over, a header that comes again, as a restart
-    writes it, is left out and said. Commas within numbers are read where the table shows what they
-    are. A last line without a line end may be cut short, number and all, so it is left out and
-    said.
+    An empty cell or null means not logged; nan and inf are kept. Comments (#) before the header are
+    skipped; a repeated header, as written by a restart, is omitted and reported. Commas within
+    numbers are interpreted if the table determines their meaning. A last line without a line end
+    may be truncated within a number, so it is omitted and reported.
 
     Args:
         path: the file.
@@ -80,32 +79,32 @@ def read_runs(path: Path, separator: str | None = None) -> tuple[Table, ...]:
             header, else spaces.
 
     Raises:
-        DataError: naming the line whose cells do not fit the header, or whose bytes are no text.
+        DataError: with the line whose cells do not fit the header, or whose bytes are not text.
     """
     table, words = _read_table(path, separator)
     return split_runs(table, words) if words else (table,)
 
 
-def _read_table(path: Path, separator: str | None) -> tuple[Table, list[str]]:
-    """The table, and which run each row is of, if a column says so."""
+def _read_table(path: Path, separator: str | None) -> tuple[LogTable, list[str]]:
+    """The table, and the run of each row, if a column contains it."""
     read = _read(path, separator, None)
     if any(has_comma(text) for _, text in read.faults.values()):
-        style = comma_style(cell for cells in _every(path, separator) for cell in cells)
+        style = comma_style(cell for cells in _all_cells(path, separator) for cell in cells)
         if style is not None:
             read = _read(path, separator, style)
             read.notes.append(f"commas within numbers {COMMAS[style][1]}")
     if not read.pieces:
-        raise DataError(f"{path}: a header and no row; nothing was logged")
+        raise DataError(f"{path}: a header but no rows; nothing was logged", path=path)
     table = [np.concatenate(parts) for parts in zip(*read.pieces, strict=True)]
-    every = np.concatenate(read.lines)
-    if read.cut and every.size > 1:
-        read.notes.append(f"line {every[-1]} has no line end and may be cut short; left out")
-        every, table = every[:-1], [column[:-1] for column in table]
+    all_lines = np.concatenate(read.lines)
+    if read.cut and all_lines.size > 1:
+        read.notes.append(f"line {all_lines[-1]} has no line end and may be truncated; omitted")
+        all_lines, table = all_lines[:-1], [column[:-1] for column in table]
     if read.again:
-        read.notes.append(f"the header comes again {_at(read.again)}, as after a restart")
+        read.notes.append(f"the header is repeated {_at(read.again)}, as after a restart")
     if read.comments:
-        read.notes.append(f"comments (#) are passed over {_at(read.comments)}")
-    return _table(path, read, table, every), read.runs[: every.size]
+        read.notes.append(f"comments (#) are ignored {_at(read.comments)}")
+    return _table(path, read, table, all_lines), read.runs[: all_lines.size]
 
 
 def _at(lines: Sequence[int]) -> str:
@@ -113,9 +112,9 @@ def _at(lines: Sequence[int]) -> str:
     return f"in {'line' if len(lines) == 1 else 'lines'} {shown}"
 
 
-def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
+def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
     """Every row as numbers."""
-    read = _Read()
+    read = _Reading()
     try:
         with path.open("rb") as stream:
             encoding = encoding_of(stream.read(4))
@@ -123,8 +122,12 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
         with path.open(encoding=encoding, newline="") as stream:
             rows, header, number = _opened(path, stream, separator)
             read.names = names = _names(path, number, header)
-            told = next((place for place, name in enumerate(names) if is_split_name(name)), None)
-            run = next((place for place, name in enumerate(names) if is_run_name(name)), None)
+            split_column = next(
+                (index for index, name in enumerate(names) if is_split_name(name)), None
+            )
+            run_column = next(
+                (index for index, name in enumerate(names) if is_run_name(name)), None
+            )
             while chunk := list(itertools.islice(rows, CHUNK)):
                 numbers, cells = _fitting(path, chunk, rows, header, read)
                 if numbers:
@@ -132,20 +135,24 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
                     columns = list(zip(*cells, strict=True))
                     read.pieces.append(
                         [
-                            numbers_of(column, place, numbers, read.faults, commas)
-                            for place, column in enumerate(columns)
+                            numbers_of(column, index, numbers, read.faults, commas)
+                            for index, column in enumerate(columns)
                         ]
                     )
-                    read.words += columns[told] if told is not None else ()
-                    read.runs += columns[run] if run is not None else ()
+                    read.words += columns[split_column] if split_column is not None else ()
+                    read.runs += columns[run_column] if run_column is not None else ()
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} line {undecodable_line(path)}: {error.reason}: not UTF-8 text; save the file "
-            "as UTF-8"
+            "as UTF-8",
+            path=path,
+            row=undecodable_line(path),
+            value=error.object[error.start : error.end],
         ) from None
     except csv.Error as error:
         raise DataError(
-            f"{path}{_open_quote(path)}: broken table ({error}); close the quote or take it out"
+            f"{path}{_open_quote(path)}: broken table ({error}); close or remove the quote",
+            path=path,
         ) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
@@ -153,14 +160,14 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Read:
 
 
 def _open_quote(path: Path) -> str:
-    """Where the first line stands that opens a quote and does not close it."""
+    """Number of the first line with a quote that is not closed."""
     for number, line in lines_of(path):
         if line.count('"') % 2:
             return f" line {number}"
     return ""
 
 
-def _every(path: Path, separator: str | None) -> Iterator[list[str]]:
+def _all_cells(path: Path, separator: str | None) -> Iterator[list[str]]:
     """The cells of every row."""
     with path.open("rb") as stream:
         encoding = encoding_of(stream.read(4))
@@ -214,63 +221,76 @@ def _rows(stream: Iterator[str], mark: str, before: int) -> Iterator[Row]:
 
 
 def _fitting(
-    path: Path, chunk: list[Row], rows: Iterator[Row], header: list[str], read: _Read
+    path: Path, chunk: list[Row], rows: Iterator[Row], header: list[str], read: _Reading
 ) -> tuple[Sequence[int], Sequence[list[str]]]:
     """Lines and cells of the rows that fit the header; one that does not is an error.
 
-    Separators at the end of a line make cells that hold nothing; they are cut off.
+    Separators at the end of a line make empty cells, which are removed.
     """
     if any(row == header or row[0].startswith("#") for _, row in chunk):
         read.again += [number for number, row in chunk if row == header]
         read.comments += [number for number, row in chunk if row[0].startswith("#")]
-        chunk = [each for each in chunk if each[1] != header and not each[1][0].startswith("#")]
+        chunk = [
+            numbered_row
+            for numbered_row in chunk
+            if numbered_row[1] != header and not numbered_row[1][0].startswith("#")
+        ]
     width = len(read.names)
     if any(len(row) != width for _, row in chunk):
-        blank = [(n, row[:width] if not any(row[width:]) else row) for n, row in chunk]
-        place = next((at for at, (_, row) in enumerate(blank) if len(row) != width), None)
-        if place is not None:
-            number, row = blank[place]
-            if not (read.cut and place == len(blank) - 1 and next(rows, None) is None):
+        trimmed = [(n, row[:width] if not any(row[width:]) else row) for n, row in chunk]
+        index = next((at for at, (_, row) in enumerate(trimmed) if len(row) != width), None)
+        if index is not None:
+            number, row = trimmed[index]
+            if not (read.cut and index == len(trimmed) - 1 and next(rows, None) is None):
                 raise _ragged(path, number, row, read.names)
-            read.notes.append(f"line {number} is cut short; left out")
+            read.notes.append(f"line {number} is truncated; omitted")
             read.cut = False
-            blank.pop()
-        chunk = blank
+            trimmed.pop()
+        chunk = trimmed
     return [number for number, _ in chunk], [row for _, row in chunk]
 
 
-def _table(path: Path, read: _Read, table: Sequence[np.ndarray], lines: np.ndarray) -> Table:
-    """Columns by name; absent cells were marked by a NaN with a payload of their own."""
+def _table(path: Path, read: _Reading, table: Sequence[np.ndarray], lines: np.ndarray) -> LogTable:
+    """Columns by name; absent cells are marked by a NaN with a payload of its own."""
     full = np.arange(lines.size)
     columns = {}
-    for place, name in enumerate(read.names):
-        values = table[place]
+    for index, name in enumerate(read.names):
+        values = table[index]
         there = values.view(np.int64) != ABSENT_BITS
         rows = full if there.all() else np.flatnonzero(there)
-        fault = ""
-        if place in read.faults:
-            line, text = read.faults[place]
-            fault = f"line {line}, column {name!r}: {text[:60]!r} is not a number"
-        if name and (rows.size or fault):
-            columns[name] = Column(rows, values if rows is full else values[rows], fault)
+        parse_error = None
+        if index in read.faults:
+            line, text = read.faults[index]
+            parse_error = ParseError("line", line, name, text)
+        if name and (rows.size or parse_error is not None):
+            columns[name] = Column(rows, values if rows is full else values[rows], parse_error)
     notes = read.notes
     if read.words:
-        columns, said = split_columns(columns, read.words[: lines.size])
-        notes = notes + said
-    return Table(path.stem, str(path), columns, lines, "line", notes=tuple(notes))
+        columns, split_notes = split_columns(columns, read.words[: lines.size])
+        notes = notes + split_notes
+    return LogTable(path.stem, str(path), columns, lines, "line", notes=tuple(notes))
 
 
 def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
     names = [name.strip() for name in header]
     if not any(names):
-        raise DataError(f"{path}: the file is empty; a header row is needed, then rows of numbers")
+        raise DataError(
+            f"{path}: the file is empty; it needs a header row, then rows of numbers", path=path
+        )
     for name in names:
         if name and names.count(name) > 1:
-            raise DataError(f"{path} line {number}: column {name!r} appears twice; rename one")
+            raise DataError(
+                f"{path} line {number}: column {name!r} appears twice; rename one",
+                path=path,
+                row=number,
+                column=name,
+            )
     if all(map(is_number, names)):
         raise DataError(
-            f"{path} line {number}: numbers ({', '.join(names)[:60]}) where the names of the "
-            "columns are needed; put a header such as step,lr,loss before them"
+            f"{path} line {number}: numbers ({', '.join(names)[:60]}) where column names are "
+            "expected; insert a header such as step,lr,loss",
+            path=path,
+            row=number,
         )
     return names
 
@@ -278,7 +298,10 @@ def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
 def _ragged(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> DataError:
     return DataError(
         f"{path} line {line}: {len(cells)} cells under a header of {len(names)} "
-        f"({','.join(cells)[:60]}); mend or drop the line"
+        f"({','.join(cells)[:60]}); correct or delete the line",
+        path=path,
+        row=line,
+        value=cells,
     )
 
 
@@ -286,13 +309,13 @@ CSV_TABLE = Reader(
     name="csv",
     meaning="a table of text with a header row, cells separated by comma, semicolon, tab, bar or "
     "spaces",
-    sniff=lambda head: _csv(head),
+    detect=lambda head: _csv(head),
     read=lambda path: read_runs(path),
 )
 TSV_TABLE = Reader(
     name="tsv",
     meaning="a table of text with a header row, cells separated by tabs",
-    sniff=lambda head: _tsv(head),
+    detect=lambda head: _tsv(head),
     read=lambda path: read_runs(path, "\t"),
 )
 

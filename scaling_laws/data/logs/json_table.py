@@ -1,4 +1,4 @@
-"""A JSON file that is a table: a list of objects, a row each, or an object of lists, a column each.
+"""A JSON file that is a table: a list of objects (rows) or an object of lists (columns).
 
 ``[{"step": 0, "loss": 3.5}, ...]`` and ``{"step": [0, ...], "loss": [3.5, ...]}``, as
 ``json.dump`` writes what a training loop collected.
@@ -13,7 +13,7 @@ from typing import Any
 
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.jsonl import labelled
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["JSON_TABLE"]
@@ -22,56 +22,66 @@ ROWS = re.compile(r"\s*\[\s*\{")
 COLUMNS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*\[\s*(-?[\d.]|NaN|null|\])')
 
 
-def sniff(head: Head) -> Match:
-    """By its first signs."""
-    found = ROWS.match(head.text) or COLUMNS.match(head.text)
-    return Match.SPECIFIC if head.ending == ".json" and found else Match.NO
+def detect(head: Head) -> Match:
+    """By its first characters."""
+    is_table = ROWS.match(head.text) or COLUMNS.match(head.text)
+    return Match.SPECIFIC if head.ending == ".json" and is_table else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if the file is no whole JSON, or no such table.
+        DataError: if the file is not complete JSON, or no such table.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?"
+            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
+            "truncated?",
+            path=path,
+            row=error.lineno,
         ) from None
     except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a table") from None
+        raise DataError(f"{path}: JSON nested too deeply to be a table", path=path) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
     records = _records(path, document)
     table = table_of(path.stem, str(path), map(labelled, records))
     if not table.columns:
-        raise DataError(f"{path}: no row holds a key; nothing was logged")
+        raise DataError(f"{path}: no row contains a key; nothing was logged", path=path)
     return (table,)
 
 
 def _records(path: Path, document: Any) -> list[dict[str, Any]]:
-    """Rows, of whichever layout."""
+    """Rows, of either layout."""
     if isinstance(document, list):
         for number, record in enumerate(document, start=1):
             if not isinstance(record, dict):
                 raise DataError(
-                    f"{path} row {number}: {json.dumps(record)[:60]} is no object {{key: value}}"
+                    f"{path} row {number}: {json.dumps(record)[:60]} is not an object "
+                    f"{{key: value}}",
+                    path=path,
+                    row=number,
+                    value=record,
                 )
         return document
     if not isinstance(document, dict):
         raise DataError(
-            f"{path}: a list of objects or an object of lists is needed, not a "
-            f"{type(document).__name__}"
+            f"{path}: a list of objects or an object of lists is required, not a "
+            f"{type(document).__name__}",
+            path=path,
         )
     columns = {key: value for key, value in document.items() if isinstance(value, list)}
     lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        sizes = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DataError(
-            f"{path}: columns of different lengths ({said[:120]}), so that rows cannot be told; "
-            "write one object a row, each with its step"
+            f"{path}: columns of different lengths ({sizes[:120]}), so that rows cannot be "
+            "matched; "
+            "write one object per row, each with its step",
+            path=path,
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -79,6 +89,6 @@ def _records(path: Path, document: Any) -> list[dict[str, Any]]:
 JSON_TABLE = Reader(
     name="json",
     meaning="JSON: a list of objects {key: value}, or an object of lists",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""Lines of JSON, an object a line, keys as the trainer likes; nested keys are joined by ``/``."""
+"""Lines of JSON, one object per line with any keys; nested keys are joined by ``/``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.splits import is_split_name, split_key, split_label
 from scaling_laws.data.logs.text import encoding_of, open_error
 
@@ -20,17 +20,17 @@ OBJECT = re.compile(r"\{(?!\s*').*\}")  # a dictionary as Python prints it has o
 
 
 def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[str, Any]]:
-    """Objects of a file, one a line; blank lines are passed over.
+    """Objects of a file, one per line; blank lines are skipped.
 
-    A last line that is cut short, as a crash leaves it, is left out and said.
+    A truncated last line, as left by a crash, is omitted and reported.
 
     Args:
         path: the file.
-        lines: gets the line of each object.
-        notes: gets what is to be said.
+        lines: receives the line of each object.
+        notes: receives notes for the report.
 
     Raises:
-        DataError: naming the first line that is no JSON object.
+        DataError: at the first line that is not a JSON object.
     """
     decode = json.JSONDecoder().decode
     number = 0
@@ -46,24 +46,28 @@ def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[
                 except (ValueError, RecursionError) as error:
                     if line.endswith("\n"):
                         raise _no_json(path, number, line, error) from None
-                    notes.append(f"line {number}, the last, is cut short; left out")
+                    notes.append(f"line {number}, the last, is truncated; omitted")
                     return
                 if type(record) is not dict:
                     raise DataError(
-                        f"{path} line {number}: {line.strip()[:60]!r} is no JSON object"
+                        f"{path} line {number}: {line.strip()[:60]!r} is not a JSON object",
+                        path=path,
+                        row=number,
+                        value=line.strip(),
                     )
                 lines.append(number)
                 yield labelled(record)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} after line {number}: {error.reason}: not UTF-8 text; save the file as UTF-8"
+            f"{path} after line {number}: {error.reason}: not UTF-8 text; save the file as UTF-8",
+            path=path,
         ) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
 
 
 def labelled(record: dict[str, Any]) -> dict[str, Any]:
-    """A record whose word for training or evaluation, if it has one, went into its keys."""
+    """A record with its label of training or evaluation, if any, moved into its keys."""
     for name, word in record.items():
         if type(word) is str and is_split_name(name):
             label = split_label(word)
@@ -78,12 +82,14 @@ def labelled(record: dict[str, Any]) -> dict[str, Any]:
 def _no_json(path: Path, number: int, line: str, error: Exception) -> DataError:
     what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
     return DataError(
-        f"{path} line {number}: not JSON ({what}): {line.strip()[:60]!r}; mend or drop it"
+        f"{path} line {number}: not JSON ({what}): {line.strip()[:60]!r}; correct or delete it",
+        path=path,
+        row=number,
     )
 
 
-def sniff(head: Head) -> Match:
-    """By its ending, or by objects on its first two lines."""
+def detect(head: Head) -> Match:
+    """By its suffix, or by objects on its first two lines."""
     if head.ending in (".jsonl", ".ndjson"):
         return Match.GENERIC
     first = head.text.lstrip().split("\n", 2)[:2]
@@ -93,24 +99,24 @@ def sniff(head: Head) -> Match:
     return Match.GENERIC if head.text.strip() and whole else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: naming the first line that is no JSON object.
+        DataError: at the first line that is not a JSON object.
     """
     lines: list[int] = []
     notes: list[str] = []
     records = records_of(path, lines, notes)
     table = table_of(path.stem, str(path), records, lines=lines, unit="line")
     if not table.columns:
-        raise DataError(f"{path}: no line holds a key; nothing was logged")
+        raise DataError(f"{path}: no line contains a key; nothing was logged", path=path)
     return (replace(table, notes=tuple(notes)),)
 
 
 JSONL = Reader(
     name="jsonl",
-    meaning="lines of JSON, an object {key: value} a line",
-    sniff=sniff,
+    meaning="lines of JSON, one object {key: value} per line",
+    detect=detect,
     read=read,
 )

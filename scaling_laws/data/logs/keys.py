@@ -1,4 +1,4 @@
-"""Which key of a log is the step, the learning rate, the loss, the tokens or samples seen."""
+"""Which key of a log is the step, the learning rate, the loss, the number of tokens or samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from scaling_laws.common import DataError, UsageError, unknown_name
-from scaling_laws.data.logs.reader import Log
+from scaling_laws.data.logs.reader import TrainingLog
 
 __all__ = [
     "LOSSES",
@@ -22,7 +22,7 @@ __all__ = [
     "rate_key",
 ]
 
-# names that trainers use, in the order of preference; `_plain` says how they are compared
+# names that trainers use, in the order of preference; compared by `_plain`
 STEPS = (
     "iter",
     "iteration",
@@ -125,15 +125,15 @@ UNITS = re.compile(
 def known_keys(role: str, keys: Iterable[str]) -> list[str]:
     """The keys that are known under a role, in the order of preference.
 
-    A mere counter of rows is a step only where nothing else is.
+    A counter of rows is used as the step only if there is no other.
     """
     every = list(keys)
-    found = _known(ROLES[role], every)
+    matches = _known(ROLES[role], every)
     if role == "step":
-        return found or _known(COUNTERS, every)
+        return matches or _known(COUNTERS, every)
     if role == "lr":
-        found += [key for key in every if key not in found and GROUPS.fullmatch(key)]
-    return found
+        matches += [key for key in every if key not in matches and GROUPS.fullmatch(key)]
+    return matches
 
 
 def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
@@ -146,7 +146,7 @@ def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
 
 
 def _plain(key: str) -> str:
-    """A key without what people change of it: case, what parts its words, a unit that is 1.
+    """A key without case, word separators and units of 1.
 
     >>> _plain("Global Step"), _plain("loss [nats]"), _plain("tokens (B)"), _plain("_step")
     ('global_step', 'loss', 'tokens_(b)', '_step')
@@ -155,19 +155,19 @@ def _plain(key: str) -> str:
 
 
 def find_step(keys: Iterable[str]) -> str | None:
-    """The key that holds the optimizer step; a mere counter of rows only where nothing else is."""
-    found = known_keys("step", keys)
-    return found[0] if found else None
+    """The key of the optimizer step; a counter of rows only if there is no other."""
+    matches = known_keys("step", keys)
+    return matches[0] if matches else None
 
 
-def rate_key(log: Log) -> str | None:
+def rate_key(log: TrainingLog) -> str | None:
     """The key of the learning rate, if a known one was logged."""
-    found = _known(RATES, log.columns)
-    return found[0] if found else None
+    matches = _known(RATES, log.columns)
+    return matches[0] if matches else None
 
 
-def loss_key(log: Log, asked: str | None = None) -> tuple[str, str]:
-    """The key of the loss, and in words why that one.
+def loss_key(log: TrainingLog, asked: str | None = None) -> tuple[str, str]:
+    """The key of the loss, and a sentence on how it was chosen.
 
     Validation losses come before training losses: they carry less noise.
 
@@ -178,12 +178,13 @@ def loss_key(log: Log, asked: str | None = None) -> tuple[str, str]:
     if asked is not None:
         if asked not in log.columns:
             raise UsageError(f"--loss-key: {unknown_name('key', asked, log.columns)}")
-        return asked, f"loss: {asked}, as asked"
-    found = _known(LOSSES, log.columns)
-    if not found:
+        return asked, f"loss: {asked}, as requested"
+    matches = _known(LOSSES, log.columns)
+    if not matches:
         raise DataError(
-            f"{log.source}: no key is known as a loss; say which is one with --loss-key, of "
-            f"{', '.join(log.columns)}"
+            f"{log.source}: no key is recognised as a loss; choose one with --loss-key, of "
+            f"{', '.join(log.columns)}",
+            path=log.source,
         )
-    others = f"; --loss-key takes another ({', '.join(found[1:])})" if len(found) > 1 else ""
-    return found[0], f"loss: {found[0]}{others}"
+    others = f"; --loss-key takes another ({', '.join(matches[1:])})" if len(matches) > 1 else ""
+    return matches[0], f"loss: {matches[0]}{others}"

@@ -1,7 +1,7 @@
 """CSV files of Lightning: ``metrics.csv`` of its CSVLogger, and the same of litgpt.
 
-A row holds what was logged at one call, so the rate and the loss of a step stand in rows of their
-own, and most cells are empty. Lightning's ``step`` is the number of updates done before the row's
+A row contains what was logged at one call, so the rate and the loss of a step are in different
+rows, and most cells are empty. Lightning's ``step`` is the number of updates done before the row's
 own: 0 is the first (PyTorch Lightning #1629, #4143).
 
 litgpt logs through Fabric, whose logger writes its own counter over ``step``: it is ``iter`` - 1
@@ -18,7 +18,7 @@ from pathlib import Path
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.delimited import read_delimited
 from scaling_laws.data.logs.naming import folder_name
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 
 __all__ = ["LIGHTNING", "LITGPT"]
 
@@ -35,19 +35,19 @@ def _names(head: Head) -> set[str]:
     return {name.strip().strip('"') for name in first.split(",")}
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the logger's columns, in a file that has its name or keys that only Lightning makes."""
     names = _names(head)
     if not {"epoch", "step"} <= names or names >= LITGPT_KEYS:
         return Match.NO
-    own = any(
+    has_lightning_keys = any(
         name.startswith("lr-") or name.endswith(("_loss_step", "_loss_epoch")) for name in names
     )
-    found = own or head.path.name == FILE
-    return Match.SPECIFIC if found and head.ending == ".csv" else Match.NO
+    matches = has_lightning_keys or head.path.name == FILE
+    return Match.SPECIFIC if matches and head.ending == ".csv" else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
@@ -56,13 +56,13 @@ def read(path: Path) -> tuple[Table, ...]:
     return (_table(path),)
 
 
-def sniff_litgpt(head: Head) -> Match:
+def detect_litgpt(head: Head) -> Match:
     """By the columns that litgpt logs."""
-    found = head.ending == ".csv" and _names(head) >= LITGPT_KEYS
-    return Match.SPECIFIC if found else Match.NO
+    matches = head.ending == ".csv" and _names(head) >= LITGPT_KEYS
+    return Match.SPECIFIC if matches else Match.NO
 
 
-def read_litgpt(path: Path) -> tuple[Table, ...]:
+def read_litgpt(path: Path) -> tuple[LogTable, ...]:
     """Read one run of litgpt.
 
     Raises:
@@ -79,12 +79,13 @@ def read_litgpt(path: Path) -> tuple[Table, ...]:
     return (replace(table, columns=columns, notes=(*table.notes, MICRO)),)
 
 
-def _table(path: Path) -> Table:
+def _table(path: Path) -> LogTable:
     table = read_delimited(path)
     if "step" not in table.columns:
         raise DataError(
             f"{path} line 1: no column 'step' with a number in it; the columns are "
-            f"{', '.join(table.columns)}"
+            f"{', '.join(table.columns)}",
+            path=path,
         )
     name = folder_name(path) if path.name == FILE else path.stem
     return replace(table, name=name, step="step")
@@ -93,12 +94,12 @@ def _table(path: Path) -> Table:
 LIGHTNING = Reader(
     name="lightning",
     meaning="metrics.csv of Lightning's CSVLogger",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )
 LITGPT = Reader(
     name="litgpt",
     meaning="metrics.csv of litgpt, whose step counts micro-batches",
-    sniff=sniff_litgpt,
+    detect=detect_litgpt,
     read=read_litgpt,
 )

@@ -6,7 +6,7 @@ are few at the end of a decay. train_gpt2.py writes no rate. Validation at N com
 
 What it prints, ``step 11/100 | loss 3.1234 (+0.10z)| norm 0.5000 (+0.10z)| lr 3.00e-04 | ...``, is
 the same update counted from 1, with three digits of the rate. Its lines of validation name no step,
-so they are left out. Source: karpathy/llm.c, llmc/logger.h, train_gpt2.cu and train_gpt2.py, 2025.
+so they are omitted. Source: karpathy/llm.c, llmc/logger.h, train_gpt2.cu and train_gpt2.py, 2025.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from pathlib import Path
 from scaling_laws.data.logs.patterns import (
     NUMBER,
     TOTAL,
-    Kind,
+    LineFormat,
     ended_lines,
-    left_out,
+    match_signatures,
+    omission_note,
     pairs_of,
-    read_kinds,
-    shows,
+    read_line_formats,
 )
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 
 __all__ = ["LLMC", "LLMC_PRINTED"]
 
 FILED = re.compile(r"^s:(\d+)(?=\s|$)")
 FILED_FIELD = re.compile(rf"\s+([a-z]\w*):({NUMBER})(?=\s|$)")
-FILED_SNIFFED = re.compile(rf"(?m)^s:\d+ (?:trl|tel):{NUMBER}")
+FILED_SIGNATURE = re.compile(rf"(?m)^s:\d+ (?:trl|tel):{NUMBER}")
 PRINTED = re.compile(r"(?:^|\s)step\s+(\d+)/(\d+) \| (?=(?:train )?loss )")
 # a z-score in brackets may follow a value
 PRINTED_FIELD = re.compile(rf"\s*([a-z][a-z ]*?) ({NUMBER})(?: \([^|()]*\))?\s*\|")
-PRINTED_SNIFFED = re.compile(
+PRINTED_SIGNATURE = re.compile(
     rf"(?:^|\s)step\s+\d+/\d+ \| (?:train )?loss {NUMBER}[^|\n]*\| (?:norm|lr) "
 )
 TIMES = re.compile(r"\s*\(?[\d.]+ ms\b[^()]*\)?\s*")
 UNPLACED = re.compile(rf"^val loss {NUMBER}")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line of training or validation of main.log."""
-    return shows(head, FILED_SNIFFED)
+    return match_signatures(head, FILED_SIGNATURE)
 
 
-def sniff_printed(head: Head) -> Match:
+def detect_printed(head: Head) -> Match:
     """By a printed line of training."""
-    return shows(head, PRINTED_SNIFFED)
+    return match_signatures(head, PRINTED_SIGNATURE)
 
 
 def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -69,37 +69,43 @@ def parse_printed(line: str, start: re.Match[str]) -> Mapping[str, float] | None
     return None if pairs is None else {"step": float(start[1]), TOTAL: float(start[2]), **pairs}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run from main.log.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
-    return (read_kinds(path, [Kind(FILED, parse)], "s:10 trl:3.1234 lr:0.000300", step="s"),)
+    return (
+        read_line_formats(
+            path, [LineFormat(FILED, parse)], "s:10 trl:3.1234 lr:0.000300", step="s"
+        ),
+    )
 
 
-def read_printed(path: Path) -> tuple[Table, ...]:
+def read_printed(path: Path) -> tuple[LogTable, ...]:
     """Read one run from what was printed.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
-    kinds = [Kind(PRINTED, parse_printed)]
-    table = read_kinds(path, kinds, "step 11/100 | loss 3.1234", step="step", first_step=1)
+    formats = [LineFormat(PRINTED, parse_printed)]
+    table = read_line_formats(path, formats, "step 11/100 | loss 3.1234", step="step", first_step=1)
     unplaced = [number for number, line in ended_lines(path, []) if UNPLACED.match(line)]
-    notes = left_out(unplaced, "lines 'val loss' name no step and are left out; main.log has them")
+    notes = omission_note(
+        unplaced, "lines 'val loss' name no step and are omitted; main.log has them"
+    )
     return (replace(table, notes=(*table.notes, *notes)),)
 
 
 LLMC = Reader(
     name="llmc",
     meaning="main.log of llm.c: s:N trl:...",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )
 LLMC_PRINTED = Reader(
     name="llmc_printed",
     meaning="text that llm.c prints: step N/M | loss ... | lr ... |",
-    sniff=sniff_printed,
+    detect=detect_printed,
     read=read_printed,
 )

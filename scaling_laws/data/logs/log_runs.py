@@ -1,4 +1,4 @@
-"""From a log to a run: its loss, its facts, and a schedule held against the logged rates."""
+"""From a log to a run: its loss, its facts, and a schedule checked against the logged rates."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from scaling_laws.common import DataError, UsageError
 from scaling_laws.data.logs.configs import facts_of, spec_of
 from scaling_laws.data.logs.keys import loss_key, rate_key
-from scaling_laws.data.logs.reader import Log
+from scaling_laws.data.logs.reader import TrainingLog
 from scaling_laws.data.runs import Run
-from scaling_laws.data.runs.read_runs import LR_TOLERANCE
+from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
 from scaling_laws.models import Schedule, check_facts, is_fact, schedule
 
-__all__ = ["Imported", "run_of"]
+__all__ = ["ImportedRun", "run_of"]
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedRun:
     """A run read from a log.
 
     Attributes:
         run: the run.
-        notes: in words, what was chosen, left out, or found odd.
+        notes: choices, omissions and anomalies, as sentences.
     """
 
     run: Run
@@ -32,22 +32,22 @@ class Imported:
 
 
 def run_of(
-    log: Log,
+    log: TrainingLog,
     *,
     spec: str | None = None,
     key: str | None = None,
     facts: Mapping[str, float] | None = None,
     window: int | None = None,
-) -> Imported:
-    """The run that a log shows.
+) -> ImportedRun:
+    """The run of a log.
 
     Args:
         log: the log.
-        spec: its schedule; default what its settings mean, if they are of a known trainer and the
+        spec: its schedule; default that of its settings, if they are of a known trainer and the
             logged rates confirm it.
         key: of the loss; default the first known one, validation losses before training losses.
-        facts: numbers that override what its settings state.
-        window: how many steps each logged loss averages; default 1.
+        facts: numbers that override those of its settings.
+        window: number of steps averaged by each logged loss; default 1.
 
     Raises:
         UsageError: if the log has no such key, or there is no spec and none can be confirmed.
@@ -56,8 +56,8 @@ def run_of(
     """
     check_facts(facts or {})
     chosen, words = loss_key(log, key)
-    notes = [*(each for each in log.oddities if _about(each, chosen, rate_key(log))), words]
-    plan, checked = _schedule(log, spec)
+    notes = [*(note for note in log.diagnostics if _about(note, chosen, rate_key(log))), words]
+    planned, checked = _schedule(log, spec)
     notes += checked
     stated = {name: value for name, value in facts_of(log.config).items() if is_fact(name, value)}
     known = {**stated, **(facts or {})}
@@ -65,68 +65,84 @@ def run_of(
     if used:
         notes.append(f"from the log's settings: {', '.join(used)}")
     steps, loss = log.series(chosen)
-    late = steps >= plan.steps
+    late = steps >= planned.steps
     if late.any():
         notes.append(
-            f"{int(late.sum())} points at or after step {plan.steps}, past the schedule's last "
-            "update, left out"
+            f"{int(late.sum())} points at or after step {planned.steps}, past the schedule's last "
+            "update, omitted"
         )
     if late.all():
-        raise DataError(f"{log.source}: no {chosen} is logged within the schedule, {plan.spec}")
+        raise DataError(
+            f"{log.source}: no {chosen} is logged within the schedule, {planned.spec}",
+            path=log.source,
+        )
     bad = ~late & ~(loss > 0)
     if bad.any():
-        place = int(np.argmax(bad))
+        index = int(np.argmax(bad))
         raise DataError(
-            f"{log.source}, {chosen}, step {steps[place]}: {loss[place]:g} is not > 0; a loss is"
+            f"{log.source}, {chosen}, step {steps[index]}: {loss[index]:g} is not > 0; a loss must "
+            "be",
+            path=log.source,
+            column=chosen,
         )
-    if int(steps[0]) > 0.1 * plan.steps:
-        notes.append(f"the log begins at step {steps[0]}; what came before rests on the schedule")
-    run = Run(log.name, plan, steps[~late], loss[~late], known, log.source, window=window or 1)
-    return Imported(run, tuple(notes))
+    if int(steps[0]) > 0.1 * planned.steps:
+        notes.append(
+            f"the log begins at step {steps[0]}; earlier steps are taken from the schedule"
+        )
+    run = Run(log.name, planned, steps[~late], loss[~late], known, log.source, window=window or 1)
+    return ImportedRun(run, tuple(notes))
 
 
-def _about(oddity: str, *keys: str | None) -> bool:
-    """Whether an oddity is of one of these keys, or of the whole file."""
-    key, colon, _ = oddity.partition(":")
+def _about(note: str, *keys: str | None) -> bool:
+    """Whether a diagnostic concerns one of these keys, or the whole file."""
+    key, colon, _ = note.partition(":")
     return not colon or key in keys
 
 
-def _schedule(log: Log, spec: str | None) -> tuple[Schedule, list[str]]:
-    """The schedule, checked against the logged rates, and what to say about it."""
+def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
+    """The schedule, checked against the logged rates, and notes on it."""
     text = spec if spec is not None else spec_of(log.config)
     rate = rate_key(log)
     if text is None:
         raise UsageError(
-            f"{log.source}: its settings do not say which schedule it follows; pass --schedule "
-            "SPEC, e.g. cosine:peak=1e-3,steps=50000,warmup=300"
+            f"{log.source}: its settings do not specify its schedule; pass --schedule "
+            "SPEC, e.g. cosine:peak=1e-3,steps=50000,warmup=300",
+            path=log.source,
         )
     if spec is None and rate is None:
         raise UsageError(
-            f"{log.source}: its settings mean {text}, but no learning rate is logged that would "
-            "confirm it; pass --schedule SPEC"
+            f"{log.source}: its settings specify {text}, but no learning rate is logged that would "
+            "confirm it; pass --schedule SPEC",
+            path=log.source,
         )
-    plan = schedule(text)
+    planned = schedule(text)
     if rate is None:
-        return plan, [f"schedule: {text}, as given; no learning rate is logged to check it against"]
+        return planned, [
+            f"schedule: {text}, as given; no learning rate is logged to check it against"
+        ]
     steps, logged = log.series(rate)
-    inside = steps < plan.steps
+    inside = steps < planned.steps
     steps, logged = steps[inside], logged[inside]
-    apart = np.abs(logged - plan.lr[steps]) / plan.peak_lr
-    after = steps >= plan.warmup
+    apart = np.abs(logged - planned.lr[steps]) / planned.peak_lr
+    after = steps >= planned.warmup
     wrong = after & (apart > LR_TOLERANCE)
     whose = "as given" if spec is not None else "from the log's settings"
     if wrong.any():
-        place = int(np.argmax(wrong))
-        mend = "mend --schedule" if spec is not None else "pass --schedule SPEC"
+        index = int(np.argmax(wrong))
+        remedy = "correct --schedule" if spec is not None else "pass --schedule SPEC"
         raise DataError(
-            f"{log.source}, {rate}, step {steps[place]}: {logged[place]:g} is logged where the "
-            f"schedule, {whose}, gives {plan.lr[steps[place]]:g} ({text}); {int(wrong.sum())} of "
-            f"{len(steps)} points differ; {mend}"
+            f"{log.source}, {rate}, step {steps[index]}: {logged[index]:g} is logged where the "
+            f"schedule, {whose}, gives {planned.lr[steps[index]]:g} ({text}); {int(wrong.sum())} "
+            "of "
+            f"{len(steps)} points differ; {remedy}",
+            path=log.source,
+            column=rate,
         )
     if spec is None and not after.any():
         raise UsageError(
-            f"{log.source}: its settings mean {text}, but no learning rate is logged after the "
-            "warm-up that would confirm it; pass --schedule SPEC"
+            f"{log.source}: its settings specify {text}, but no learning rate is logged after the "
+            "warm-up that would confirm it; pass --schedule SPEC",
+            path=log.source,
         )
     notes = [
         f"schedule: {text}, {whose}; the {int(after.sum())} logged rates after the warm-up agree "
@@ -136,6 +152,6 @@ def _schedule(log: Log, spec: str | None) -> tuple[Schedule, list[str]]:
     if early > LR_TOLERANCE:
         notes.append(
             f"during the warm-up the logged rates leave the schedule by up to {early:.2g} of the "
-            "peak: the trainer's warm-up has another shape"
+            "peak: the trainer's warm-up has a different shape"
         )
-    return plan, notes
+    return planned, notes

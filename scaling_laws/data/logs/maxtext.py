@@ -11,8 +11,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from scaling_laws.data.logs.patterns import NUMBER, Kind, pairs_of, read_kinds, shows
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import (
+    NUMBER,
+    LineFormat,
+    match_signatures,
+    pairs_of,
+    read_line_formats,
+)
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 
 __all__ = ["MAXTEXT"]
 
@@ -21,12 +27,12 @@ START = re.compile(
     r"(?:^|\s)(?:completed step: (\d+), (?=seconds: )|eval metrics after step: (\d+), )"
 )
 FIELD = re.compile(rf"([A-Za-z][\w/ ]*)(?:: |=)({NUMBER})%?(?:, |\s*$)")
-SNIFFED = re.compile(rf"(?:^|\s)completed step: \d+, seconds: {NUMBER}, TFLOP/s")
+SIGNATURES = re.compile(rf"(?:^|\s)completed step: \d+, seconds: {NUMBER}, TFLOP/s")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line of training."""
-    return shows(head, SNIFFED)
+    return match_signatures(head, SIGNATURES)
 
 
 def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -39,19 +45,19 @@ def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     return {"step": float(start[1]), **pairs}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "completed step: 10, seconds: 0.500, TFLOP/s/device: 200.000, loss: 9.750"
-    return (read_kinds(path, [Kind(START, parse)], example, step="step"),)
+    return (read_line_formats(path, [LineFormat(START, parse)], example, step="step"),)
 
 
 MAXTEXT = Reader(
     name="maxtext",
     meaning="text that MaxText prints: completed step: N, seconds: ..., loss: ...",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

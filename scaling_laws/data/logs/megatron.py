@@ -1,9 +1,9 @@
-"""Text that Megatron-LM prints, a line every `--log-interval` iterations.
+"""Text that Megatron-LM prints, one line per `--log-interval` iterations.
 
 ``iteration 100/ 5000 | consumed samples: 25600 | ... | learning rate: 3.000000E-04 | ... |`` counts
-updates done, so the first is 1. Its losses are means over the successful iterations since the line
-before. Its learning rate is read after the scheduler has stepped: it is that of the next update.
-Validation losses stand in lines of their own. Restarts write into the same file and repeat
+completed updates, so the first is 1. Its losses are means over the successful iterations since the
+previous line. Its learning rate is read after the scheduler has stepped: it is that of the next
+update. Validation losses have lines of their own. Restarts write into the same file and repeat
 iterations. Source: `training_log` in megatron/training/training.py, 2026-08.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.patterns import left_out
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import omission_note
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 from scaling_laws.data.logs.text import lines_of
 
 __all__ = ["MEGATRON"]
@@ -36,7 +36,7 @@ BATCH = 20_000
 STEP = "iteration"
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line of training, or the banner before one."""
     for line in head.text.splitlines():
         if START.search(line) and ("lm loss" in line or "consumed samples" in line):
@@ -44,14 +44,14 @@ def sniff(head: Head) -> Match:
     return Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
-    A line that is not whole, because it was cut short or another process wrote into it, is left out
-    and said.
+    An incomplete line, because it was truncated or another process wrote into it, is omitted
+    and reported.
 
     Raises:
-        DataError: if no line of training is whole, or the file cannot be read.
+        DataError: if no training line is complete, or the file cannot be read.
     """
     rows = _Rows()
     planned: set[int] = set()
@@ -81,12 +81,14 @@ def read(path: Path) -> tuple[Table, ...]:
         planned.add(int(start[2]))
         template = _template(names)
     if not rows.lines:
-        raise DataError(f"{path}: no whole line of training was found (iteration N/ M | ... |)")
+        raise DataError(
+            f"{path}: no complete line of training was found (iteration N/ M | ... |)", path=path
+        )
     return (_table(path, rows, planned, broken),)
 
 
 class _Rows:
-    """Rows as they are read; many at a time become numbers, since text takes ten times the room."""
+    """Rows as they are read; converted in batches, since text needs ten times the memory."""
 
     def __init__(self) -> None:
         self.lines: list[int] = []
@@ -105,8 +107,8 @@ class _Rows:
         if self.batch:
             numbers = np.array(self.batch).astype(np.float64)
             rows = np.arange(len(self.lines) - len(self.batch), len(self.lines))
-            for place, name in enumerate(self.names):
-                self.pieces.setdefault(name, []).append((rows, numbers[:, place]))
+            for index, name in enumerate(self.names):
+                self.pieces.setdefault(name, []).append((rows, numbers[:, index]))
             self.batch = []
 
     def columns(self) -> dict[str, Column]:
@@ -121,26 +123,26 @@ class _Rows:
 
 
 def _template(names: tuple[str, ...]) -> re.Pattern[str]:
-    """A whole line with these keys: several times as fast as taking it apart."""
+    """A complete line with these keys: several times as fast as parsing its pairs."""
     body = "".join(rf"\s*{re.escape(name)}\s*:\s*({NUMBER})\s*\|" for name in names[1:])
-    # the plan is looked up first, so that the groups after it stand in the order of `names`
+    # the planned steps come first, so that the other groups are in the order of `names`
     ahead = r"(?:^|\s)iteration\s+(?=\d+\s*/\s*(\d+)\s*\|)"
     return re.compile(rf"{ahead}(\d+)\s*/\s*\d+\s*\|{body}\s*$")
 
 
 def _pairs(rest: str) -> list[tuple[str, str]] | None:
-    """Every ``key: number |`` of a line after its start; None if it is not whole."""
-    pairs, place = [], 0
-    while match := PAIR.match(rest, place):
+    """Every ``key: number |`` of a line after its start; None if it is incomplete."""
+    pairs, index = [], 0
+    while match := PAIR.match(rest, index):
         pairs.append((match[1], match[2]))
-        place = match.end()
+        index = match.end()
     names = {name for name, _ in pairs}
-    whole = pairs and not rest[place:].strip() and len(names) == len(pairs)
+    whole = pairs and not rest[index:].strip() and len(names) == len(pairs)
     return pairs if whole else None
 
 
 def _validation(line: str, number: int, rows: _Rows) -> bool:
-    """Take the losses of a line of validation, if it is whole."""
+    """Add the losses of a validation line, if it is complete."""
     match = VALIDATION.search(line)
     pairs = VALUE.findall(match[2]) if match is not None else []
     if match is None or not pairs or not line.rstrip().endswith("|"):
@@ -152,13 +154,13 @@ def _validation(line: str, number: int, rows: _Rows) -> bool:
     return True
 
 
-def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> Table:
-    notes = left_out(broken, "lines of training are not whole and left out")
+def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> LogTable:
+    notes = omission_note(broken, "training lines are incomplete and omitted")
     if len(planned) > 1:
         notes.append(f"planned iterations change within the file: {sorted(planned)}")
     columns = rows.columns()
     averaged = {name for name in columns if name.endswith("loss")}
-    return Table(
+    return LogTable(
         path.stem,
         str(path),
         columns,
@@ -176,6 +178,6 @@ def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> Tab
 MEGATRON = Reader(
     name="megatron",
     meaning="text that Megatron-LM prints: iteration N/ M | ... | lm loss: ... |",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -2,7 +2,7 @@
 
 ``step:125/1750 val_loss:4.5000 train_time:9000ms step_avg:72.00ms`` counts updates done. So does
 ``step:126/1750 train_loss:4.6000 ...`` of older versions: its loss is that of the 126th update. No
-line says the learning rate, and the batch may change in stages: both stand in the source on top.
+line contains the learning rate, and the batch size may change in stages: see the source on top.
 Source: KellerJordan/modded-nanogpt, train_gpt.py, 2026-08.
 """
 
@@ -12,19 +12,26 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from scaling_laws.data.logs.patterns import NUMBER, TOTAL, Kind, pairs_of, read_kinds, shows
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import (
+    NUMBER,
+    TOTAL,
+    LineFormat,
+    match_signatures,
+    pairs_of,
+    read_line_formats,
+)
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 
 __all__ = ["MODDED_NANOGPT"]
 
 START = re.compile(r"(?:^|\s)step:(\d+)/(\d+)(?=\s)")
 FIELD = re.compile(rf"\s+([a-z]\w*):({NUMBER})(?:ms|s|%)?(?=\s|$)")
-SNIFFED = re.compile(rf"(?:^|\s)step:\d+/\d+ (?:[a-z]\w*:\S+ )*?(?:val|train)_loss:{NUMBER}\s")
+SIGNATURES = re.compile(rf"(?:^|\s)step:\d+/\d+ (?:[a-z]\w*:\S+ )*?(?:val|train)_loss:{NUMBER}\s")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line with a loss."""
-    return shows(head, SNIFFED)
+    return match_signatures(head, SIGNATURES)
 
 
 def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -33,19 +40,21 @@ def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     return None if pairs is None else {"step": float(start[1]), TOTAL: float(start[2]), **pairs}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "step:125/1750 val_loss:4.5000 train_time:9000ms"
-    return (read_kinds(path, [Kind(START, parse)], example, step="step", first_step=1),)
+    return (
+        read_line_formats(path, [LineFormat(START, parse)], example, step="step", first_step=1),
+    )
 
 
 MODDED_NANOGPT = Reader(
     name="modded_nanogpt",
     meaning="logs of modded-nanogpt: step:N/M val_loss:... train_time:...",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""What a run is called whose file always has the same name, such as ``metrics.csv``."""
+"""Names of runs whose files always have the same name, such as ``metrics.csv``."""
 
 from __future__ import annotations
 

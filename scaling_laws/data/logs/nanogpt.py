@@ -2,8 +2,8 @@
 
 ``iter 10: loss 3.1234, time 25.10ms, mfu 30.00%`` is the loss of update 10, counted from 0, over
 its last micro-batch alone. ``step 10: train loss 3.1000, val loss 3.2000`` is measured before that
-update. Neither says the learning rate. What a fork adds in the same manner, such as ``lr 3e-4``, is
-read too. Source: karpathy/nanoGPT, train.py, 2025-11.
+update. Neither contains the learning rate. What a fork adds in the same manner, such as ``lr
+3e-4``, is read too. Source: karpathy/nanoGPT, train.py, 2025-11.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from scaling_laws.data.logs.patterns import NUMBER, Kind, pairs_of, read_kinds, shows
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import (
+    NUMBER,
+    LineFormat,
+    match_signatures,
+    pairs_of,
+    read_line_formats,
+)
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 
 __all__ = ["NANOGPT"]
 
@@ -21,15 +27,15 @@ STEP = "iter"
 BEGIN = r"(?:^|\s)(?:iter (\d+): (?=loss )|step (\d+): (?=train loss ))"
 START = re.compile(BEGIN)
 FIELD = re.compile(rf"([A-Za-z][\w ]*?) ({NUMBER})(?:ms|s|%)?(?:, |\s*$)")
-SNIFFED = re.compile(
+SIGNATURES = re.compile(
     rf"(?:^|\s)(?:iter \d+: loss {NUMBER}, time {NUMBER}"
     rf"|step \d+: train loss {NUMBER}, val loss {NUMBER})"
 )
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line of training or of evaluation."""
-    return shows(head, SNIFFED)
+    return match_signatures(head, SIGNATURES)
 
 
 def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -38,19 +44,19 @@ def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     return None if pairs is None else {STEP: float(start[1] or start[2]), **pairs}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "iter 10: loss 3.1234, time 25.10ms, mfu 30.00%"
-    return (read_kinds(path, [Kind(START, parse)], example, step=STEP),)
+    return (read_line_formats(path, [LineFormat(START, parse)], example, step=STEP),)
 
 
 NANOGPT = Reader(
     name="nanogpt",
     meaning="text that nanoGPT prints: iter N: loss ..., time ...",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

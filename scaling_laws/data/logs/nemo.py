@@ -2,8 +2,8 @@
 
 ``Training epoch 0, iteration 5/9 | lr: 0.0006 | ... | global_step: 5 | reduced_train_loss: 7.918``
 and ``Epoch 0: 5%| | 6/100 [..., reduced_train_loss=7.920, global_step=5.000, ...]``. `global_step`
-counts the updates before this one, from 0. A bar shortens large numbers: ``1.2e+4`` is no step, so
-such a line has none. ``val_loss`` stands in every line until the next validation, so it counts only
+counts the updates before this one, from 0. A bar shortens large numbers: ``1.2e+4`` is not a step,
+so such a line has none. ``val_loss`` is in every line until the next validation, so it counts only
 where it changes. Source: lines shown in NVIDIA NeMo's pull request 10128 and its documentation.
 """
 
@@ -16,8 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling_laws.data.logs.patterns import NUMBER, Kind, number_of, pairs_of, read_kinds, shows
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import (
+    NUMBER,
+    LineFormat,
+    match_signatures,
+    number_of,
+    pairs_of,
+    read_line_formats,
+)
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 
 __all__ = ["NEMO"]
 
@@ -25,16 +32,16 @@ STEP = "global_step"
 LOSS = "reduced_train_loss"
 HELD_OUT = "val_loss"
 LINE = re.compile(r"(?:^|\s)Training epoch \d+, iteration \d+/\d+ \| ")
-LINE_SNIFFED = re.compile(rf"{LINE.pattern}[^\n]{{0,3000}}?{LOSS}: ")
+LINE_SIGNATURE = re.compile(rf"{LINE.pattern}[^\n]{{0,3000}}?{LOSS}: ")
 LINE_FIELD = re.compile(rf"([A-Za-z][\w /().]*): ({NUMBER})(?: \| |\s*$)")
 # bounded, so that a line of many brackets is not searched again and again
 BAR = re.compile(rf"(?:^|\s)Epoch \d+: [^\[\n]{{0,300}}\[(?=[^\]\n]{{0,3000}}?{LOSS}=)")
 BAR_FIELD = re.compile(rf"([A-Za-z][\w /().]*)=({NUMBER})")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line or a bar with a loss."""
-    return shows(head, LINE_SNIFFED, BAR)
+    return match_signatures(head, LINE_SIGNATURE, BAR)
 
 
 def parse_line(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -44,11 +51,11 @@ def parse_line(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
 
 
 def parse_bar(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
-    """A progress bar; a step that it shortened is left out."""
+    """A progress bar; a step that it shortened is omitted."""
     inside, end, _ = line[start.end() :].partition("]")
     texts = {}
     for item in inside.split(", "):
-        field = BAR_FIELD.fullmatch(item)  # words and times stand among the numbers
+        field = BAR_FIELD.fullmatch(item)  # words and times are among the numbers
         if field is not None:
             texts[field[1]] = field[2]
     if not end or STEP not in texts or LOSS not in texts:
@@ -58,27 +65,27 @@ def parse_bar(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     return {name: number_of(text) for name, text in texts.items()}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "Training epoch 0, iteration 5/9 | ... | global_step: 5 | reduced_train_loss: 7.918"
-    kinds = [Kind(LINE, parse_line), Kind(BAR, parse_bar)]
-    table = read_kinds(path, kinds, example, step=STEP)
+    formats = [LineFormat(LINE, parse_line), LineFormat(BAR, parse_bar)]
+    table = read_line_formats(path, formats, example, step=STEP)
     notes = list(table.notes)
     columns = dict(table.columns)
     steps = columns[STEP].rows.size if STEP in columns else 0
     if steps < table.lines.size:
         notes.append(
             f"{table.lines.size - steps} progress bars show a shortened step, such as 1.2e+4, and "
-            "are left out; the run's TensorBoard or wandb log has every digit"
+            "are omitted; the run's TensorBoard or wandb log has every digit"
         )
     stale = columns.get(HELD_OUT)
     if stale is not None and stale.values.size:
         new = np.append(True, np.diff(stale.values) != 0)
-        columns[HELD_OUT] = Column(stale.rows[new], stale.values[new], stale.fault)
+        columns[HELD_OUT] = Column(stale.rows[new], stale.values[new], stale.parse_error)
         notes.append(f"{HELD_OUT} is repeated in every line; it counts where it changes")
     return (replace(table, columns=columns, notes=tuple(notes)),)
 
@@ -86,6 +93,6 @@ def read(path: Path) -> tuple[Table, ...]:
 NEMO = Reader(
     name="nemo",
     meaning="text that NeMo prints: Training epoch ... | reduced_train_loss: ..., or its bars",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -2,7 +2,7 @@
 
 A line ``[step=10/1000,epoch=1]`` begins a block, and indented lines ``train/CE loss=9.125`` follow.
 Steps count updates done, from 1, and ``optim/LR (group 0)`` is the rate applied. It is printed with
-four decimals down to 0.0001 and in full below; that is too few digits to tell a schedule by.
+four decimals down to 0.0001 and in full below; too few digits to recognise a schedule by.
 Source: allenai/OLMo-core, train/callbacks/console_logger.py, 2026-06.
 """
 
@@ -17,12 +17,12 @@ from scaling_laws.data.logs.patterns import (
     NUMBER,
     TOTAL,
     ended_lines,
-    left_out,
+    match_signatures,
     number_of,
-    shows,
-    with_plan,
+    omission_note,
+    with_planned_steps,
 )
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 
 __all__ = ["OLMO_CORE"]
 
@@ -30,7 +30,7 @@ BEGUN = re.compile(r"(?:^|\s)\[step=\d+/\d+,")
 MARK = re.compile(r"(?:^|\s)\[step=(\d+)/(\d+),epoch=[^\]\n]*\]\s*(?:\S+\.py:\d+)?\s*$")
 VALUE = re.compile(rf"\s+([A-Za-z][\w /().,*@-]*)=({NUMBER})\s*(?:\S+\.py:\d+)?\s*$")
 MEANT = re.compile(r"\s+[A-Za-z][\w /().,*@-]*=")
-SNIFFED = re.compile(r"(?:^|\s)\[step=\d+/\d+,epoch=\d+")
+SIGNATURES = re.compile(r"(?:^|\s)\[step=\d+/\d+,epoch=\d+")
 ROUNDED = (
     "the learning rate is printed with four decimals from 0.0001 up: those rates are rounded by up "
     "to 5e-05"
@@ -38,16 +38,16 @@ ROUNDED = (
 FINE = 1e-4
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the beginning of a block."""
-    return shows(head, SNIFFED)
+    return match_signatures(head, SIGNATURES)
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no block is whole, or the file cannot be read.
+        DataError: if no block is complete, or the file cannot be read.
     """
     lines: list[int] = []
     broken: list[int] = []
@@ -56,11 +56,11 @@ def read(path: Path) -> tuple[Table, ...]:
     table = table_of(
         path.stem, str(path), blocks, lines=lines, unit="line", step="step", first_step=1
     )
-    notes += left_out(broken)
+    notes += omission_note(broken)
     rates = [column for key, column in table.columns.items() if key.startswith("optim/LR")]
     if any((column.values >= FINE).any() for column in rates):
         notes.append(ROUNDED)
-    return (with_plan(path, table, notes, "[step=10/1000,epoch=1]"),)
+    return (with_planned_steps(path, table, notes, "[step=10/1000,epoch=1]"),)
 
 
 def _blocks(
@@ -92,6 +92,6 @@ def _blocks(
 OLMO_CORE = Reader(
     name="olmo_core",
     meaning="text that OLMo-core prints: [step=N/M,epoch=...] and lines key=value",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""Parquet files with a column a key, as data frames and trackers write them."""
+"""Parquet files with one column per key, as data frames and trackers write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 from scaling_laws.data.logs.splits import is_split_name, split_columns
 from scaling_laws.data.logs.text import open_error
 from scaling_laws.data.runs.columns import pyarrow_parquet
@@ -16,11 +16,11 @@ from scaling_laws.data.runs.columns import pyarrow_parquet
 __all__ = ["PARQUET"]
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run: every column of numbers; null is not logged, NaN is.
 
     Raises:
-        DataError: if the file is no Parquet file, or holds no column of numbers.
+        DataError: if the file is not Parquet, or has no numeric column.
     """
     library = pyarrow_parquet()
     arrow = importlib.import_module("pyarrow")
@@ -31,19 +31,19 @@ def read(path: Path) -> tuple[Table, ...]:
             for field in file.schema_arrow
             if arrow.types.is_integer(field.type) or arrow.types.is_floating(field.type)
         ]
-        told = [
+        split_fields = [
             field.name
             for field in file.schema_arrow
             if is_split_name(field.name)
             and (arrow.types.is_string(field.type) or arrow.types.is_large_string(field.type))
         ][:1]
-        content = file.read(columns=numeric + told)
+        content = file.read(columns=numeric + split_fields)
     except arrow.ArrowException as error:
-        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from None
+        raise DataError(f"{path}: not a valid Parquet file: {error}", path=path) from None
     except OSError as error:
         raise open_error(path, error) from None
     if not numeric or not content.num_rows:
-        raise DataError(f"{path}: no column of numbers, or no row; nothing was logged")
+        raise DataError(f"{path}: no numeric column or no rows; nothing was logged", path=path)
     full = np.arange(content.num_rows)
     columns = {}
     for name in numeric:
@@ -54,19 +54,19 @@ def read(path: Path) -> tuple[Table, ...]:
             values = values.drop_null()
         columns[name] = Column(rows, values.to_numpy().astype(np.float64))
     notes: list[str] = []
-    for name in told:
+    for name in split_fields:
         columns, notes = split_columns(columns, content.column(name).to_pylist())
-    return (Table(path.stem, str(path), columns, full + 1, "row", notes=tuple(notes)),)
+    return (LogTable(path.stem, str(path), columns, full + 1, "row", notes=tuple(notes)),)
 
 
-def sniff(head: Head) -> Match:
-    """By the mark at its start."""
+def detect(head: Head) -> Match:
+    """By its magic bytes."""
     return Match.GENERIC if head.data.startswith(b"PAR1") else Match.NO
 
 
 PARQUET = Reader(
     name="parquet",
-    meaning="a Parquet file with a column a key",
-    sniff=sniff,
+    meaning="a Parquet file with one column per key",
+    detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""What readers of text logs share: lines that are meant, lines taken apart, a table of them."""
+"""Shared code of the readers of text logs: line formats, key-value pairs, the resulting table."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 import numpy as np
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.reader import Head, Match, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, table_of
 from scaling_laws.data.logs.text import COLOURS, has_last_end, lines_of, open_error
 
 __all__ = [
     "BROKEN",
     "NUMBER",
     "TOTAL",
-    "Kind",
+    "LineFormat",
     "ended_lines",
-    "left_out",
+    "match_signatures",
     "number_of",
+    "omission_note",
     "pairs_of",
-    "read_kinds",
-    "shows",
-    "with_plan",
+    "read_line_formats",
+    "with_planned_steps",
 ]
 
-# thousands may be parted by commas; a comma that ends a field is none of the number
+# thousands may be separated by commas; a comma that ends a field is not part of the number
 NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+)?|(?i:nan|inf))"
 TOTAL = "total"  # key of the planned steps in a parsed line
-BROKEN = "\ufffd"  # stands for what was no text; see `lines_of`
+BROKEN = "\ufffd"  # replaces undecodable bytes; see `lines_of`
 SHOWN = 3  # line numbers in a note
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of line of a log.
+class LineFormat:
+    """A format of lines of a log.
 
     Attributes:
-        start: found in every line that is meant to be of this kind, even if it was cut short.
-        parse: the line and where `start` was found -> values by key, None if it is not whole. The
+        start: found in every line of this format, even if it was truncated.
+        parse: the line and where `start` was found -> values by key, None if it is incomplete. The
             planned number of steps goes under `TOTAL`.
     """
 
@@ -49,11 +49,11 @@ class Kind:
     parse: Callable[[str, re.Match[str]], Mapping[str, float] | None]
 
 
-def shows(head: Head, *patterns: re.Pattern[str]) -> Match:
-    """`Match.SPECIFIC` if a file's head shows one of some patterns; colours are taken out."""
+def match_signatures(head: Head, *patterns: re.Pattern[str]) -> Match:
+    """`Match.SPECIFIC` if the head of a file matches one of some patterns; colours are removed."""
     text = COLOURS.sub("", head.text) if "\x1b" in head.text else head.text
-    found = any(pattern.search(text) for pattern in patterns)
-    return Match.SPECIFIC if found else Match.NO
+    matched = any(pattern.search(text) for pattern in patterns)
+    return Match.SPECIFIC if matched else Match.NO
 
 
 def number_of(text: str) -> float:
@@ -62,33 +62,33 @@ def number_of(text: str) -> float:
 
 
 def pairs_of(text: str, field: re.Pattern[str]) -> dict[str, float] | None:
-    """Every ``key: number`` of a text that holds nothing else.
+    """Every ``key: number`` of a text that contains nothing else.
 
     Args:
         text: the rest of a line.
-        field: one pair with what parts it from the next; its groups are the key and the number.
+        field: one pair with its separator from the next; its groups are the key and the number.
 
     Returns:
-        Numbers by key; None if anything else is left, a key comes twice, or there is none.
+        Numbers by key; None if there is other text, a repeated key, or no pair.
     """
     pairs: dict[str, float] = {}
-    place = 0
-    while match := field.match(text, place):
+    index = 0
+    while match := field.match(text, index):
         if match[1] in pairs:
             return None
         pairs[match[1]] = number_of(match[2])
-        place = match.end()
-    return pairs if pairs and not text[place:].strip() else None
+        index = match.end()
+    return pairs if pairs and not text[index:].strip() else None
 
 
 def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, as `lines_of` gives them, without a last one that has no end.
 
-    Such a line may be cut short within a number, which nothing in it would show.
+    Such a line may be truncated within a number without any sign of it.
 
     Args:
         path: the file.
-        notes: gets what is to be said.
+        notes: receives notes for the report.
 
     Raises:
         DataError: if the file cannot be read.
@@ -108,10 +108,12 @@ def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
             yield before
         before = line
     if before is not None and before[1].strip():
-        notes.append(f"line {before[0]}, the last, has no end and may be cut short; left out")
+        notes.append(f"line {before[0]}, the last, has no line end and may be truncated; omitted")
 
 
-def left_out(broken: Sequence[int], what: str = "lines are not whole and left out") -> list[str]:
+def omission_note(
+    broken: Sequence[int], what: str = "lines are incomplete and omitted"
+) -> list[str]:
     """A note on lines that were not used; empty if there are none."""
     if not broken:
         return []
@@ -119,20 +121,22 @@ def left_out(broken: Sequence[int], what: str = "lines are not whole and left ou
     return [f"{len(broken)} {what}: {shown}"]
 
 
-def read_kinds(path: Path, kinds: Sequence[Kind], example: str, **hints: Any) -> Table:
-    """The table of a log whose every line of interest is complete in itself.
+def read_line_formats(
+    path: Path, formats: Sequence[LineFormat], example: str, **hints: Any
+) -> LogTable:
+    """The table of a log each of whose lines of interest is complete in itself.
 
-    A line that is meant to be of a kind but is not whole, because it was cut short or another
-    process wrote into it, is left out and said.
+    A line that starts like one of the formats but is incomplete, because it was truncated or
+    another process wrote into it, is omitted and reported.
 
     Args:
         path: the file.
-        kinds: of lines; the first whose start is found takes a line.
-        example: of a line, for the message if there is none.
-        hints: further fields of `Table`.
+        formats: of lines; the first whose start is found is used for a line.
+        example: a line, for the message if none is found.
+        hints: further fields of `LogTable`.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     lines: list[int] = []
     broken: list[int] = []
@@ -140,36 +144,39 @@ def read_kinds(path: Path, kinds: Sequence[Kind], example: str, **hints: Any) ->
 
     def records() -> Iterator[Mapping[str, float]]:
         for number, line in ended_lines(path, notes):
-            for kind in kinds:
-                start = kind.start.search(line)
+            for line_format in formats:
+                start = line_format.start.search(line)
                 if start is None:
                     continue
-                found = None if BROKEN in line else kind.parse(line, start)
-                if found is None:
+                values = None if BROKEN in line else line_format.parse(line, start)
+                if values is None:
                     broken.append(number)
                 else:
                     lines.append(number)
-                    yield found
+                    yield values
                 break
 
     table = table_of(path.stem, str(path), records(), lines=lines, unit="line", **hints)
-    return with_plan(path, table, notes + left_out(broken), example)
+    return with_planned_steps(path, table, notes + omission_note(broken), example)
 
 
-def with_plan(path: Path, table: Table, notes: Sequence[str], example: str) -> Table:
-    """A table with its notes, and its planned steps in place of their column.
+def with_planned_steps(path: Path, table: LogTable, notes: Sequence[str], example: str) -> LogTable:
+    """A table with notes, and the number of planned steps instead of their column.
 
     Raises:
-        DataError: if the table has no row.
+        DataError: if the table is empty.
     """
     if not table.lines.size:
-        said = f" ({'; '.join(notes)})" if notes else ""
-        raise DataError(f"{path}: no whole line of training was found, such as {example!r}{said}")
+        details = f" ({'; '.join(notes)})" if notes else ""
+        raise DataError(
+            f"{path}: no complete line of training was found, such as {example!r}{details}",
+            path=path,
+        )
     columns = dict(table.columns)
     plan = columns.pop(TOTAL, None)
     if plan is None:
         return replace(table, notes=(*table.notes, *notes))
-    planned = [int(each) for each in np.unique(plan.values)]
+    planned = [int(steps) for steps in np.unique(plan.values)]
     if len(planned) > 1:
         notes = [*notes, f"planned steps change within the file: {planned}"]
     return replace(table, columns=columns, total_steps=planned[-1], notes=(*table.notes, *notes))

@@ -1,12 +1,12 @@
-"""Lines that trainers of one's own print: pairs such as ``step=10 | loss: 3.2 | lr 3e-4``.
+"""Lines printed by custom trainers: pairs such as ``step=10 | loss: 3.2 | lr 3e-4``.
 
 A line counts if it has a known name of the step with a number, and one of a loss or a learning
-rate. Only known names are read (`keys.py`), parted from their numbers by ``=``, ``:`` or spaces; a
-word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the loss, and
-a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, says ``val/loss``.
-``step 10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``,
-has the step in its count, which says how many updates are done. Formats of known trainers have
-readers of their own, which come first.
+rate. Only known names are read (`keys.py`), separated from their numbers by ``=``, ``:`` or spaces;
+a word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the loss, and
+a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, means ``val/loss``. ``step
+10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``, has the
+step in its count of completed updates. Formats of known trainers have readers of their own, which
+come first.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from scaling_laws.data.logs.jsonl import sniff as sniff_jsonl
+from scaling_laws.data.logs.jsonl import detect as detect_jsonl
 from scaling_laws.data.logs.keys import LOSSES, RATES, ROLES, STEPS
 from scaling_laws.data.logs.patterns import (
     BROKEN,
     NUMBER,
     TOTAL,
     ended_lines,
-    left_out,
     number_of,
-    with_plan,
+    omission_note,
+    with_planned_steps,
 )
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.splits import split_key, split_label
 from scaling_laws.data.logs.text import COLOURS
 
 __all__ = ["PRINTED"]
 
-LOOKED_AT = 2_000  # lines
-LONGEST = 20_000  # characters of a line that is looked at
+MAX_LINES = 2_000  # lines
+MAX_LINE_LENGTH = 20_000  # characters of a line that is examined
 # `-` and `_` between the words of a name are as good as a space
 NAMES = "|".join(
     re.sub(r"(\\?[-_ ])+", "[-_ ]", re.escape(name))
@@ -45,18 +45,17 @@ PAIR = re.compile(
 )
 # an ordinary word right before a name of a loss is part of it
 QUALIFIER = re.compile(r"([a-z]\w*)[ _-]$")
-# a word by itself says what the line's losses are of
+# a separate word labels the losses of the line
 LABEL = re.compile(r"(?<![\w/.-])(train|val(?:id(?:ation)?)?|eval(?:uation)?)(?![\w/.-])")
 BAR = re.compile(r"\|\s*(\d+)/(\d+)\s*\[")
 STEP_NAMES = frozenset(re.sub(r"[-_ ]+", " ", name.lower()) for name in STEPS)
 LOSS_NAMES = frozenset(re.sub(r"[-_ ]+", " ", name.lower()) for name in LOSSES)
 RATE_NAMES = frozenset(re.sub(r"[-_ ]+", " ", name.lower()) for name in RATES)
 BARS = (
-    "steps are the counts of a progress bar, which say how many updates are done: compare "
-    "--first-step 1"
+    "steps are the counts of a progress bar, which count completed updates: compare --first-step 1"
 )
 EXAMPLE = "step=10 loss=3.2 lr=3e-4"
-AMBIGUOUS = "lines say a name twice with different numbers and are left out"
+AMBIGUOUS = "lines give a name twice with different numbers and are omitted"
 
 
 @cache
@@ -67,57 +66,57 @@ def _plain(name: str) -> str:
 def _pairs(line: str) -> tuple[dict[str, float], bool] | None:
     """Numbers by name, and whether the step is of a progress bar.
 
-    None if the line is none of training; no numbers if it says a name twice, differently.
+    None if it is not a training line; no numbers if it gives a name twice with different numbers.
     """
-    if len(line) > LONGEST:
+    if len(line) > MAX_LINE_LENGTH:
         return None
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     step = value = barred = False
     # far faster than to ignore case in the pattern; no letter of a name changes its length
-    lowered, rest, place = line.lower(), "", 0
+    lowered, rest, index = line.lower(), "", 0
     for match in PAIR.finditer(lowered):
-        rest += lowered[place : match.start()] + " "
-        place = match.end()
+        rest += lowered[index : match.start()] + " "
+        index = match.end()
         name, plain = match[1], _plain(match[1])
         number = number_of(match[2])
         if plain in STEP_NAMES:
             step = True
             if match[3] is not None:
-                found[TOTAL] = number_of(match[3])
+                numbers[TOTAL] = number_of(match[3])
         elif plain in LOSS_NAMES:
             before = QUALIFIER.search(line[: match.start()])
             name = f"{before[1]} {name}" if before else name
             value = True
         elif plain in RATE_NAMES:
             value = True
-        if found.setdefault(name, number) != number:
+        if numbers.setdefault(name, number) != number:
             return {}, False
-    labels = {split_label(word) for word in LABEL.findall(rest + lowered[place:])}
+    labels = {split_label(word) for word in LABEL.findall(rest + lowered[index:])}
     if len(labels) == 1 and value:
         label = str(labels.pop())
-        found = {key if key == TOTAL else split_key(label, key): found[key] for key in found}
+        numbers = {key if key == TOTAL else split_key(label, key): numbers[key] for key in numbers}
     bar = BAR.search(line) if value and not step else None
     if bar is not None:
-        found |= {"step": float(bar[1]), TOTAL: float(bar[2])}
+        numbers |= {"step": float(bar[1]), TOTAL: float(bar[2])}
         step = barred = True
-    return (found, barred) if step and value else None
+    return (numbers, barred) if step and value else None
 
 
-def sniff(head: Head) -> Match:
-    """By a line with a step and a loss, where the file is no table and no JSON."""
+def detect(head: Head) -> Match:
+    """By a line with a step and a loss, if the file is neither a table nor JSON."""
     tables = (".csv", ".tsv", ".tab", ".json")
-    if head.ending in tables or sniff_jsonl(head):
+    if head.ending in tables or detect_jsonl(head):
         return Match.NO
     text = COLOURS.sub("", head.text).replace("\r", "\n")
-    lines = text.split("\n")[:LOOKED_AT]
+    lines = text.split("\n")[:MAX_LINES]
     return Match.GENERIC if any(_pairs(line) for line in lines) else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line says a step and a loss, or the file cannot be read.
+        DataError: if no line contains a step and a loss, or the file cannot be read.
     """
     lines: list[int] = []
     notes: list[str] = []
@@ -131,24 +130,24 @@ def read(path: Path) -> tuple[Table, ...]:
             pairs = None if BROKEN in line else _pairs(line)
             if pairs is None:
                 continue
-            found, barred = pairs
-            if not found:
+            numbers, barred = pairs
+            if not numbers:
                 twice.append(number)
-            elif found != last:  # a bar is drawn again where nothing has changed
+            elif numbers != last:  # a bar is drawn again where nothing has changed
                 bars |= barred
-                last = found
+                last = numbers
                 lines.append(number)
-                yield found
+                yield numbers
 
     table = table_of(path.stem, str(path), records(), lines=lines, unit="line")
     if bars:
         notes.append(BARS)
-    return (with_plan(path, table, notes + left_out(twice, AMBIGUOUS), EXAMPLE),)
+    return (with_planned_steps(path, table, notes + omission_note(twice, AMBIGUOUS), EXAMPLE),)
 
 
 PRINTED = Reader(
     name="printed",
-    meaning="lines of a trainer of one's own with pairs such as step=10 loss=3.2 lr=3e-4",
-    sniff=sniff,
+    meaning="lines of a custom trainer with pairs such as step=10 loss=3.2 lr=3e-4",
+    detect=detect,
     read=read,
 )

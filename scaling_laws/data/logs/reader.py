@@ -1,4 +1,4 @@
-"""What a reader makes of a file: tables of runs, and the log over increasing steps made of one."""
+"""The types of the readers: the table of a run as logged, and its log over increasing steps."""
 
 from __future__ import annotations
 
@@ -16,28 +16,67 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import DataError, unknown_name
 
-__all__ = ["FURTHEST", "Column", "Head", "Log", "Match", "Reader", "Table", "table_of"]
+__all__ = [
+    "FURTHEST",
+    "Column",
+    "Head",
+    "LogTable",
+    "Match",
+    "ParseError",
+    "Reader",
+    "TrainingLog",
+    "table_of",
+]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 FURTHEST = 2**53  # whole numbers beyond are not exact in float64
 
 
-@dataclass(frozen=True, eq=False)
-class Column:
-    """What was logged under a key, in the order of the file.
+@dataclass(frozen=True)
+class ParseError:
+    """The first cell of a column that is not a number, for an error if the column is used.
 
     Attributes:
-        rows: the row of the table that each value stands in, increasing, int64: (values,). A key
+        unit: what `row` counts: ``row``, ``line``, ``record``, ...
+        row: of the file, from 1.
+        column: the key.
+        value: of the cell.
+    """
+
+    unit: str
+    row: int
+    column: str
+    value: Any
+
+    def as_error(self, path: str) -> DataError:
+        """The error to raise for a file."""
+        return DataError(
+            f"{path} {self.unit} {self.row}, column {self.column!r}: {repr(self.value)[:60]} is "
+            "not a "
+            "number; "
+            "correct the cell or delete the row",
+            path=path,
+            row=self.row,
+            column=self.column,
+            value=self.value,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The values logged under a key, in the order of the file.
+
+    Attributes:
+        rows: the row of the table that contains each value, increasing, int64: (values,). A key
             that is not logged in every row has fewer values than the table has rows.
-        values: as logged, float64; NaN and infinity are what the trainer wrote: (values,).
-        fault: where and what, if a cell of the column holds no number; raised on use only, since a
-            column of words is nobody's loss.
+        values: as logged, float64, NaN and infinity included: (values,).
+        parse_error: set if a cell of the column is not a number; raised only if the column is used.
     """
 
     rows: Whole
     values: Array
-    fault: str = ""
+    parse_error: ParseError | None = None
 
     def __post_init__(self) -> None:
         rows = np.asarray(self.rows, dtype=np.int64)
@@ -49,21 +88,21 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """What one run logged, row by row in the order of the file; nothing is resolved yet.
+class LogTable:
+    """What one run logged, row by row in the order of the file, repeated steps included.
 
     Attributes:
         name: of the run.
         source: the file it was read from.
-        columns: by key, as the trainer or tracker calls it.
+        columns: by key, as named by the trainer or tracker.
         lines: the line (or row, or record) of the file that each row was read from: (rows,).
         unit: what `lines` counts, for messages.
-        step: the key of the step, where the format fixes it.
-        first_step: the step number of the first update: 1 where a trainer counts updates done.
+        step: the key of the step, if fixed by the format.
+        first_step: the step number of the first update: 1 if a trainer counts completed updates.
         lr_offset: a row's learning rate belongs to the update this many after the row's own.
-        averaged: keys whose values are means since the row before.
-        total_steps: how many updates the trainer planned, if the file says.
-        notes: in words, what was odd about the file and what was done about it.
+        averaged: keys whose values are means since the previous row.
+        total_steps: number of planned updates, if the file states it.
+        notes: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
     """
 
@@ -86,16 +125,20 @@ class Table:
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
 
     def column(self, key: str) -> Column:
-        """A column whose every cell is a number.
+        """A column all of whose cells are numbers.
 
         Raises:
-            DataError: if there is no such key, or a cell holds something else.
+            DataError: if there is no such key, or a cell is not a number.
         """
         if key not in self.columns:
-            raise DataError(f"{self.source}: {unknown_name('key', key, self.columns)}")
+            raise DataError(
+                f"{self.source}: {unknown_name('key', key, self.columns)}",
+                path=self.source,
+                value=key,
+            )
         column = self.columns[key]
-        if column.fault:
-            raise DataError(f"{self.source} {column.fault}; mend the cell or drop the row")
+        if column.parse_error is not None:
+            raise column.parse_error.as_error(self.source)
         return column
 
     def dense(self, key: str) -> Array:
@@ -106,7 +149,7 @@ class Table:
         return full
 
     def where(self, row: int) -> str:
-        """A row's place in the file, for messages."""
+        """File and line of a row, for messages."""
         return f"{self.source} {self.unit} {self.lines[row]}"
 
 
@@ -118,24 +161,24 @@ def table_of(
     lines: Sequence[int] | Whole | None = None,
     unit: str = "row",
     **hints: Any,
-) -> Table:
-    """A table from records, one a row; nested keys are joined by ``/``.
+) -> LogTable:
+    """A table from records, one per row; nested keys are joined by ``/``.
 
-    Numbers are kept (also those written as NaN or infinity), null counts as not logged, and words
-    make a column that cannot be used as a number. Booleans count as words.
+    Numbers are kept (NaN and infinity too), null means not logged, and a text or a Boolean sets the
+    `parse_error` of its column.
 
     Args:
         name: of the run.
         source: the file.
-        records: what was logged, a mapping a row.
-        lines: each row's line in the file; default counts the records from 1.
+        records: one mapping from key to value per row.
+        lines: the line of each row in the file; default 1, 2, ...
         unit: what `lines` counts.
-        hints: further fields of `Table`.
+        hints: further fields of `LogTable`.
     """
-    # plain lists would take four times the memory
+    # plain lists would need four times the memory
     rows: dict[str, array[int]] = {}
     values: dict[str, array[float]] = {}
-    faults: dict[str, tuple[int, str]] = {}
+    faults: dict[str, tuple[int, Any]] = {}
     count = 0
     for count, record in enumerate(records, start=1):
         for key, value in _flat(record):
@@ -145,31 +188,27 @@ def table_of(
                 rows[key].append(count - 1)
                 values[key].append(_double(value))
             elif value is not None:
-                faults.setdefault(key, (count - 1, repr(value)[:60]))
+                faults.setdefault(key, (count - 1, value))
     numbered = np.arange(1, count + 1) if lines is None else np.asarray(lines, dtype=np.int64)
     columns = {
         key: Column(
             np.array(rows.get(key, []), dtype=np.int64),
             np.array(values.get(key, []), dtype=np.float64),
-            _fault(unit, int(numbered[faults[key][0]]), key, faults[key][1])
+            ParseError(unit, int(numbered[faults[key][0]]), key, faults[key][1])
             if key in faults
-            else "",
+            else None,
         )
         for key in {**rows, **faults}
     }
-    return Table(name, source, columns, numbered, unit, **hints)
+    return LogTable(name, source, columns, numbered, unit, **hints)
 
 
 def _double(value: float) -> float:
-    """A number as a double; whole numbers beyond its range become infinite."""
+    """A number as float64; integers beyond its range become infinite."""
     try:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-
-
-def _fault(unit: str, line: int, key: str, text: str) -> str:
-    return f"{unit} {line}, column {key!r}: {text} is not a number"
 
 
 def _flat(record: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:
@@ -181,22 +220,22 @@ def _flat(record: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any
 
 
 class Match(IntEnum):
-    """How surely a reader takes a file; the surest reader reads it."""
+    """How specifically a reader recognises a file; the most specific one reads it."""
 
     NO = 0
-    GENERIC = 1  # the general kind fits: any CSV, any JSON
-    SPECIFIC = 2  # the file shows marks of this very format
+    GENERIC = 1  # the file type fits: any CSV, any JSON
+    SPECIFIC = 2  # the file has features of this format only
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a reader sees of a file to say whether it takes it.
+    """The part of a file by which a reader recognises it.
 
     Attributes:
         path: the file, or a folder.
-        text: the first 256 KiB and the last 64 KiB of a file, what is no text replaced; empty for
-            a folder.
-        data: the first bytes as they are.
+        text: the first 256 KiB and the last 64 KiB of a file, undecodable bytes replaced; empty
+            for a folder.
+        data: the first 256 KiB as bytes.
         names: names of the files in a folder; empty for a file.
     """
 
@@ -207,7 +246,7 @@ class Head:
 
     @property
     def ending(self) -> str:
-        """Of the file's name, in lower case, with its dot."""
+        """Suffix of the file name, in lower case, with its dot."""
         return self.path.suffix.lower()
 
 
@@ -216,28 +255,28 @@ class Reader:
     """A format of logs.
 
     Attributes:
-        name: of the format, as `--format` takes it.
-        meaning: where such files come from, for messages.
+        name: of the format, for `--format`.
+        meaning: origin of such files, for messages.
         sniff: a file's head -> how surely this reader takes it. It must not raise.
-        read: the file -> a table for each run in it. It raises a `DataError` that names the file
-            and the line of what cannot be used, and never leaves a row out without a note.
+        read: the file -> one table per run in it. It raises a `DataError` with the file and line of
+            what cannot be used, and never omits a row without a note.
     """
 
     name: str
     meaning: str
-    sniff: Callable[[Head], Match]
-    read: Callable[[Path], Sequence[Table]]
+    detect: Callable[[Head], Match]
+    read: Callable[[Path], Sequence[LogTable]]
 
 
 @dataclass(frozen=True, eq=False)
-class Log:
-    """What a run logged, one row a step.
+class TrainingLog:
+    """What a run logged, one row per step.
 
     Attributes:
         name: of the run.
         source: the file it was read from.
         steps: every step at which anything was logged, increasing, int64: (rows,).
-        columns: what was logged by key, NaN where a step has none, each (rows,).
+        columns: values by key, NaN where a step has none, (rows,) each.
         oddities: in words, what was odd about the file and what was done about it.
         config: settings of the run, as logged.
     """
@@ -246,17 +285,24 @@ class Log:
     source: str
     steps: Whole = field(repr=False)
     columns: Mapping[str, Array] = field(repr=False)
-    oddities: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         steps = np.array(self.steps, dtype=np.int64)
         if steps.ndim != 1 or steps.size == 0 or (np.diff(steps) <= 0).any():
-            raise DataError(f"{self.source}: steps must be a non-empty, increasing row")
+            raise DataError(
+                f"{self.source}: steps must be non-empty and increasing", path=self.source
+            )
         columns = {name: np.array(row, dtype=np.float64) for name, row in self.columns.items()}
         for name, row in columns.items():
             if row.shape != steps.shape:
-                raise DataError(f"{self.source}, column {name!r}: {row.shape} is not {steps.shape}")
+                raise DataError(
+                    f"{self.source}, column {name!r}: {row.shape} is not {steps.shape}",
+                    path=self.source,
+                    column=name,
+                    value=row,
+                )
             row.flags.writeable = False
         steps.flags.writeable = False
         object.__setattr__(self, "steps", steps)
@@ -270,7 +316,11 @@ class Log:
             DataError: if the log has no such key.
         """
         if key not in self.columns:
-            raise DataError(f"{self.source}: {unknown_name('key', key, self.columns)}")
+            raise DataError(
+                f"{self.source}: {unknown_name('key', key, self.columns)}",
+                path=self.source,
+                value=key,
+            )
         row = self.columns[key]
         logged = ~np.isnan(row)
         return self.steps[logged], row[logged]

@@ -1,8 +1,8 @@
-"""Rows of training and of evaluation, or of several runs, told apart by a word in a column.
+"""Rows of training and evaluation, or of several runs, distinguished by the labels in a column.
 
-``step,split,loss`` with rows ``100,train,3.2`` and ``100,val,3.3`` holds two losses. Their keys
+``step,split,loss`` with rows ``100,train,3.2`` and ``100,val,3.3`` contains two losses. Their keys
 become ``train/loss`` and ``val/loss``; keys that count (step, tokens, samples) stay as they are.
-``run,step,loss`` holds a run for each word in its first column.
+``run,step,loss`` contains one run per distinct value of its first column.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from scaling_laws.data.logs.keys import COUNTERS, SAMPLES, STEPS, TOKENS
-from scaling_laws.data.logs.reader import Column, Table
+from scaling_laws.data.logs.reader import Column, LogTable
 
 __all__ = [
     "is_run_name",
@@ -24,7 +24,7 @@ __all__ = [
     "split_runs",
 ]
 
-# what such a column is called, and what its cells say; any other word tells no rows apart
+# names and labels of such a column; rows with another label are not distinguished
 NAMES = frozenset({"split", "subset", "phase", "mode", "stage", "set", "partition"})
 RUNS = frozenset(
     {"run", "run_id", "run_name", "run name", "run id", "experiment", "experiment_name"}
@@ -44,17 +44,17 @@ SHARED = frozenset(name.lower() for name in (*STEPS, *COUNTERS, *TOKENS, *SAMPLE
 
 
 def is_split_name(name: str) -> bool:
-    """Whether a column of that name may tell rows apart."""
+    """Whether a column of that name may distinguish training and evaluation."""
     return name.strip().lower() in NAMES
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a column of that name may say which run a row is of."""
+    """Whether a column of that name may contain the run of a row."""
     return name.strip().lower() in RUNS
 
 
 def split_label(word: object) -> str | None:
-    """The label of a row, of the cell in such a column; None if the word is none."""
+    """The label of a row by its cell in such a column; None if it is not a label."""
     return LABELS.get(word.strip().lower()) if isinstance(word, str) else None
 
 
@@ -78,31 +78,31 @@ def split_columns(
         words: the word of each row: (rows,).
 
     Returns:
-        Columns, and a note; the columns as they are and no note if no word is a label. Rows whose
-        word is none keep their keys.
+        Columns, and a note; unchanged columns and no note if no cell is a label. Rows without a
+        label keep their keys.
     """
     labels = [split_label(word) for word in words]
     known = sorted({label for label in labels if label is not None})
     if not known:
         return dict(columns), []
-    places = {label: place for place, label in enumerate([None, *known])}
+    places = {label: index for index, label in enumerate([None, *known])}
     of_row = np.array([places[label] for label in labels])
-    found: dict[str, Column] = {}
+    split: dict[str, Column] = {}
     for key, column in columns.items():
         if is_split_name(key):
-            found[key] = column
+            split[key] = column
             continue
-        for label, place in places.items():
+        for label, index in places.items():
             new = key if label is None else split_key(label, key)
-            keep = of_row[column.rows] == place
+            keep = of_row[column.rows] == index
             if label is not None and new == key:
-                found[key] = column
+                split[key] = column
             elif keep.any():
-                found[new] = Column(column.rows[keep], column.values[keep], column.fault)
-    return found, [f"rows are told apart by a column of words: {', '.join(known)}"]
+                split[new] = Column(column.rows[keep], column.values[keep], column.parse_error)
+    return split, [f"rows are split by a column of labels: {', '.join(known)}"]
 
 
-def split_runs(table: Table, words: Sequence[str]) -> tuple[Table, ...]:
+def split_runs(table: LogTable, words: Sequence[str]) -> tuple[LogTable, ...]:
     """A table for each run, in the order in which they come up.
 
     Args:
@@ -115,18 +115,18 @@ def split_runs(table: Table, words: Sequence[str]) -> tuple[Table, ...]:
     names = list(dict.fromkeys(word.strip() for word in words))
     if len(names) < 2:
         return (table,)
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: index for index, name in enumerate(names)}
     of_row = np.array([places[word.strip()] for word in words])
-    return tuple(_rows_of(table, name, of_row == place) for name, place in places.items())
+    return tuple(_rows_of(table, name, of_row == index) for name, index in places.items())
 
 
-def _rows_of(table: Table, name: str, mine: np.ndarray) -> Table:
+def _rows_of(table: LogTable, name: str, selected: np.ndarray) -> LogTable:
     """The table of some of its rows."""
-    row = np.cumsum(mine) - 1  # of the new table
+    row = np.cumsum(selected) - 1  # of the new table
     columns = {}
     for key, column in table.columns.items():
-        keep = mine[column.rows]
-        if keep.any() or column.fault:
-            columns[key] = Column(row[column.rows[keep]], column.values[keep], column.fault)
+        keep = selected[column.rows]
+        if keep.any() or column.parse_error:
+            columns[key] = Column(row[column.rows[keep]], column.values[keep], column.parse_error)
     label = name or f"{table.name} (rows without a run)"
-    return replace(table, name=label, columns=columns, lines=table.lines[mine])
+    return replace(table, name=label, columns=columns, lines=table.lines[selected])

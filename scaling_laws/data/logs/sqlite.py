@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from scaling_laws.common import DataError
+from scaling_laws.common import DataError, UnreadableFileError
 from scaling_laws.data.logs.reader import Head
 
 __all__ = ["columns_in", "columns_of", "connected"]
@@ -20,15 +20,18 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that cannot write.
 
     Raises:
-        DataError: if the file is no database, or a query fails.
+        UnreadableFileError: if there is no such file.
+        DataError: if it is not a database, or a query fails.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise UnreadableFileError(f"{path}: no such file", path=path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             yield database
     except sqlite3.Error as error:
-        raise DataError(f"{path}: cannot be read as an SQLite database: {error}") from None
+        raise DataError(
+            f"{path}: cannot be read as an SQLite database: {error}", path=path
+        ) from None
 
 
 def columns_of(database: sqlite3.Connection, table: str) -> set[str]:
@@ -37,7 +40,7 @@ def columns_of(database: sqlite3.Connection, table: str) -> set[str]:
 
 
 def columns_in(head: Head, table: str) -> set[str]:
-    """The columns of a database's table; none if the file is no database. It does not raise."""
+    """The columns of a database's table; none if the file is not a database. It does not raise."""
     if not head.data.startswith(MAGIC):
         return set()
     try:

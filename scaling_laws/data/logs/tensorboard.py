@@ -1,9 +1,9 @@
 """Event files of TensorBoard, ``events.out.tfevents.*``, and folders of them.
 
-A file is a row of TFRecords, each a protobuf ``Event`` with a step and values by tag. Scalars stand
-in ``simple_value``, of newer writers in a ``tensor`` without dimensions. The files of one folder
-are one run, read in the order of the times in their names: a restart adds a file and repeats steps.
-A folder without event files whose folders have some holds several runs.
+A file is a sequence of TFRecords, each a protobuf ``Event`` with a step and values by tag. Scalars
+are in ``simple_value``, or with newer writers in a ``tensor`` without dimensions. The files of one
+folder are one run, read in the order of the times in their names: a restart adds a file and repeats
+steps. A folder without event files whose folders have some holds several runs.
 
 What a step counts is the writer's choice. Tags of Megatron-LM that end in `` vs samples``, and
 DeepSpeed's ``Train/Samples/...``, are logged over samples; their rows hold ``samples`` in place of
@@ -21,7 +21,7 @@ from typing import Any
 
 from scaling_laws.common import DataError, optional
 from scaling_laws.data.logs.naming import folder_name
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["TENSORBOARD"]
@@ -33,7 +33,7 @@ CHECKED = 4096
 FLOAT, DOUBLE = 1, 2  # of TensorFlow's DataType
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the mark in the first record, or the names in a folder."""
     if head.names:
         try:
@@ -45,18 +45,18 @@ def sniff(head: Head) -> Match:
 
 def _runs(path: Path) -> list[list[Path]]:
     """The event files of each run: the folder's own, else those of each folder in it."""
-    own = _files(path)
-    if own:
-        return [own]
-    folders = sorted(each for each in path.iterdir() if each.is_dir())
+    event_files = _files(path)
+    if event_files:
+        return [event_files]
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
     return [files for files in map(_files, folders) if files]
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if NAMED in each.name and each.is_file())
+    return sorted(entry for entry in folder.iterdir() if NAMED in entry.name and entry.is_file())
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read the run of a file, or every run of a folder.
 
     Raises:
@@ -70,7 +70,7 @@ def read(path: Path) -> tuple[Table, ...]:
         raise open_error(path, error) from None
 
 
-def _table(path: Path, files: list[Path]) -> Table:
+def _table(path: Path, files: list[Path]) -> LogTable:
     lines: list[int] = []
     notes: list[str] = []
     source = path if path.is_file() else files[0].parent
@@ -79,12 +79,12 @@ def _table(path: Path, files: list[Path]) -> Table:
         folder_name(files[0]), str(source), records, lines=lines, unit="record", step="step"
     )
     if not table.columns:
-        raise DataError(f"{source}: no scalar was logged")
+        raise DataError(f"{source}: no scalar was logged", path=source)
     if len(files) > 1:
         notes.append(f"{len(files)} event files of one run, in the order of their names")
     # where all is logged over samples there is no step
     step = "step" if "step" in table.columns else None
-    return Table(
+    return LogTable(
         table.name, table.source, table.columns, table.lines, "record", step, notes=tuple(notes)
     )
 
@@ -96,7 +96,9 @@ def _records(file: Path, lines: list[int], notes: list[str]) -> Iterator[dict[st
         try:
             event = protobuf.Event.FromString(data)
         except Exception as error:  # protobuf's own class of errors is not public everywhere
-            raise DataError(f"{file} record {number}: no event can be read: {error}") from None
+            raise DataError(
+                f"{file} record {number}: not a valid event: {error}", path=file, row=number
+            ) from None
         by_counter: dict[str, dict[str, float]] = {}
         for value in event.summary.value:
             scalar = _scalar(value)
@@ -104,7 +106,7 @@ def _records(file: Path, lines: list[int], notes: list[str]) -> Iterator[dict[st
                 tag = str(value.tag)
                 over = tag.endswith(" vs samples") or tag.startswith("Train/Samples/")
                 counter = "samples" if over else "step"
-                # a tag that is called as the counter is another number
+                # a tag with the name of the counter is another number
                 tag = f"{tag} (logged)" if tag in ("step", "samples") else tag
                 by_counter.setdefault(counter, {counter: int(event.step)})[tag] = scalar
         for record in by_counter.values():
@@ -117,31 +119,33 @@ def _framed(
 ) -> Iterator[tuple[int, bytes]]:
     """Records of a file: length, its checksum, data, its checksum."""
     with file.open("rb") as stream:
-        left = file.stat().st_size
+        remaining = file.stat().st_size
         number = 0
         while head := stream.read(12):
             number += 1
-            left -= len(head)
+            remaining -= len(head)
             if len(head) == 12:
                 length, mark = struct.unpack("<QI", head)
                 if checksum(head[:8]) != mark:
                     raise _broken(file, number, "its length")
-                if length + 4 <= left:
+                if length + 4 <= remaining:
                     data = stream.read(length)
                     (mark,) = struct.unpack("<I", stream.read(4))
-                    left -= length + 4
+                    remaining -= length + 4
                     if length <= CHECKED and checksum(data) != mark:
                         raise _broken(file, number, "its data")
                     yield number, data
                     continue
-            notes.append(f"{file.name} record {number}, the last, is cut short; left out")
+            notes.append(f"{file.name} record {number}, the last, is truncated; omitted")
             return
 
 
 def _broken(file: Path, number: int, what: str) -> DataError:
     return DataError(
-        f"{file} record {number}: {what} does not agree with its checksum; the file is damaged or "
-        "no event file"
+        f"{file} record {number}: {what} does not match its checksum; the file is damaged or "
+        "no event file",
+        path=file,
+        row=number,
     )
 
 
@@ -181,6 +185,6 @@ def _library() -> tuple[Any, Callable[[bytes], int]]:
 TENSORBOARD = Reader(
     name="tensorboard",
     meaning="event files of TensorBoard: a file, a run's folder, or a folder of such",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""Text of log files: encodings, lines with their numbers, the pieces that readers of text share."""
+"""Text of log files: encodings, the head of a file, numbered lines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from scaling_laws.common import DataError
+from scaling_laws.common import ScalingLawsError, UnreadableFileError
 from scaling_laws.data.logs.reader import Head
 
 __all__ = ["encoding_of", "has_last_end", "head_of", "lines_of", "open_error"]
 
-FIRST, LAST = 2**18, 2**16  # bytes of a file that are looked at to tell its format
+FIRST, LAST = 2**18, 2**16  # bytes of a file by which its format is recognised
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BLOCK = 2**22
 MARKS = (
@@ -24,9 +24,9 @@ MARKS = (
 
 
 def encoding_of(data: bytes) -> str:
-    """The encoding that a file's first bytes name; UTF-8 where they name none.
+    """The encoding by the first bytes of a file; UTF-8 by default.
 
-    Text in UTF-16 without a mark shows itself by every other byte being zero.
+    UTF-16 text without a byte order mark is recognised by every other byte being zero.
     """
     if len(data) >= 4 and not data.startswith(codecs.BOM_UTF16):
         zeros = [not byte for byte in data[:4]]
@@ -42,24 +42,26 @@ def has_last_end(stream: BinaryIO) -> bool:
     return stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
 
 
-def open_error(path: Path, error: OSError | ValueError) -> DataError:
-    """What to raise for a file that cannot be opened or read."""
+def open_error(path: Path, error: OSError | ValueError) -> ScalingLawsError:
+    """The error to raise for a file that cannot be opened or read; one of the package's is kept."""
+    if isinstance(error, ScalingLawsError):
+        return error
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such file")
+        return UnreadableFileError(f"{path}: no such file", path=path)
     if isinstance(error, IsADirectoryError):
-        return DataError(f"{path} is a folder, not a file")
-    return DataError(f"{path}: cannot be read: {error}")
+        return UnreadableFileError(f"{path} is a folder, not a file", path=path)
+    return UnreadableFileError(f"{path}: cannot be read: {error}", path=path)
 
 
 def head_of(path: Path) -> Head:
-    """What readers see of a file, or of a folder.
+    """The head of a file or folder, by which readers recognise it.
 
     Raises:
-        DataError: if there is no such file, or it cannot be read.
+        UnreadableFileError: if there is no such file, or it cannot be read.
     """
     try:
         if path.is_dir():
-            return Head(path, names=tuple(sorted(each.name for each in path.iterdir())))
+            return Head(path, names=tuple(sorted(entry.name for entry in path.iterdir())))
         with path.open("rb") as stream:
             first = stream.read(FIRST)
             size = stream.seek(0, 2)
@@ -69,22 +71,22 @@ def head_of(path: Path) -> Head:
         raise open_error(path, error) from None
     encoding = encoding_of(first)
     if encoding.startswith("utf-16"):
-        # the tail may begin in the middle of a pair; the head says enough
+        # the tail may begin within a code unit; the first part suffices
         return Head(path, first.decode(encoding, "replace"), first)
     text = first.decode("utf-8-sig", "replace") + "\n" + last.decode("utf-8", "replace")
     return Head(path, text, first)
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a text log with their numbers, from 1; colours of a terminal are taken out.
+    """Lines of a text log with their numbers, from 1; terminal colours are removed.
 
-    What is no text becomes the replacement character, so that one broken line of a long log does
-    not hide the others; a reader must not take a number from a line that holds one. A carriage
+    Undecodable bytes become the replacement character, so that one broken line of a long log does
+    not hide the others; a reader must not use a number from a line that contains one. A carriage
     return ends a line too, as a progress bar writes it; such a piece keeps its line's number. A
     line longer than 4 MiB comes in pieces.
 
     Raises:
-        DataError: if the file cannot be read.
+        UnreadableFileError: if the file cannot be read.
     """
     try:
         with path.open("rb") as stream:

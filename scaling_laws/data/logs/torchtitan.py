@@ -1,7 +1,7 @@
 """Text that torchtitan prints.
 
 ``step: 10  loss:  7.25000  grad_norm:  1.5000  memory: ...  tps: ...`` counts updates done, from 1;
-``validate step: 10  loss: ...`` is measured after them. No line says the learning rate. Older
+``validate step: 10  loss: ...`` is measured after them. No line contains the learning rate. Older
 versions average the loss since the line before and newer ones do not, which the text does not show:
 `--window` says it. Each rank may print the same line. Source: pytorch/torchtitan,
 torchtitan/components/metrics.py, 2026-08.
@@ -13,8 +13,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from scaling_laws.data.logs.patterns import NUMBER, Kind, pairs_of, read_kinds, shows
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table
+from scaling_laws.data.logs.patterns import (
+    NUMBER,
+    LineFormat,
+    match_signatures,
+    pairs_of,
+    read_line_formats,
+)
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 
 __all__ = ["TORCHTITAN"]
 
@@ -22,12 +28,12 @@ VALIDATION = "validation_metrics/loss"  # as torchtitan's trackers call it
 START = re.compile(r"(?:^|\s)(validate )?step:\s*(\d+)\s+(?=loss:)")
 # a value may have a unit and a share in brackets: 66.91GiB(37.51%)
 FIELD = re.compile(rf"\s*([A-Za-z]\w*):\s*({NUMBER})(?:[A-Za-z%][^\s,]*)?(?=\s|$)")
-SNIFFED = re.compile(rf"(?:^|\s)step:\s*\d+\s+loss:\s*{NUMBER}\s+(?:grad_norm|memory):")
+SIGNATURES = re.compile(rf"(?:^|\s)step:\s*\d+\s+loss:\s*{NUMBER}\s+(?:grad_norm|memory):")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a line of training."""
-    return shows(head, SNIFFED)
+    return match_signatures(head, SIGNATURES)
 
 
 def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
@@ -40,19 +46,21 @@ def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     return {"step": float(start[2]), **pairs}
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if no line is whole, or the file cannot be read.
+        DataError: if no line is complete, or the file cannot be read.
     """
     example = "step: 10  loss:  7.25000  grad_norm:  1.5000"
-    return (read_kinds(path, [Kind(START, parse)], example, step="step", first_step=1),)
+    return (
+        read_line_formats(path, [LineFormat(START, parse)], example, step="step", first_step=1),
+    )
 
 
 TORCHTITAN = Reader(
     name="torchtitan",
     meaning="text that torchtitan prints: step: N  loss: ...  grad_norm: ...",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

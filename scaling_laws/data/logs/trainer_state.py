@@ -1,14 +1,14 @@
 """Logs of the Hugging Face Trainer: ``trainer_state.json``, and LLaMA-Factory's JSON lines.
 
-axolotl, TRL and others that build on the Trainer write the same file. ``log_history`` holds a row a
-log: ``step`` counts optimizer updates done, so the first is 1; ``loss`` is the mean since the row
-before; rows of evaluation hold ``eval_loss``; a last row with ``train_runtime`` sums the run up.
+axolotl, TRL and others that build on the Trainer write the same file. ``log_history`` has one row
+per log: ``step`` counts optimizer updates done, so the first is 1; ``loss`` is the mean since the
+previous row; rows of evaluation have ``eval_loss``; a last row with ``train_runtime`` is a summary.
 Which update a logged rate belongs to depends on the version, and the file does not name it: before
 transformers#36973 (2025-03) it was that of the next update. Versions 4.46 and 4.47 multiply the
 logged loss by the accumulation of gradients (transformers#35204); ``logging_nan_inf_filter``, on by
-default, puts the running mean in place of NaN. Source: trainer.py, trainer_callback.py of 5.23.
+default, replaces NaN by the running mean. Source: trainer.py, trainer_callback.py of 5.23.
 
-LLaMA-Factory's ``trainer_log.jsonl`` holds the same numbers as ``current_steps``, ``total_steps``,
+LLaMA-Factory's ``trainer_log.jsonl`` has the same numbers as ``current_steps``, ``total_steps``,
 ``lr``, ``loss``. Source: its log callback, 2026-11.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.jsonl import records_of
 from scaling_laws.data.logs.naming import folder_name
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["LLAMA_FACTORY", "TRAINER_STATE"]
@@ -38,39 +38,42 @@ SUMMARY = "train_runtime"  # only the row that sums up the run has it
 SETTINGS = ("train_batch_size", "num_train_epochs", "logging_steps", "eval_steps", "max_steps")
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """JSON with the history under the Trainer's name."""
-    found = head.ending == ".json" and '"log_history"' in head.text
-    return Match.SPECIFIC if found else Match.NO
+    is_state = head.ending == ".json" and '"log_history"' in head.text
+    return Match.SPECIFIC if is_state else Match.NO
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: if the file is no whole JSON, or its history holds no row.
+        DataError: if the file is not complete JSON, or its history is empty.
     """
     state = _document(path)
     history = state.get("log_history")
     if not isinstance(history, list) or not history:
         raise DataError(
             f"{path}: 'log_history' must be a list of rows that is not empty, not "
-            f"{json.dumps(history)[:60]}"
+            f"{json.dumps(history)[:60]}",
+            path=path,
         )
     kept: list[int] = []
     notes = []
     for number, record in enumerate(history, start=1):
         if not isinstance(record, dict):
             raise DataError(
-                f"{path}, log_history row {number}: {json.dumps(record)[:60]} is no object"
+                f"{path}, log_history row {number}: {json.dumps(record)[:60]} is not an object",
+                path=path,
             )
         if SUMMARY in record:
-            notes.append(f"row {number} sums up the whole run ({SUMMARY}) and is no point")
+            notes.append(f"row {number} summarises the whole run ({SUMMARY}) and is not a point")
         else:
             kept.append(number)
     if not kept:
         raise DataError(
-            f"{path}: 'log_history' holds a summary of the run only; nothing was logged"
+            f"{path}: 'log_history' contains a summary of the run only; nothing was logged",
+            path=path,
         )
     records = [history[number - 1] for number in kept]
     if any("learning_rate" in record for record in records):
@@ -97,31 +100,37 @@ def _document(path: Path) -> Mapping[str, Any]:
         state = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno}: not whole JSON ({error.msg}); was the file cut short?"
+            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
+            "truncated?",
+            path=path,
+            row=error.lineno,
         ) from None
     except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a trainer's state") from None
+        raise DataError(
+            f"{path}: JSON nested too deeply to be a trainer's state", path=path
+        ) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None
     if not isinstance(state, dict):
         raise DataError(
-            f"{path}: a JSON object with 'log_history' is needed, not a {type(state).__name__}"
+            f"{path}: a JSON object with 'log_history' is required, not a {type(state).__name__}",
+            path=path,
         )
     return state
 
 
-def sniff_lines(head: Head) -> Match:
+def detect_lines(head: Head) -> Match:
     """By the two counters on the first line."""
     first = head.text.lstrip().split("\n", 1)[0]
     both = '"current_steps"' in first and '"total_steps"' in first
     return Match.SPECIFIC if both and first.startswith("{") else Match.NO
 
 
-def read_lines(path: Path) -> tuple[Table, ...]:
+def read_lines(path: Path) -> tuple[LogTable, ...]:
     """Read one run of LLaMA-Factory.
 
     Raises:
-        DataError: naming the first line that is no JSON object, or if no line holds a step.
+        DataError: naming the first line that is not a JSON object, or if no line contains a step.
     """
     lines: list[int] = []
     notes: list[str] = []
@@ -129,7 +138,7 @@ def read_lines(path: Path) -> tuple[Table, ...]:
         folder_name(path), str(path), records_of(path, lines, notes), lines=lines, unit="line"
     )
     if "current_steps" not in table.columns:
-        raise DataError(f"{path}: no line holds 'current_steps'; nothing was logged")
+        raise DataError(f"{path}: no line contains 'current_steps'; nothing was logged", path=path)
     if "lr" in table.columns:
         notes.append(OFFSET)
     return (
@@ -144,8 +153,8 @@ def read_lines(path: Path) -> tuple[Table, ...]:
     )
 
 
-def _planned(table: Table, notes: list[str]) -> int | None:
-    """The last planned number of updates, if any; that it changes within the file is said."""
+def _planned(table: LogTable, notes: list[str]) -> int | None:
+    """The last planned number of updates, if any; a change within the file is noted."""
     if "total_steps" not in table.columns:
         return None
     values: Sequence[float] = table.column("total_steps").values.tolist()
@@ -158,12 +167,12 @@ def _planned(table: Table, notes: list[str]) -> int | None:
 TRAINER_STATE = Reader(
     name="trainer_state",
     meaning="trainer_state.json of the Hugging Face Trainer, with log_history",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )
 LLAMA_FACTORY = Reader(
     name="llama_factory",
     meaning="trainer_log.jsonl of LLaMA-Factory: current_steps, total_steps, lr, loss",
-    sniff=sniff_lines,
+    detect=detect_lines,
     read=read_lines,
 )

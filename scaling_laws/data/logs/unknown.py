@@ -1,4 +1,4 @@
-"""What to say of a file that no reader takes: what it is, and what to do about it."""
+"""The message for a file that no reader recognises: what it is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scaling_laws.data.logs.reader import Head
 
-__all__ = ["words_on"]
+__all__ = ["describe_unknown"]
 
 ARCHIVES = (
     (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip"),
@@ -22,8 +22,8 @@ SHOWN = 4  # files of a folder
 LINE = 60  # characters of a line
 
 
-def words_on(head: Head, readers: Sequence[str]) -> str:
-    """What a file or folder is, and the mend.
+def describe_unknown(head: Head, readers: Sequence[str]) -> str:
+    """What a file or folder is, and what to do about it.
 
     Args:
         head: of the file.
@@ -33,32 +33,33 @@ def words_on(head: Head, readers: Sequence[str]) -> str:
         return "the file is empty; nothing was logged"
     if head.path.is_dir():
         return _folder(head.path, head.names)
-    for mark, what, mend in ARCHIVES:
+    for mark, what, remedy in ARCHIVES:
         if head.data.startswith(mark):
-            return f"it is {what}; {mend} and give what comes out"
+            return f"it is {what}; {remedy} and pass the result"
     if head.data.startswith(ZIP):
         return (
             "it is a ZIP archive, such as a spreadsheet (.xlsx) or a checkpoint (.pt); save a "
-            "spreadsheet as CSV; a checkpoint is no log: look for the log beside it"
+            "spreadsheet as CSV; a checkpoint is not a log: use the log beside it"
         )
     if head.data.startswith(PICKLES):
         return (
             "it is a Python pickle, which is never opened here, because opening one runs code; "
-            "load it where you trust it and write a CSV with columns step, lr, loss"
+            "load it only if you trust it and write a CSV with columns step, lr, loss"
         )
     if head.data.startswith(HDF5):
         return "it is an HDF5 file; write a CSV with columns step, lr, loss from it"
     if b"\x00" in head.data:
-        return f"it is no text ({head.data[:8]!r}...) and no binary format that is known here"
+        return f"it is not text ({head.data[:8]!r}...) and not a known binary format"
     first = next((line.strip() for line in head.text.splitlines() if line.strip()), "")
     if first.startswith("{'"):
         return (
             f"the first line, {first[:LINE]!r}, is a dictionary as Python prints it, without a "
-            "step; the Hugging Face Trainer prints such lines: give the trainer_state.json of its "
+            "step; the Hugging Face Trainer prints such lines: pass the trainer_state.json of its "
             "last checkpoint instead"
         )
     return (
-        f"no reader takes it; the first line is {first[:LINE]!r}. A table needs a header such as "
+        f"no reader recognises it; the first line is {first[:LINE]!r}. A table needs a header such "
+        "as "
         "step,lr,loss; printed lines need pairs such as step=10 loss=3.2 lr=3e-4; force a format "
         f"with --format: {', '.join(readers)}"
     )
@@ -69,8 +70,8 @@ def _folder(path: Path, names: Sequence[str]) -> str:
         return "an empty folder"
     files = [name for name in names if (path / name).is_file()]
     shown = ", ".join((files or names)[:SHOWN]) + (", ..." if len(files or names) > SHOWN else "")
-    what = f"it holds {shown}" if files else f"it holds the folders {shown}"
+    what = f"it contains {shown}" if files else f"it contains the folders {shown}"
     return (
-        "a folder that is no run of a tracker (TensorBoard, MLflow, Weights & Biases, Aim); "
-        f"{what}: give the log files themselves, or one run's folder"
+        "a folder that is not a run of a tracker (TensorBoard, MLflow, Weights & Biases, Aim); "
+        f"{what}: pass the log files themselves, or the folder of one run"
     )

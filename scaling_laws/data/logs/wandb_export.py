@@ -1,11 +1,11 @@
-"""CSV exports of Weights & Biases charts: a column ``RUN - METRIC`` a run, several runs in a file.
+"""CSV exports of Weights & Biases charts: one column ``RUN - METRIC`` per run.
 
 The first column is the chart's x axis: ``Step`` counts calls of the logger, which need not be
-updates; a chart over ``trainer/global_step`` counts those. Beside each column stand its ``__MIN``
+updates; a chart over ``trainer/global_step`` counts those. Each column is followed by its ``__MIN``
 and ``__MAX``, the ends of the points that were drawn as one. Charts are sampled, up to 1500 points
-a run, so a smooth schedule is kept and single spikes are not. The export of the table of runs has a
-row a run and no step: it is no curve, and is refused. Source: the tracker's docs on exports,
-wandb#5994 and wandb#1783 on the sampling.
+per run, so a smooth schedule is preserved and single spikes are not. The export of the table of
+runs has one row per run and no step: it is not a curve, and is rejected. Source: the tracker's docs
+on exports, wandb#5994 and wandb#1783 on the sampling.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from pathlib import Path
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.delimited import read_delimited
 from scaling_laws.data.logs.keys import find_step
-from scaling_laws.data.logs.reader import Column, Head, Match, Reader, Table
+from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 
 __all__ = ["WANDB_EXPORT"]
 
 BETWEEN = " - "
 ENDS = ("__MIN", "__MAX")
 SAMPLED = (
-    "charts are exported sampled (1500 points a run at most) and points may be means of several; "
+    "charts are exported sampled (at most 1500 points per run) and points may be means of several; "
     "the whole history is run.scan_history() of the wandb package"
 )
 ONE_METRIC = "a chart has one metric; give the charts of loss and learning rate together"
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By a header whose columns past the first are all runs' metrics, with their ends or steps."""
     names = _header(head.text)
     rest = names[1:]
@@ -52,57 +52,60 @@ def _header(text: str) -> list[str]:
 
 
 def _table_of_runs(head: Head) -> bool:
-    """An export of the runs' table: a row a run, with its state."""
+    """An export of the table of runs: one row per run, with its state."""
     names = set(_header(head.text))
     return head.path.name.startswith("wandb_export") and {"Name", "State"} <= names
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read every run of a chart.
 
     Raises:
-        DataError: if it is the table of runs, a column is of no run, or a row does not fit.
+        DataError: if it is the table of runs, no column belongs to a run, or a row does not fit.
     """
     table = read_delimited(path)
     if {"Name", "State"} <= set(table.columns):
         raise DataError(
-            f"{path}: this is the table of runs, a row a run, and no curve; export the chart of "
-            "the loss instead"
+            f"{path}: this is the table of runs, one row per run, and not a curve; export the "
+            "chart of "
+            "the loss instead",
+            path=path,
         )
     axis, *rest = table.columns
     runs: dict[str, dict[str, Column]] = {}
-    left: list[str] = []
+    unassigned: list[str] = []
     for name in rest:
         run, between, metric = name.rpartition(BETWEEN)
         if not between or not run:
-            left.append(name)
+            unassigned.append(name)
         elif not metric.endswith(ENDS):
             runs.setdefault(run, {})[metric] = table.columns[name]
     if not runs:
         raise DataError(
             f"{path} line 1: no column RUN - METRIC with a value in it among "
-            f"{', '.join(table.columns)[:120]}"
+            f"{', '.join(table.columns)[:120]}",
+            path=path,
         )
     notes = [*table.notes, SAMPLED]
     if axis == "Step":
         notes.append("Step counts calls of the logger, which need not be updates")
-    if left:
-        notes.append(f"columns of no run are left out: {', '.join(left)}")
+    if unassigned:
+        notes.append(f"columns that belong to no run are omitted: {', '.join(unassigned)}")
     return tuple(_run(table, axis, run, columns, notes) for run, columns in runs.items())
 
 
 def _run(
-    table: Table, axis: str, run: str, columns: dict[str, Column], notes: Sequence[str]
-) -> Table:
-    own = {axis: table.columns[axis], **columns}
+    table: LogTable, axis: str, run: str, columns: dict[str, Column], notes: Sequence[str]
+) -> LogTable:
+    run_columns = {axis: table.columns[axis], **columns}
     if len(columns) == 1:
         notes = [*notes, f"{ONE_METRIC}: --run {shlex.quote(run)} --join"]
-    return Table(run, table.source, own, table.lines, table.unit, notes=tuple(notes))
+    return LogTable(run, table.source, run_columns, table.lines, table.unit, notes=tuple(notes))
 
 
 WANDB_EXPORT = Reader(
     name="wandb_export",
     meaning="CSV of a Weights & Biases chart, columns RUN - METRIC",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -1,9 +1,9 @@
 """Histories of Weights & Biases runs as JSON: an object with name, config, summary and history.
 
-Two layouts of the history are read. Grouped, a table a group: ``{"val": {"iter": [...],
+Two layouts of the history are read. Grouped, one table per group: ``{"val": {"iter": [...],
 "val_loss": [...]}, ...}``; its columns are renamed to the keys that the run logged, ``val/loss``.
-Flat, a column a key: ``{"iter": {"0": 50, ...}, "train/loss": {...}}``, each a mapping from the row
-to the value; rows lack the keys that were logged at other calls.
+Flat, one column per key: ``{"iter": {"0": 50, ...}, "train/loss": {...}}``, each a mapping from the
+row to the value; rows lack the keys that were logged at other calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.keys import STEPS, find_step
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["WANDB_HISTORY"]
@@ -23,37 +23,44 @@ __all__ = ["WANDB_HISTORY"]
 Record = dict[str, Any]
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """JSON, and surely where it has a history."""
     if head.ending != ".json":
         return Match.NO
     return Match.SPECIFIC if '"history"' in head.text else Match.GENERIC
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: naming the file and the place of what cannot be used.
+        DataError: with the file and the key of what cannot be used.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} line {error.lineno}: not JSON ({error.msg})") from error
+        raise DataError(
+            f"{path} line {error.lineno}: not JSON ({error.msg})", path=path, row=error.lineno
+        ) from error
     except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a history") from None
+        raise DataError(f"{path}: JSON nested too deeply to be a history", path=path) from None
     except (OSError, ValueError) as error:
         raise open_error(path, error) from error
     history = document.get("history") if isinstance(document, dict) else None
     if not isinstance(history, dict) or not history:
         raise DataError(
-            f"{path}: no run history: a JSON object with a key 'history' that holds columns"
+            f"{path}: no run history: a JSON object with a key 'history' that contains columns is "
+            "required",
+            path=path,
         )
-    if not all(isinstance(each, dict) for each in history.values()):
-        key = next(key for key, each in history.items() if not isinstance(each, dict))
+    if not all(isinstance(group, dict) for group in history.values()):
+        key = next(key for key, group in history.items() if not isinstance(group, dict))
         raise DataError(
             f"{path}, history, {key!r}: {type(history[key]).__name__} is neither a table nor a "
-            "column {row: value}"
+            "column {row: value}",
+            path=path,
+            column=key,
+            value=history[key],
         )
     config = document.get("config")
     summary = document.get("summary")
@@ -61,7 +68,9 @@ def read(path: Path) -> tuple[Table, ...]:
     if isinstance(summary, dict) and "parameters" in summary:
         settings.setdefault("parameters", summary["parameters"])
     name = document.get("name")
-    grouped = all(isinstance(column, list) for each in history.values() for column in each.values())
+    grouped = all(
+        isinstance(column, list) for group in history.values() for column in group.values()
+    )
     notes: list[str] = []
     if grouped:
         records, step, lines = _grouped(path, history, notes), "iter", None
@@ -78,12 +87,12 @@ def read(path: Path) -> tuple[Table, ...]:
         notes=tuple(notes),
     )
     if step not in table.columns:
-        raise DataError(f"{path}: no number is logged at any step")
+        raise DataError(f"{path}: no number is logged at any step", path=path)
     return (table,)
 
 
 def _grouped(path: Path, history: Mapping[str, Any], notes: list[str]) -> list[Record]:
-    """A record a row of each group; the step is called ``iter`` in all of them."""
+    """One record per row of each group; the step is called ``iter`` in all of them."""
     records: list[Record] = []
     for group, table in history.items():
         step = find_step(table)
@@ -91,7 +100,9 @@ def _grouped(path: Path, history: Mapping[str, Any], notes: list[str]) -> list[R
             if any(table.values()):
                 raise DataError(
                     f"{path}, history, {group!r}: none of its columns is known as the step "
-                    f"({', '.join(STEPS)})"
+                    f"({', '.join(STEPS)})",
+                    path=path,
+                    column=group,
                 )
             continue
         start = group.replace("-", "_") + "_"
@@ -103,7 +114,7 @@ def _grouped(path: Path, history: Mapping[str, Any], notes: list[str]) -> list[R
             if len(values) == len(table[step]):
                 whole[key] = values
             else:
-                notes.append(f"{key}: {len(values)} values for {len(table[step])} steps; left out")
+                notes.append(f"{key}: {len(values)} values for {len(table[step])} steps; omitted")
         records += [dict(zip(whole, row, strict=True)) for row in zip(*whole.values(), strict=True)]
     return records
 
@@ -112,8 +123,9 @@ def _flat(path: Path, history: Mapping[str, Any]) -> tuple[list[Record], list[in
     step = find_step(history)
     if step is None:
         raise DataError(
-            f"{path}, history: no key is known as the step ({', '.join(STEPS)}); the keys are "
-            f"{', '.join(history)}"
+            f"{path}, history: no key is recognised as the step ({', '.join(STEPS)}); the keys are "
+            f"{', '.join(history)}",
+            path=path,
         )
     rows: dict[str, Record] = {}
     for key, column in history.items():
@@ -125,13 +137,13 @@ def _flat(path: Path, history: Mapping[str, Any]) -> tuple[list[Record], list[in
         order = sorted(rows, key=int)
     except ValueError:
         bad = next(row for row in rows if not row.isdecimal())
-        raise DataError(f"{path}, history: row {bad!r} is no whole number") from None
+        raise DataError(f"{path}, history: row {bad!r} is not a whole number", path=path) from None
     return [rows[row] for row in order], [int(row) for row in order]
 
 
 WANDB_HISTORY = Reader(
     name="wandb_history",
     meaning="history of a Weights & Biases run as JSON: name, config, summary, history",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

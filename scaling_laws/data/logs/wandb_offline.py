@@ -3,7 +3,7 @@
 A file is a log in LevelDB's format, after a mark of seven bytes and with plain CRC-32 checksums;
 each record is a protobuf ``Record``, of which the run, its settings and the history are read.
 ``_step`` counts calls of the logger unless the trainer gave it; a step that the trainer logged has
-a key of its own. Files with the same ID are parts of one resumed run, in the order of their times.
+a key of its own. Files with the same ID are parts of one resumed run, in order of time.
 Runs that were synced leave the same file, in folders ``run-*``. The tracker's package has had no
 reader of its own since 0.31, so the format is read here. Source: LevelDB's log_format.md,
 wandb_internal.proto of wandb 0.31, files written by wandb 0.16, 0.19 and 0.31.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import DataError, optional
-from scaling_laws.data.logs.reader import Head, Match, Reader, Table, table_of
+from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
 __all__ = ["WANDB_OFFLINE"]
@@ -50,7 +50,7 @@ MESSAGES = {
 SCALARS = {"double": 1, "int64": 3, "string": 9, "message": 11, "sint64": 18}  # protobuf's numbers
 
 
-def sniff(head: Head) -> Match:
+def detect(head: Head) -> Match:
     """By the mark at its start, or the files in a folder."""
     if head.names:
         try:
@@ -63,18 +63,18 @@ def sniff(head: Head) -> Match:
 def _runs(path: Path) -> dict[str, list[Path]]:
     """The files of each run of a folder, by their name: of a run, of `wandb`, of one with it."""
     path = path / "wandb" if (path / "wandb").is_dir() else path
-    own = sorted(path.glob("run-*.wandb"))
-    if not own:
-        folders = [(FOLDER.fullmatch(each.name), each) for each in path.iterdir()]
-        timed = sorted((match[2], each) for match, each in folders if match and each.is_dir())
-        own = [file for _, folder in timed for file in sorted(folder.glob("run-*.wandb"))]
+    run_files = sorted(path.glob("run-*.wandb"))
+    if not run_files:
+        folders = [(FOLDER.fullmatch(entry.name), entry) for entry in path.iterdir()]
+        timed = sorted((match[2], entry) for match, entry in folders if match and entry.is_dir())
+        run_files = [file for _, folder in timed for file in sorted(folder.glob("run-*.wandb"))]
     runs: dict[str, list[Path]] = {}
-    for file in own:
+    for file in run_files:
         runs.setdefault(file.name, []).append(file)
     return runs
 
 
-def read(path: Path) -> tuple[Table, ...]:
+def read(path: Path) -> tuple[LogTable, ...]:
     """Read the run of a file, or every run of a folder.
 
     Raises:
@@ -88,7 +88,7 @@ def read(path: Path) -> tuple[Table, ...]:
         raise open_error(path, error) from None
 
 
-def _table(files: list[Path]) -> Table:
+def _table(files: list[Path]) -> LogTable:
     lines: list[int] = []
     notes: list[str] = []
     config: dict[str, Any] = {}
@@ -100,10 +100,10 @@ def _table(files: list[Path]) -> Table:
         notes.append(f"{len(files)} files of one run, in the order of their times")
     columns = dict(read.columns)
     if not set(columns) - {"_step"}:
-        said = f" ({'; '.join(notes)})" if notes else ""
-        raise DataError(f"{source}: no number was logged{said}")
+        details = f" ({'; '.join(notes)})" if notes else ""
+        raise DataError(f"{source}: no number was logged{details}", path=source)
     name = about.get("display_name") or about.get("run_id") or files[0].stem
-    return Table(name, source, columns, read.lines, "record", notes=tuple(notes), config=config)
+    return LogTable(name, source, columns, read.lines, "record", notes=tuple(notes), config=config)
 
 
 def _rows(
@@ -115,13 +115,15 @@ def _rows(
         try:
             record = parse(data)
         except Exception as error:  # protobuf's own class of errors is not public everywhere
-            raise DataError(f"{file} record {number}: no record can be read: {error}") from None
+            raise DataError(
+                f"{file} record {number}: not a valid record: {error}", path=file, row=number
+            ) from None
         settings = [record.config]
         if record.HasField("run"):
             settings.append(record.run.config)
             about |= {"run_id": record.run.run_id, "display_name": record.run.display_name}
-        for each in settings:
-            config |= {item.key: _value(item) for item in each.update if item.key != "_wandb"}
+        for entry in settings:
+            config |= {item.key: _value(item) for item in entry.update if item.key != "_wandb"}
         if record.HasField("history"):
             row = {"_step": record.history.step.num} if record.history.HasField("step") else {}
             for item in record.history.item:
@@ -155,46 +157,49 @@ def _value(item: Any) -> Any:
 
 
 def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Records of a file with their numbers, from 1; one that is cut short is left out and said.
+    """Records of a file with their numbers, from 1; one that is truncated is omitted and reported.
 
     A piece of a record does not cross the end of a block of 32 KiB; zeros fill a block up.
     """
-    number, held, open_record = 1, b"", False
+    number, pending, open_record = 1, b"", False
     with file.open("rb") as stream:
         start = stream.read(len(MARK))
         if start != MARK:
             raise DataError(
-                f"{file}: it begins with {start!r} where {MARK!r} is needed; not a .wandb file"
+                f"{file}: it begins with {start!r} where {MARK!r} is needed; not a .wandb file",
+                path=file,
             )
         at = len(MARK)
         while data := stream.read(BLOCK - at):
             ends = len(data) < BLOCK - at
-            at = place = 0
-            while len(data) - place >= PIECE.size:
-                checksum, length, kind = PIECE.unpack_from(data, place)
-                stop = place + PIECE.size + length
+            at = index = 0
+            while len(data) - index >= PIECE.size:
+                checksum, length, kind = PIECE.unpack_from(data, index)
+                stop = index + PIECE.size + length
                 if kind == PADDING and not length:
                     break
                 if stop > len(data) and ends:
                     open_record = True
                     break
-                if stop > len(data) or zlib.crc32(data[place + 6 : stop]) != checksum:
+                if stop > len(data) or zlib.crc32(data[index + 6 : stop]) != checksum:
                     raise DataError(
-                        f"{file} record {number}: its data do not agree with their checksum; the "
-                        "file is damaged: copy it again, or export the run's history"
+                        f"{file} record {number}: its data do not match their checksum; the "
+                        "file is damaged: copy it again, or export the run's history",
+                        path=file,
+                        row=number,
                     )
                 if open_record and kind in (WHOLE, FIRST):
-                    notes.append(f"{file.name} record {number} is cut short; left out")
-                    number, held = number + 1, b""
-                held += data[place + PIECE.size : stop]
+                    notes.append(f"{file.name} record {number} is truncated; omitted")
+                    number, pending = number + 1, b""
+                pending += data[index + PIECE.size : stop]
                 open_record = kind in (FIRST, MIDDLE)
                 if not open_record:
-                    yield number, held
-                    number, held = number + 1, b""
-                place = stop
-            open_record = open_record or (ends and any(data[place:]))
+                    yield number, pending
+                    number, pending = number + 1, b""
+                index = stop
+            open_record = open_record or (ends and any(data[index:]))
     if open_record:
-        notes.append(f"{file.name} record {number}, the last, is cut short; left out")
+        notes.append(f"{file.name} record {number}, the last, is truncated; omitted")
 
 
 @cache
@@ -218,7 +223,7 @@ def _parser() -> Callable[[bytes], Any]:
             if plain in MESSAGES:
                 new.type_name = f".w.{plain}"
             elif plain == kind:
-                # a value of 0 that was logged and one that was not are told apart
+                # distinguishes a logged 0 from a missing value
                 new.proto3_optional = True
                 new.oneof_index = len(message.oneof_decl)
                 message.oneof_decl.add(name=f"_{field}")
@@ -232,6 +237,6 @@ def _parser() -> Callable[[bytes], Any]:
 WANDB_OFFLINE = Reader(
     name="wandb_offline",
     meaning="a run of Weights & Biases on disk: run-ID.wandb, its folder, or the folder wandb",
-    sniff=sniff,
+    detect=detect,
     read=read,
 )

@@ -1,4 +1,4 @@
-"""Training runs: their schedules, the steps at which a loss was logged, and those losses."""
+"""Training runs: their schedules, logged steps and losses, and how they are read from disk."""
 
 from scaling_laws.data.runs.read_runs import load_runs, read_run
 from scaling_laws.data.runs.read_table import read_points

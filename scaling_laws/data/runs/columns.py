@@ -1,4 +1,4 @@
-"""The columns of a curve's file, CSV or Parquet, and errors that name a cell of it."""
+"""The columns of a loss curve's file, CSV or Parquet, and the errors for its cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import MAX_STEPS, DataError, optional, tables
+from scaling_laws.common import MAX_STEPS, DataError, UnreadableFileError, optional, tables
 
 __all__ = ["PARQUET", "cell_error", "check_steps", "pyarrow_parquet", "read_columns"]
 
@@ -22,7 +22,7 @@ def pyarrow_parquet() -> Any:
     """The library that reads and writes Parquet.
 
     Raises:
-        DataError: naming the extra, if it is not installed.
+        MissingLibraryError: with the name of the extra, if it is not installed.
     """
     return optional("pyarrow.parquet", "Parquet needs pyarrow", "logs")
 
@@ -30,18 +30,20 @@ def pyarrow_parquet() -> Any:
 def read_columns(
     path: Path, required: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, Array]:
-    """Read numeric columns of a CSV or a Parquet file; others are left alone.
+    """Read numeric columns of a CSV or a Parquet file; others are ignored.
 
     Args:
-        path: the file; a name that ends in ``.parquet`` is Parquet.
-        required: columns that must be there, of finite numbers.
-        optional: columns to read when they are there; what is empty in them becomes NaN.
+        path: the file; a name that ends in ``.parquet`` means Parquet.
+        required: columns that must be present and finite.
+        optional: columns to read if present; their empty cells become NaN.
 
     Returns:
         Columns by name, each float64, (rows,).
 
     Raises:
-        DataError: naming file, row and column of what cannot be used, or pyarrow if it is missing.
+        UnreadableFileError: if the file is missing or cannot be read.
+        DataError: with the file, row and column of what cannot be used.
+        MissingLibraryError: if the file is Parquet and pyarrow is not installed.
     """
     if path.suffix.lower() != PARQUET:
         return tables.read_columns(path, required, optional)
@@ -51,13 +53,16 @@ def read_columns(
         try:
             values = content.column(name).to_pandas().to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError):
-            kind = content.schema.field(name).type
-            raise DataError(f"{path}, column {name!r}: holds {kind}, not numbers") from None
+            dtype = content.schema.field(name).type
+            raise DataError(
+                f"{path}, column {name!r}: contains {dtype}, not numbers", path=path, column=name
+            ) from None
         bad = ~np.isfinite(values) if name in required else np.isinf(values)
         if bad.any():
-            row = int(np.argmax(bad))
-            message = f"{values[row]:g} is not finite; mend the cell or drop the row"
-            raise cell_error(path, row, name, message)
+            index = int(np.argmax(bad))
+            value = float(values[index])
+            message = f"{value:g} is not finite; correct the cell or delete the row"
+            raise cell_error(path, index, name, message, value=value)
         columns[name] = values
     return columns
 
@@ -73,34 +78,46 @@ def _open(path: Path, required: Sequence[str], optional: Sequence[str]) -> Any:
             if name not in header:
                 raise DataError(
                     f"{path}: no column {name!r}; the columns are {', '.join(map(repr, header))}; "
-                    "rename one"
+                    "rename one",
+                    path=path,
                 )
         content = file.read(columns=[name for name in (*required, *optional) if name in header])
     except arrow.ArrowException as error:
-        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from None
+        raise DataError(f"{path}: not a valid Parquet file: {error}", path=path) from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise UnreadableFileError(
+            f"{path}: cannot be read: {error.strerror or error}", path=path
+        ) from None
     if not content.num_rows:
-        raise DataError(f"{path}: the file has columns but no rows")
+        raise DataError(f"{path}: the file has columns but no rows", path=path)
     return content
 
 
-def cell_error(path: Path | str, index: int, column: str, message: str) -> DataError:
-    """An error at a data row given by its 0-based index; Parquet's rows are counted from 1."""
+def cell_error(
+    path: Path | str, index: int, column: str, message: str, *, value: Any = None
+) -> DataError:
+    """As `tables.cell_error`; the rows of a Parquet file are counted from 1."""
     if Path(path).suffix.lower() != PARQUET:
-        return tables.cell_error(path, index, column, message)
-    return DataError(f"{path} row {index + 1}, column {column!r}: {message}")
+        return tables.cell_error(path, index, column, message, value=value)
+    return DataError(
+        f"{path} row {index + 1}, column {column!r}: {message}",
+        path=path,
+        row=index + 1,
+        column=column,
+        value=value,
+    )
 
 
 def check_steps(path: Path, step: Array) -> None:
-    """Raise a DataError for the first step that is not whole, >= 0 and above the one before."""
+    """As `tables.check_steps`, for either format."""
     if path.suffix.lower() != PARQUET:
         tables.check_steps(path, step)
         return
-    row = tables.first_bad_step(step)
-    if row is not None:
+    index = tables.first_bad_step(step)
+    if index is not None:
+        value = float(step[index])
         message = (
-            f"{step[row]:.15g} must be a whole number from 0 to {MAX_STEPS - 1:,}, above that of "
-            "the row before; sort the rows and keep one for each step"
+            f"{value:.15g} must be a whole number from 0 to {MAX_STEPS - 1:,}, above that of the "
+            "previous row; sort the rows and keep one row per step"
         )
-        raise cell_error(path, row, "step", message)
+        raise cell_error(path, index, "step", message, value=value)

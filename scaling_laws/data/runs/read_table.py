@@ -1,4 +1,4 @@
-"""Tables of measurements for laws of single numbers: a CSV, a row a finished run."""
+"""Tables of measurements for tabular laws: a CSV with one row per finished run."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ __all__ = ["read_points"]
 
 
 def read_points(path: Path | str, law: PointLaw) -> dict[str, NDArray[np.float64]]:
-    """The columns of a CSV that a law needs.
+    """Read the columns of a CSV that a law requires.
 
     Args:
-        path: a CSV with a column for each input of the law and one for its output, e.g.
-            model_params, tokens, loss; other columns are left alone.
+        path: a CSV with one column per input of the law and one for its output, e.g.
+            model_params, tokens, loss; other columns are ignored.
         law: the law.
 
     Returns:
         Columns by name, each (rows,).
 
     Raises:
-        DataError: naming file, row and column of the first cell that cannot be used.
-        LawError: if the law has an input an item and no column names one.
+        UnreadableFileError: if the file is missing or cannot be read.
+        DataError: with the file, row and column of the first cell that cannot be used.
+        LawError: if the law has one input per item and no column names one.
     """
     chosen = law.expand_for_columns(read_header(path)) if law.has_wildcards else law
     columns = read_columns(path, [*chosen.input_names, chosen.output])
-    for each in chosen.inputs:
-        wrong = (columns[each.name] < each.low) | (columns[each.name] > each.high)
+    for law_input in chosen.inputs:
+        name, low, high = law_input.name, law_input.low, law_input.high
+        wrong = (columns[name] < low) | (columns[name] > high)
         if wrong.any():
-            row = int(np.argmax(wrong))
-            value = columns[each.name][row]
-            message = f"{value:g} must lie in [{each.low:g}, {each.high:g}] ({each.meaning})"
-            raise cell_error(path, row, each.name, message)
+            index = int(np.argmax(wrong))
+            value = float(columns[name][index])
+            message = f"{value:g} must be in [{low:g}, {high:g}] ({law_input.meaning})"
+            raise cell_error(path, index, name, message, value=value)
     output = columns[chosen.output]
     if (output <= 0).any():
-        row = int(np.argmax(output <= 0))
-        raise cell_error(path, row, chosen.output, f"{output[row]:g} is not > 0; drop the row")
+        index = int(np.argmax(output <= 0))
+        value = float(output[index])
+        message = f"{value:g} is not > 0; delete the row"
+        raise cell_error(path, index, chosen.output, message, value=value)
     return columns

@@ -1,4 +1,4 @@
-"""The run value."""
+"""A training run: its schedule and its logged losses."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def run_list(runs: Iterable[Run] | Mapping[str, Run]) -> list[Run]:
         UsageError: if two have the same name.
     """
     values = list(runs.values() if isinstance(runs, Mapping) else runs)
-    seen: set[str] = set()
+    names: set[str] = set()
     for run in values:
-        if run.name in seen:
-            raise UsageError(f"two runs are named {run.name!r}; give them different names")
-        seen.add(run.name)
+        if run.name in names:
+            raise UsageError(
+                f"two runs are named {run.name!r}; give them different names", value=run.name
+            )
+        names.add(run.name)
     return values
 
 
@@ -38,13 +40,13 @@ class Run:
         name: unique among the runs of a call.
         schedule: the learning rate of every optimizer step.
         steps: increasing steps at which a loss was logged, int64, (points,). A loss logged at step
-            s has seen `schedule.lr[0..s]`, both ends included.
+            s follows the updates with `schedule.lr[0..s]`, both ends included.
         loss: losses in nats, float64, (points,).
-        facts: numbers known of the run, of those in `FACTS`.
+        facts: metadata of the run, of those in `FACTS`.
         traces: quantities at every optimizer step, of those in `TRACES`, each (schedule.steps,).
-        source: where it came from, for messages and law files.
-        window: how many steps each logged loss averages: those up to and including its own.
-        weight: how much each point counts in a fit, >= 0, (points,); default 1 each.
+        source: the file, for messages and law files.
+        window: number of steps averaged by each logged loss, up to and including its own.
+        weight: weight of each point in a fit, >= 0, (points,); default 1.
     """
 
     name: str
@@ -61,36 +63,51 @@ class Run:
         where = self.source or self.name
         counted = np.array(self.steps, dtype=np.float64)
         if not (np.isfinite(counted).all() and (counted == np.floor(counted)).all()):
-            raise DataError(f"{where}: steps must be whole numbers")
+            raise DataError(f"{where}: steps must be whole numbers", path=self.source or None)
         steps = counted.astype(np.int64)
         loss = np.array(self.loss, dtype=np.float64)
         if steps.ndim != 1 or steps.shape != loss.shape or steps.size == 0:
             raise DataError(
-                f"{where}: steps {steps.shape} and loss {loss.shape} must be rows of one length"
+                f"{where}: steps {steps.shape} and loss {loss.shape} must be 1-D and of equal "
+                "length",
+                path=self.source or None,
             )
         if steps[0] < 0 or (np.diff(steps) <= 0).any():
-            raise DataError(f"{where}: steps must be >= 0 and increase")
+            raise DataError(f"{where}: steps must be >= 0 and increase", path=self.source or None)
         if not (np.isfinite(loss).all() and (loss > 0).all()):
-            raise DataError(f"{where}: losses must be finite and > 0")
+            raise DataError(f"{where}: losses must be finite and > 0", path=self.source or None)
         if steps[-1] >= self.schedule.steps:
             raise DataError(
                 f"{where}: a loss is logged at step {steps[-1]}, beyond the schedule's "
-                f"{self.schedule.steps} steps ({self.schedule.spec})"
+                f"{self.schedule.steps} steps ({self.schedule.spec})",
+                path=self.source or None,
             )
         traces = {name: np.array(row, dtype=np.float64) for name, row in self.traces.items()}
         for name, row in traces.items():
             if name not in TRACES:
-                raise DataError(f"{where}: {unknown_name('trace', name, TRACES)}")
+                raise DataError(
+                    f"{where}: {unknown_name('trace', name, TRACES)}",
+                    path=self.source or None,
+                    value=name,
+                )
             if row.shape != (self.schedule.steps,) or not in_trace(name, row).all():
                 raise DataError(
                     f"{where}: {name} must be {self.schedule.steps} finite numbers "
-                    f"{TRACES[name]}, one a step"
+                    f"{TRACES[name]}, one per step",
+                    path=self.source or None,
+                    value=name,
                 )
         if self.window < 1 or self.window != int(self.window):
-            raise DataError(f"{where}: window={self.window!r} must be a whole number of steps >= 1")
+            raise DataError(
+                f"{where}: window={self.window!r} must be a whole number of steps >= 1",
+                path=self.source or None,
+            )
         weight = np.ones(len(loss)) if self.weight is None else np.array(self.weight, dtype=float)
         if weight.shape != loss.shape or not (np.isfinite(weight) & (weight >= 0)).all():
-            raise DataError(f"{where}: weight must be {len(loss)} finite numbers >= 0, one a point")
+            raise DataError(
+                f"{where}: weight must be {len(loss)} finite numbers >= 0, one per point",
+                path=self.source or None,
+            )
         for values in (steps, loss, weight, *traces.values()):
             values.flags.writeable = False
         object.__setattr__(self, "steps", steps)
@@ -101,32 +118,33 @@ class Run:
         object.__setattr__(self, "traces", MappingProxyType(traces))
 
     def from_step(self, first: int | str) -> Run:
-        """The same run without the points before step `first`, or before its warm-up's end.
+        """The same run without the points before a step, or before the end of its warm-up.
 
         Args:
             first: a step, or ``"warmup"``.
 
         Raises:
-            UsageError: if none is left.
+            UsageError: if no point remains.
         """
         first = self.schedule.warmup if first == "warmup" else int(first)
         keep = self.steps >= first
         if not keep.any():
             raise UsageError(
                 f"run {self.name!r}: no point at or after step {first}; "
-                f"its last logged step is {self.steps[-1]}"
+                f"its last logged step is {self.steps[-1]}",
+                value=first,
             )
         return self.at(np.flatnonzero(keep))
 
-    def at(self, place: NDArray[np.int64]) -> Run:
-        """The same run with some of its points, by their places in `steps`."""
+    def at(self, index: NDArray[np.int64]) -> Run:
+        """The same run with some of its points, by their indices in `steps`."""
         assert self.weight is not None  # set on construction
         return replace(
-            self, steps=self.steps[place], loss=self.loss[place], weight=self.weight[place]
+            self, steps=self.steps[index], loss=self.loss[index], weight=self.weight[index]
         )
 
     def averaged(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What would be logged: losses after every step, (steps,) -> (points,)."""
+        """The losses that would be logged, from those of every step: (steps,) -> (points,)."""
         if self.window == 1:
             return losses[self.steps]
         total = np.concatenate([[0.0], np.cumsum(losses)])

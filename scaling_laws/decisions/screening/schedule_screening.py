@@ -33,7 +33,7 @@ MEETINGS = 16  # blocks between two moments at which the devices' tallies are pu
 BINS_BEYOND = 0.1  # of the sample's range, to either side of it
 
 
-class LostProcess(ScalingLawsError):
+class LostProcess(ScalingLawsError, RuntimeError):
     """Another process of the cluster has died; what was saved is still there."""
 
 

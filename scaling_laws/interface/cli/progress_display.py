@@ -36,7 +36,7 @@ class ProgressDisplay(logging.Handler):
         self._lines = lines
         self._start = self._last_line = time.monotonic()
         self._bar: tuple[Progress, TaskID] | None = None
-        self._stage: str | None = None
+        self._shown: tuple[str, int, int | None] = ("", 0, None)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record; a record of anything but progress is shown by its message."""
@@ -58,17 +58,20 @@ class ProgressDisplay(logging.Handler):
         super().close()
 
     def _update_bar(self, stage: str, done: int | None, total: int | None) -> None:
+        shown, done_before, total_before = self._shown
+        # the text may change with every record while the count continues
+        continues = stage == shown or (total is not None and total == total_before)
         count = "" if done is None else f"{done:,}" + ("" if total is None else f"/{total:,}")
         state: dict[str, Any] = {"total": total, "completed": done or 0, "count": count}
         if self._bar is None:
             progress = _new_bar(self._stream)
             self._bar = progress, progress.add_task(stage, **state)
             progress.start()
-        elif stage == self._stage:
-            self._bar[0].update(self._bar[1], **state)
+        elif continues and (done or 0) >= done_before:
+            self._bar[0].update(self._bar[1], description=stage, **state)
         else:
             self._bar[0].reset(self._bar[1], description=stage, **state)
-        self._stage = stage
+        self._shown = stage, done or 0, total
 
     def _write_line(self, message: str) -> None:
         now = time.monotonic()

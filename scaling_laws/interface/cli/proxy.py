@@ -159,7 +159,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def report(update: LoggedStep) -> None:
         speed = f"{update.tokens_per_second:,.0f} tokens/s"
-        stage = f"{update.name}: loss {update.loss:.4f}, {speed}, step"
+        stage = f"{update.name}: loss {update.loss:.4f}, {speed}; steps"
         report_progress(stage, update.step, update.steps)
 
     (result,) = train_fleet(

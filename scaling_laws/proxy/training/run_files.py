@@ -29,7 +29,7 @@ from scaling_laws.common import (
     make_folder,
     write_text,
 )
-from scaling_laws.data import PLANS, tables_to_extend
+from scaling_laws.data import SCHEDULES_FOLDER, read_manifest
 from scaling_laws.models import Schedule, reads_files, write_schedule
 from scaling_laws.models import schedule as read_spec
 from scaling_laws.proxy.training.dataset_facts import FIXED, OWN, SOFTWARE, former, set_facts
@@ -78,7 +78,7 @@ class Destination:
     @property
     def plan(self) -> Path:
         """A copy of the rates, for a schedule that came from a file or an array."""
-        return self.folder / PLANS / f"{self.name}.csv"
+        return self.folder / SCHEDULES_FOLDER / f"{self.name}.csv"
 
 
 def default_name(schedule: Schedule, seed: int = 0) -> str:
@@ -124,7 +124,7 @@ def check_destination(destination: Destination, config: ProxyConfig) -> None:
         paths.append(destination.plan)
     for path in paths:
         check_writable(path)
-    tables = tables_to_extend(destination.manifest)
+    tables = read_manifest(destination.manifest)
     # an entry without a curve is a write that was killed
     if destination.curve.exists() and not destination.overwrite:
         raise ProxyError(
@@ -138,7 +138,7 @@ def differing_facts(destination: Destination, config: ProxyConfig) -> dict[str, 
 
     They are written as the run's own, and laws that use them see the run's.
     """
-    tables = tables_to_extend(destination.manifest)
+    tables = read_manifest(destination.manifest)
     facts = set_facts(config)
     return {
         key: (former(tables, key), facts[key])
@@ -194,7 +194,7 @@ def write_run(
             destination.curve.unlink(missing_ok=True)
             if plan is not None:
                 write_schedule(plan, config.schedule)
-                entry["schedule"] = f"csv:{PLANS}/{destination.name}.csv"
+                entry["schedule"] = f"csv:{SCHEDULES_FOLDER}/{destination.name}.csv"
             write_text(
                 destination.manifest,
                 tomli_w.dumps(_with_run(destination, set_facts(config), entry, license_text)),
@@ -207,7 +207,7 @@ def _with_run(
     destination: Destination, facts: dict[str, Any], entry: dict[str, Any], license_text: str
 ) -> dict[str, Any]:
     """The tables of a set with a run entered."""
-    tables = tables_to_extend(destination.manifest)
+    tables = read_manifest(destination.manifest)
     runs = dict(tables.pop("runs", {}))
     if tables:
         own = (key for key in (*OWN, *SOFTWARE) if facts[key] != former(tables, key))
@@ -224,7 +224,7 @@ def finished_settings(destination: Destination) -> str | None:
     Raises:
         DataError: if the set's `dataset.toml` cannot be read.
     """
-    entry = tables_to_extend(destination.manifest).get("runs", {}).get(destination.name)
+    entry = read_manifest(destination.manifest).get("runs", {}).get(destination.name)
     if entry is None or not destination.curve.exists():
         return None
     return str(entry.get("settings", ""))
