@@ -44,12 +44,12 @@ def test_lists_are_axes_and_defaults_fill_in(tmp_path: Path) -> None:
         schedule = "wsd:peak={peak},steps=4000"
         """,
     )
-    assert [row.name for row in plan.rows] == [
+    assert [row.name for row in plan.runs] == [
         "constant_0.001",
         "constant_0.002",
         *(f"wsd_{peak}_{seed}" for peak in ("0.001", "0.002") for seed in (0, 1)),
     ]
-    first, last = plan.rows[0], plan.rows[-1]
+    first, last = plan.runs[0], plan.runs[-1]
     assert first.settings == {
         "size": "nano",
         "seed": 3,
@@ -83,7 +83,7 @@ def test_expansion_is_the_product(axes: list[list[int | str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plan = read(Path(folder), tomli_w.dumps({"run": [table]}))
     wanted = ["r" + "_".join(map(str, values)) for values in itertools.product(*axes)]
-    assert [row.name for row in plan.rows] == wanted
+    assert [row.name for row in plan.runs] == wanted
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
