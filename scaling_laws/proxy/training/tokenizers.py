@@ -1,8 +1,9 @@
 """Tokenizers: the bytes themselves, or a byte-pair encoding trained on them.
 
 The byte-pair encoding gets every byte as the character of the same number (Latin-1), so any file
-can be encoded, in blocks of any size, and decoding returns its bytes. It uses the library `tokenizers`;
-words are split as in GPT-2 (Radford et al. 2019), with bytes above 127 treated as letters.
+can be encoded, in blocks of any size, and decoding returns its bytes. It uses the library
+`tokenizers`; words are split as in GPT-2 (Radford et al. 2019), with bytes above 127 treated as
+letters.
 """
 
 from __future__ import annotations

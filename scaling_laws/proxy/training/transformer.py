@@ -1,8 +1,8 @@
 """A small decoder-only transformer, as pure functions of a nested dict of parameters.
 
 Pre-norm blocks with RMSNorm, rotary positions, a GELU MLP and no biases. By default queries and
-keys are normalised and the head is not tied to the embedding. Weights are float32 whatever the value of
-`jax_enable_x64`; products may use another dtype.
+keys are normalised and the head is not tied to the embedding. Weights are float32 whatever the
+value of `jax_enable_x64`; products may use another dtype.
 """
 
 from __future__ import annotations

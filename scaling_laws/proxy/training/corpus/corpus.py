@@ -33,8 +33,8 @@ class Corpus:
         entropy_rate: lower bound on the loss in nats per token, if known.
         vocabulary: number of token ids; all tokens are below it.
         tokenizer: ``bytes`` or ``bpe:N``.
-        bytes_per_token: held-out bytes over held-out tokens. A loss in nats per token divided by it is
-            in nats per byte.
+        bytes_per_token: held-out bytes over held-out tokens. A loss in nats per token divided by it
+            is in nats per byte.
         tokenizer_digest: ``sha256:...`` of the trained tokenizer's JSON; None for bytes.
         stream: an endless source; if there is one, batches come from it and not from `train`.
         digest: ``sha256:...`` of both parts, the trained tokenizer and the stream.
