@@ -141,14 +141,14 @@ def test_patterns_folders_and_hidden_files(tmp_path: Path, monkeypatch: pytest.M
         ("*.none", "no file matches it as a pattern"),
         ("x" * 5000, "no such file or folder"),
         ("a\0b", "no such file or folder"),
-        ("empty", "no files in there"),
-        ("emp*", "no files in there"),
-        ("synthetic:", "'' is not a seed; write synthetic:7"),
+        ("empty", "the folder has no files"),
+        ("emp*", "the folder has no files"),
+        ("synthetic:", "'' is not a seed; write e.g. synthetic:7"),
         ("synthetic:x", "'x' is not a seed"),
         ("synthetic:-1", "'-1' is not a seed"),
         ("synthetic:²", "is not a seed"),
         ("synthetic:" + "9" * 9999, "is not a seed"),
-        ("stream:", "'' is not a seed; write stream:7"),
+        ("stream:", "'' is not a seed; write e.g. stream:7"),
     ],
 )
 def test_bad_names(
@@ -180,9 +180,9 @@ def test_no_part_has_more_tokens_than_can_be_indexed(
     folder = write(tmp_path / "text", texts(3))
     for module in (corpus_module, loading, token_cache):
         monkeypatch.setattr(module, "MAX_TOKENS", 99)
-    with pytest.raises(ProxyError, match="has a part of 114 tokens; 99 is the most"):
+    with pytest.raises(ProxyError, match="has a part of 114 tokens; the maximum is 99"):
         load_corpus(folder)
-    with pytest.raises(ProxyError, match=r"larger than 99 bytes \(.*, the most that can be index"):
+    with pytest.raises(ProxyError, match=r"larger than 99 bytes \(.*, the limit of 32-bit"):
         load_corpus(folder, cache=tmp_path / "cache")
     monkeypatch.setattr(loading, "MAX_TOKENS", 1000)
     with pytest.raises(ProxyError, match="has more than 99 tokens"):
@@ -258,13 +258,13 @@ def test_train_and_validation_never_overlap(
 
 @pytest.mark.parametrize("part", [np.zeros(9), np.zeros((3, 3), np.uint8), np.zeros(9, np.int64)])
 def test_a_part_is_a_row_of_bytes(part: np.ndarray) -> None:
-    with pytest.raises(ProxyError, match="a part is a row of uint8"):
+    with pytest.raises(ProxyError, match="1-D arrays of uint8"):
         Corpus("odd", part, np.zeros(9, np.uint8))
 
 
 def test_the_parts_of_a_corpus_fit_together() -> None:
     byte, wide = np.arange(9, dtype=np.uint8), np.arange(9, dtype=np.uint16)
-    with pytest.raises(ProxyError, match="both of one type, not uint16"):
+    with pytest.raises(ProxyError, match="both of one dtype, not uint16"):
         Corpus("odd", byte, wide)
     with pytest.raises(ProxyError, match="has a token 8, and its vocabulary has only 8"):
         Corpus("odd", wide, wide, vocabulary=8)

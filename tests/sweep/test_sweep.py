@@ -167,7 +167,7 @@ def test_a_time_on_two_workers() -> None:
 REFUSED = {
     "--status --dry-run": "--status and --dry-run exclude each other",
     "--shard 2/2": "must be I/N",
-    "--rate 0": "above 0",
+    "--rate 0": "must be positive",
     "--shards 3": "add --script",
     "--script kubernetes": "--image NAME",
     "--backend local --workers 2": "take --backend joblib",
