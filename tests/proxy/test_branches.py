@@ -62,12 +62,12 @@ def test_an_interrupted_branch_goes_on_to_the_same_bits(configure, whole, tmp_pa
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"seed": 1}, r"other seed = 0, not 1"),
-        ({"weight_decay": 0.2}, r"other weight_decay = 0.1, not 0.2"),
-        ({"size": replace(TINY, width=32)}, r"other width = 16, not 32"),
-        ({"optimizer": "muon"}, r"other optimizer = 'adamw', not 'muon'"),
-        ({"ema": (0.5,)}, r"other ema = \[\], not \[0.5\]"),
-        ({"spec": "constant:peak=2e-2,steps=6,warmup=2"}, r"other rates of the steps before"),
+        ({"seed": 1}, r"seed = 0, not 1"),
+        ({"weight_decay": 0.2}, r"weight_decay = 0.1, not 0.2"),
+        ({"size": replace(TINY, width=32)}, r"width = 16, not 32"),
+        ({"optimizer": "muon"}, r"optimizer = 'adamw', not 'muon'"),
+        ({"ema": (0.5,)}, r"ema = \[\], not \[0.5\]"),
+        ({"spec": "constant:peak=2e-2,steps=6,warmup=2"}, r"other learning rates before that step"),
     ],
 )
 def test_a_branch_of_another_path_names_what_differs(
@@ -91,7 +91,7 @@ def test_a_branch_without_a_parent_says_how_to_get_one(configure, tmp_path: Path
     first = member(tmp_path, configure(), "first")
     own = member(tmp_path, configure(), parent=BranchPoint(tmp_path / "set", "parent", 4))
     with pytest.raises(
-        ProxyError, match=r"run: parent has kept no checkpoint at step 4 .* with --keep 4"
+        ProxyError, match=r"run: parent has no checkpoint at step 4 .* with --keep 4"
     ):
         go([first, own], tmp_path)
     assert not first.destination.curve.exists()

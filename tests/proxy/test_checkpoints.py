@@ -63,7 +63,7 @@ def test_a_position_reads_back_bit_for_bit(options, configure, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def settings_as_text(configure, tmp_path_factory) -> tuple[ProxyConfig, bytes]:
+def written(configure, tmp_path_factory) -> tuple[ProxyConfig, bytes]:
     config = configure()
     path = tmp_path_factory.mktemp("kept") / "p.npz"
     save_position(path, after(config, 1), [settings_of(config)])
@@ -78,7 +78,7 @@ def test_what_is_written_is_no_pickle(written, tmp_path: Path) -> None:
         assert json.loads(str(file["header"]))["version"] == 1
 
 
-def refused(config: ProxyConfig, path: Path, message: str = "no readable checkpoint") -> None:
+def refused(config: ProxyConfig, path: Path, message: str = "not a readable checkpoint") -> None:
     with pytest.raises(ProxyError) as caught:
         load_position(path, [config])
     text = str(caught.value)
@@ -136,12 +136,12 @@ def test_other_contents_are_refused(written, tmp_path: Path) -> None:
         rewritten(content, path, header=np.array(text))
         refused(config, path)
     rewritten(content, path, header=np.array(json.dumps(header | {"version": 2})))
-    refused(config, path, "is a checkpoint of version 2, this program reads 1")
+    refused(config, path, "is a checkpoint of version 2; this program reads version 1")
     rewritten(content, path, header=np.array(json.dumps(header | {"snapshots": 1})))
-    refused(config, path, "holds a model of another shape")
+    refused(config, path, "contains a model of another shape")
     for rows in (np.zeros((1, 1, 3)), np.zeros(4), np.zeros((2, 1, len(training_loop.COLUMNS)))):
         rewritten(content, path, rows=rows)
-        refused(config, path, "holds a model of another shape")
+        refused(config, path, "contains a model of another shape")
     path.write_text("no archive")
     refused(config, path)
     path.write_bytes(b"")
@@ -169,7 +169,7 @@ def test_other_contents_are_refused(written, tmp_path: Path) -> None:
 def test_another_shape_is_refused(written, configure, tmp_path: Path, given) -> None:
     path = tmp_path / "p.npz"
     path.write_bytes(written[1])
-    refused(configure(**given), path, "holds a model of another shape")
+    refused(configure(**given), path, "contains a model of another shape")
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -201,8 +201,8 @@ def test_every_choice_is_in_the_settings(key: str, configure, written, tmp_path:
     path = tmp_path / "p.npz"
     path.write_bytes(written[1])
     check_origin(path, ours, "mine", "old", 2)
-    named = "rates of the steps before" if key == "rates" else rf"{key} = .*, not "
-    with pytest.raises(ProxyError, match=f"mine cannot branch from old@2, which has other {named}"):
+    named = "other learning rates" if key == "rates" else rf"{key} = .*, not "
+    with pytest.raises(ProxyError, match=f"mine cannot branch from old@2, which has {named}"):
         check_origin(path, theirs, "mine", "old", 2)
 
 

@@ -133,10 +133,10 @@ def test_a_branch_is_the_whole_run(tiny, corpus, tmp_path, capsys) -> None:
     assert set(load_runs(out)) == {"parent", "near"}
     # what does not fit is said before the training
     for more, message in (
-        (["--from", "parent@2"], "has kept no checkpoint at step 2"),
-        (["--from", "parent"], "RUN@STEP"),
+        (["--from", "parent@2"], "has no checkpoint at step 2"),
+        (["--from", "parent"], "write RUN@STEP"),
         (["--from", "parent@6"], r"a branch at step 6 must lie in [1, 5]"),
-        (["--from", "parent@4", "--weight-decay", "0.3"], "other weight_decay = 0.1, not 0.3"),
+        (["--from", "parent@4", "--weight-decay", "0.3"], "weight_decay = 0.1, not 0.3"),
         (["--keep", "3"], "step 3 must lie in"),
     ):
         assert main(words(corpus, out, *every, "--name", "bad", *more)) == 2
@@ -163,7 +163,7 @@ def test_a_fact_that_differs_is_the_runs_own(tiny, corpus, tmp_path, capsys) -> 
         (["--schedule", "cosin:peak=1,steps=2"], "did you mean 'cosine'"),
         (["--corpus", "/nowhere"], "'/nowhere': no such file"),
         (["--optimizer", "adam"], "unknown optimizer 'adam'; did you mean 'adamw'"),
-        (["--batch-ramp", "8"], "batch_ramp='8': BATCH@STEP is wanted"),
+        (["--batch-ramp", "8"], "batch_ramp='8': expected BATCH@STEP"),
         (["--ema", "0.9,0.9"], "ema=0.9,0.9: two columns"),
         (["--checkpoint-every", "-1"], "'-1' is not a number of seconds >= 0"),
         (["--checkpoint-every", "nan"], "'nan' is not a number of seconds >= 0"),
@@ -194,7 +194,7 @@ def test_refuses_an_existing_run_before_the_training(
     with monkeypatch.context() as patch:
         patch.setattr(training_loop, "advance", lambda *_: pytest.fail("trained before the check"))
         assert main([*arguments, "--seed", "1"]) == 2
-        assert "run 'mine', with other settings" in capsys.readouterr().err
+        assert "already has a run 'mine', with other settings" in capsys.readouterr().err
         assert main([*arguments, "--overwrite"]) == 0  # nothing to replace: it is the same run
     assert (tmp_path / "set" / "mine.csv").read_bytes() == first
     assert main([*arguments, "--seed", "1", "--overwrite"]) == 0

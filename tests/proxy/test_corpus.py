@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.proxy.training.corpus import (
     Corpus,
-    base,
-    load,
     load_corpus,
+    loading,
     markov_entropy,
     markov_source,
-    store,
-    text,
+    text_files,
+    token_cache,
+)
+from scaling_laws.proxy.training.corpus import (
+    corpus as corpus_module,
 )
 
 
@@ -139,14 +141,14 @@ def test_patterns_folders_and_hidden_files(tmp_path: Path, monkeypatch: pytest.M
         ("*.none", "no file matches it as a pattern"),
         ("x" * 5000, "no such file or folder"),
         ("a\0b", "no such file or folder"),
-        ("empty", "no files in there"),
-        ("emp*", "no files in there"),
-        ("synthetic:", "'' is not a seed; write synthetic:7"),
+        ("empty", "the folder has no files"),
+        ("emp*", "the folder has no files"),
+        ("synthetic:", "'' is not a seed; write e.g. synthetic:7"),
         ("synthetic:x", "'x' is not a seed"),
         ("synthetic:-1", "'-1' is not a seed"),
         ("synthetic:²", "is not a seed"),
         ("synthetic:" + "9" * 9999, "is not a seed"),
-        ("stream:", "'' is not a seed; write stream:7"),
+        ("stream:", "'' is not a seed; write e.g. stream:7"),
     ],
 )
 def test_bad_names(
@@ -160,7 +162,7 @@ def test_bad_names(
 
 def test_too_large_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(tmp_path, texts(3))
-    monkeypatch.setattr(load, "MAX_BYTES", 100)
+    monkeypatch.setattr(loading, "MAX_BYTES", 100)
     with pytest.raises(ProxyError, match=r"larger than 100 bytes \(reached at .*002.txt\).*cache"):
         load_corpus(folder)
     assert load_corpus(folder, cache=tmp_path / "cache").train.size == 40 * 3 - 6
@@ -169,20 +171,20 @@ def test_too_large_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ProxyError, match=r"cannot read .*000.txt: Not a directory"):
         load_corpus(folder)
     with pytest.raises(ProxyError, match=r"cannot read .*000.txt: Not a directory"):
-        list(text.read_blocks("some", [text.Piece(Path(folder) / "000.txt", 0, 40)]))
+        list(text_files.read_blocks("some", [text_files.Piece(Path(folder) / "000.txt", 0, 40)]))
 
 
 def test_no_part_has_more_tokens_than_can_be_indexed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "text", texts(3))
-    for module in (base, load, store):
+    for module in (corpus_module, loading, token_cache):
         monkeypatch.setattr(module, "MAX_TOKENS", 99)
-    with pytest.raises(ProxyError, match="has a part of 114 tokens; 99 is the most"):
+    with pytest.raises(ProxyError, match="has a part of 114 tokens; the maximum is 99"):
         load_corpus(folder)
-    with pytest.raises(ProxyError, match=r"larger than 99 bytes \(.*, the most that can be index"):
+    with pytest.raises(ProxyError, match=r"larger than 99 bytes \(.*, the limit of 32-bit"):
         load_corpus(folder, cache=tmp_path / "cache")
-    monkeypatch.setattr(load, "MAX_TOKENS", 1000)
+    monkeypatch.setattr(loading, "MAX_TOKENS", 1000)
     with pytest.raises(ProxyError, match="has more than 99 tokens"):
         load_corpus(folder, cache=tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
@@ -198,7 +200,7 @@ def test_a_text_too_short_to_hold_some_out(tmp_path: Path, size: int) -> None:
 def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
     folder = write(tmp_path, {"one": b"x" * 40})
     with pytest.raises(ProxyError, match="one became shorter than 41 bytes"):
-        list(text.read_blocks("some", [text.Piece(Path(folder) / "one", 3, 41)]))
+        list(text_files.read_blocks("some", [text_files.Piece(Path(folder) / "one", 3, 41)]))
 
 
 def plain_split(contents: list[bytes]) -> tuple[bytes, bytes]:
@@ -236,7 +238,7 @@ def test_train_and_validation_never_overlap(
     contents += [contents[i % len(sizes)] for i in repeats]
     train, held_out = plain_split(contents)
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "BLOCK", block)
+        patch.setattr(text_files, "BLOCK", block)
         name = write(Path(place) / "text", {f"{i:03d}": each for i, each in enumerate(contents)})
         if not train or not held_out:
             with pytest.raises(ProxyError, match="too few to hold some out"):
@@ -245,7 +247,9 @@ def test_train_and_validation_never_overlap(
         found = load_corpus(name, cache=Path(place) / "cache" if cached else None)
         assert found.train.tobytes() == train and found.validation.tobytes() == held_out
         assert isinstance(found.train, np.memmap) == cached
-        parts = text.split_files(name, text.inspect_files(name, text.find_files(name), None, ""))
+        parts = text_files.split_files(
+            name, text_files.inspect_files(name, text_files.find_files(name), None, "")
+        )
         bytes_of: list[tuple[Path, int]] = []
         for piece in parts.train + parts.validation:
             bytes_of += [(piece.path, place) for place in range(piece.start, piece.stop)]
@@ -254,13 +258,13 @@ def test_train_and_validation_never_overlap(
 
 @pytest.mark.parametrize("part", [np.zeros(9), np.zeros((3, 3), np.uint8), np.zeros(9, np.int64)])
 def test_a_part_is_a_row_of_bytes(part: np.ndarray) -> None:
-    with pytest.raises(ProxyError, match="a part is a row of uint8"):
+    with pytest.raises(ProxyError, match="1-D arrays of uint8"):
         Corpus("odd", part, np.zeros(9, np.uint8))
 
 
 def test_the_parts_of_a_corpus_fit_together() -> None:
     byte, wide = np.arange(9, dtype=np.uint8), np.arange(9, dtype=np.uint16)
-    with pytest.raises(ProxyError, match="both of one type, not uint16"):
+    with pytest.raises(ProxyError, match="both of one dtype, not uint16"):
         Corpus("odd", byte, wide)
     with pytest.raises(ProxyError, match="has a token 8, and its vocabulary has only 8"):
         Corpus("odd", wide, wide, vocabulary=8)
@@ -307,7 +311,7 @@ def test_synthetic_text_has_that_entropy(synthetic: Corpus) -> None:
 
 def test_synthetic_seeds(synthetic: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_corpus("synthetic:0").digest == synthetic.digest
-    monkeypatch.setattr(load, "CHAIN_LENGTH", 32)
+    monkeypatch.setattr(loading, "CHAIN_LENGTH", 32)
     first, again, other = (load_corpus(f"synthetic:{seed}") for seed in (1, 1, 2))
     assert first.digest == again.digest != other.digest
     assert first.entropy_rate != other.entropy_rate

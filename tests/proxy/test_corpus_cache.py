@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scaling_laws.common.errors import OutputError
-from scaling_laws.proxy.training.corpus import load_corpus, store
+from scaling_laws.proxy.training.corpus import load_corpus, token_cache
 from tests.proxy.test_corpus import texts, write
 
 
@@ -37,7 +37,7 @@ def test_a_cache_is_made_once_and_mapped(
     def fail(*given: object) -> None:
         raise AssertionError("tokenised again")
 
-    monkeypatch.setattr(store, "read_blocks", fail)
+    monkeypatch.setattr(token_cache, "read_blocks", fail)
     second = load_corpus(name, tokenizer=tokenizer, cache=cache)
     for found in (first, second):
         assert isinstance(found.train, np.memmap) and not found.train.flags.writeable

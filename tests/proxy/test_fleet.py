@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_is_named(configure, tmp_path: Path) -> None:
         go(own, tmp_path, checkpoint_every=0.0, progress=stop_at(4))
     (spare,) = (tmp_path / "work").glob("*.npz")
     spare.write_bytes(spare.read_bytes()[:500])
-    with pytest.raises(ProxyError, match=rf"{spare.name} is no readable checkpoint"):
+    with pytest.raises(ProxyError, match=rf"{spare.name} is not a readable checkpoint"):
         go(own, tmp_path)
     spare.unlink()
     assert go(own, tmp_path)[0].state == "finished"
@@ -101,7 +101,7 @@ def test_a_finished_run_is_skipped_and_another_refused(configure, tmp_path: Path
     assert told == []
     other = member(tmp_path, configure(seed=1))
     fresh = member(tmp_path, configure(), "fresh")
-    with pytest.raises(ProxyError, match=r"has a run 'run' already, with other settings; choose"):
+    with pytest.raises(ProxyError, match=r"already has a run 'run', with other settings"):
         go([fresh, other], tmp_path)
     assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
     over = replace(other, destination=replace(other.destination, overwrite=True))
@@ -117,13 +117,15 @@ def test_a_run_of_the_first_version_says_no_settings(configure, tmp_path: Path) 
     manifest = own.destination.manifest
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(line for line in lines if not line.startswith("settings")))
-    with pytest.raises(ProxyError, match="'run' already, which does not state its settings"):
+    with pytest.raises(
+        ProxyError, match="already has a run 'run', which does not state its settings"
+    ):
         go(own, tmp_path)
 
 
 def test_two_members_with_one_place_are_refused(configure, tmp_path: Path) -> None:
     both = [member(tmp_path, configure(seed=seed)) for seed in (0, 1)]
-    with pytest.raises(ProxyError, match=r"two members would write .*run.csv; name them apart"):
+    with pytest.raises(ProxyError, match=r"two runs would write .*run.csv"):
         go(both, tmp_path)
     assert not (tmp_path / "set").exists()
 

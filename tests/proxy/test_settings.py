@@ -151,7 +151,7 @@ def test_unknown_keys_name_the_near_match() -> None:
 
 @pytest.mark.parametrize("spec", [None, 3])
 def test_a_schedule_is_wanted(spec: Any) -> None:
-    with pytest.raises(ProxyError, match=rf"schedule={spec}: a spec is wanted, such as cosine:"):
+    with pytest.raises(ProxyError, match=rf"schedule={spec}: expected a spec such as cosine:"):
         config_of({"schedule": spec, "corpus": "synthetic"})
     with pytest.raises(ScheduleError):
         config_of(PLAN | {"schedule": "cosin:peak=1"})
@@ -168,7 +168,7 @@ def test_a_size_of_ones_own() -> None:
     assert (size.name, size.width, size.layers, size.heads) == ("24x2x3", 24, 2, 3)
     assert (size.mlp_width, size.context, size.batch) == (96, 64, 64)
     assert config_of(PLAN | own | {"size": "mine", "mlp_width": 50}).size.name == "mine"
-    with pytest.raises(ProxyError, match="needs width, layers and heads, and only heads, width is"):
+    with pytest.raises(ProxyError, match="needs width, layers and heads; only heads, width given"):
         config_of(PLAN | {"width": 24, "heads": 3})
     with pytest.raises(ProxyError, match="unknown proxy size 'mine'"):
         config_of(PLAN | {"size": "mine"})

@@ -60,14 +60,14 @@ def test_sizes_of_vocabularies() -> None:
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
-        ("", "tokenizer '' is not known; write bytes, or bpe:4096"),
-        ("bpe", "'bpe' is not known"),
-        ("bpe:", "'bpe:' is not known"),
-        ("bpe:-300", "is not known"),
-        ("bpe:3e3", "is not known"),
-        ("bpe:" + "9" * 5000, "is not known"),
-        ("bpe:256", "'bpe:256': the number of tokens lies between 257 and 65536"),
-        ("bpe:65537", "lies between"),
+        ("", "unknown tokenizer ''; use bytes, or bpe:N"),
+        ("bpe", "unknown tokenizer 'bpe'"),
+        ("bpe:", "unknown tokenizer 'bpe:'"),
+        ("bpe:-300", "unknown tokenizer"),
+        ("bpe:3e3", "unknown tokenizer"),
+        ("bpe:" + "9" * 5000, "unknown tokenizer"),
+        ("bpe:256", "'bpe:256': the number of tokens must lie between 257 and 65536"),
+        ("bpe:65537", "must lie between"),
     ],
 )
 def test_bad_names(tokenizer: str, message: str) -> None:

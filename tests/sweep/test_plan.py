@@ -44,12 +44,12 @@ def test_lists_are_axes_and_defaults_fill_in(tmp_path: Path) -> None:
         schedule = "wsd:peak={peak},steps=4000"
         """,
     )
-    assert [row.name for row in plan.rows] == [
+    assert [row.name for row in plan.runs] == [
         "constant_0.001",
         "constant_0.002",
         *(f"wsd_{peak}_{seed}" for peak in ("0.001", "0.002") for seed in (0, 1)),
     ]
-    first, last = plan.rows[0], plan.rows[-1]
+    first, last = plan.runs[0], plan.runs[-1]
     assert first.settings == {
         "size": "nano",
         "seed": 3,
@@ -83,7 +83,7 @@ def test_expansion_is_the_product(axes: list[list[int | str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plan = read(Path(folder), tomli_w.dumps({"run": [table]}))
     wanted = ["r" + "_".join(map(str, values)) for values in itertools.product(*axes)]
-    assert [row.name for row in plan.rows] == wanted
+    assert [row.name for row in plan.runs] == wanted
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -101,7 +101,7 @@ HEAD = f'[[run]]\nname = "a"\nout = "o"\n{SPEC}\n'
 # text of a plan -> what the message must say
 WRONG = {
     "": "has no [[run]]",
-    "x = ": "cannot be read as TOML",
+    "x = ": "not valid TOML",
     "run = 3": "double brackets",
     "run = [3]": "double brackets",
     "defaults = 3\n" + HEAD: "defaults must be a table",
@@ -114,8 +114,8 @@ WRONG = {
     HEAD + "weightdecay = 0.1": "did you mean 'weight_decay'?",
     "[defaults]\nsed = 3\n" + HEAD: "[defaults], sed: no template uses {sed}",
     HEAD + "seed = []": "[[run]] 1, seed: an empty list",
-    HEAD + "seed = [[1]]": "[[run]] 1, seed: [1] is no text",
-    HEAD + "seed = {a = 1}": "is no text, number or truth value",
+    HEAD + "seed = [[1]]": "[[run]] 1, seed: [1] is not a string",
+    HEAD + "seed = {a = 1}": "is not a string, number or boolean",
     HEAD + "weight_decay = nan": "is not a finite number",
     HEAD + "seed = [0, 1]": "[[run]] 1 (run 'a'): ",
     HEAD + HEAD: "[[run]] 2 (run 'a'): ",
@@ -123,10 +123,10 @@ WRONG = {
     HEAD + 'from = "b@x"': "'b@x' must be RUN@STEP",
     HEAD + 'from = "b@0"': "'b@0' must be RUN@STEP",
     HEAD + "from = 3": "from: 3 must be RUN@STEP",
-    f'[[run]]\nname = 3\nout = "o"\n{SPEC}': "[[run]] 1, name: 3 must be a text",
+    f'[[run]]\nname = 3\nout = "o"\n{SPEC}': "[[run]] 1, name: 3 must be a non-empty string",
     f'[[run]]\nname = "{{b}}"\nout = "o"\n{SPEC}': "unknown key 'b'",
     f'[[run]]\nname = "{{seed:d}}"\nseed = 1\nout = "o"\n{SPEC}': "a key in braces and nothing",
-    f'[[run]]\nname = "{{seed"\nseed = 1\nout = "o"\n{SPEC}': "is no template",
+    f'[[run]]\nname = "{{seed"\nseed = 1\nout = "o"\n{SPEC}': "is not a valid template",
     f'[[run]]\nname = "{{x}}"\nx = "{{y}}"\ny = "{{x}}"\nout = "o"\n{SPEC}': "x -> y -> x",
 }
 
@@ -144,7 +144,7 @@ def test_unreadable_plans(tmp_path: Path) -> None:
     with pytest.raises(ProxyError, match="cannot read the plan"):
         read_plan(tmp_path / "none.toml", KNOWN)
     (tmp_path / "plan.toml").write_bytes(b"\xff")
-    with pytest.raises(ProxyError, match="cannot be read as TOML"):
+    with pytest.raises(ProxyError, match="not valid TOML"):
         read_plan(tmp_path / "plan.toml", KNOWN)
 
 

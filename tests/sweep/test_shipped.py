@@ -25,7 +25,7 @@ def test_the_plan_is_done(plan: Path, tmp_path: Path) -> None:
     if trained and f'"{text}"' not in facts.read_text(encoding="utf-8"):
         pytest.skip("this Python has another standard library than the one that was trained on")
     sweep = prepare_sweep(plan, work=tmp_path)
-    names = {row.name for row in sweep.rows}
+    names = {row.name for row in sweep.runs}
     assert sweep.done == (names if trained else set())
     if trained:
         runs = load_runs(facts.parent)

@@ -10,7 +10,7 @@ import pytest
 
 from scaling_laws.common.pools import PoolOptions, backends
 from scaling_laws.proxy.sweep.budget import makespan
-from scaling_laws.proxy.sweep.run_groups import Group
+from scaling_laws.proxy.sweep.run_groups import RunGroup
 from scaling_laws.proxy.sweep.run_progress import (
     Reporter,
     RunProgress,
@@ -136,7 +136,7 @@ def test_shards_train_everything_once(tmp_path: Path) -> None:
 
 
 def test_progress_of_a_killed_process_is_interrupted(tmp_path: Path) -> None:
-    rows = prepare_sweep(write_plan(tmp_path, BROKEN)).rows
+    rows = prepare_sweep(write_plan(tmp_path, BROKEN)).runs
     with claimed(tmp_path, ["mad"]):
         reporter = Reporter(tmp_path)
         reporter.update("mad", 5, 20, 3.5, 100.0)
@@ -153,7 +153,11 @@ def test_progress_of_a_killed_process_is_interrupted(tmp_path: Path) -> None:
 
 
 def test_a_time_on_two_workers() -> None:
-    groups = [Group(0, (), frozenset()), Group(1, (), frozenset({0})), Group(2, (), frozenset({0}))]
+    groups = [
+        RunGroup(0, (), frozenset()),
+        RunGroup(1, (), frozenset({0})),
+        RunGroup(2, (), frozenset({0})),
+    ]
     seconds = {0: 3.0, 1: 2.0, 2: 1.0}
     assert makespan(groups, seconds, 1) == 6.0
     assert makespan(groups, seconds, 2) == 5.0
@@ -163,7 +167,7 @@ def test_a_time_on_two_workers() -> None:
 REFUSED = {
     "--status --dry-run": "--status and --dry-run exclude each other",
     "--shard 2/2": "must be I/N",
-    "--rate 0": "above 0",
+    "--rate 0": "must be positive",
     "--shards 3": "add --script",
     "--script kubernetes": "--image NAME",
     "--backend local --workers 2": "take --backend joblib",

@@ -133,7 +133,7 @@ def _status(arguments: argparse.Namespace) -> dict[str, Any]:
 
     plan = read_plan(arguments.plan, known_settings())
     work = _work(arguments)
-    progress = read_progress(plan.work if work is None else work.absolute(), plan.rows)
+    progress = read_progress(plan.work if work is None else work.absolute(), plan.runs)
     runs = {run.run: asdict(run) for run in progress}
     return {"runs": runs, "text": progress_table(progress)}
 
@@ -145,7 +145,7 @@ def _script(arguments: argparse.Namespace) -> dict[str, Any]:
 
     file = None if arguments.out is None else check_writable(arguments.out)
     sweep = prepare_sweep(arguments.plan, work=_work(arguments), fleet=arguments.fleet)
-    parts = len(chains(sweep.rows))
+    parts = len(chains(sweep.runs))
     options: list[str] = []
     for option in ("fleet", "workers", "checkpoint_every"):
         value = getattr(arguments, option)
@@ -183,7 +183,7 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     options = given_pool(arguments)
     groups = len(sweep.groups)
     backend = choose_backend(options, groups, on_cpu=on_cpu())
-    nothing_left = sweep.done >= {row.name for row in sweep.rows}
+    nothing_left = sweep.done >= {row.name for row in sweep.runs}
     measured = not (arguments.no_probe or arguments.rate is not None or nothing_left)
     with ExitStack() as stack:
         pool = None
@@ -199,7 +199,7 @@ def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
             sys.stderr.write(_budget_text(result["budget"]) + "\n")
         try:
             if not arguments.json or sys.stderr.isatty():
-                stack.enter_context(show_progress(sweep.rows, sweep.work, sys.stderr))
+                stack.enter_context(show_progress(sweep.runs, sweep.work, sys.stderr))
             outcomes = train_sweep(sweep, pool, checkpoint_every=arguments.checkpoint_every)
         except KeyboardInterrupt:
             sys.stderr.write("\nrerun the same command to resume from the last checkpoints\n")
@@ -223,7 +223,7 @@ def _planned(sweep: Sweep) -> dict[str, Any]:
             "steps": sweep.configs[row.name].schedule.steps,
             "from": None if row.parent is None else f"{row.parent.run}@{row.parent.step}",
         }
-        for row in sweep.rows
+        for row in sweep.runs
     }
 
 
@@ -232,7 +232,7 @@ def _results(sweep: Sweep, outcomes: dict[str, Any]) -> dict[str, Any]:
     from scaling_laws.proxy import read_curve
 
     results = {}
-    for row in sweep.rows:
+    for row in sweep.runs:
         outcome = outcomes.get(row.name)
         if outcome is None:  # nothing was left to do
             loss = float(read_curve(row.folder / f"{row.name}.csv")["loss"][-1])

@@ -1,6 +1,7 @@
-"""Sweeps: a plan of proxy runs, trained wherever there is room, and resumable at any moment.
+"""Sweeps: train all runs of a plan in parallel, and resume after any interruption.
 
-plan.toml -> `plan` (rows) -> `checks` -> `order` (groups) -> `driver` on a pool of `backends`,
-which calls `task.train_rows` for every group. `budget` says before what it will cost; `progress`
-and `display` show how far it is; `scripts` writes jobs for clusters.
+plan.toml -> `sweep_plan` (planned runs) -> `plan_checks` -> `run_groups` -> `sweep_training` on a
+pool of processes, which calls `group_task.train_group` for every group. `budget` predicts the
+cost; `run_progress` and `progress_display` report how far the runs are; `job_scripts` writes job
+arrays for clusters.
 """

@@ -1,4 +1,4 @@
-"""The unit of work: train one group, wherever that is. Everything that comes back is in files."""
+"""The unit of work of a sweep: train one group, in any process. Results are exchanged as files."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 
 from scaling_laws.common import ScalingLawsError, write_text
 from scaling_laws.proxy.sweep.run_progress import Reporter, claimed, read_progress, write_progress
-from scaling_laws.proxy.sweep.sweep_configs import configs_of, members_of
+from scaling_laws.proxy.sweep.sweep_configs import configs_of, training_runs_of
 from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
 from scaling_laws.proxy.training.fleet import train_fleet
 from scaling_laws.proxy.training.training_run import LoggedStep
 
-__all__ = ["CACHE", "GroupTask", "RunOutcome", "train_rows"]
+__all__ = ["CACHE", "GroupTask", "RunOutcome", "train_group"]
 
 CACHE = "corpora"  # folder in the work folder
 
 
 @dataclass(frozen=True)
 class GroupTask:
-    """A group as it travels to a process, plain values only.
+    """A group in the form in which it is sent to a process: plain values only.
 
     Attributes:
-        rows: of the group.
-        keep: updates after which each run leaves a checkpoint for its branches.
+        runs: of the group.
+        keep: updates after which each run keeps a checkpoint for its branches.
         base: folder of the plan.
-        work: folder of the sweep, the same for all processes.
+        work: work folder of the sweep, the same for all processes.
         checkpoint_every: seconds between two crash checkpoints.
         leader: id of the process whose death ends the work, or 0.
     """
 
-    rows: tuple[PlannedRun, ...]
+    runs: tuple[PlannedRun, ...]
     keep: Mapping[str, tuple[int, ...]]
     base: Path
     work: Path
@@ -43,14 +43,14 @@ class GroupTask:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of a run.
+    """The outcome of a run of a sweep.
 
     Attributes:
-        run: its name.
-        state: ``finished`` now, ``skipped`` because it was there, or ``failed``.
-        final_loss: the last logged one in nats per token, or None.
-        seconds: wall time of the training, 0 if it was there.
-        error: why it failed, or nothing.
+        run: name of the run.
+        state: ``finished`` now, ``skipped`` because it already existed, or ``failed``.
+        final_loss: the last logged loss in nats per token, or None.
+        seconds: wall time of the training, 0 if it was skipped.
+        error: why it failed, or "".
     """
 
     run: str
@@ -60,33 +60,31 @@ class RunOutcome:
     error: str = ""
 
 
-def train_rows(task: GroupTask) -> tuple[RunOutcome, ...]:
-    """Train a group and write its runs; never raises for a run that fails.
+def train_group(task: GroupTask) -> tuple[RunOutcome, ...]:
+    """Train a group and write its runs; a run that fails is reported, not raised.
 
-    Another process that has a claim on one of the runs is waited for: two sweeps of one plan at
-    the same time do no harm.
+    If another process has claimed one of the runs, wait for it: two sweeps of the same plan can
+    run at the same time.
     """
-    with claimed(task.work, [row.name for row in task.rows]):
-        before = read_progress(task.work, task.rows)
-        for progress in before:
+    with claimed(task.work, [run.name for run in task.runs]):
+        for progress in read_progress(task.work, task.runs):
             write_progress(task.work, replace(progress, state="training", seconds_left=None))
         try:
             outcomes = _train(task)
         except ScalingLawsError as error:
             outcomes = _all_failed(task, str(error))
         except Exception as error:
-            # one broken run must not take the others of a sweep with it; the trace is kept
-            trace = write_text(task.work / f"{task.rows[0].name}.error.txt", traceback.format_exc())
+            # one broken run must not stop the rest of a sweep; the traceback is kept in a file
+            trace = write_text(task.work / f"{task.runs[0].name}.error.txt", traceback.format_exc())
             outcomes = _all_failed(task, f"{type(error).__name__}: {error}; see {trace}")
-        for progress, outcome in zip(read_progress(task.work, task.rows), outcomes, strict=True):
-            steps = progress.steps if outcome.state == "finished" else progress.step
+        for progress, outcome in zip(read_progress(task.work, task.runs), outcomes, strict=True):
             write_progress(
                 task.work,
                 replace(
                     progress,
                     state=outcome.state,
-                    step=steps,
-                    loss=outcome.final_loss if outcome.final_loss is not None else progress.loss,
+                    step=progress.steps if outcome.state == "finished" else progress.step,
+                    loss=progress.loss if outcome.final_loss is None else outcome.final_loss,
                     seconds_left=None,
                     error=outcome.error,
                 ),
@@ -95,19 +93,19 @@ def train_rows(task: GroupTask) -> tuple[RunOutcome, ...]:
 
 
 def _train(task: GroupTask) -> tuple[RunOutcome, ...]:
-    configs = configs_of(task.rows, task.base, task.work / CACHE)
-    members = members_of(task.rows, configs, task.keep, task.base)
+    configs = configs_of(task.runs, task.base, task.work / CACHE)
+    training_runs = training_runs_of(task.runs, configs, task.keep, task.base)
     reporter = Reporter(task.work)
 
-    def report(update: LoggedStep) -> None:
+    def report(logged: LoggedStep) -> None:
         if task.leader and os.getppid() != task.leader:
-            os._exit(1)  # the sweep was killed; the next one goes on from the checkpoint
+            os._exit(1)  # the sweep was killed; the next one resumes from the checkpoint
         reporter.update(
-            update.name, update.step, update.steps, update.loss, update.tokens_per_second
+            logged.name, logged.step, logged.steps, logged.loss, logged.tokens_per_second
         )
 
     results = train_fleet(
-        members,
+        training_runs,
         work=task.work / "checkpoints",
         checkpoint_every=task.checkpoint_every,
         progress=report,
@@ -125,4 +123,4 @@ def _train(task: GroupTask) -> tuple[RunOutcome, ...]:
 
 
 def _all_failed(task: GroupTask, error: str) -> tuple[RunOutcome, ...]:
-    return tuple(RunOutcome(row.name, "failed", error=error) for row in task.rows)
+    return tuple(RunOutcome(run.name, "failed", error=error) for run in task.runs)

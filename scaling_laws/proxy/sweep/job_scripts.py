@@ -1,7 +1,7 @@
-"""Text of jobs for clusters: every task runs the same command on its own shard of the plan.
+"""Job scripts for clusters: every task runs the same command on its own shard of the plan.
 
-Nothing is submitted. A shard holds whole chains of branches, so no task waits for another; one that
-is preempted and started again goes on from its checkpoints.
+Nothing is submitted. A shard consists of whole chains of branches, so no task waits for another. A
+task that is preempted resumes from its checkpoints when it is restarted.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["SCRIPTS", "ClusterJob", "Script", "script_text"]
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What a script runs.
+    """What a job script runs.
 
     Attributes:
-        plan: absolute path of the plan, which every task must see.
-        options: further words of the command.
-        shards: tasks.
-        image: container image with scaling-laws in it, for Kubernetes.
-        claim: persistent volume claim that holds the plan's folder, for Kubernetes.
+        plan: absolute path of the plan, visible to every task.
+        options: further arguments of the command.
+        shards: number of tasks.
+        image: container image with scaling-laws installed, for Kubernetes.
+        claim: persistent volume claim that contains the plan's folder, for Kubernetes.
     """
 
     plan: Path
@@ -37,13 +37,13 @@ class ClusterJob:
     claim: str | None = None
 
     def command(self, index: str) -> str:
-        """The command of a task as shell text; `index` is shell text too."""
+        """The command of a task in shell syntax; `index` is a shell expression."""
         words = ["scaling-laws", "proxy", "sweep", str(self.plan), *self.options]
         return f'{shlex.join(words)} --shard "{index}/{self.shards}"'
 
     @property
     def name(self) -> str:
-        """A name that both systems accept."""
+        """A job name that is valid in both systems."""
         word = re.sub(r"[^a-z0-9]+", "-", self.plan.stem.lower()).strip("-")
         return f"sweep-{word}"[:50].rstrip("-")
 
@@ -51,8 +51,8 @@ class ClusterJob:
 def _slurm(job: ClusterJob) -> str:
     return f"""\
 #!/bin/bash
-# {job.shards} tasks, each a shard of the plan; add --partition, --time and --mem as your cluster
-# wants them. A task that is preempted, or killed at its time limit and submitted again, goes on.
+# {job.shards} tasks, one shard of the plan each; add --partition, --time and --mem as your cluster
+# requires. A task that is preempted, or submitted again after its time limit, resumes.
 #SBATCH --job-name={job.name}
 #SBATCH --array=0-{job.shards - 1}
 #SBATCH --ntasks=1
@@ -68,13 +68,13 @@ exec {job.command("${SLURM_ARRAY_TASK_ID}")}
 def _kubernetes(job: ClusterJob) -> str:
     if job.image is None or job.claim is None:
         raise UsageError(
-            "--script kubernetes needs --image NAME, a container image with scaling-laws in it, "
-            "and --claim NAME, a persistent volume claim that holds the plan's folder"
+            "--script kubernetes needs --image NAME, a container image with scaling-laws "
+            "installed, and --claim NAME, a persistent volume claim that contains the plan's folder"
         )
     folder = json.dumps(str(job.plan.parent))  # JSON strings are YAML strings
     return f"""\
-# {job.shards} pods, each a shard of the plan. Evicted pods do not count as failures; exit code 1 (a
-# run diverged) and 2 (bad input) would come again, so they are not tried again.
+# {job.shards} pods, one shard of the plan each. Evicted pods do not count as failures; exit codes 1
+# (a run diverged) and 2 (bad input) are permanent, so these pods are not retried.
 apiVersion: batch/v1
 kind: Job
 metadata:
@@ -115,11 +115,11 @@ spec:
 
 @dataclass(frozen=True)
 class Script:
-    """A system that starts many tasks.
+    """A job scheduler.
 
     Attributes:
         name: the word after ``--script``.
-        write: the job's text.
+        write: returns the text of a job.
         help: one line.
     """
 
@@ -135,16 +135,15 @@ SCRIPTS: tuple[Script, ...] = (
 
 
 def script_text(name: str, job: ClusterJob) -> str:
-    """The text of a job.
+    """The text of a job script.
 
     Args:
-        name: of one of `SCRIPTS`.
+        name: one of `SCRIPTS`.
         job: what it runs.
 
     Raises:
-        UsageError: if the name is unknown, there is no task, or something the system needs is
-            missing.
+        UsageError: if the name is unknown, there are no tasks, or a required option is missing.
     """
     if job.shards < 1:
-        raise UsageError(f"--shards {job.shards}: a job has 1 task or more")
+        raise UsageError(f"--shards {job.shards}: must be at least 1", value=job.shards)
     return find_by_name("script", name, SCRIPTS, UsageError).write(job)

@@ -1,4 +1,4 @@
-"""What must hold of a plan before anything starts: parents, shared histories, free places."""
+"""Checks of a plan before anything starts: parents, shared prefixes, destinations."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scaling_laws.common import ProxyError, ScalingLawsError, unknown_name
-from scaling_laws.proxy.sweep.sweep_plan import Parent, PlannedRun
+from scaling_laws.common import ProxyError, unknown_name
+from scaling_laws.proxy.sweep.sweep_plan import Parent, PlannedRun, naming_run
 from scaling_laws.proxy.training.checkpoints import settings_of
 from scaling_laws.proxy.training.proxy_config import ProxyConfig
 from scaling_laws.proxy.training.run_files import check_destination
@@ -16,102 +16,124 @@ from scaling_laws.proxy.training.training_run import TrainingRun, is_finished
 __all__ = ["check_branches", "check_parents", "finished_runs"]
 
 
-def check_parents(rows: Sequence[PlannedRun]) -> None:
+def check_parents(runs: Sequence[PlannedRun]) -> None:
     """Raise unless every parent is a run of the same set and no run descends from itself.
 
     Raises:
-        ProxyError: naming the row and its `from`.
+        ProxyError: naming the run and its `from`.
     """
-    by_name = {row.name: row for row in rows}
-    for row in rows:
-        if row.parent is None:
+    by_name = {run.name: run for run in runs}
+    for run in runs:
+        if run.parent is None:
             continue
-        place = f"{row.where}, from: {row.parent.run}@{row.parent.step}"
-        parent = by_name.get(row.parent.run)
+        where = _where(run, run.parent)
+        parent = by_name.get(run.parent.run)
         if parent is None:
-            raise ProxyError(f"{place}: {unknown_name('run', row.parent.run, by_name)}")
-        if parent.folder != row.folder:
+            unknown = unknown_name("run", run.parent.run, by_name)
+            raise ProxyError(f"{where}: {unknown}", value=run.parent.run)
+        if parent.folder != run.folder:
             raise ProxyError(
-                f"{place}: that run goes to {parent.folder} and this one to {row.folder}; a branch "
-                "and its parent share a set, so give both the same out"
+                f"{where}: that run is written to {parent.folder} and this one to {run.folder}; a "
+                "branch and its parent share a set, so give both the same out",
+                value=run.parent.run,
             )
-        line = [row.name]
-        above: PlannedRun | None = parent
-        while above is not None:
-            if above.name in line:
-                circle = " -> ".join([*line, above.name])
-                raise ProxyError(f"{place}: a run cannot descend from itself: {circle}")
-            line.append(above.name)
-            above = by_name.get(above.parent.run) if above.parent else None
+        _check_acyclic(where, run, by_name)
 
 
-def check_branches(rows: Sequence[PlannedRun], configs: Mapping[str, ProxyConfig]) -> None:
-    """Raise unless every branch repeats its parent exactly up to its step, and goes on from there.
+def _check_acyclic(where: str, run: PlannedRun, by_name: Mapping[str, PlannedRun]) -> None:
+    ancestry = [run.name]
+    while run.parent is not None and run.parent.run in by_name:
+        if run.parent.run in ancestry:
+            cycle = " -> ".join([*ancestry, run.parent.run])
+            raise ProxyError(f"{where}: a run cannot descend from itself: {cycle}", value=cycle)
+        ancestry.append(run.parent.run)
+        run = by_name[run.parent.run]
+
+
+def _where(run: PlannedRun, parent: Parent) -> str:
+    return f"{run.where}, from: {parent.run}@{parent.step}"
+
+
+def check_branches(runs: Sequence[PlannedRun], configs: Mapping[str, ProxyConfig]) -> None:
+    """Raise unless every branch equals its parent up to its step, and has updates after it.
 
     Args:
-        rows: with parents that `check_parents` has passed.
+        runs: with parents that `check_parents` has accepted.
         configs: run name -> configuration.
 
     Raises:
-        ProxyError: naming the row, and the first step or the setting in which the two differ.
+        ProxyError: naming the run, and the first step or the setting in which the two differ.
     """
-    by_name = {row.name: row for row in rows}
-    for row in rows:
-        if row.parent is not None:
-            _check_branch(row, row.parent, by_name[row.parent.run], configs)
+    by_name = {run.name: run for run in runs}
+    for run in runs:
+        if run.parent is not None:
+            parent = by_name[run.parent.run]
+            _check_step(run, run.parent, parent, configs)
+            _check_shared_prefix(run, run.parent, configs)
 
 
-def _check_branch(
-    row: PlannedRun, branch: Parent, parent: PlannedRun, configs: Mapping[str, ProxyConfig]
+def _check_step(
+    run: PlannedRun, branch: Parent, parent: PlannedRun, configs: Mapping[str, ProxyConfig]
 ) -> None:
-    ours, theirs = configs[row.name], configs[parent.name]
-    place, step = f"{row.where}, from: {parent.name}@{branch.step}", branch.step
-    if step > theirs.schedule.steps:
+    where, step = _where(run, branch), branch.step
+    parent_steps = configs[parent.name].schedule.steps
+    run_steps = configs[run.name].schedule.steps
+    if step > parent_steps:
         raise ProxyError(
-            f"{place}: {parent.name} ends after {theirs.schedule.steps} updates; branch earlier"
+            f"{where}: {parent.name} ends after {parent_steps} updates; branch earlier", value=step
         )
-    if step >= ours.schedule.steps:
+    if step >= run_steps:
         raise ProxyError(
-            f"{place}: the schedule of {row.name} has {ours.schedule.steps} steps, so nothing is "
-            "left to train; branch earlier or give it more steps"
+            f"{where}: the schedule of {run.name} has {run_steps} steps, so nothing is left to "
+            "train; branch earlier or give it more steps",
+            value=step,
         )
     if parent.parent is not None and step <= parent.parent.step:
         raise ProxyError(
-            f"{place}: {parent.name} is itself a branch and begins at update {parent.parent.step}; "
-            f"branch from {parent.parent.run}@{step}"
+            f"{where}: {parent.name} is itself a branch and begins at update {parent.parent.step}; "
+            f"branch from {parent.parent.run}@{step}",
+            value=step,
         )
-    ours_lr, theirs_lr = ours.schedule.lr[:step], theirs.schedule.lr[:step]
-    differ = ours_lr != theirs_lr
+
+
+def _check_shared_prefix(
+    run: PlannedRun, branch: Parent, configs: Mapping[str, ProxyConfig]
+) -> None:
+    where, step = _where(run, branch), branch.step
+    config, parent_config = configs[run.name], configs[branch.run]
+    lr, parent_lr = config.schedule.lr[:step], parent_config.schedule.lr[:step]
+    differ = lr != parent_lr
     if differ.any():
         first = int(np.argmax(differ))
-        rates = float(theirs_lr[first]), float(ours_lr[first])
         raise ProxyError(
-            f"{place}: the schedules differ before update {step}, first at step {first}: "
-            f"{parent.name} has lr {rates[0]!r} and {row.name} {rates[1]!r}; make them equal up "
-            "to there, or branch at that step or before"
+            f"{where}: the schedules differ before update {step}, first at step {first}: "
+            f"{branch.run} has lr {float(parent_lr[first])!r} and {run.name} "
+            f"{float(lr[first])!r}; make them equal up to there, or branch at that step or earlier",
+            value=float(lr[first]),
         )
-    mine, others = settings_of(ours, step), settings_of(theirs, step)
-    for key, value in mine.items():
-        if others[key] != value:
+    parent_settings = settings_of(parent_config, step)
+    for key, value in settings_of(config, step).items():
+        if parent_settings[key] != value:
             raise ProxyError(
-                f"{place}: {parent.name} has {key} = {others[key]!r} and {row.name} {value!r}; a "
-                "branch differs from its parent in the schedule alone"
+                f"{where}: {branch.run} has {key} = {parent_settings[key]!r} and {run.name} "
+                f"{value!r}; a branch may differ from its parent only in the schedule",
+                value=value,
             )
 
 
-def finished_runs(rows: Sequence[PlannedRun], members: Sequence[TrainingRun]) -> frozenset[str]:
-    """The runs that are there already with the same settings; the others' places must be free.
+def finished_runs(
+    runs: Sequence[PlannedRun], training_runs: Sequence[TrainingRun]
+) -> frozenset[str]:
+    """Names of the runs that exist with the same settings; other destinations must be free.
 
     Raises:
-        ScalingLawsError: naming the row, if a run could not be written where it belongs.
+        ScalingLawsError: naming the run, if it could not be written to its destination.
     """
     done = set()
-    for row, member in zip(rows, members, strict=True):
-        try:
-            if is_finished(member):
-                done.add(row.name)
+    for planned, run in zip(runs, training_runs, strict=True):
+        with naming_run(planned):
+            if is_finished(run):
+                done.add(planned.name)
             else:
-                check_destination(member.destination, member.config)
-        except ScalingLawsError as error:
-            raise type(error)(f"{row.where}: {error}") from error
+                check_destination(run.destination, run.config)
     return frozenset(done)

@@ -1,4 +1,4 @@
-"""Templates in a plan: ``{key}`` stands for the value that the same row has under `key`."""
+"""Templates in a plan: ``{key}`` is replaced by the value of `key` of the same run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Scalar: TypeAlias = str | int | float | bool
 
 
 def format_value(value: Scalar) -> str:
-    """The text of a value in a name: the shortest that reads back as the same number.
+    """A value as text: the shortest that reads back as the same number.
 
     >>> [format_value(value) for value in (2e-3, 1e-5, 4e3, 7, True, "adamw")]
     ['0.002', '1e-05', '4000', '7', 'true', 'adamw']
@@ -27,18 +27,18 @@ def format_value(value: Scalar) -> str:
     return format_number(value)
 
 
-def fill(row: Mapping[str, Scalar], where: str) -> tuple[dict[str, Scalar], frozenset[str]]:
-    """Replace every ``{key}`` in the strings of a row; a value may itself hold templates.
+def fill(values: Mapping[str, Scalar], where: str) -> tuple[dict[str, Scalar], frozenset[str]]:
+    """Replace every ``{key}`` in strings; the values inserted may contain templates themselves.
 
     Args:
-        row: one value a key.
-        where: the row's place in its file, for messages.
+        values: one value per key.
+        where: location in the plan's file, for messages.
 
     Returns:
-        The row without templates, and the keys that some template asked for.
+        The values without templates, and the keys that templates refer to.
 
     Raises:
-        ProxyError: if a template names no key of the row, is malformed, or asks for itself.
+        ProxyError: if a template refers to an unknown key or to itself, or is malformed.
 
     >>> fill({"name": "{size}_{peak}", "size": "nano", "peak": 2e-3}, "[[run]] 1")[0]["name"]
     'nano_0.002'
@@ -46,22 +46,26 @@ def fill(row: Mapping[str, Scalar], where: str) -> tuple[dict[str, Scalar], froz
     filled: dict[str, Scalar] = {}
     used: set[str] = set()
 
-    def value_of(key: str, asking: tuple[str, ...]) -> Scalar:
-        if key in asking:
-            circle = " -> ".join([*asking[asking.index(key) :], key])
-            raise ProxyError(f"{where}, {key}: its template asks for itself ({circle}); break it")
+    def value_of(key: str, stack: tuple[str, ...]) -> Scalar:
+        if key in stack:
+            cycle = " -> ".join([*stack[stack.index(key) :], key])
+            raise ProxyError(
+                f"{where}, {key}: its template refers to itself ({cycle}); break the cycle",
+                value=cycle,
+            )
         if key not in filled:
-            value = row[key]
-            filled[key] = _text(key, value, asking) if isinstance(value, str) else value
+            value = values[key]
+            filled[key] = substituted(key, value, stack) if isinstance(value, str) else value
         return filled[key]
 
-    def _text(key: str, text: str, asking: tuple[str, ...]) -> str:
+    def substituted(key: str, text: str, stack: tuple[str, ...]) -> str:
         try:
             pieces = list(string.Formatter().parse(text))
         except ValueError as error:
             raise ProxyError(
-                f"{where}, {key}: {text!r} is no template ({error}); write {{key}}, or {{{{ for a "
-                "brace"
+                f"{where}, {key}: {text!r} is not a valid template ({error}); write {{key}}, or "
+                "{{ for a brace",
+                value=text,
             ) from None
         parts = []
         for literal, field, form, conversion in pieces:
@@ -71,14 +75,16 @@ def fill(row: Mapping[str, Scalar], where: str) -> tuple[dict[str, Scalar], froz
             if form or conversion or not field:
                 raise ProxyError(
                     f"{where}, {key}: {text!r}: a template is a key in braces and nothing else, "
-                    "e.g. {peak}"
+                    "e.g. {peak}",
+                    value=text,
                 )
-            if field not in row:
-                raise ProxyError(f"{where}, {key}: {text!r}: {unknown_name('key', field, row)}")
+            if field not in values:
+                unknown = unknown_name("key", field, values)
+                raise ProxyError(f"{where}, {key}: {text!r}: {unknown}", value=field)
             used.add(field)
-            parts.append(format_value(value_of(field, (*asking, key))))
+            parts.append(format_value(value_of(field, (*stack, key))))
         return "".join(parts)
 
-    for key in row:
+    for key in values:
         value_of(key, ())
     return filled, frozenset(used)

@@ -1,10 +1,11 @@
-"""Progress for people: a live table on a terminal, a plain line now and then elsewhere."""
+"""Show progress: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence, Set
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -17,24 +18,27 @@ if TYPE_CHECKING:
 __all__ = ["format_duration", "progress_table", "show_progress"]
 
 COLUMNS = ("run", "step", "loss", "tokens/s", "left", "state")
-URGENT = ("training", "failed", "interrupted", "waiting", "finished", "skipped")  # shown first
-MINUTE = 60.0
-TICK = 1.0  # seconds between two looks at the files
-ROOM = 30  # rows of a live table
+NUMERIC = slice(1, 5)  # right-aligned columns
+DISPLAY_ORDER = ("training", "failed", "interrupted", "waiting", "finished", "skipped")
+COLOURS = {"training": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
+ENDED = ("finished", "skipped", "failed")
+POLL_SECONDS = 1.0  # between two reads of the progress files
+POLLS_PER_LINE = 60  # between two lines about runs in training
+LIVE_ROWS = 30  # of a live table
 
 
 def format_duration(seconds: float | None) -> str:
-    """A time in words.
+    """A duration as text, in its two largest units.
 
-    >>> [format_duration(each) for each in (None, 0.4, 75, 5000, 200_000)]
+    >>> [format_duration(seconds) for seconds in (None, 0.4, 75, 5000, 200_000)]
     ['-', '0 s', '1 min 15 s', '1 h 23 min', '2 d 7 h']
     """
     if seconds is None:
         return "-"
     whole = round(seconds)
-    for unit, size, minor, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+    for unit, size, minor_unit, minor_size in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
         if whole >= size:
-            return f"{whole // size} {unit} {whole % size // part} {minor}"
+            return f"{whole // size} {unit} {whole % size // minor_size} {minor_unit}"
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
@@ -50,46 +54,50 @@ def _cells(progress: RunProgress) -> tuple[str, ...]:
     )
 
 
-def progress_table(found: Sequence[RunProgress]) -> str:
-    """Every run in a row of text, what failed below, and the counts."""
-    cells = [COLUMNS, *map(_cells, found)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:5], strict=True)]
-            + [row[5]]
-        )
-        for row in cells
-    ]
-    lines += [f"{each.run}: {each.error}" for each in found if each.error]
-    return "\n".join([*lines, count_states(found)])
+def progress_table(runs: Sequence[RunProgress]) -> str:
+    """One line of text per run, then the errors, then the number of runs in each state."""
+    table = [COLUMNS, *map(_cells, runs)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for name, *numbers, state in table:
+        numeric = [cell.rjust(width) for cell, width in zip(numbers, widths[NUMERIC], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *numeric, state]))
+    lines += [f"{progress.run}: {progress.error}" for progress in runs if progress.error]
+    return "\n".join([*lines, count_states(runs)])
 
 
-def _live_table(found: Sequence[RunProgress]) -> Table:
-    """The same for a terminal: the runs that matter now, as many as fit."""
+def _live_table(runs: Sequence[RunProgress]) -> Table:
+    """The same for a terminal: the runs that matter most now, as many as fit."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(caption=count_states(found), caption_justify="left")
-    for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if 0 < number < 5 else "left", no_wrap=True)
-    colours = {"training": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
-    for progress in sorted(found, key=lambda each: URGENT.index(each.state))[:ROOM]:
-        style = colours.get(progress.state, "")
+    table = Table(caption=count_states(runs), caption_justify="left")
+    for column in COLUMNS:
+        numeric = column in COLUMNS[NUMERIC]
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    by_urgency = sorted(runs, key=lambda progress: DISPLAY_ORDER.index(progress.state))
+    for progress in by_urgency[:LIVE_ROWS]:
+        style = COLOURS.get(progress.state, "")
         table.add_row(*(Text(cell, style) for cell in _cells(progress)))
     return table
 
 
 @contextlib.contextmanager
-def show_progress(rows: Sequence[PlannedRun], work: Path, stream: IO[str]) -> Iterator[None]:
-    """Show the progress of rows on `stream` until the block ends, whoever trains them."""
-    if stream.isatty() and _has_rich():
+def show_progress(runs: Sequence[PlannedRun], work: Path, stream: IO[str]) -> Iterator[None]:
+    """Show the progress of runs on `stream` during a block, whichever process trains them.
+
+    Args:
+        runs: of the sweep.
+        work: work folder of the sweep.
+        stream: a live table is shown if it is a terminal and rich is installed; otherwise one line
+            per run that ends, and every minute one line per run in training.
+    """
+    if stream.isatty() and find_spec("rich") is not None:
         from rich.console import Console
         from rich.live import Live
 
         live = Live(
-            get_renderable=lambda: _live_table(read_progress(work, rows)),
+            get_renderable=lambda: _live_table(read_progress(work, runs)),
             console=Console(file=stream),
             refresh_per_second=2,
             transient=True,
@@ -98,50 +106,39 @@ def show_progress(rows: Sequence[PlannedRun], work: Path, stream: IO[str]) -> It
             yield
         return
     stop = threading.Event()
-    before = {each.run for each in read_progress(work, rows) if _has_ended(each)}
-    lines = threading.Thread(
-        target=_write_lines, args=(rows, work, stream, stop, before), daemon=True
+    ended = {progress.run for progress in read_progress(work, runs) if progress.state in ENDED}
+    writer = threading.Thread(
+        target=_write_lines, args=(runs, work, stream, stop, ended), daemon=True
     )
-    lines.start()
+    writer.start()
     try:
         yield
     finally:
         stop.set()
-        lines.join()
-
-
-def _has_rich() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("rich") is not None
+        writer.join()
 
 
 def _write_lines(
-    rows: Sequence[PlannedRun], work: Path, stream: IO[str], stop: threading.Event, before: Set[str]
+    runs: Sequence[PlannedRun],
+    work: Path,
+    stream: IO[str],
+    stop: threading.Event,
+    ended_before: Set[str],
 ) -> None:
-    """A line for each run that ends, and one a minute for those that train."""
-    ended = set(before)
-    ticks = 0
-    over = False
-    while not over:
-        over = stop.wait(TICK)  # look once more after the end
-        ticks += 1
-        found = read_progress(work, rows)
-        for progress in found:
-            if _has_ended(progress) and progress.run not in ended:
+    """One line per run that ends, and every minute one per run in training."""
+    ended = set(ended_before)
+    polls = 0
+    stopped = False
+    while not stopped:
+        stopped = stop.wait(POLL_SECONDS)  # the last poll comes after the end
+        polls += 1
+        for progress in read_progress(work, runs):
+            if progress.state in ENDED and progress.run not in ended:
                 ended.add(progress.run)
                 loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
-                reason = f": {progress.error}" if progress.error else loss
-                stream.write(f"{progress.run} {progress.state}{reason}\n")
-        if not over and ticks % round(MINUTE / TICK) == 0:
-            for progress in found:
-                if progress.state == "training":
-                    run, step, loss, speed, left, _ = _cells(progress)
-                    stream.write(
-                        f"{run}: step {step}, loss {loss}, {speed} tokens/s, {left} left\n"
-                    )
+                detail = f": {progress.error}" if progress.error else loss
+                stream.write(f"{progress.run} {progress.state}{detail}\n")
+            elif progress.state == "training" and not stopped and polls % POLLS_PER_LINE == 0:
+                name, step, loss, speed, left, _ = _cells(progress)
+                stream.write(f"{name}: step {step}, loss {loss}, {speed} tokens/s, {left} left\n")
         stream.flush()
-
-
-def _has_ended(progress: RunProgress) -> bool:
-    return progress.state in ("finished", "skipped", "failed")

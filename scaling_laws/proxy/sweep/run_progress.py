@@ -1,4 +1,4 @@
-"""How far every run is, in one small file a run: any process can read what any other writes."""
+"""Progress of every run, in one small file per run that any process can read."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ __all__ = [
     "write_progress",
 ]
 
-# as they follow one another; a run is interrupted when no process works on it any more
+# in order of occurrence; a run is interrupted if no process is training it any more
 STATES = ("waiting", "interrupted", "training", "finished", "skipped", "failed")
-PAUSE = 0.5  # seconds between two files of a run: a table needs no more
+MIN_INTERVAL = 0.5  # seconds between two writes per run, enough for a table
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far one run is.
+    """Progress of one run.
 
     Attributes:
-        run: its name.
+        run: name of the run.
         state: one of `STATES`.
         step: updates done.
-        steps: of the whole run, 0 where not known yet.
-        loss: the last one measured, nats per token, or None.
-        tokens_per_second: over the last reports, or None.
-        seconds_left: at that speed, or None.
-        updated: seconds since the epoch.
-        error: why it failed, or nothing.
+        steps: updates of the whole run, 0 if not yet known.
+        loss: the last logged loss in nats per token, or None.
+        tokens_per_second: since the last logged step, or None.
+        seconds_left: at the mean speed so far, or None.
+        updated: time of the last write, seconds since the epoch.
+        error: why it failed, or "".
     """
 
     run: str
@@ -64,7 +64,7 @@ def _file(work: Path, run: str) -> Path:
 
 
 def write_progress(work: Path, progress: RunProgress) -> None:
-    """Put a run's progress into its file.
+    """Write the progress of a run to its file.
 
     Raises:
         OutputError: if it cannot be written.
@@ -74,48 +74,48 @@ def write_progress(work: Path, progress: RunProgress) -> None:
     write_text(file, json.dumps(asdict(replace(progress, updated=time.time()))) + "\n")
 
 
-def read_progress(work: Path, rows: Sequence[PlannedRun]) -> list[RunProgress]:
-    """The progress of each row; what no file tells is taken from the sets.
+def read_progress(work: Path, runs: Sequence[PlannedRun]) -> list[RunProgress]:
+    """The progress of each run; of runs without a progress file, read from their sets.
 
-    A run whose file says that it trains, while nobody holds its claim, is interrupted.
+    A run in state ``training`` that no process has claimed is interrupted.
     """
-    return [_read_one(work, row) for row in rows]
+    return [_read_one(work, run) for run in runs]
 
 
-def _read_one(work: Path, row: PlannedRun) -> RunProgress:
+def _read_one(work: Path, run: PlannedRun) -> RunProgress:
     known = {field.name for field in fields(RunProgress)}
     try:
-        found = json.loads(_file(work, row.name).read_text(encoding="utf-8"))
-        progress = RunProgress(**{key: value for key, value in found.items() if key in known})
+        record = json.loads(_file(work, run.name).read_text(encoding="utf-8"))
+        progress = RunProgress(**{key: value for key, value in record.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
-        # no file yet: a set that was trained elsewhere still has its curve
-        curve = row.folder / f"{row.name}.csv"
+        # no file: the run may have been trained elsewhere
+        curve = run.folder / f"{run.name}.csv"
         if not curve.exists():
-            return RunProgress(row.name)
+            return RunProgress(run.name)
         columns = read_curve(curve)
         step, loss = int(columns["step"][-1]) + 1, float(columns["loss"][-1])
-        return RunProgress(row.name, "finished", step, step, loss)
-    if progress.state == "training" and not _is_claimed(work, row.name):
+        return RunProgress(run.name, "finished", step, step, loss)
+    if progress.state == "training" and not _is_claimed(work, run.name):
         return replace(progress, state="interrupted", tokens_per_second=None, seconds_left=None)
     return progress
 
 
-def reset_failed(work: Path, rows: Sequence[PlannedRun]) -> None:
-    """Let runs that failed before wait again."""
-    for progress in read_progress(work, rows):
+def reset_failed(work: Path, runs: Sequence[PlannedRun]) -> None:
+    """Set runs that failed in an earlier call back to waiting."""
+    for progress in read_progress(work, runs):
         if progress.state == "failed":
             write_progress(work, RunProgress(progress.run))
 
 
-def count_states(found: Sequence[RunProgress]) -> str:
-    """How many runs are in which state, in words.
+def count_states(runs: Sequence[RunProgress]) -> str:
+    """The number of runs in each state, as text.
 
     >>> count_states([RunProgress("a", "finished"), RunProgress("b"), RunProgress("c", "finished")])
     '3 runs: 1 waiting, 2 finished'
     """
-    counts = {state: sum(each.state == state for each in found) for state in STATES}
+    counts = {state: sum(run.state == state for run in runs) for state in STATES}
     words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    return f"{len(found)} run{'s' * (len(found) != 1)}: {words}"
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {words}"
 
 
 def _lock(work: Path, run: str) -> FileLock:
@@ -131,31 +131,34 @@ def _is_claimed(work: Path, run: str) -> bool:
     except Timeout:
         return True
     except OSError:
-        return False  # a folder that may only be read: nothing of ours trains there
+        return False  # a read-only folder: no process of ours trains there
 
 
 @contextlib.contextmanager
 def claimed(work: Path, runs: Sequence[str]) -> Iterator[None]:
-    """Hold the claims of runs, waiting for a process that has them; a killed one gives them up.
+    """Claim runs for the duration of a block, waiting for other processes that have claimed them.
+
+    A claim is a file lock, so it ends with its process.
 
     Raises:
-        OutputError: if the files of the claims cannot be made.
+        OutputError: if the lock files cannot be created.
     """
     make_folder(work / "claims")
     with contextlib.ExitStack() as stack:
-        for run in sorted(runs):  # one order for all, or two processes wait for each other
+        for run in sorted(runs):  # the same order everywhere avoids deadlocks
             try:
                 stack.enter_context(_lock(work, run))
             except OSError as error:
                 raise OutputError(
-                    f"cannot claim run {run!r} in {work}: {error.strerror}; give a folder that "
-                    "can be written with --work"
+                    f"cannot claim run {run!r} in {work}: {error.strerror}; pass a writable "
+                    "folder with --work",
+                    path=work,
                 ) from error
         yield
 
 
 class Reporter:
-    """Writes the progress of a process's runs, not more often than a table needs.
+    """Writes the progress of a process's runs, at most every `MIN_INTERVAL` seconds per run.
 
     Args:
         work: folder of the sweep.
@@ -167,10 +170,10 @@ class Reporter:
         self._began: dict[str, tuple[float, int]] = {}
 
     def update(self, run: str, step: int, steps: int, loss: float, speed: float) -> None:
-        """Say that `step` of `steps` updates are done, the last ones at `speed` tokens a second."""
+        """Record that `step` of `steps` updates are done, at `speed` tokens per second."""
         now = time.monotonic()
         began, first = self._began.setdefault(run, (now, step))
-        if now - self._last.get(run, -math.inf) < PAUSE:
+        if now - self._last.get(run, -math.inf) < MIN_INTERVAL:
             return
         self._last[run] = now
         left = (steps - step) * (now - began) / (step - first) if step > first else None

@@ -1,4 +1,4 @@
-"""From the rows of a plan to members of fleets: the one place that knows the trainer's settings."""
+"""From the runs of a plan to runs to train: the one place that knows the trainer's settings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scaling_laws.common import ScalingLawsError
 from scaling_laws.models import schedule
 from scaling_laws.proxy.sweep.plan_templates import Scalar
-from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
+from scaling_laws.proxy.sweep.sweep_plan import PlannedRun, naming_run
 from scaling_laws.proxy.training.proxy_config import ProxyConfig
 from scaling_laws.proxy.training.run_files import Destination
 from scaling_laws.proxy.training.settings import (
@@ -22,10 +21,10 @@ from scaling_laws.proxy.training.settings import (
 )
 from scaling_laws.proxy.training.training_run import BranchPoint, TrainingRun
 
-__all__ = ["command_of", "configs_of", "known_settings", "members_of"]
+__all__ = ["command_of", "configs_of", "known_settings", "training_runs_of"]
 
-ANY_SCHEDULE = "constant:peak=1e-3,steps=1"
-MADE = ("stdlib", "synthetic", "stream")  # corpora that are no paths
+PLACEHOLDER_SCHEDULE = "constant:peak=1e-3,steps=1"
+GENERATED = ("stdlib", "synthetic", "stream")  # corpora that are not paths
 
 
 def known_settings() -> tuple[str, ...]:
@@ -33,86 +32,83 @@ def known_settings() -> tuple[str, ...]:
     return tuple(setting.name for setting in SETTINGS)
 
 
-def configs_of(rows: Sequence[PlannedRun], base: Path, cache: Path) -> dict[str, ProxyConfig]:
-    """The configuration of every row; rows that differ in schedule and seed alone share a corpus.
+def configs_of(runs: Sequence[PlannedRun], base: Path, cache: Path) -> dict[str, ProxyConfig]:
+    """The configuration of every run; runs that differ only in schedule and seed share a corpus.
 
     Args:
-        rows: of a plan.
-        base: folder that relative paths of texts and schedules start from.
+        runs: of a plan.
+        base: folder to which relative paths of texts and schedules refer.
         cache: folder for the tokens of texts, read once and shared by all processes.
 
     Returns:
         Run name -> configuration.
 
     Raises:
-        ScalingLawsError: naming the row, if one describes no run.
+        ScalingLawsError: naming the run whose settings are not valid.
     """
     shared: dict[str, ProxyConfig] = {}
-    found: dict[str, ProxyConfig] = {}
-    for row in rows:
-        settings = {key: value for key, value in row.settings.items() if key != "schedule"}
-        try:
+    configs: dict[str, ProxyConfig] = {}
+    for run in runs:
+        settings = {key: value for key, value in run.settings.items() if key != "schedule"}
+        with naming_run(run):
             values = normalized_settings(settings)
             seed = values.pop("seed")
-            settings |= _placed(settings, base)
-            if repr(values) not in shared:
-                shared[repr(values)] = config_of(settings | {"schedule": ANY_SCHEDULE}, cache=cache)
-            rates = schedule(str(row.settings["schedule"]), base=base)
-            found[row.name] = replace(shared[repr(values)], schedule=rates, seed=seed)
-        except ScalingLawsError as error:
-            raise type(error)(f"{row.where}: {error}") from error
-    return found
+            settings |= _corpus_path(settings, base)
+            key = repr(values)
+            if key not in shared:
+                placeholder = {"schedule": PLACEHOLDER_SCHEDULE}
+                shared[key] = config_of(settings | placeholder, cache=cache)
+            run_schedule = schedule(str(run.settings["schedule"]), base=base)
+            configs[run.name] = replace(shared[key], schedule=run_schedule, seed=seed)
+    return configs
 
 
-def _placed(settings: Mapping[str, Scalar], base: Path) -> dict[str, Scalar]:
-    """The corpus, where it is a path: it starts from `base`."""
+def _corpus_path(settings: Mapping[str, Scalar], base: Path) -> dict[str, Scalar]:
+    """The corpus relative to `base`, if it is a path."""
     corpus = settings.get("corpus")
-    if not isinstance(corpus, str) or corpus.partition(":")[0] in MADE:
+    if not isinstance(corpus, str) or corpus.partition(":")[0] in GENERATED:
         return {}
     return {"corpus": str(base / corpus)}
 
 
-def members_of(
-    rows: Sequence[PlannedRun],
+def training_runs_of(
+    runs: Sequence[PlannedRun],
     configs: Mapping[str, ProxyConfig],
     keep: Mapping[str, tuple[int, ...]],
     base: Path,
 ) -> list[TrainingRun]:
-    """The members that train rows.
+    """The runs to train, in the order of `runs`.
 
     Raises:
-        ProxyError: naming the row, if it or a branch of it leaves the other's path at a step that
-            is no end of a window.
+        ProxyError: naming the run, if it or one of its branches departs at a step without a logged
+            loss.
     """
-    members = []
-    for row in rows:
+    training_runs = []
+    for run in runs:
         parent = None
-        if row.parent is not None:
-            parent = BranchPoint(row.folder, row.parent.run, row.parent.step)
-        try:
-            members.append(
-                TrainingRun(
-                    configs[row.name],
-                    Destination(row.folder, row.name),
-                    command=command_of(row, configs[row.name].precision, keep[row.name], base),
-                    license_text=row.license,
-                    parent=parent,
-                    keep=keep[row.name],
-                )
+        if run.parent is not None:
+            parent = BranchPoint(run.folder, run.parent.run, run.parent.step)
+        with naming_run(run):
+            training_run = TrainingRun(
+                configs[run.name],
+                Destination(run.folder, run.name),
+                command=command_of(run, configs[run.name].precision, keep[run.name], base),
+                license_text=run.license,
+                parent=parent,
+                keep=keep[run.name],
             )
-        except ScalingLawsError as error:
-            raise type(error)(f"{row.where}: {error}") from error
-    return members
+        training_runs.append(training_run)
+    return training_runs
 
 
-def command_of(row: PlannedRun, precision: str, keep: Sequence[int], base: Path) -> str:
-    """The command line that trains a row alone, from the plan's folder, every default spelt out."""
-    words = ["scaling-laws", "proxy", "train", "--schedule", str(row.settings["schedule"])]
-    settings = {key: value for key, value in row.settings.items() if key != "schedule"}
+def command_of(run: PlannedRun, precision: str, keep: Sequence[int], base: Path) -> str:
+    """The command line that trains one run from the plan's folder, with every default explicit."""
+    words = ["scaling-laws", "proxy", "train", "--schedule", str(run.settings["schedule"])]
+    settings = {key: value for key, value in run.settings.items() if key != "schedule"}
     for key, value in settings_as_text(settings | {"precision": precision}).items():
         words += ["--" + key.replace("_", "-"), value]
-    if row.parent is not None:
-        words += ["--from", f"{row.parent.run}@{row.parent.step}"]
+    if run.parent is not None:
+        words += ["--from", f"{run.parent.run}@{run.parent.step}"]
     if keep:
         words += ["--keep", ",".join(map(str, keep))]
-    return shlex.join([*words, "--out", os.path.relpath(row.folder, base), "--name", row.name])
+    return shlex.join([*words, "--out", os.path.relpath(run.folder, base), "--name", run.name])

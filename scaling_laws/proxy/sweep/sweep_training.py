@@ -1,30 +1,30 @@
-"""A sweep from its plan to its runs: check everything, then train group after group."""
+"""A sweep from its plan to its curves: check everything, then train group after group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import Pool, UsageError
 from scaling_laws.proxy.sweep.budget import Budget, budget_of, measure_rates, probe
-from scaling_laws.proxy.sweep.group_task import CACHE, GroupTask, RunOutcome, train_rows
+from scaling_laws.proxy.sweep.group_task import CACHE, GroupTask, RunOutcome, train_group
 from scaling_laws.proxy.sweep.plan_checks import check_branches, check_parents, finished_runs
-from scaling_laws.proxy.sweep.run_groups import Group, groups_of, kept_steps, shard_of
+from scaling_laws.proxy.sweep.run_groups import RunGroup, groups_of, kept_steps, shard_of
 from scaling_laws.proxy.sweep.run_progress import RunProgress, reset_failed, write_progress
-from scaling_laws.proxy.sweep.sweep_configs import configs_of, known_settings, members_of
+from scaling_laws.proxy.sweep.sweep_configs import configs_of, known_settings, training_runs_of
 from scaling_laws.proxy.sweep.sweep_plan import PlannedRun, read_plan
 from scaling_laws.proxy.training.compiled_steps import shapes_of
 from scaling_laws.proxy.training.proxy_config import ProxyConfig, flops
 from scaling_laws.proxy.training.training_run import TrainingRun, fleet_key
 
-__all__ = ["Sweep", "Watch", "on_cpu", "predict_budget", "prepare_sweep", "train_sweep"]
+__all__ = ["OutcomeCallback", "Sweep", "on_cpu", "predict_budget", "prepare_sweep", "train_sweep"]
 
 FLEET = 16  # runs side by side on an accelerator; a CPU trains them one after the other
-TRIES = 3  # that a group gets whose process dies
-Watch = Callable[[RunOutcome], None]
+MAX_TRIES = 3  # of a group whose process dies
+OutcomeCallback = Callable[[RunOutcome], None]
 
 
 @dataclass(frozen=True)
@@ -32,35 +32,35 @@ class Sweep:
     """A plan that has been checked.
 
     Attributes:
-        rows: of the plan, or of one shard of it.
+        runs: of the plan, or of one shard of it.
         configs: run name -> configuration.
-        members: run name -> member of a fleet.
-        groups: that train together, parents first.
-        keep: run name -> updates after which it leaves a checkpoint for branches still to train.
-        done: runs that are there already.
+        training_runs: run name -> run to train.
+        groups: runs that train together, parents first.
+        keep: run name -> updates after which it keeps a checkpoint for branches still to train.
+        done: names of finished runs.
         base: folder of the plan.
         work: folder for checkpoints, progress and claims.
     """
 
-    rows: tuple[PlannedRun, ...]
+    runs: tuple[PlannedRun, ...]
     configs: Mapping[str, ProxyConfig]
-    members: Mapping[str, TrainingRun]
-    groups: tuple[Group, ...]
+    training_runs: Mapping[str, TrainingRun]
+    groups: tuple[RunGroup, ...]
     keep: Mapping[str, tuple[int, ...]]
     done: frozenset[str]
     base: Path
     work: Path
 
     def task(
-        self, rows: Sequence[PlannedRun], *, leader: int = 0, every: float = 60.0
+        self, runs: Sequence[PlannedRun], *, leader: int = 0, checkpoint_every: float = 60.0
     ) -> GroupTask:
-        """The work of a group, or of a part of it."""
-        keep = {row.name: self.keep[row.name] for row in rows}
-        return GroupTask(tuple(rows), keep, self.base, self.work, every, leader)
+        """The task that trains a group, or a part of it."""
+        keep = {run.name: self.keep[run.name] for run in runs}
+        return GroupTask(tuple(runs), keep, self.base, self.work, checkpoint_every, leader)
 
 
 def on_cpu() -> bool:
-    """Whether JAX has no accelerator here."""
+    """Whether JAX runs on the CPU here."""
     import jax
 
     return jax.default_backend() == "cpu"
@@ -73,169 +73,190 @@ def prepare_sweep(
     fleet: int | None = None,
     shard: tuple[int, int] | None = None,
 ) -> Sweep:
-    """Read a plan and check all that can be known before anything starts.
+    """Read a plan and check everything that can be checked before training.
 
     Args:
         path: of the plan.
         work: folder for checkpoints, progress and claims; default ``.sweep/NAME`` beside the plan.
-        fleet: runs of a group at most; default 16 on an accelerator and 1 on a CPU.
+        fleet: largest number of runs in a group; default 16 on an accelerator and 1 on a CPU.
         shard: (index from 0, count): only that part of the plan, whole chains of branches.
 
     Raises:
-        ScalingLawsError: naming the place in the plan.
+        ScalingLawsError: naming the run and the key in the plan.
     """
     plan = read_plan(path, known_settings())
     work = plan.work if work is None else work.absolute()
-    check_parents(plan.rows)
-    configs = configs_of(plan.rows, plan.base, work / CACHE)
-    check_branches(plan.rows, configs)
-    found = members_of(plan.rows, configs, kept_steps(plan.rows), plan.base)
-    members = {member.destination.name: member for member in found}
-    rows = plan.rows
+    check_parents(plan.runs)
+    configs = configs_of(plan.runs, plan.base, work / CACHE)
+    check_branches(plan.runs, configs)
+    training_runs = {
+        run.destination.name: run
+        for run in training_runs_of(plan.runs, configs, kept_steps(plan.runs), plan.base)
+    }
+    runs = plan.runs
     if shard is not None:
-        costs = {name: flops(each.config, each.start) for name, each in members.items()}
-        rows = shard_of(rows, costs, *shard)
-    done = finished_runs(rows, [members[row.name] for row in rows])
-    most = fleet if fleet is not None else 1 if on_cpu() else FLEET
-    keys = {row.name: fleet_key(members[row.name]) for row in rows}
-    groups, keep = groups_of(rows, keys, most), kept_steps(plan.rows, done)
-    return Sweep(rows, configs, members, groups, keep, done, plan.base, work)
+        costs = {name: flops(run.config, run.start) for name, run in training_runs.items()}
+        runs = shard_of(runs, costs, *shard)
+    done = finished_runs(runs, [training_runs[run.name] for run in runs])
+    if fleet is None:
+        fleet = 1 if on_cpu() else FLEET
+    keys = {run.name: fleet_key(training_runs[run.name]) for run in runs}
+    groups, keep = groups_of(runs, keys, fleet), kept_steps(plan.runs, done)
+    return Sweep(runs, configs, training_runs, groups, keep, done, plan.base, work)
 
 
 def predict_budget(sweep: Sweep, pool: Pool | None, *, rate: float | None = None) -> Budget:
-    """FLOPs and time of what is left to train.
+    """FLOPs and time of everything still to train.
 
     Args:
         sweep: what to train.
-        pool: where it will train, to measure there; None to measure nothing.
-        rate: FLOPs a second of one worker, if known; then nothing is measured either.
+        pool: the workers on which to measure the speed; None to measure nothing.
+        rate: FLOPs per second of one worker, if known; nothing is measured then.
 
     Raises:
-        UsageError: if `rate` is not above 0.
+        UsageError: if `rate` is not positive.
     """
     if rate is not None and not rate > 0:
-        raise UsageError(f"--rate {rate}: FLOPs a second must be above 0")
+        raise UsageError(f"--rate {rate}: FLOPs per second must be positive", value=rate)
     open_groups = [
-        group for group in sweep.groups if any(row.name not in sweep.done for row in group.rows)
+        group for group in sweep.groups if any(run.name not in sweep.done for run in group.runs)
     ]
-    costs = {row.name: _cost(sweep.members[row.name]) for row in sweep.rows}
-    steps = {
-        row.name: sweep.configs[row.name].schedule.steps - sweep.members[row.name].start
-        for row in sweep.rows
-    }
+    costs, steps = {}, {}
+    for run in sweep.runs:
+        config, start = sweep.configs[run.name], sweep.training_runs[run.name].start
+        costs[run.name] = flops(config, start)
+        steps[run.name] = config.schedule.steps - start
     rates: Mapping[int, float] | None = None
     if rate is not None:
         rates = {group.number: rate for group in open_groups}
     elif pool is not None:
-        together = min(pool.workers, max(1, len(open_groups)))
+        simultaneous = min(pool.workers, max(1, len(open_groups)))
 
-        def submit(group: Group) -> list[Future[float]]:
+        def submit(group: RunGroup) -> list[Future[float]]:
             assert pool is not None
-            task = sweep.task(group.rows)
-            return [pool.submit(probe, task) for _ in range(together)]
+            task = sweep.task(group.runs)
+            return [pool.submit(probe, task) for _ in range(simultaneous)]
 
-        kinds = {group.number: _kind(sweep, group) for group in open_groups}
-        rates = measure_rates(open_groups, kinds, submit)
-    return budget_of(
-        sweep.groups, costs, steps, sweep.done, rates, 1 if pool is None else pool.workers
-    )
-
-
-def _cost(member: TrainingRun) -> float:
-    return flops(member.config, member.start)
+        keys = {group.number: _speed_key(sweep, group) for group in open_groups}
+        rates = measure_rates(open_groups, keys, submit)
+    workers = 1 if pool is None else pool.workers
+    return budget_of(sweep.groups, costs, steps, sweep.done, rates, workers)
 
 
-def _kind(sweep: Sweep, group: Group) -> object:
-    """What decides the speed of a group."""
-    config = sweep.configs[group.rows[0].name]
-    return shapes_of(config), config.every, config.ramp, config.merge, len(group.rows)
+def _speed_key(sweep: Sweep, group: RunGroup) -> Hashable:
+    """Everything that determines the speed of a group."""
+    config = sweep.configs[group.runs[0].name]
+    return shapes_of(config), config.every, config.ramp, config.merge, len(group.runs)
 
 
 def train_sweep(
-    sweep: Sweep, pool: Pool, *, checkpoint_every: float = 60.0, watch: Watch | None = None
+    sweep: Sweep,
+    pool: Pool,
+    *,
+    checkpoint_every: float = 60.0,
+    on_outcome: OutcomeCallback | None = None,
 ) -> dict[str, RunOutcome]:
-    """Train what is not there yet; a run that fails stops nobody but its own branches.
+    """Train every unfinished run; if a run fails, only its own branches fail with it.
 
     Args:
         sweep: what to train.
-        pool: where.
-        checkpoint_every: seconds between two crash checkpoints: what a kill may cost.
-        watch: called with every outcome as it comes.
+        pool: the workers.
+        checkpoint_every: seconds between two crash checkpoints, the most that a kill can cost.
+        on_outcome: called with every outcome as soon as it is known.
 
     Returns:
         Run name -> outcome, in the order of the plan.
     """
-    outcomes: dict[str, RunOutcome] = {}
-    tries = dict.fromkeys((group.number for group in sweep.groups), 0)
-    ended: set[int] = set()
-    waiting = list(sweep.groups)
-    running: dict[Future[Any], Group] = {}
+    scheduler = _Scheduler(sweep, pool, checkpoint_every, on_outcome)
+    reset_failed(sweep.work, sweep.runs)
+    scheduler.run()
+    return {run.name: scheduler.outcomes[run.name] for run in sweep.runs}
 
-    def end(group: Group, found: Sequence[RunOutcome]) -> None:
-        for outcome in found:
-            outcomes[outcome.run] = outcome
-            if watch is not None:
-                watch(outcome)
-        if all(row.name in outcomes for row in group.rows):
-            ended.add(group.number)
 
-    reset_failed(sweep.work, sweep.rows)
-    while waiting or running:
-        for group in [each for each in waiting if each.needs <= ended]:
-            if len(running) >= pool.workers:
+class _Scheduler:
+    """Submits groups whose parents have ended, and resubmits those whose process dies."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        pool: Pool,
+        checkpoint_every: float,
+        on_outcome: OutcomeCallback | None,
+    ) -> None:
+        self.outcomes: dict[str, RunOutcome] = {}
+        self._sweep, self._pool = sweep, pool
+        self._checkpoint_every, self._on_outcome = checkpoint_every, on_outcome
+        self._waiting = list(sweep.groups)
+        self._running: dict[Future[Any], RunGroup] = {}
+        self._ended: set[int] = set()
+        self._deaths = dict.fromkeys((group.number for group in sweep.groups), 0)
+
+    def run(self) -> None:
+        """Return when every run has an outcome."""
+        while self._waiting or self._running:
+            self._submit_ready()
+            if not self._running:
+                continue
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in done:
+                group = self._running.pop(future)
+                try:
+                    self._record(group, future.result())
+                except self._pool.lost as error:
+                    self._retry(group, error)
+
+    def _submit_ready(self) -> None:
+        for group in [group for group in self._waiting if group.depends_on <= self._ended]:
+            if len(self._running) >= self._pool.workers:
                 break
-            waiting.remove(group)
-            rows, orphans = _with_parents(group, outcomes)
-            for orphan in orphans:
-                _tell(sweep, orphan)
-            end(group, orphans)
-            if rows:
-                task = sweep.task(rows, leader=pool.leader, every=checkpoint_every)
-                running[pool.submit(train_rows, task)] = group
-        done, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
-        for future in done:
-            group = running.pop(future)
-            try:
-                end(group, future.result())
-            except pool.lost as error:
-                tries[group.number] += 1
-                if tries[group.number] < TRIES:
-                    waiting.insert(0, group)  # goes on from its last checkpoint
-                    continue
-                lost = [
-                    RunOutcome(
-                        row.name,
-                        "failed",
-                        error=f"its process died {TRIES} times ({type(error).__name__}); look for "
-                        "a lack of memory, and run the sweep again to go on",
-                    )
-                    for row in group.rows
-                    if row.name not in outcomes
-                ]
-                for outcome in lost:
-                    _tell(sweep, outcome)
-                end(group, lost)
-    return {row.name: outcomes[row.name] for row in sweep.rows}
+            self._waiting.remove(group)
+            runs, orphans = _split_orphans(group, self.outcomes)
+            self._record_failures(group, orphans)
+            if runs:
+                task = self._sweep.task(
+                    runs, leader=self._pool.leader, checkpoint_every=self._checkpoint_every
+                )
+                self._running[self._pool.submit(train_group, task)] = group
+
+    def _retry(self, group: RunGroup, error: BaseException) -> None:
+        self._deaths[group.number] += 1
+        if self._deaths[group.number] < MAX_TRIES:
+            self._waiting.insert(0, group)  # resumes from its last checkpoint
+            return
+        message = (
+            f"its process died {MAX_TRIES} times ({type(error).__name__}), possibly out of memory; "
+            "rerun the same command to resume"
+        )
+        names = [run.name for run in group.runs if run.name not in self.outcomes]
+        self._record_failures(group, [RunOutcome(name, "failed", error=message) for name in names])
+
+    def _record_failures(self, group: RunGroup, failures: Sequence[RunOutcome]) -> None:
+        """Record the outcomes of runs that no process trains, also in their progress files."""
+        for outcome in failures:
+            progress = RunProgress(outcome.run, state=outcome.state, error=outcome.error)
+            write_progress(self._sweep.work, progress)
+        self._record(group, failures)
+
+    def _record(self, group: RunGroup, outcomes: Sequence[RunOutcome]) -> None:
+        for outcome in outcomes:
+            self.outcomes[outcome.run] = outcome
+            if self._on_outcome is not None:
+                self._on_outcome(outcome)
+        if all(run.name in self.outcomes for run in group.runs):
+            self._ended.add(group.number)
 
 
-def _with_parents(
-    group: Group, outcomes: Mapping[str, RunOutcome]
+def _split_orphans(
+    group: RunGroup, outcomes: Mapping[str, RunOutcome]
 ) -> tuple[list[PlannedRun], list[RunOutcome]]:
-    """The rows of a group that can train, and an outcome for each whose parent has failed."""
-    rows, orphans = [], []
-    for row in group.rows:
-        if row.name in outcomes:
+    """The runs of a group that can train, and one outcome per run whose parent has failed."""
+    runs, orphans = [], []
+    for run in group.runs:
+        if run.name in outcomes:
             continue
-        if row.parent is not None and outcomes[row.parent.run].state == "failed":
-            error = f"its parent {row.parent.run} failed"
-            orphans.append(RunOutcome(row.name, "failed", error=error))
+        if run.parent is not None and outcomes[run.parent.run].state == "failed":
+            error = f"its parent {run.parent.run} failed"
+            orphans.append(RunOutcome(run.name, "failed", error=error))
         else:
-            rows.append(row)
-    return rows, orphans
-
-
-def _tell(sweep: Sweep, outcome: RunOutcome) -> None:
-    """Say of a run that no process works on why it failed."""
-    write_progress(
-        sweep.work, replace(RunProgress(outcome.run), state=outcome.state, error=outcome.error)
-    )
+            runs.append(run)
+    return runs, orphans

@@ -1,7 +1,7 @@
 """The windows of every update: a pure function of seed and step, gathered on the host.
 
-Two runs of a set that share a seed see the same text in the same order, whatever their schedules,
-and a run can be cut into calls, or taken up again, at any step.
+Two runs of a set that share a seed are trained on the same text in the same order, whatever their
+schedules, and training can be interrupted and resumed at any step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scaling_laws.proxy.training.corpus import Corpus
 __all__ = ["SAMPLINGS", "batch_windows", "epoch_of", "windows_per_epoch"]
 
 SAMPLINGS = ("random", "epochs")
-BATCHES = 1  # a seed's key 0 is that of the parameters
+BATCH_KEY = 1  # key 0 of a seed is used for the parameters
 
 
 def batch_windows(
@@ -38,30 +38,31 @@ def batch_windows(
     """The batches of some updates.
 
     Args:
-        corpus: where the windows come from. A corpus with a stream gives windows of its own to
-            every step, which never come again; only ``random`` suits it.
-        steps: the updates, counted from 0, of shape (updates,), in [0, 2^32).
-        seen: windows that all updates before each took, of shape (updates,).
+        corpus: source of the windows. A corpus with a stream gives new windows at every step and
+            needs `sampling` ``random``.
+        steps: indices of the updates, from 0, shape (updates,), in [0, 2^32).
+        seen: number of windows used by all updates before each, shape (updates,).
         seed: of the batches, in [0, 2^31).
-        batch: windows an update.
-        context: tokens a window predicts; it has one more.
-        sampling: ``random``: windows at random places, a function of (seed, step);
+        batch: windows per update.
+        context: tokens predicted per window; a window has one more.
+        sampling: ``random``: windows at random positions, a function of (seed, step);
             ``epochs``: every window of an epoch once, a function of (seed, seen). The windows of
-            an epoch lie end to end from a random offset on, and their order is random; both
-            depend on the seed and the epoch only. A batch may begin in one epoch and end in the
-            next.
+            an epoch are consecutive from a random offset, and their order is random; both depend
+            only on the seed and the epoch. A batch may begin in one epoch and end in the next.
 
     Returns:
-        Tokens of shape (updates, batch, context + 1), of the corpus's type.
+        Tokens of shape (updates, batch, context + 1), with the dtype of the corpus.
 
     Raises:
-        ProxyError: if the sampling is unknown or does not suit the corpus, a number is out of
+        ProxyError: if the sampling is unknown or unavailable for the corpus, a number is out of
             range, or the train part is shorter than one window.
     """
     if sampling not in SAMPLINGS:
-        raise ProxyError(f"sampling={sampling!r} must be {' or '.join(SAMPLINGS)}")
+        raise ProxyError(f"sampling={sampling!r} must be {' or '.join(SAMPLINGS)}", value=sampling)
     if steps.shape != seen.shape or steps.ndim != 1:
-        raise ProxyError(f"steps {steps.shape} and seen {seen.shape} must be rows of equal length")
+        raise ProxyError(
+            f"steps {steps.shape} and seen {seen.shape} must be 1-D arrays of equal length"
+        )
     for key, numbers, stop in (("steps", steps, 2**32), ("seen", seen, 2**63)):
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < stop:
             raise ProxyError(
@@ -70,8 +71,9 @@ def batch_windows(
     if corpus.stream is not None:
         if sampling != "random":
             raise ProxyError(
-                f"corpus {corpus.name!r} never comes to the end of an epoch; "
-                f"sampling={sampling!r} must be random"
+                f"corpus {corpus.name!r} is endless and has no epochs; "
+                f"sampling={sampling!r} must be random",
+                value=sampling,
             )
         return _streamed(corpus.stream.thresholds, steps, seed, batch, context)
     count = windows_per_epoch(corpus, context)
@@ -79,41 +81,42 @@ def batch_windows(
     if sampling == "random":
         starts = _random_starts(steps, seed, batch, corpus.train.size - context)
     else:
-        room = corpus.train.size - count * context
-        places = seen[:, None] + np.arange(batch)
-        starts = _epoch_starts(places, seed, count, context, min(room, context))
-    tokens = np.asarray(corpus.train)  # a view: indexing a memmap itself is slower
+        slack = corpus.train.size - count * context
+        indices = seen[:, None] + np.arange(batch)
+        starts = _epoch_starts(indices, seed, count, context, min(slack, context))
+    tokens = np.asarray(corpus.train)  # a view: indexing the memmap itself is slower
     windows: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(tokens, context + 1)[starts]
     return windows
 
 
 def windows_per_epoch(corpus: Corpus, context: int) -> int:
-    """Windows in an epoch: those of `context` tokens that fit end to end, from any offset on.
+    """Windows per epoch: consecutive windows of `context` tokens that fit from any offset.
 
     Raises:
-        ProxyError: if not one fits.
+        ProxyError: if the train part is shorter than one window.
     """
     size = corpus.train.size
     if size < context + 1:
         raise ProxyError(
             f"corpus {corpus.name!r} is too small: its train part has {size} tokens and one window "
-            f"takes {context + 1}; give it more text"
+            f"takes {context + 1}; add more text",
+            value=size,
         )
     return max(1, (size - context) // context)
 
 
 def epoch_of(corpus: Corpus, tokens_seen: float, context: int) -> float:
-    """How often the train part has been gone through, 0.0 at the start.
+    """Number of epochs trained so far, 0.0 at the start.
 
     Args:
-        corpus: what is trained on.
+        corpus: the training corpus.
         tokens_seen: tokens predicted so far: updates times batch times `context`.
-        context: tokens a window predicts.
+        context: tokens predicted per window.
 
     Returns:
-        Tokens seen over those of an epoch, which is whole exactly where the next epoch of the
-        sampling ``epochs`` begins; an epoch is up to two windows shorter than the train part.
-        0.0 for a stream, which never comes again.
+        Tokens seen divided by the tokens of an epoch: an integer exactly where the next epoch of
+        the sampling ``epochs`` begins. An epoch is up to two windows shorter than the train part.
+        0.0 for a stream, which never repeats.
     """
     if corpus.stream is not None:
         return 0.0
@@ -121,15 +124,15 @@ def epoch_of(corpus: Corpus, tokens_seen: float, context: int) -> float:
 
 
 def _epoch_starts(
-    places: NDArray[np.int64], seed: int, count: int, context: int, offsets: int
+    indices: NDArray[np.int64], seed: int, count: int, context: int, offsets: int
 ) -> NDArray[np.int64]:
-    """First tokens of windows, of the shape of `places`, which count windows from the first on."""
-    epochs, within = np.divmod(places, count)
-    starts = np.empty_like(places)
+    """First tokens of windows, in the shape of `indices`, which count windows over all epochs."""
+    epochs, within = np.divmod(indices, count)
+    starts = np.empty_like(indices)
     for epoch in np.unique(epochs).tolist():
         offset, order = _epoch(seed, epoch, count, offsets)
-        here = epochs == epoch
-        starts[here] = offset + context * order[within[here]].astype(np.int64)
+        mask = epochs == epoch
+        starts[mask] = offset + context * order[within[mask]].astype(np.int64)
     return starts
 
 
@@ -164,10 +167,10 @@ def _streamed(
 
 @contextlib.contextmanager
 def _on_host() -> Iterator[None]:
-    """Draw on the CPU: on an accelerator it would wait for the updates that are under way."""
+    """Draw on the CPU: an accelerator would first finish the updates already queued."""
     try:
         host = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # JAX was told to leave the CPU alone; the numbers are the same
+    except RuntimeError:  # the CPU backend is disabled; the numbers are the same
         yield
         return
     with jax.default_device(host):
@@ -176,7 +179,7 @@ def _on_host() -> Iterator[None]:
 
 @partial(jax.jit, static_argnames="batch")
 def _draw_starts(seed: jax.Array, steps: jax.Array, stop: jax.Array, batch: int) -> jax.Array:
-    key = jax.random.fold_in(jax.random.key(seed), BATCHES)
+    key = jax.random.fold_in(jax.random.key(seed), BATCH_KEY)
 
     def draw(step: jax.Array) -> jax.Array:
         return jax.random.randint(jax.random.fold_in(key, step), (batch,), 0, stop, jnp.int32)
@@ -188,7 +191,7 @@ def _draw_starts(seed: jax.Array, steps: jax.Array, stop: jax.Array, batch: int)
 def _draw_windows(
     seed: jax.Array, steps: jax.Array, thresholds: jax.Array, batch: int, context: int
 ) -> jax.Array:
-    key = jax.random.fold_in(jax.random.key(seed), BATCHES)
+    key = jax.random.fold_in(jax.random.key(seed), BATCH_KEY)
 
     def draw(step: jax.Array) -> jax.Array:
         return jax.random.bits(jax.random.fold_in(key, step), (batch, context + 1), jnp.uint32)

@@ -1,4 +1,4 @@
-"""Positions on disk: arrays and JSON in one .npz, never a pickle, written whole or not at all."""
+"""Positions on disk: arrays and JSON in one .npz, no pickle, written atomically."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ VERSION = 1
 
 
 def settings_of(config: ProxyConfig, steps_seen: int | None = None) -> dict[str, Any]:
-    """Everything that decides a curve, as JSON: of its first `steps_seen` updates, or of all.
+    """Everything that determines the first `steps_seen` updates of a curve, or all, as JSON.
 
-    The schedule enters as a digest of its rates, so that two specs with the same rates agree.
+    The schedule is represented by a digest of its learning rates, so that two specs with the same
+    rates are equal.
     """
     lr = config.schedule.lr[:steps_seen]
     size = {key: value for key, value in vars(config.size).items() if key != "name"}
@@ -44,7 +45,9 @@ def settings_of(config: ProxyConfig, steps_seen: int | None = None) -> dict[str,
         "weight_decay": config.weight_decay,
         "optimizer": config.optimizer,
         "sampling": config.sampling,
-        "ramp": [list(each) for each in config.ramp if steps_seen is None or each[0] < steps_seen],
+        "ramp": [
+            [step, batch] for step, batch in config.ramp if steps_seen is None or step < steps_seen
+        ],
         "precision": config.precision,
         "width_rule": config.width_rule,
         "ema": list(config.ema),
@@ -54,15 +57,15 @@ def settings_of(config: ProxyConfig, steps_seen: int | None = None) -> dict[str,
 
 
 def fingerprint(*settings: Mapping[str, Any]) -> str:
-    """``sha256:...`` of the settings of one run or of the members of a fleet."""
-    text = json.dumps([dict(sorted(each.items())) for each in settings])
+    """``sha256:...`` of the settings of one run or of the runs of a fleet."""
+    text = json.dumps([dict(sorted(entry.items())) for entry in settings])
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def save_position(
     path: Path, position: training_loop.Position, settings: Sequence[Mapping[str, Any]]
 ) -> Path:
-    """Write a position with the settings of its members.
+    """Write a position with the settings of its runs.
 
     Raises:
         OutputError: if it cannot be written.
@@ -74,7 +77,7 @@ def save_position(
         "seconds": position.seconds,
         "snapshots": len(position.snapshots),
         "leaves": len(leaves),
-        "settings": [dict(each) for each in settings],
+        "settings": [dict(entry) for entry in settings],
     }
     arrays: dict[str, Any] = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     make_folder(path.parent)
@@ -93,21 +96,23 @@ def load_position(
 
     Args:
         path: as written by `save_position`.
-        configs: of the members, which give the shapes.
-        fleet: whether the arrays have a leading axis of members.
+        configs: of the runs, which determine the shapes.
+        fleet: whether the arrays have a leading axis of runs.
 
     Raises:
-        ProxyError: if the file is damaged or holds other shapes.
+        ProxyError: if the file is damaged or contains other shapes.
     """
     header, (rows, *leaves) = _read(path)
     start = training_loop.begin(configs, fleet)
     template = (start.state, (start.state.parameters,) * header["snapshots"])
     shapes, tree = jax.tree.flatten(template)
-    wanted = [(leaf.shape, leaf.dtype) for leaf in shapes]
-    members, _, columns = start.rows.shape
-    of_rows = rows.ndim == 3 and (rows.shape[0], rows.shape[2]) == (members, columns)
-    if not of_rows or wanted != [(leaf.shape, leaf.dtype) for leaf in leaves]:
-        raise ProxyError(f"{path} holds a model of another shape; remove it to train again")
+    expected = [(leaf.shape, leaf.dtype) for leaf in shapes]
+    runs, _, columns = start.rows.shape
+    rows_match = rows.ndim == 3 and (rows.shape[0], rows.shape[2]) == (runs, columns)
+    if not rows_match or expected != [(leaf.shape, leaf.dtype) for leaf in leaves]:
+        raise ProxyError(
+            f"{path} contains a model of another shape; remove it to train again", path=path
+        )
     state, snapshots = jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in leaves])
     position = training_loop.Position(
         header["step"], compiled_steps.State(*state), snapshots, rows, header["seconds"]
@@ -116,59 +121,67 @@ def load_position(
 
 
 def stored_settings(path: Path) -> list[dict[str, Any]]:
-    """The settings that a position was written with, whatever its shapes.
+    """The settings stored with a position, whatever its shapes.
 
     Raises:
         ProxyError: if the file is damaged.
     """
-    found: list[dict[str, Any]] = _read(path, arrays=False)[0]["settings"]
-    return found
+    settings: list[dict[str, Any]] = _read(path, arrays=False)[0]["settings"]
+    return settings
 
 
 def check_origin(path: Path, settings: Mapping[str, Any], run: str, parent: str, step: int) -> None:
-    """Raise unless a run's position is there and was written with these settings.
+    """Raise unless a checkpoint exists and was written with these settings.
 
     Args:
-        path: of the position.
-        settings: of the run that is to start there, see `settings_of`.
-        run: its name.
-        parent: the name of the run that has kept the position.
-        step: after how many updates.
+        path: of the checkpoint.
+        settings: of the run that will start from it, see `settings_of`.
+        run: name of that run.
+        parent: name of the run that kept the checkpoint.
+        step: number of updates before the checkpoint.
 
     Raises:
-        ProxyError: if it is not there, is damaged, or differs; naming the first setting that does.
+        ProxyError: if it does not exist, is damaged, or differs, naming the first such setting.
     """
     if not path.exists():
         raise ProxyError(
-            f"{run}: {parent} has kept no checkpoint at step {step} ({path} is not there); "
-            f"train {parent} with --keep {step}"
+            f"{run}: {parent} has no checkpoint at step {step} ({path} does not exist); "
+            f"train {parent} with --keep {step}",
+            path=path,
+            value=step,
         )
     (theirs,) = stored_settings(path)
     for key, value in settings.items():
         if theirs.get(key) != value:
-            what = "rates of the steps before" if key == "rates" else f"{key} = {theirs.get(key)!r}"
+            if key == "rates":
+                detail = "other learning rates before that step"
+            else:
+                detail = f"{key} = {theirs.get(key)!r}, not {value!r}"
             raise ProxyError(
-                f"{run} cannot branch from {parent}@{step}, which has other {what}"
-                + ("" if key == "rates" else f", not {value!r}")
+                f"{run} cannot branch from {parent}@{step}, which has {detail}",
+                path=path,
+                value=value,
             )
 
 
 def _read(path: Path, arrays: bool = True) -> tuple[dict[str, Any], list[NDArray[Any]]]:
-    """The header, and the rows and leaves if they are wanted."""
+    """The header; and the rows and leaves if `arrays`."""
     try:
-        # numpy leaves a damaged file open that it has opened itself
+        # given a path, numpy would leave a damaged file open
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             version = header["version"]
             names = ["rows", *(f"leaf_{index}" for index in range(header["leaves"]))]
-            found = [file[name] for name in names] if arrays and version == VERSION else []
-    except Exception as error:  # a damaged archive fails in a dozen ways, by where it is damaged
+            read = [file[name] for name in names] if arrays and version == VERSION else []
+    except Exception as error:  # a damaged archive raises many kinds of exceptions
         raise ProxyError(
-            f"{path} is no readable checkpoint ({error}); remove it to train again"
+            f"{path} is not a readable checkpoint ({error}); remove it to train again", path=path
         ) from error
     if version != VERSION:
         raise ProxyError(
-            f"{path} is a checkpoint of version {version}, this program reads {VERSION}; "
-            "remove it to train again"
+            f"{path} is a checkpoint of version {version}; this program reads version {VERSION}; "
+            "remove it to train again",
+            path=path,
+            value=version,
         )
-    return header, found
+    return header, read

@@ -1,7 +1,7 @@
-"""The compiled work: many updates in one loop, and the measurements between them.
+"""The compiled functions: many updates in one loop, and the evaluation between them.
 
-The learning rates, batches and weight decay are data to it, so another schedule of the same shapes
-compiles nothing. With `fleet` every argument has a leading axis of members, trained side by side.
+Learning rates, batches and weight decay are arguments, so another schedule of the same shapes needs
+no compilation. With `fleet` every argument has a leading axis of runs, trained side by side.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
 __all__ = ["GROUPS", "Shapes", "State", "evaluate", "initialize", "norms", "shapes_of", "update"]
 
-GROUPS = ("embedding", "hidden", "head")  # of matrices, whose norms are logged apart
+GROUPS = ("embedding", "hidden", "head")  # of matrices, whose norms are logged separately
 
 
 class Shapes(NamedTuple):
-    """What a compiled program depends on; runs that agree in it can train as one fleet."""
+    """Everything a compiled program depends on; runs with equal shapes can train as one fleet."""
 
     size: Size
     optimizer: str
@@ -34,7 +34,7 @@ class Shapes(NamedTuple):
 
 
 class State(NamedTuple):
-    """What an update changes: the parameters, the optimizer's moments and the averages."""
+    """Everything an update changes: parameters, optimizer moments and averaged parameters."""
 
     parameters: transformer.Parameters
     moments: Any
@@ -42,13 +42,13 @@ class State(NamedTuple):
 
 
 def shapes_of(config: ProxyConfig) -> Shapes:
-    """What a compiled program needs to know of a configuration."""
+    """The shapes of a configuration."""
     return Shapes(config.size, config.optimizer, config.precision, config.width_rule, config.ema)
 
 
 @partial(jax.jit, static_argnames=("shapes", "fleet"))
 def initialize(key: jax.Array, shapes: Shapes, fleet: bool = False) -> State:
-    """The state before the first update; `key` is a `jax.random.key`, or (members,) of them."""
+    """The state before the first update; `key` is a `jax.random.key`, or (runs,) of them."""
 
     def one(key: jax.Array) -> State:
         parameters = transformer.initialize(key, shapes.size)
@@ -68,19 +68,20 @@ def update(
     shapes: Shapes,
     fleet: bool = False,
 ) -> tuple[State, jax.Array]:
-    """Run one update for each rate.
+    """Run one update per learning rate.
 
     Args:
-        state: which is used up.
+        state: before the first update; donated.
         rates: learning rates of shape (updates,), float32.
         windows: tokens of shape (updates, batch, context + 1), unsigned.
         weight_decay: a float32 scalar.
-        shapes: of the members.
-        fleet: whether all of these have a leading axis of members.
+        shapes: of the runs.
+        fleet: whether all of these have a leading axis of runs.
 
     Returns:
-        The new state; and of shape (updates, 3), float32: the batch's loss before the update, the
-        gradient's global norm before clipping, and the norm of what is added to the matrices.
+        The new state; and an array of shape (updates, 3), float32: the loss of the batch before the
+        update, the global gradient norm before clipping, and the norm of the change of the
+        matrices.
     """
 
     def one(
@@ -111,8 +112,8 @@ def _update(
     factors = width_factors(before, shapes.size, shapes.width_rule, shapes.optimizer)
 
     def move(leaf: jax.Array, direction: jax.Array, factor: float) -> jax.Array:
-        kept = weight_decay * leaf if leaf.ndim == 2 else jnp.zeros_like(leaf)
-        return -rate * (factor * direction + kept)
+        decay = weight_decay * leaf if leaf.ndim == 2 else jnp.zeros_like(leaf)
+        return -rate * (factor * direction + decay)
 
     moves = jax.tree.map(move, before, direction, factors)
     after = jax.tree.map(jnp.add, before, moves)
@@ -120,8 +121,8 @@ def _update(
         jax.tree.map(lambda a, p, d=decay: d * a + (1.0 - d) * p, average, after)
         for decay, average in zip(shapes.ema, state.averages, strict=True)
     )
-    seen = jnp.stack([loss, _norm(jax.tree.leaves(gradient)), _norm(_matrices(moves))])
-    return State(after, moments, averages), seen
+    logged = jnp.stack([loss, _norm(jax.tree.leaves(gradient)), _norm(_matrices(moves))])
+    return State(after, moments, averages), logged
 
 
 @partial(jax.jit, static_argnames=("shapes", "fleet"))
@@ -131,7 +132,7 @@ def evaluate(
     """Mean loss over held-out windows of shape (chunks, windows, context + 1), shared by a fleet.
 
     Returns:
-        A float32 scalar in nats per token, or (members,) of them.
+        A float32 scalar in nats per token, or an array (runs,) of them.
     """
 
     def one(parameters: transformer.Parameters) -> jax.Array:
@@ -147,7 +148,7 @@ def evaluate(
 
 @partial(jax.jit, static_argnames="fleet")
 def norms(parameters: transformer.Parameters, fleet: bool = False) -> jax.Array:
-    """L2 norms of matrices, (4,) or (members, 4): all, embedding, hidden, head (zero if tied)."""
+    """L2 norms of matrices, (4,) or (runs, 4): all, embedding, hidden, head (zero if tied)."""
 
     def one(parameters: transformer.Parameters) -> jax.Array:
         hidden = {name: part for name, part in parameters.items() if name not in TABLES}
@@ -163,6 +164,6 @@ def _matrices(tree: Any) -> list[jax.Array]:
 
 
 def _norm(leaves: list[jax.Array]) -> jax.Array:
-    """L2 norm over all numbers of all leaves; optax names its own differently in each release."""
+    """L2 norm over all entries of all leaves; the name of optax's own differs between releases."""
     squares = [jnp.sum(jnp.square(leaf)) for leaf in leaves]
     return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))

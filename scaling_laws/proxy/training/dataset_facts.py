@@ -1,4 +1,4 @@
-"""What `dataset.toml` says of a set of proxy runs, and what its runs must share."""
+"""The facts of a set of proxy runs in `dataset.toml`, and which of them its runs must share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scaling_laws._version import __version__
 from scaling_laws.proxy.training.optimizers import BETA1, BETA2, CLIP
 from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
-__all__ = ["FIXED", "OWN", "SOFTWARE", "former", "set_facts"]
+__all__ = ["FIXED", "RUN_FACTS", "SOFTWARE", "set_facts", "stated_fact"]
 
 LOSS = "validation cross-entropy of the next {unit}, in nats per {unit}, on a fixed held-out slice"
-# facts without which losses mean different things: runs of one set share them
+# facts that define what the loss measures: all runs of a set share them
 FIXED = (
     "size",
     "model_params",
@@ -24,8 +24,8 @@ FIXED = (
     "validation_tokens",
     "corpus_hash",
 )
-# facts that move a curve but not its meaning: a run states its own where it differs from the set
-OWN = (
+# facts that change a curve but not its meaning: a run states those that differ from the set
+RUN_FACTS = (
     "optimizer",
     "beta1",
     "beta2",
@@ -37,9 +37,15 @@ OWN = (
     "precision",
     "width_rule",
 )
-SOFTWARE = ("scaling_laws", "python", "jax", "optax", "numpy")  # likewise
-# what sets of the first version left unsaid
-FORMER = {
+SOFTWARE = (
+    "scaling_laws",
+    "python",
+    "jax",
+    "optax",
+    "numpy",
+)  # likewise stated by a run if different
+# values of facts that sets of the first version do not state
+LEGACY_FACTS = {
     "vocabulary": 256,
     "tokenizer": "bytes",
     "sampling": "random",
@@ -48,13 +54,13 @@ FORMER = {
 }
 
 
-def former(tables: Mapping[str, Any], key: str) -> Any:
-    """A fact of a set, also of one written before the fact existed; None if it is not stated."""
-    return tables.get(key, FORMER.get(key))
+def stated_fact(tables: Mapping[str, Any], key: str) -> Any:
+    """A fact of a set, with the implied value if the set predates the fact; None if unknown."""
+    return tables.get(key, LEGACY_FACTS.get(key))
 
 
 def set_facts(config: ProxyConfig) -> dict[str, Any]:
-    """What `dataset.toml` says of a configuration, but for its schedule and seed."""
+    """The facts of a configuration for `dataset.toml`, without its schedule and seed."""
     size, corpus = config.size, config.corpus
     windows = config.validation_windows
     unit = "byte" if corpus.tokenizer == "bytes" else "token"

@@ -1,4 +1,4 @@
-"""The proxy models that can be trained: each a shape and a batch, under one name."""
+"""The registered proxy models: name, shape and batch size."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from scaling_laws.common import ProxyError, find_by_name
 
 __all__ = ["BASE_WIDTH", "SIZES", "Size", "get_size"]
 
-BASE_WIDTH = 64  # the width at which a schedule's rate is every matrix's rate, see optimizers.py
+BASE_WIDTH = 64  # width at which all matrices have the schedule's learning rate, see optimizers.py
 
 
 @dataclass(frozen=True)
 class Size:
-    """A decoder-only transformer, and how much text an update sees.
+    """The shape of a decoder-only transformer, its sequences and its batch.
 
     Attributes:
-        name: the word after ``--size``.
-        width: numbers a token carries between layers.
-        layers: attention and MLP pairs.
-        heads: attention heads; each has width/heads numbers, an even count.
-        mlp_width: hidden numbers of an MLP.
-        context: tokens a sequence predicts.
-        batch: sequences in an update.
-        validation_windows: held-out sequences of `context` tokens behind every logged loss.
-        vocabulary: number of tokens, 256 for bytes; a configuration takes it from its corpus.
-        tied: whether the head is the embedding.
+        name: the value of ``--size``.
+        width: of the residual stream.
+        layers: number of blocks of attention and MLP.
+        heads: attention heads; width/heads must be even.
+        mlp_width: hidden width of an MLP.
+        context: tokens predicted per sequence.
+        batch: sequences per update.
+        validation_windows: held-out sequences of `context` tokens per logged loss.
+        vocabulary: number of token ids, 256 for bytes; a configuration takes it from its corpus.
+        tied: whether the output head is the embedding.
         qk_norm: whether queries and keys are normalised.
 
     Raises:
-        ProxyError: if the numbers describe no model.
+        ProxyError: if the numbers are not a valid model.
     """
 
     name: str
@@ -47,26 +47,29 @@ class Size:
     def __post_init__(self) -> None:
         for field, value in vars(self).items():
             if not isinstance(value, str | bool) and value < 1:
-                raise ProxyError(f"size {self.name!r}: {field}={value} must be at least 1")
+                raise ProxyError(
+                    f"size {self.name!r}: {field}={value} must be at least 1", value=value
+                )
         if self.width % (2 * self.heads):
             raise ProxyError(
                 f"size {self.name!r}: width={self.width} does not split into heads={self.heads} "
-                "of an even width; choose a multiple of twice the heads"
+                "of an even width; choose a multiple of twice the number of heads",
+                value=self.width,
             )
 
     @property
     def head_width(self) -> int:
-        """Numbers of one attention head."""
+        """Width of one attention head."""
         return self.width // self.heads
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens that an update predicts."""
+        """Tokens predicted per update."""
         return self.batch * self.context
 
     @property
     def parameters(self) -> int:
-        """Numbers the model learns: matrices, embedding and head included, and norm gains."""
+        """Number of parameters: matrices, including embedding and head, and norm gains."""
         block = 4 * self.width**2 + 2 * self.width * self.mlp_width
         gains = 2 * self.width + 2 * self.head_width * self.qk_norm
         tables = (1 if self.tied else 2) * self.vocabulary * self.width
@@ -74,17 +77,17 @@ class Size:
 
     @property
     def forward_flops(self) -> int:
-        """Multiplications and additions of all matrix products for one token, going forward.
+        """FLOPs per token of all matrix products of a forward pass, multiplications and additions.
 
-        The embedding is a lookup and counts nothing; scores and mixing of attention count in full,
-        masked or not, as they are computed. A step of training takes three times as many.
+        The embedding is a lookup and costs nothing. Attention scores and mixing count in full,
+        masked or not, as they are computed. A training step takes three times as many.
         """
         block = 4 * self.width**2 + 2 * self.width * self.mlp_width
         attention = 2 * self.context * self.width
         return 2 * (self.layers * (block + attention) + self.vocabulary * self.width)
 
 
-# heads are 32 wide everywhere, MLPs four times as wide as the stream
+# heads have width 32 everywhere, MLPs four times the width of the stream
 SIZES: tuple[Size, ...] = (
     Size("pico", 32, 2, 1, 128, context=64, batch=64, validation_windows=1024),
     Size("nano", 64, 2, 2, 256, context=64, batch=64, validation_windows=1024),

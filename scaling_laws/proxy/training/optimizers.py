@@ -1,17 +1,16 @@
-"""Directions of an update: each optimizer up to the learning rate and the weight decay.
+"""Update directions: each optimizer without the learning rate and the weight decay.
 
-An update is ``p <- p - lr·(width_factor·direction + weight_decay·p)``, the decay on matrices only.
+An update is ``p <- p - lr·(width_factor·direction + weight_decay·p)``, with decay on matrices only.
 
-**Width.** At `BASE_WIDTH` every factor is one. Elsewhere matrices that sum over the width have
-`BASE_WIDTH/width` (Adam's moves have the same size in every entry, and what they add up to grows
-with the number of inputs), the embedding and the gains keep one. This is the table of rates of µP
-for Adam (Yang et al. 2022, arXiv 2203.03466, table 3) with the initial values left as they are
-(the "standard parameterization with per-layer rates" of Everett et al. 2024, arXiv 2407.05872).
-A matrix optimizer moves all directions of a hidden matrix alike, so there the power is a half: the
-spectral norm of its moves grows with the square root of the width, not with the width (the spectral
-condition of Yang, Simon & Bernstein 2023, arXiv 2310.17813). The decay is not scaled, so that
-lr·weight_decay, the rate at which weights are forgotten, is the same at every width (Wang &
-Aitchison 2024, arXiv 2405.13698).
+**Width.** At `BASE_WIDTH` every factor is one. At other widths, matrices that sum over the width
+have the factor `BASE_WIDTH/width` (entries of Adam's updates have equal size, so their sum grows
+with the number of inputs); the embedding and the gains have one. These are the learning rates of µP
+for Adam (Yang et al. 2022, arXiv 2203.03466, table 3) with unchanged initial values (the "standard
+parameterization with per-layer rates" of Everett et al. 2024, arXiv 2407.05872). A matrix optimizer
+updates all directions of a hidden matrix equally, so its exponent is 1/2: the spectral norm of its
+updates grows with the square root of the width (the spectral condition of Yang, Simon & Bernstein
+2023, arXiv 2310.17813). The decay is not scaled, so that the decay rate lr·weight_decay of the
+weights is the same at every width (Wang & Aitchison 2024, arXiv 2405.13698).
 """
 
 from __future__ import annotations
@@ -40,25 +39,25 @@ __all__ = [
     "width_factors",
 ]
 
-BETA1 = 0.95  # a longer mean than the usual 0.9: a third less noise in the validation loss
+BETA1 = 0.95  # instead of the usual 0.9: a third less noise in the validation loss
 BETA2 = 0.99
 CLIP = 1.0  # largest global gradient norm
 MUON_BETA = 0.95
 MUON_SCALE = 0.2  # times sqrt(larger side): entries as large as Adam's, arXiv 2502.16982, section 2
 WIDTH_RULES = ("per-layer", "none")
-TABLES = ("embedding", "head")  # not hidden: a matrix optimizer leaves them to Adam
+TABLES = ("embedding", "head")  # not hidden: matrix optimizers use Adam for them
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A way to turn gradients into a direction.
+    """A map from gradients to an update direction.
 
     Attributes:
-        name: the word after ``--optimizer``.
+        name: the value of ``--optimizer``.
         description: one line, with the source.
-        transform: from a model's parameters (or their shapes) to the transformation of gradients
-            that are clipped already; the caller multiplies in the rate and adds the decay.
-        hidden_power: of BASE_WIDTH/width in the factor of hidden matrices, see above.
+        transform: from a model's parameters (or their shapes) to the transformation of clipped
+            gradients; the caller multiplies by the learning rate and adds the decay.
+        hidden_power: exponent of BASE_WIDTH/width in the factor of hidden matrices, see above.
     """
 
     name: str
@@ -80,7 +79,7 @@ def _muon(parameters: transformer.Parameters) -> optax.GradientTransformation:
 
         return jax.tree.map(scale, updates), state
 
-    def dimensions(updates: Any) -> Any:  # optax takes a tree with none for a single matrix
+    def dimensions(updates: Any) -> Any:  # without these, optax treats a tree as a single matrix
         return jax.tree.map(lambda leaf: contrib.MuonDimensionNumbers(), updates)
 
     matrices = optax.chain(
@@ -118,21 +117,21 @@ def get_optimizer(name: str) -> Optimizer:
 def width_factors(
     parameters: transformer.Parameters, size: Size, rule: str, optimizer: str = "adamw"
 ) -> transformer.Parameters:
-    """What the direction of each leaf is multiplied by, same nesting, Python floats.
+    """The factor of the direction of each leaf, same nesting, Python floats.
 
     Args:
         parameters: of that size.
-        size: gives the width.
+        size: determines the width.
         rule: one of `WIDTH_RULES`.
         optimizer: a name of `OPTIMIZERS`.
     """
-    narrow = BASE_WIDTH / size.width if rule == "per-layer" else 1.0
+    ratio = BASE_WIDTH / size.width if rule == "per-layer" else 1.0
     power = get_optimizer(optimizer).hidden_power
 
     def factor(path: tuple[Any, ...], leaf: jax.Array) -> float:
         if leaf.ndim != 2 or path[0].key == "embedding":
             return 1.0
-        return narrow if path[0].key == "head" else float(narrow**power)
+        return ratio if path[0].key == "head" else float(ratio**power)
 
     factors: transformer.Parameters = jax.tree_util.tree_map_with_path(factor, parameters)
     return factors

@@ -1,4 +1,4 @@
-"""What decides a curve, and how a run is cut into windows of equal batches."""
+"""Everything that determines a curve, and the logging intervals of a run."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from scaling_laws.proxy.training.optimizers import WIDTH_RULES, get_optimizer
 __all__ = ["PRECISIONS", "LogInterval", "ProxyConfig", "flops", "validation_windows"]
 
 PRECISIONS = ("float32", "bfloat16")
-EVALUATION_BATCH = 64  # windows at a time, to bound memory
-BACKWARD = 3  # a step's products over those of its forward pass
+EVALUATION_BATCH = 64  # windows per evaluation batch, to bound memory
+BACKWARD = 3  # FLOPs of forward and backward pass over those of the forward pass
 
 
 class LogInterval(NamedTuple):
-    """Updates between two logged losses: those of steps first..end-1, `batch` sequences each."""
+    """The updates first..end-1 between two logged losses, of `batch` sequences each."""
 
     first: int
     end: int
     batch: int
-    seen: int  # sequences that all updates before took
+    seen: int  # sequences used by all updates before
 
 
 @dataclass(frozen=True, eq=False)
 class ProxyConfig:
-    """Everything that decides a curve.
+    """Everything that determines a curve.
 
     Attributes:
-        size: the model and its batch; the vocabulary is that of the corpus, whatever it says.
+        size: the model and its batch; its vocabulary is replaced by that of the corpus.
         schedule: the learning rate of every update.
-        corpus: what to train on and what to measure on.
+        corpus: the training and validation text.
         seed: of the initial parameters and the batches, in [0, 2^31).
         every: updates between two logged losses; the last update is always logged.
-        weight_decay: decoupled, on matrices: each update also takes lr·weight_decay of them away.
+        weight_decay: decoupled, on matrices: each update also subtracts lr·weight_decay times them.
         optimizer: a name of `optimizers.OPTIMIZERS`.
-        sampling: where a batch comes from, one of `batches.SAMPLINGS`.
+        sampling: how batches are drawn, one of `batches.SAMPLINGS`.
         ramp: (step, batch) pairs that change the size's batch from that step on, multiples of
             `every`.
         precision: type of the matrix products, one of `PRECISIONS`; weights stay float32.
         width_rule: one of `optimizers.WIDTH_RULES`.
         ema: decays of exponential averages of the weights whose losses are logged too.
-        merge: counts of logged steps over whose weights a plain average is taken and measured.
+        merge: numbers of last logged steps whose mean weights are evaluated too.
 
     Raises:
         ProxyError: if a number is out of range or the corpus too small for the size.
@@ -74,11 +74,14 @@ class ProxyConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", replace(self.size, vocabulary=self.corpus.vocabulary))
         if not 0 <= self.seed < 2**31:
-            raise ProxyError(f"seed={self.seed} must lie in [0, {2**31})")
+            raise ProxyError(f"seed={self.seed} must lie in [0, {2**31})", value=self.seed)
         if self.every < 1:
-            raise ProxyError(f"every={self.every}: log every 1 or more steps")
+            raise ProxyError(f"every={self.every}: must be at least 1 step", value=self.every)
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ProxyError(f"weight_decay={self.weight_decay} must be a finite number >= 0")
+            raise ProxyError(
+                f"weight_decay={self.weight_decay} must be a finite number >= 0",
+                value=self.weight_decay,
+            )
         get_optimizer(self.optimizer)
         for key, known in (
             ("sampling", SAMPLINGS),
@@ -86,26 +89,33 @@ class ProxyConfig:
             ("width_rule", WIDTH_RULES),
         ):
             if getattr(self, key) not in known:
-                raise ProxyError(f"{key}={getattr(self, key)!r} must be {' or '.join(known)}")
+                value = getattr(self, key)
+                raise ProxyError(f"{key}={value!r} must be {' or '.join(known)}", value=value)
         for decay in self.ema:
             if not 0 <= decay < 1:
-                raise ProxyError(f"ema={decay}: the decay of an average lies in [0, 1)")
+                raise ProxyError(
+                    f"ema={decay}: the decay of an average must lie in [0, 1)", value=decay
+                )
         for count in self.merge:
             if count < 1:
-                raise ProxyError(f"merge={count}: an average takes 1 or more logged steps")
+                raise ProxyError(
+                    f"merge={count}: an average needs at least 1 logged step", value=count
+                )
         for key in ("ema", "merge"):
-            # columns are named by six digits of it
-            names = [f"{each:g}" for each in getattr(self, key)]
+            # column names have six significant digits
+            names = [f"{value:g}" for value in getattr(self, key)]
             if len(set(names)) < len(names):
                 raise ProxyError(
                     f"{key}={','.join(names)}: two columns would have the same name; "
-                    "give each average once"
+                    "list each average once",
+                    value=getattr(self, key),
                 )
         self._check_ramp()
         if self.corpus.stream is not None and self.sampling != "random":
             raise ProxyError(
-                f"sampling={self.sampling!r}: corpus {self.corpus.name!r} never comes to the end "
-                "of an epoch; it must be random"
+                f"sampling={self.sampling!r}: corpus {self.corpus.name!r} is endless and has "
+                "no epochs; sampling must be random",
+                value=self.sampling,
             )
         window = self.size.context + 1
         for part, tokens in (("train", self.corpus.train), ("held-out", self.corpus.validation)):
@@ -114,7 +124,8 @@ class ProxyConfig:
                 raise ProxyError(
                     f"corpus {self.corpus.name!r} is too small for size {self.size.name!r}: its "
                     f"{part} part has {tokens.size} tokens and one sequence takes {window}; "
-                    "give it more text"
+                    "add more text",
+                    value=tokens.size,
                 )
 
     def _check_ramp(self) -> None:
@@ -122,8 +133,9 @@ class ProxyConfig:
         for step, batch in self.ramp:
             if step <= before or step % self.every or batch < 1:
                 raise ProxyError(
-                    f"batch ramp {batch}@{step}: steps must grow from {self.every} on in multiples "
-                    f"of the {self.every} steps between two logged losses, batches be at least 1"
+                    f"batch ramp {batch}@{step}: steps must be increasing positive multiples of "
+                    f"the {self.every} steps between two logged losses, and batches at least 1",
+                    value=f"{batch}@{step}",
                 )
             before = step
 
@@ -133,7 +145,7 @@ class ProxyConfig:
         return validation_windows(self.corpus, self.size)
 
     def log_intervals(self, start: int = 0) -> Iterator[LogInterval]:
-        """The windows of the run in order, those that begin before `start` left out."""
+        """The logging intervals of the run in order, without those that begin before `start`."""
         seen, changes, batch = 0, dict(self.ramp), self.size.batch
         for first in range(0, self.schedule.steps, self.every):
             end = min(first + self.every, self.schedule.steps)
@@ -144,24 +156,23 @@ class ProxyConfig:
 
     @property
     def tokens(self) -> int:
-        """Tokens that the whole run predicts."""
-        return sum(each.batch * (each.end - each.first) for each in self.log_intervals()) * (
-            self.size.context
-        )
+        """Tokens predicted in the whole run."""
+        sequences = sum(part.batch * (part.end - part.first) for part in self.log_intervals())
+        return sequences * self.size.context
 
 
 def validation_windows(corpus: Corpus, size: Size) -> NDArray[np.integer]:
-    """Held-out sequences, evenly spread over the held-out tokens.
+    """Held-out sequences, evenly spaced over the held-out tokens.
 
     Returns:
-        Tokens of shape (chunks, windows, context + 1): `size.validation_windows` of them at most,
+        Tokens of shape (chunks, windows, context + 1): at most `size.validation_windows` windows,
         fewer if the held-out part is short, so that no two overlap by more than one token.
     """
-    room = corpus.validation.size - size.context - 1
-    count = min(size.validation_windows, max(1, room // size.context))
+    span = corpus.validation.size - size.context - 1
+    count = min(size.validation_windows, max(1, span // size.context))
     chunk = min(EVALUATION_BATCH, count)
     count -= count % chunk
-    starts = np.linspace(0, room, count).astype(np.int64)
+    starts = np.linspace(0, span, count).astype(np.int64)
     windows: NDArray[np.integer] = corpus.validation[
         starts[:, None] + np.arange(size.context + 1)[None, :]
     ]
@@ -169,16 +180,16 @@ def validation_windows(corpus: Corpus, size: Size) -> NDArray[np.integer]:
 
 
 def flops(config: ProxyConfig, start: int = 0) -> float:
-    """Multiplications and additions of the matrix products of a run from step `start` on.
+    """FLOPs of the matrix products of a run from step `start` on, as multiplications and additions.
 
-    Training takes `BACKWARD` times the forward pass for every token; every logged loss takes one
-    forward pass over the held-out windows, and one more for each average of the weights.
+    Training costs `BACKWARD` forward passes per token; every logged loss costs one forward pass
+    over the held-out windows, and one more per average of the weights.
     """
     forward = config.size.forward_flops
     held_out = config.validation_windows[..., 1:].size
     measured = 1 + len(config.ema) + len(config.merge)
     trained = evaluated = 0
-    for each in config.log_intervals(start):
-        trained += each.batch * (each.end - each.first) * config.size.context
+    for interval in config.log_intervals(start):
+        trained += interval.batch * (interval.end - interval.first) * config.size.context
         evaluated += held_out * measured
     return float(forward * (BACKWARD * trained + evaluated))

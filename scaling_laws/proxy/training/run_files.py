@@ -1,8 +1,8 @@
-"""Put a trained run into a set: an entry in `dataset.toml`, then `RUN.csv`.
+"""Write a trained run into a set: an entry in `dataset.toml`, then `RUN.csv`.
 
-Runs of a set have the same model, text and measurement; what else decides a curve is a fact of the
-set, or of the run where it differs. A run whose loss would mean something else is turned away
-before the training.
+Runs of a set share the model, the text and the measurement. Everything else that determines a curve
+is a fact of the set, or of the run where it differs. A run whose loss would not be comparable is
+rejected before training.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ from scaling_laws.common import (
 from scaling_laws.data import SCHEDULES_FOLDER, read_manifest
 from scaling_laws.models import Schedule, reads_files, write_schedule
 from scaling_laws.models import schedule as read_spec
-from scaling_laws.proxy.training.dataset_facts import FIXED, OWN, SOFTWARE, former, set_facts
+from scaling_laws.proxy.training.dataset_facts import (
+    FIXED,
+    RUN_FACTS,
+    SOFTWARE,
+    set_facts,
+    stated_fact,
+)
 from scaling_laws.proxy.training.proxy_config import ProxyConfig
 from scaling_laws.proxy.training.training_loop import TrainedCurve
 
@@ -47,18 +53,18 @@ __all__ = [
 ]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-LOCK = ".dataset.lock"  # held while a run is entered in its set; several processes may write one
-WHOLE = ("step", "tokens")  # columns of whole numbers
+LOCK = ".dataset.lock"  # several processes may add runs to the same set
+INTEGER_COLUMNS = ("step", "tokens")
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a run goes.
+    """Where a run is written.
 
     Attributes:
         folder: the set.
-        name: of the run.
-        overwrite: whether a run of that name may be replaced.
+        name: name of the run.
+        overwrite: whether an existing run of that name may be replaced.
     """
 
     folder: Path
@@ -77,12 +83,12 @@ class Destination:
 
     @property
     def plan(self) -> Path:
-        """A copy of the rates, for a schedule that came from a file or an array."""
+        """A copy of the learning rates, for a schedule from a file or an array."""
         return self.folder / SCHEDULES_FOLDER / f"{self.name}.csv"
 
 
 def default_name(schedule: Schedule, seed: int = 0) -> str:
-    """A run name that says what a spec says; of a ``csv:`` spec, the file's name alone.
+    """A run name made of the schedule spec; for a ``csv:`` spec, of the file name only.
 
     >>> from scaling_laws.models.schedules import schedule
     >>> default_name(schedule("cosine:peak=3e-4,end=3e-5,steps=4000,warmup=100"))
@@ -104,46 +110,49 @@ def default_name(schedule: Schedule, seed: int = 0) -> str:
 
 
 def check_destination(destination: Destination, config: ProxyConfig) -> None:
-    """Fail before the training if the run could not be written after it.
+    """Raise before training if the run could not be written after it.
 
     Raises:
-        ProxyError: if the name is no file name, the run exists, or the set's `FIXED` facts differ.
+        ProxyError: if the name is not valid, the run exists, or the set's `FIXED` facts differ.
         DataError: if the set's `dataset.toml` cannot be read.
-        OutputError: if the folder is no folder or cannot be written.
+        OutputError: if the folder is a file or cannot be written.
     """
     name, folder = destination.name, destination.folder
     if not NAME.fullmatch(name):
         raise ProxyError(
             f"run name {name!r}: use up to 200 letters, digits, '_', '.' and '-', starting with a "
-            "letter, a digit or '_'; pass --name"
+            "letter, a digit or '_'; pass --name",
+            value=name,
         )
-    if not _is_folder_or_free(folder):
+    if not _is_existing_folder(folder):
         return
     paths = [destination.curve, destination.manifest]
-    if not _says_all(config.schedule) and _is_folder_or_free(destination.plan.parent):
+    if not _spec_is_complete(config.schedule) and _is_existing_folder(destination.plan.parent):
         paths.append(destination.plan)
     for path in paths:
         check_writable(path)
     tables = read_manifest(destination.manifest)
-    # an entry without a curve is a write that was killed
+    # an entry without a curve results from an interrupted write
     if destination.curve.exists() and not destination.overwrite:
         raise ProxyError(
-            f"{folder} has a run {name!r} already; choose another with --name or pass --overwrite"
+            f"{folder} already has a run {name!r}; choose another --name or pass --overwrite",
+            path=destination.curve,
+            value=name,
         )
     _check_facts(destination.manifest, tables, set_facts(config))
 
 
 def differing_facts(destination: Destination, config: ProxyConfig) -> dict[str, tuple[Any, Any]]:
-    """Facts of the set that a run does not share: name -> (the set's, the run's).
+    """Facts in which a run differs from its set: name -> (value of the set, value of the run).
 
-    They are written as the run's own, and laws that use them see the run's.
+    They are written as facts of the run, and laws that use them get the value of the run.
     """
     tables = read_manifest(destination.manifest)
     facts = set_facts(config)
     return {
-        key: (former(tables, key), facts[key])
-        for key in OWN
-        if tables and former(tables, key) != facts[key]
+        key: (stated_fact(tables, key), facts[key])
+        for key in RUN_FACTS
+        if tables and stated_fact(tables, key) != facts[key]
     }
 
 
@@ -156,27 +165,27 @@ def write_run(
     license_text: str = "unspecified",
     extra: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a run and enter it in its set, the curve last; all of it or nothing.
+    """Write a run and add it to its set, the curve last; all files or none.
 
-    Several processes may write runs of one set: a lock in its folder lets one at a time in. A
-    process that is killed here leaves an entry without a curve, which counts as no run.
+    Several processes may write runs of the same set; a file lock in its folder serialises them. A
+    process that is killed here leaves an entry without a curve, which is not counted as a run.
 
     Args:
-        destination: where it goes; the folder is made if it does not exist.
+        destination: where to write it; the folder is created if necessary.
         config: what was trained.
-        curve: what came of it.
-        command: the command line that trains it again, if there is one.
-        license_text: of the curves, for a set that does not exist yet.
-        extra: more to say of the run.
+        curve: the result.
+        command: the command line that reproduces it, if there is one.
+        license_text: licence of the curves, for a new set.
+        extra: further keys of the run's entry.
 
     Returns:
         The files written.
 
     Raises:
-        ScalingLawsError: as `check_destination`, which is asked again: training takes a while.
+        ScalingLawsError: as `check_destination`, which is repeated here, after the training.
     """
     check_destination(destination, config)
-    plan = None if _says_all(config.schedule) else destination.plan
+    plan = None if _spec_is_complete(config.schedule) else destination.plan
     make_folder(destination.folder if plan is None else plan.parent)
     files = [path for path in (plan, destination.curve, destination.manifest) if path is not None]
     entry: dict[str, Any] = {
@@ -189,7 +198,7 @@ def write_run(
     if config.ramp:
         entry["batch_ramp"] = ",".join(f"{batch}@{step}" for step, batch in config.ramp)
     with FileLock(destination.folder / LOCK):
-        check_destination(destination, config)  # another process may have begun the set
+        check_destination(destination, config)  # another process may have created the set meanwhile
         with all_or_none(files):
             destination.curve.unlink(missing_ok=True)
             if plan is not None:
@@ -199,19 +208,21 @@ def write_run(
                 destination.manifest,
                 tomli_w.dumps(_with_run(destination, set_facts(config), entry, license_text)),
             )
-            write_text(destination.curve, _table(curve))
+            write_text(destination.curve, _csv_text(curve))
     return files
 
 
 def _with_run(
     destination: Destination, facts: dict[str, Any], entry: dict[str, Any], license_text: str
 ) -> dict[str, Any]:
-    """The tables of a set with a run entered."""
+    """The tables of a set with a run added."""
     tables = read_manifest(destination.manifest)
     runs = dict(tables.pop("runs", {}))
     if tables:
-        own = (key for key in (*OWN, *SOFTWARE) if facts[key] != former(tables, key))
-        entry = entry | {key: facts[key] for key in own}
+        differing = (
+            key for key in (*RUN_FACTS, *SOFTWARE) if facts[key] != stated_fact(tables, key)
+        )
+        entry = entry | {key: facts[key] for key in differing}
     else:
         tables = facts | {"license": license_text}
     runs[destination.name] = entry
@@ -219,7 +230,7 @@ def _with_run(
 
 
 def finished_settings(destination: Destination) -> str | None:
-    """The settings' fingerprint of a run that is there, "" if it states none; None without a run.
+    """The fingerprint of the settings of a finished run, "" if it states none; None without a run.
 
     Raises:
         DataError: if the set's `dataset.toml` cannot be read.
@@ -231,72 +242,80 @@ def finished_settings(destination: Destination) -> str | None:
 
 
 def read_curve(path: Path) -> dict[str, NDArray[Any]]:
-    """The columns of a run's CSV as it was written, each of shape (rows,).
+    """The columns of a run's CSV file, each of shape (rows,).
 
     Raises:
-        DataError: if the file is no such table.
+        DataError: if the file cannot be read as such a table.
     """
     try:
         header, *lines = path.read_text(encoding="utf-8").splitlines()
         table = np.array([[float(value) for value in line.split(",")] for line in lines])
         named = dict(zip(header.split(","), table.T, strict=True))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no curve of a proxy run ({error}); train it again") from error
-    return {key: each.astype(np.int64) if key in WHOLE else each for key, each in named.items()}
+        raise DataError(
+            f"{path} is not a curve of a proxy run ({error}); train it again", path=path
+        ) from error
+    return {
+        name: column.astype(np.int64) if name in INTEGER_COLUMNS else column
+        for name, column in named.items()
+    }
 
 
 def _check_facts(manifest: Path, tables: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raise for the first fact on which a set and a new run disagree."""
+    """Raise for the first fact in which a set and a new run must not differ but do."""
     if not tables:
         return
     for key in FIXED:
-        found = former(tables, key)
-        if found is None:
+        value = stated_fact(tables, key)
+        if value is None:
             raise ProxyError(
-                f"{manifest} does not state {key}, so it is no set of proxy runs; "
-                "choose another folder with --out"
+                f"{manifest} does not state {key}, so it is not a set of proxy runs; "
+                "choose another folder with --out",
+                path=manifest,
             )
-        if found != facts[key]:
+        if value != facts[key]:
             raise ProxyError(
-                f"{manifest} has {key} = {found!r} and this run has {facts[key]!r}: the "
-                "curves would not compare; train with the same, or choose another folder with --out"
+                f"{manifest} has {key} = {value!r} and this run has {facts[key]!r}: the losses "
+                "would not be comparable; use the same value, or choose another folder with --out",
+                path=manifest,
+                value=facts[key],
             )
 
 
-def _is_folder_or_free(folder: Path) -> bool:
-    """True for a folder, False where one can be made.
+def _is_existing_folder(folder: Path) -> bool:
+    """True for a folder, False where one can be created.
 
     Raises:
-        OutputError: if neither is so.
+        OutputError: if there is a file, or the parent folder is not writable.
     """
     if os.path.isdir(folder):  # unlike Path.is_dir, never an OSError
         return True
     if os.path.lexists(folder):
-        raise OutputError(f"{folder} is a file; give the name of a folder for the set")
-    parent = next(each for each in folder.absolute().parents if os.path.lexists(each))
+        raise OutputError(f"{folder} is a file; pass a folder for the set", path=folder)
+    parent = next(path for path in folder.absolute().parents if os.path.lexists(path))
     if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
-        raise OutputError(f"cannot make the folder {folder}: {parent} is not writable")
+        raise OutputError(f"cannot make the folder {folder}: {parent} is not writable", path=folder)
     return False
 
 
-def _says_all(plan: Schedule) -> bool:
-    """Whether the spec alone gives the rates; that of a file or of a search's array does not."""
-    if reads_files(plan.spec):
-        return False  # its path starts elsewhere, and the set should stand alone
+def _spec_is_complete(trained: Schedule) -> bool:
+    """Whether the spec determines the learning rates; not so if they come from a file or array."""
+    if reads_files(trained.spec):
+        return False  # relative to another folder, and the set should be self-contained
     try:
-        return read_spec(plan.spec) == plan
+        return read_spec(trained.spec) == trained
     except ScalingLawsError:
         return False
 
 
-def _table(curve: TrainedCurve) -> str:
-    """A curve as CSV: rates exact, so that they can be checked; the rest to eight digits."""
+def _csv_text(curve: TrainedCurve) -> str:
+    """A curve as CSV: learning rates exact, so that they can be verified; the rest to 8 digits."""
     columns = curve.columns()
-    written = [
+    cells = [
         [str(value) for value in values.tolist()]
-        if name in WHOLE
+        if name in INTEGER_COLUMNS
         else [repr(value) if name == "lr" else f"{value:.8g}" for value in values.tolist()]
         for name, values in columns.items()
     ]
-    rows = [tuple(columns), *zip(*written, strict=True)]
+    rows = [tuple(columns), *zip(*cells, strict=True)]
     return "\n".join(",".join(row) for row in rows) + "\n"

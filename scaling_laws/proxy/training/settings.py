@@ -1,6 +1,6 @@
-"""The settings of a run as a person types them: flags of ``proxy train`` and keys of a plan.
+"""The settings of a run as a user types them: flags of ``proxy train`` and keys of a plan.
 
-The list itself imports nothing heavy: the help of the command line is made of it.
+Importing this module is cheap, because the command line's help is generated from the list.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["SETTINGS", "Setting", "config_of", "normalized_settings", "settings_
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing to choose.
+    """One setting.
 
     Attributes:
-        name: key of a plan; the flag has dashes for underscores.
-        read: from the text or the TOML value to the value; raises ValueError.
-        default: what holds if nobody chooses; None where another setting decides.
-        metavar: what the help calls the value.
+        name: key in a plan; the flag has dashes instead of underscores.
+        read: converts text or a TOML value to the value; raises ValueError.
+        default: default value; None if another setting determines it.
+        metavar: name of the value in the help.
         help: one line.
     """
 
@@ -40,21 +40,21 @@ class Setting:
     help: str
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if isinstance(value, bool) or (not isinstance(value, int) and not isinstance(value, str)):
-        raise ValueError("a whole number is wanted")
+        raise ValueError("expected an integer")
     return int(value)
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("a number is wanted")
+        raise ValueError("expected a number")
     return float(value)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("text is wanted")
+        raise ValueError("expected a string")
     return value
 
 
@@ -63,38 +63,40 @@ def _flag(value: Any) -> bool:
         return value
     if value in ("true", "false"):
         return bool(value == "true")
-    raise ValueError("true or false is wanted")
+    raise ValueError("expected true or false")
 
 
-def _items(item: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
+def _items(read: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
         value = [part for part in re.split(r"[,/]", value) if part]
     elif not isinstance(value, list | tuple):
         value = [value]
-    return tuple(item(each) for each in value)
+    return tuple(read(item) for item in value)
 
 
 def _ramp(value: Any) -> tuple[tuple[int, int], ...]:
-    """``128@400,256@800``: 128 sequences an update from step 400 on, then 256."""
-    pairs = [each.split("@") for each in _items(_text, value)]
+    """``128@400,256@800``: 128 sequences per update from step 400 on, 256 from step 800 on."""
+    pairs = [item.split("@") for item in _items(_text, value)]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("BATCH@STEP is wanted")
-    return tuple((_whole(step), _whole(batch)) for batch, step in pairs)
+        raise ValueError("expected BATCH@STEP")
+    return tuple((_integer(step), _integer(batch)) for batch, step in pairs)
 
 
 _SIZE_NAMES = ", ".join(size.name for size in SIZES)
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("size", _text, "nano", "NAME", f"{_SIZE_NAMES}, or a name of your own with --width"),
-    Setting("width", _whole, None, "N", "numbers a token carries between layers"),
-    Setting("layers", _whole, None, "N", "attention and MLP pairs"),
-    Setting("heads", _whole, None, "N", "attention heads"),
-    Setting("mlp_width", _whole, None, "N", "hidden numbers of an MLP (with --width: four times)"),
-    Setting("context", _whole, None, "N", "tokens of a sequence"),
-    Setting("batch", _whole, None, "N", "sequences in an update"),
-    Setting("validation_windows", _whole, None, "N", "held-out sequences behind a logged loss"),
-    Setting("tied", _flag, None, "BOOL", "the head is the embedding"),
-    Setting("qk_norm", _flag, None, "BOOL", "queries and keys are normalised (default true)"),
+    Setting("size", _text, "nano", "NAME", f"{_SIZE_NAMES}, or a new name with --width"),
+    Setting("width", _integer, None, "N", "width of the residual stream"),
+    Setting("layers", _integer, None, "N", "number of transformer blocks"),
+    Setting("heads", _integer, None, "N", "attention heads"),
+    Setting(
+        "mlp_width", _integer, None, "N", "hidden width of an MLP (with --width: 4 times the width)"
+    ),
+    Setting("context", _integer, None, "N", "tokens per sequence"),
+    Setting("batch", _integer, None, "N", "sequences per update"),
+    Setting("validation_windows", _integer, None, "N", "held-out sequences per logged loss"),
+    Setting("tied", _flag, None, "BOOL", "tie the output head to the embedding"),
+    Setting("qk_norm", _flag, None, "BOOL", "normalise queries and keys (default true)"),
     Setting(
         "corpus",
         _text,
@@ -109,54 +111,74 @@ SETTINGS: tuple[Setting, ...] = (
         _text,
         "random",
         "NAME",
-        "random (anywhere, anew) or epochs (each window once an epoch)",
+        "random (independent positions) or epochs (every window once per epoch)",
     ),
-    Setting("seed", _whole, 0, "N", "of the initial weights and the batches"),
-    Setting("every", _whole, 20, "K", "steps between losses"),
+    Setting("seed", _integer, 0, "N", "seed of the initial weights and the batches"),
+    Setting("every", _integer, 20, "K", "steps between logged losses"),
     Setting("optimizer", _text, "adamw", "NAME", "adamw or muon"),
-    Setting("weight_decay", _number, 0.1, "X", "decoupled, on matrices"),
+    Setting("weight_decay", _number, 0.1, "X", "decoupled weight decay of matrices"),
     Setting(
-        "width_rule", _text, "per-layer", "NAME", "per-layer (hidden rates as 1/width) or none"
+        "width_rule",
+        _text,
+        "per-layer",
+        "NAME",
+        "per-layer (hidden rates scale as 1/width) or none",
     ),
-    Setting("batch_ramp", _ramp, (), "B@STEP,...", "batches that change at steps"),
-    Setting("ema", partial(_items, _number), (), "D,...", "decays of averages measured too"),
-    Setting("merge", partial(_items, _whole), (), "K,...", "logged steps to merge, measured too"),
-    Setting("precision", _text, "auto", "NAME", "float32, bfloat16 or auto: by the device"),
+    Setting("batch_ramp", _ramp, (), "B@STEP,...", "change the batch size to B at step B@STEP"),
+    Setting(
+        "ema",
+        partial(_items, _number),
+        (),
+        "D,...",
+        "also evaluate exponential averages of the weights with these decays",
+    ),
+    Setting(
+        "merge",
+        partial(_items, _integer),
+        (),
+        "K,...",
+        "also evaluate the mean of the weights at the last K logged steps",
+    ),
+    Setting(
+        "precision", _text, "auto", "NAME", "float32, bfloat16 or auto (depends on the device)"
+    ),
 )
 _SHAPE = ("width", "layers", "heads", "mlp_width", "context", "batch", "validation_windows")
-_KNOWN = {each.name: each for each in SETTINGS}
+_KNOWN = {setting.name: setting for setting in SETTINGS}
 
 
 def normalized_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with every value read and every default filled in, in the order of `SETTINGS`.
+    """Settings with all values converted and all defaults filled in, in the order of `SETTINGS`.
 
     Raises:
         ProxyError: naming an unknown key or a value that cannot be read.
     """
     for key in settings:
         if key not in _KNOWN:
-            raise ProxyError(unknown_name("setting", key, _KNOWN))
-    found: dict[str, Any] = {}
-    for each in SETTINGS:
-        value = settings.get(each.name)
+            raise ProxyError(unknown_name("setting", key, _KNOWN), value=key)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        value = settings.get(setting.name)
         try:
-            found[each.name] = each.default if value is None else each.read(value)
+            values[setting.name] = setting.default if value is None else setting.read(value)
         except ValueError as error:
-            raise ProxyError(f"{each.name}={value!r}: {error}; {each.help}") from error
-    return found
+            raise ProxyError(
+                f"{setting.name}={value!r}: {error}; {setting.help}", value=value
+            ) from error
+    return values
 
 
 def config_of(settings: Mapping[str, Any], *, cache: Path | None = None) -> ProxyConfig:
     """A configuration from settings as they are typed.
 
     Args:
-        settings: ``schedule``, a spec; and values by name of `SETTINGS`, as text or TOML values;
-            missing ones have defaults.
+        settings: ``schedule``, a spec; and values by name of `SETTINGS`, as text or TOML values.
+            Missing ones have their defaults.
         cache: folder for corpora on disk, see `load_corpus`.
 
     Raises:
-        ProxyError: naming the setting at fault.
-        ScheduleError: if the spec is none.
+        ProxyError: naming the invalid setting.
+        ScheduleError: if the spec is not valid.
     """
     import jax
 
@@ -168,7 +190,7 @@ def config_of(settings: Mapping[str, Any], *, cache: Path | None = None) -> Prox
     spec = settings.pop("schedule", None)
     if not isinstance(spec, str):
         raise ProxyError(
-            f"schedule={spec!r}: a spec is wanted, such as cosine:peak=2e-3,steps=4000"
+            f"schedule={spec!r}: expected a spec such as cosine:peak=2e-3,steps=4000", value=spec
         )
     values = normalized_settings(settings)
     precision = values["precision"]
@@ -192,37 +214,42 @@ def config_of(settings: Mapping[str, Any], *, cache: Path | None = None) -> Prox
 
 
 def _size(values: Mapping[str, Any]) -> Size:
-    """A registered size with what the flags change; with a width, layers and heads one's own."""
-    given = {key: values[key] for key in (*_SHAPE, "tied", "qk_norm") if values[key] is not None}
-    shape = {"width", "layers", "heads"} & given.keys()
+    """A registered size with changes; with a width, layers and heads, a new one."""
+    changes = {key: values[key] for key in (*_SHAPE, "tied", "qk_norm") if values[key] is not None}
+    shape = {"width", "layers", "heads"} & changes.keys()
     if not shape:
-        return replace(get_size(values["size"]), **given)
+        return replace(get_size(values["size"]), **changes)
     if len(shape) < 3:
         raise ProxyError(
-            "a model of one's own needs width, layers and heads, and only "
-            f"{', '.join(sorted(shape))} is given; add the others"
+            "a new model needs width, layers and heads; only "
+            f"{', '.join(sorted(shape))} given; add the others"
         )
     base = get_size("nano")
     name = values["size"]
     if name in {size.name for size in SIZES}:
-        name = "x".join(str(given[key]) for key in ("width", "layers", "heads"))
-    own = {"mlp_width": 4 * given["width"], "context": base.context, "batch": base.batch}
-    windows = {"validation_windows": base.validation_windows}
-    return Size(**({"name": name} | own | windows | given))
+        name = "x".join(str(changes[key]) for key in ("width", "layers", "heads"))
+    defaults = {
+        "name": name,
+        "mlp_width": 4 * changes["width"],
+        "context": base.context,
+        "batch": base.batch,
+        "validation_windows": base.validation_windows,
+    }
+    return Size(**(defaults | changes))
 
 
 def settings_as_text(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as text that reads back the same, every default spelt out, what is unset left out.
+    """Settings as text that reads back the same, with explicit defaults and without unset ones.
 
     Raises:
         ProxyError: as `normalized_settings`.
     """
-    found = {}
+    texts = {}
     for key, value in normalized_settings(settings).items():
         if key == "batch_ramp":
             value = [f"{batch}@{step}" for step, batch in value]
         if isinstance(value, list | tuple):
             value = ",".join(map(str, value))
         if value not in (None, ""):
-            found[key] = str(value).lower() if isinstance(value, bool) else str(value)
-    return found
+            texts[key] = str(value).lower() if isinstance(value, bool) else str(value)
+    return texts

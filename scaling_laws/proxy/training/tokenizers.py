@@ -1,8 +1,9 @@
-"""From bytes to tokens: the bytes themselves, or a byte-pair encoding trained on them.
+"""Tokenizers: the bytes themselves, or a byte-pair encoding trained on them.
 
-A byte-pair encoding gets every byte as the character of the same number (Latin-1), so any file can
-be encoded, in any blocks, and decoding gives its bytes back. The encoding is that of the library
-`tokenizers`; words are cut as in GPT-2 (Radford et al. 2019), with bytes above 127 as letters.
+The byte-pair encoding gets every byte as the character of the same number (Latin-1), so any file
+can be encoded, in blocks of any size, and decoding returns its bytes. It uses the library
+`tokenizers`; words are split as in GPT-2 (Radford et al. 2019), with bytes above 127 treated as
+letters.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ WORDS = (
     f"'(?:[sdmt]|ll|ve|re)| ?[{LETTER}]+| ?[0-9]+| ?[^{LETTER}0-9{SPACE}]+"
     f"|[{SPACE}]+(?![^{SPACE}])|[{SPACE}]+"
 )
-RAREST_PAIR = 2  # a pair that occurs once is no pattern
-ABREAST = 16  # blocks encoded in parallel
+MIN_FREQUENCY = 2  # of a pair that becomes a token
+PARALLEL_BLOCKS = 16
 
 
 def vocabulary_of(tokenizer: str) -> int:
@@ -41,33 +42,35 @@ def vocabulary_of(tokenizer: str) -> int:
     """
     if tokenizer == BYTES:
         return BYTES_VOCABULARY
-    given = re.fullmatch("bpe:([0-9]{1,9})", tokenizer)
-    if given is None:
+    match = re.fullmatch("bpe:([0-9]{1,9})", tokenizer)
+    if match is None:
         raise ProxyError(
-            f"tokenizer {tokenizer!r} is not known; write bytes, or bpe:4096 for 4096 tokens"
+            f"unknown tokenizer {tokenizer!r}; use bytes, or bpe:N for N tokens, e.g. bpe:4096",
+            value=tokenizer,
         )
-    size = int(given[1])
+    size = int(match[1])
     if not BYTES_VOCABULARY < size <= LARGEST_VOCABULARY:
         raise ProxyError(
-            f"tokenizer {tokenizer!r}: the number of tokens lies between {BYTES_VOCABULARY + 1} "
-            f"and {LARGEST_VOCABULARY}"
+            f"tokenizer {tokenizer!r}: the number of tokens must lie between "
+            f"{BYTES_VOCABULARY + 1} and {LARGEST_VOCABULARY}",
+            value=tokenizer,
         )
     return size
 
 
 def train_tokenizer(name: str, vocabulary: int, blocks: Iterable[bytes]) -> str:
-    """Train a byte-pair encoding; the same blocks give the same one.
+    """Train a byte-pair encoding, deterministically.
 
     Args:
-        name: the corpus, for messages.
-        vocabulary: number of tokens, the 256 bytes included.
+        name: of the corpus, for messages.
+        vocabulary: number of tokens, including the 256 bytes.
         blocks: the text to train on.
 
     Returns:
         The trained tokenizer as JSON, in the format of the library.
 
     Raises:
-        ProxyError: if the library is missing, or the text has too few pairs that repeat.
+        ProxyError: if the library is not installed, or the text has too few repeated pairs.
     """
     library = _library()
     tokenizer = library.Tokenizer(library.models.BPE())
@@ -76,16 +79,17 @@ def train_tokenizer(name: str, vocabulary: int, blocks: Iterable[bytes]) -> str:
     tokenizer.decoder = library.decoders.Fuse()
     trainer = library.trainers.BpeTrainer(
         vocab_size=vocabulary,
-        min_frequency=RAREST_PAIR,
+        min_frequency=MIN_FREQUENCY,
         initial_alphabet=[chr(byte) for byte in range(BYTES_VOCABULARY)],
         show_progress=False,
     )
     tokenizer.train_from_iterator((block.decode(CHARACTERS) for block in blocks), trainer)
-    found = tokenizer.get_vocab_size()
-    if found != vocabulary:
+    size = tokenizer.get_vocab_size()
+    if size != vocabulary:
         raise ProxyError(
             f"corpus {name!r} is too small for tokenizer 'bpe:{vocabulary}': its train part gives "
-            f"{found} tokens; ask for fewer, or give it more text"
+            f"{size} tokens; choose fewer tokens, or add more text",
+            value=vocabulary,
         )
     trained: str = tokenizer.to_str()
     return trained
@@ -95,16 +99,16 @@ def encode(trained: str, blocks: Iterable[bytes]) -> Iterator[NDArray[np.uint16]
     """The tokens of every block, each of shape (tokens,); no token spans two blocks.
 
     Args:
-        trained: what `train_tokenizer` returned.
+        trained: as returned by `train_tokenizer`.
         blocks: any bytes.
 
     Raises:
-        ProxyError: if the library is missing.
+        ProxyError: if the library is not installed.
     """
     tokenizer = _library().Tokenizer.from_str(trained)
     remaining = iter(blocks)
-    while some := [block.decode(CHARACTERS) for block in islice(remaining, ABREAST)]:
-        for encoding in tokenizer.encode_batch_fast(some, add_special_tokens=False):
+    while batch := [block.decode(CHARACTERS) for block in islice(remaining, PARALLEL_BLOCKS)]:
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
             yield np.array(encoding.ids, dtype=np.uint16)
 
 

@@ -1,8 +1,8 @@
-"""Train proxy models, window by window, and log their curves.
+"""Train proxy models from one logged loss to the next, and log their curves.
 
-Batches are a pure function of (seed, step): two runs of a set that share a seed see the same text
-in the same order, whatever their schedules. A `Position` is all there is to know between two
-windows: the same position goes on in the same way, to the last bit.
+Batches are a pure function of (seed, step): two runs of a set that share a seed are trained on the
+same text in the same order, whatever their schedules. A `Position` is the complete state between
+two logging intervals: training resumed from it gives the same bits.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ COLUMNS = (
     *(f"{group}_norm" for group in compiled_steps.GROUPS),
     "tokens_per_second",
 )
-DIVERGED = 2.0  # times what a uniform guess costs
+LOSS = COLUMNS.index("loss")
+DIVERGED = 2.0  # times the loss of a uniform guess
 StepCallback = Callable[[int, float], None]
 
 
@@ -56,20 +57,20 @@ class TrainedCurve:
     """A logged run; every column has shape (rows,).
 
     Attributes:
-        step: the update a row follows, 0-based, int64.
+        step: the update that a row follows, 0-based, int64.
         lr: learning rate of that update.
         loss: validation loss after that update, nats per token.
-        train_loss: mean loss of the batches since the row before, each before its update.
-        tokens: predicted by all updates so far, int64.
-        epoch: the same over the tokens of the train part.
-        grad_norm: mean global gradient norm over the same updates, before clipping.
-        update_norm: mean L2 norm of what an update adds to the matrices, over the same updates.
+        train_loss: mean loss of the batches since the previous row, each before its update.
+        tokens: tokens predicted by all updates so far, int64.
+        epoch: the same divided by the tokens of an epoch.
+        grad_norm: mean global gradient norm of the same updates, before clipping.
+        update_norm: mean L2 norm of the change of the matrices, over the same updates.
         param_norm: L2 norm of all matrices together after that update.
-        embedding_norm: of the embedding alone.
-        hidden_norm: of the matrices between embedding and head.
-        head_norm: of the head alone, zero where the embedding is the head.
-        tokens_per_second: tokens predicted since the row before over wall time, measurements and
-            compilation included: the one column that another training does not repeat.
+        embedding_norm: L2 norm of the embedding.
+        hidden_norm: L2 norm of the matrices between embedding and head.
+        head_norm: L2 norm of the head, zero if the embeddings are tied.
+        tokens_per_second: tokens predicted since the previous row per second of wall time,
+            including evaluation and compilation: the only column that is not reproducible.
         averages: validation losses of averaged weights, by column name: ``loss_ema_0.99``,
             ``loss_merge_8``.
         seconds: wall time of the training.
@@ -92,20 +93,20 @@ class TrainedCurve:
     seconds: float = 0.0
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """All columns by name, in the order in which they are written."""
+        """All columns by name, in the order of the CSV file."""
         named = {name: getattr(self, name) for name in COLUMNS}
         speed = named.pop("tokens_per_second")
         return named | self.averages | {"tokens_per_second": speed}
 
 
 class Position(NamedTuple):
-    """A run, or a fleet of them with a leading axis of members, between two windows.
+    """The state of a run, or of a fleet with a leading axis of runs, between two intervals.
 
     Attributes:
         step: updates done.
-        state: what they led to.
+        state: after these updates.
         snapshots: parameters at the last logged steps, the newest last, for merging.
-        rows: of shape (members, rows, columns), float64: `COLUMNS` and then the averages.
+        rows: shape (runs, rows, columns), float64: `COLUMNS`, then the losses of averages.
         seconds: wall time so far.
     """
 
@@ -124,29 +125,29 @@ def train_curve(config: ProxyConfig, progress: StepCallback | None = None) -> Tr
         progress: called with (step, loss) after every logged step.
 
     Returns:
-        The curve, with a row after every `config.every` updates and after the last.
+        The curve, with one row per `config.every` updates and one after the last update.
 
     Raises:
-        ProxyError: if the loss stops being a number or leaves all bounds, naming the step.
+        ProxyError: if the run diverges, naming the step.
     """
     held_out = jnp.asarray(config.validation_windows)
     position = begin([config])
-    for window in config.log_intervals():
-        position, losses = advance([config], position, window, held_out)
-        fault = divergence(config, window, losses[0], position.rows[0, -1, 2])
+    for interval in config.log_intervals():
+        position, losses = advance([config], position, interval, held_out)
+        loss = float(position.rows[0, -1, LOSS])
+        fault = divergence(config, interval, losses[0], loss)
         if fault is not None:
-            raise ProxyError(fault)
+            raise ProxyError(fault, value=loss)
         if progress is not None:
-            progress(window.end - 1, float(position.rows[0, -1, 2]))
+            progress(interval.end - 1, loss)
     return curve_of(config, position.rows[0], position.seconds)
 
 
 def begin(configs: Sequence[ProxyConfig], fleet: bool = False) -> Position:
-    """Before the first update of one run, or of a fleet that shares `compiled_steps.shapes_of`."""
-    keys = [jax.random.fold_in(jax.random.key(each.seed), 0) for each in configs]
-    state = compiled_steps.initialize(
-        _stack(keys, fleet), compiled_steps.shapes_of(configs[0]), fleet=fleet
-    )
+    """The position before the first update of one run, or of a fleet that shares its shapes."""
+    keys = [jax.random.fold_in(jax.random.key(config.seed), 0) for config in configs]
+    shapes = compiled_steps.shapes_of(configs[0])
+    state = compiled_steps.initialize(_stack(keys, fleet), shapes, fleet=fleet)
     width = len(COLUMNS) + len(configs[0].ema) + len(configs[0].merge)
     return Position(0, state, (), np.empty((len(configs), 0, width)), 0.0)
 
@@ -154,73 +155,103 @@ def begin(configs: Sequence[ProxyConfig], fleet: bool = False) -> Position:
 def advance(
     configs: Sequence[ProxyConfig],
     position: Position,
-    window: LogInterval,
+    interval: LogInterval,
     held_out: jax.Array,
     fleet: bool = False,
 ) -> tuple[Position, NDArray[np.float32]]:
-    """Train through a window and measure at its end.
+    """Train through one logging interval and measure at its end.
 
     Args:
-        configs: one for each member, one without `fleet`; all share their shapes.
-        position: at the window's first step; its state is used up.
-        window: the next of `ProxyConfig.windows`.
+        configs: one per run, a single one without `fleet`; all share their shapes.
+        position: at the first step of the interval; its state is donated.
+        interval: the next of `ProxyConfig.log_intervals`.
         held_out: tokens of shape (chunks, windows, context + 1).
-        fleet: whether the position has a leading axis of members.
+        fleet: whether the arrays of the position have a leading axis of runs.
 
     Returns:
-        The position after it; and the losses of all batches, of shape (members, updates).
+        The position after the interval; and the losses of all batches, of shape (runs, updates).
     """
     clock = time.perf_counter()
     config, shapes = configs[0], compiled_steps.shapes_of(configs[0])
-    numbers = np.arange(window.first, window.end, dtype=np.int64)
-    seen = window.seen + window.batch * np.arange(len(numbers), dtype=np.int64)
-    texts = [
-        batch_windows(
-            each.corpus,
-            numbers,
-            seen,
-            seed=each.seed,
-            batch=window.batch,
-            context=each.size.context,
-            sampling=each.sampling,
-        )
-        for each in configs
-    ]
-    rates = [each.schedule.lr[window.first : window.end].astype(np.float32) for each in configs]
-    decays = [np.float32(each.weight_decay) for each in configs]
+    inputs = _inputs(configs, interval)
     state, logged = compiled_steps.update(
         position.state,
-        *(jnp.asarray(_stack(part, fleet)) for part in (rates, texts, decays)),
+        *(jnp.asarray(_stack(part, fleet)) for part in inputs),
         shapes=shapes,
         fleet=fleet,
     )
     snapshots = position.snapshots
     if config.merge:
-        copy = jax.tree.map(jnp.copy, state.parameters)  # the next update uses the state up
+        copy = jax.tree.map(jnp.copy, state.parameters)  # the next update donates the state
         snapshots = (*snapshots, copy)[-max(config.merge) :]
     weights = [state.parameters, *state.averages, *_merged(snapshots, config.merge)]
     measured = [compiled_steps.evaluate(each, held_out, shapes, fleet=fleet) for each in weights]
-    table = np.asarray(logged).reshape(len(configs), -1, 3)
-    means_of = table.astype(np.float64).mean(axis=1)
     losses = np.stack([np.asarray(each, np.float64).reshape(-1) for each in measured], axis=1)
-    sizes = np.asarray(compiled_steps.norms(state.parameters, fleet=fleet), np.float64).reshape(
-        -1, 4
-    )
+    norms = compiled_steps.norms(state.parameters, fleet=fleet)
+    norms_of_runs = np.asarray(norms, np.float64).reshape(-1, 4)
+    of_batches = np.asarray(logged).reshape(len(configs), -1, 3)
+    means = of_batches.astype(np.float64).mean(axis=1)
     seconds = time.perf_counter() - clock
-    fresh = window.batch * len(numbers) * config.size.context
-    done = window.seen * config.size.context + fresh
+    rows = _rows(configs, interval, means, losses, norms_of_runs, seconds)
+    table = np.concatenate([position.rows, rows[:, None, :]], axis=1)
+    after = Position(interval.end, state, snapshots, table, position.seconds + seconds)
+    return after, of_batches[:, :, 0]
+
+
+def _inputs(configs: Sequence[ProxyConfig], interval: LogInterval) -> tuple[list[Any], ...]:
+    """Learning rates, batches and weight decay of each run for the updates of an interval."""
+    steps = np.arange(interval.first, interval.end, dtype=np.int64)
+    seen = interval.seen + interval.batch * np.arange(len(steps), dtype=np.int64)
+    batches = [
+        batch_windows(
+            config.corpus,
+            steps,
+            seen,
+            seed=config.seed,
+            batch=interval.batch,
+            context=config.size.context,
+            sampling=config.sampling,
+        )
+        for config in configs
+    ]
+    lr = [
+        config.schedule.lr[interval.first : interval.end].astype(np.float32) for config in configs
+    ]
+    return lr, batches, [np.float32(config.weight_decay) for config in configs]
+
+
+def _rows(
+    configs: Sequence[ProxyConfig],
+    interval: LogInterval,
+    means: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    norms: NDArray[np.float64],
+    seconds: float,
+) -> NDArray[np.float64]:
+    """The new row of each run: `COLUMNS`, then the losses of averages.
+
+    Args:
+        configs: one per run.
+        interval: the interval that has ended.
+        means: means over its updates of what `compiled_steps.update` returns, (runs, 3).
+        losses: of the weights and of their averages, (runs, 1 + averages).
+        norms: as `compiled_steps.norms`, (runs, 4).
+        seconds: wall time of the interval.
+    """
+    context = configs[0].size.context
+    new_tokens = interval.batch * (interval.end - interval.first) * context
+    tokens = interval.seen * context + new_tokens
+    last = interval.end - 1
     rows = []
-    for each, means, loss, size in zip(configs, means_of, losses, sizes, strict=True):
-        before = (numbers[-1], each.schedule.lr[window.end - 1], loss[0], means[0])
-        place = (done, epoch_of(each.corpus, done, each.size.context))
-        rows.append((*before, *place, *means[1:], *size, fresh / seconds, *loss[1:]))
-    table_of_rows = np.concatenate([position.rows, np.asarray(rows)[:, None, :]], axis=1)
-    after = Position(window.end, state, snapshots, table_of_rows, position.seconds + seconds)
-    return after, table[:, :, 0]
+    for config, mean, loss, norm in zip(configs, means, losses, norms, strict=True):
+        epoch = epoch_of(config.corpus, tokens, context)
+        row = (last, config.schedule.lr[last], loss[0], mean[0], tokens, epoch)
+        rows.append((*row, *mean[1:], *norm, new_tokens / seconds, *loss[1:]))
+    return np.asarray(rows)
 
 
 def curve_of(config: ProxyConfig, rows: NDArray[np.float64], seconds: float) -> TrainedCurve:
-    """The curve of one member's rows, of shape (rows, columns)."""
+    """The curve of one run from its rows, of shape (rows, columns)."""
     columns = dict(zip(COLUMNS, rows.T, strict=False))
     names = [*(f"loss_ema_{decay:g}" for decay in config.ema)]
     names += [f"loss_merge_{count}" for count in config.merge]
@@ -231,24 +262,24 @@ def curve_of(config: ProxyConfig, rows: NDArray[np.float64], seconds: float) -> 
 
 
 def divergence(
-    config: ProxyConfig, window: LogInterval, losses: NDArray[np.float32], loss: float
+    config: ProxyConfig, interval: LogInterval, losses: NDArray[np.float32], loss: float
 ) -> str | None:
-    """What is wrong with a run that cannot come back, or None.
+    """A message if the run has diverged, else None.
 
     Args:
         config: of the run.
-        window: the last one.
+        interval: the last one.
         losses: of its batches, of shape (updates,).
-        loss: on held-out text after it.
+        loss: validation loss after it.
     """
     uniform = math.log(config.size.vocabulary)
     bad = ~(np.isfinite(losses) & (losses < DIVERGED * uniform))
     if bad.any():
-        step = window.first + int(np.argmax(bad))
-        value = float(losses[step - window.first])
-        update = max(step - 1, 0)  # a batch's loss is taken before its own update
+        step = interval.first + int(np.argmax(bad))
+        value = float(losses[step - interval.first])
+        update = max(step - 1, 0)  # the loss of a batch is computed before its update
     elif not loss < DIVERGED * uniform:
-        step = update = window.end - 1
+        step = update = interval.end - 1
         value = loss
     else:
         return None
@@ -260,7 +291,7 @@ def divergence(
 
 
 def _stack(parts: Sequence[Any], fleet: bool) -> Any:
-    """One array for a fleet, the only part without."""
+    """One array for a fleet; without a fleet, the only element."""
     if not fleet:
         (part,) = parts
         return part
@@ -268,7 +299,7 @@ def _stack(parts: Sequence[Any], fleet: bool) -> Any:
 
 
 def _merged(snapshots: tuple[Any, ...], counts: tuple[int, ...]) -> list[Any]:
-    """Plain averages of the last snapshots, of as many as there are so far."""
+    """Arithmetic means of the last snapshots, fewer at the start of a run."""
     return [
         jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *snapshots[-count:])
         for count in counts

@@ -1,8 +1,8 @@
 """A small decoder-only transformer, as pure functions of a nested dict of parameters.
 
-Pre-norm blocks with RMSNorm, rotary positions, a GELU MLP and no biases; queries and keys are
-normalised and the head is a matrix of its own unless the size says otherwise. Weights are float32
-whatever `jax_enable_x64` says; products may run in another type.
+Pre-norm blocks with RMSNorm, rotary positions, a GELU MLP and no biases. By default queries and
+keys are normalised and the head is not tied to the embedding. Weights are float32 whatever the
+value of `jax_enable_x64`; products may use another dtype.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["Parameters", "apply", "initialize", "is_matrix", "loss"]
 Parameters = dict[str, Any]
 EPSILON = 1e-6
 ROTARY_BASE = 10_000.0
-ONE_HOT = 1024  # largest vocabulary whose rows are picked by a product, see `_rows`
+ONE_HOT = 1024  # largest vocabulary with lookup by a matrix product, see `_rows`
 
 
 def initialize(key: jax.Array, size: Size) -> Parameters:
-    """Fresh parameters.
+    """Initial parameters.
 
     Args:
         key: a `jax.random.key`.
         size: the shape of the model.
 
     Returns:
-        A nested dict; matrices of shape (inputs, outputs) with entries ~ N(0, 1/inputs), those
-        that add to the residual stream smaller by sqrt(2 layers), and gains of one.
+        A nested dict; matrices of shape (inputs, outputs) with entries ~ N(0, 1/inputs), divided by
+        sqrt(2 layers) where they write to the residual stream, and gains of one.
     """
     width, wide, vocabulary = size.width, size.mlp_width, size.vocabulary
     residual = (2.0 * size.layers) ** -0.5
@@ -44,7 +44,7 @@ def initialize(key: jax.Array, size: Size) -> Parameters:
         return jnp.ones(count, jnp.float32)
 
     parameters: Parameters = {
-        # a row is picked, not summed over: give it unit length, or it dwarfs the other matrices
+        # unit-length rows, since a lookup selects one row instead of summing over all
         "embedding": matrix(0, vocabulary, width, (vocabulary / width) ** 0.5),
         "final_gain": gain(width),
     }
@@ -77,13 +77,13 @@ def is_matrix(parameters: Parameters) -> Parameters:
 def apply(
     parameters: Parameters, tokens: jax.Array, size: Size, dtype: Any = jnp.float32
 ) -> jax.Array:
-    """Logits of the next token after every position.
+    """Logits of the next token at every position.
 
     Args:
         parameters: as from `initialize`.
         tokens: of shape (batch, length), any integer type.
         size: the shape of the model.
-        dtype: type of the products and of what flows between layers.
+        dtype: of the products and the activations.
 
     Returns:
         Logits of shape (batch, length, vocabulary), float32.
@@ -119,7 +119,7 @@ def loss(
 def _logits(parameters: Parameters, tokens: jax.Array, size: Size, dtype: Any) -> jax.Array:
     """Logits of shape (batch·length, vocabulary), float32.
 
-    Everything but attention sees one row a token: products of two matrices, forward and back.
+    Outside attention there is one row per token, so all products are of two matrices.
     """
     batch, length = tokens.shape
     weights = jax.tree.map(lambda leaf: leaf.astype(dtype), parameters)
@@ -139,8 +139,8 @@ def _logits(parameters: Parameters, tokens: jax.Array, size: Size, dtype: Any) -
 def _dense(x: jax.Array, matrix: jax.Array) -> jax.Array:
     """The product of (tokens, inputs) and (inputs, outputs).
 
-    Its own derivative, because the automatic one is a transposed product whose operands are first
-    copied column by column: on a CPU a whole update took one and a half times as long.
+    Has a custom derivative: the automatic one is a transposed product that first copies its
+    operands column by column, which made a whole update on a CPU 1.5 times as slow.
     """
     return x @ matrix
 
@@ -158,7 +158,7 @@ _dense.defvjp(_dense_forward, _dense_backward)
 
 
 def _rows(table: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Rows of a table. Of a small one by a product: a lookup's gradient is a slow scatter."""
+    """Rows of a table; by a product if it is small: the gradient of a lookup is a slow scatter."""
     if len(table) <= ONE_HOT:
         return _dense(jax.nn.one_hot(tokens, len(table), dtype=table.dtype), table)
     return table[tokens]
@@ -198,16 +198,16 @@ def _attention(
     def split(name: str) -> jax.Array:
         return jnp.reshape(_dense(x, block[name]), (batch, length, size.heads, size.head_width))
 
-    def turned(name: str) -> jax.Array:
+    def rotated(name: str) -> jax.Array:
         normed = _norm(split(name), block[f"{name}_gain"]) if size.qk_norm else split(name)
         return _rotate(normed, rotation)
 
     query, key, value = (
-        jnp.transpose(each, (0, 2, 1, 3))
-        for each in (turned("query"), turned("key"), split("value"))
+        jnp.transpose(projection, (0, 2, 1, 3))
+        for projection in (rotated("query"), rotated("key"), split("value"))
     )
     score = jnp.einsum("bhqd,bhkd->bhqk", query, key).astype(jnp.float32) * size.head_width**-0.5
-    seen = jnp.tril(jnp.ones((1, 1, length, length), dtype=bool))
-    weight = jax.nn.softmax(jnp.where(seen, score, -jnp.inf), axis=-1).astype(x.dtype)
+    causal = jnp.tril(jnp.ones((1, 1, length, length), dtype=bool))
+    weight = jax.nn.softmax(jnp.where(causal, score, -jnp.inf), axis=-1).astype(x.dtype)
     mixed = jnp.transpose(jnp.einsum("bhqk,bhkd->bhqd", weight, value), (0, 2, 1, 3))
     return _dense(jnp.reshape(mixed, x.shape), block["attention_out"])

@@ -1,4 +1,4 @@
-"""Tokens to train on and tokens held out: the standard library, files, or a synthetic source."""
+"""Training and validation tokens: of the standard library, of files, or from a synthetic source."""
 
 from __future__ import annotations
 

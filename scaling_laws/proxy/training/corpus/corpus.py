@@ -1,4 +1,4 @@
-"""A corpus: two rows of tokens, or an endless source of them, and what is known of it."""
+"""A corpus: training tokens (or an endless source), validation tokens, and their properties."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ BLOCK = 1 << 20  # tokens hashed at a time
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text in two parts that do not overlap.
+    """A text in two disjoint parts.
 
     Attributes:
-        name: what was asked for: ``stdlib``, ``synthetic``, ``stream`` or a path.
+        name: as requested: ``stdlib``, ``synthetic``, ``stream`` or a path.
         train: tokens to train on, of shape (train tokens,), uint8 or uint16, read-only, in memory
             or memory-mapped; empty if there is a `stream`.
         validation: tokens held out, of shape (validation tokens,), of the same type, read-only.
-        entropy_rate: nats per token that no model can beat, where it is known.
+        entropy_rate: lower bound on the loss in nats per token, if known.
         vocabulary: number of token ids; all tokens are below it.
         tokenizer: ``bytes`` or ``bpe:N``.
-        bytes_per_token: held-out bytes over held-out tokens. A loss in nats per token divided by
-            it is one in nats per byte.
+        bytes_per_token: held-out bytes over held-out tokens. A loss in nats per token divided by it
+            is in nats per byte.
         tokenizer_digest: ``sha256:...`` of the trained tokenizer's JSON; None for bytes.
-        stream: where to train without end; batches then come from it and not from `train`.
+        stream: an endless source; if there is one, batches come from it and not from `train`.
         digest: ``sha256:...`` of both parts, the trained tokenizer and the stream.
 
     Raises:
-        ProxyError: if a part is no row of uint8 or uint16, is too long, or has a token that is
-            not in the vocabulary.
+        ProxyError: if a part is not a 1-D array of uint8 or uint16, is too long, or has a token
+            outside the vocabulary.
     """
 
     name: str
@@ -60,13 +60,14 @@ class Corpus:
         for part in (self.train, self.validation):
             if part.dtype not in DTYPES or part.ndim != 1 or part.dtype != self.train.dtype:
                 raise ProxyError(
-                    f"corpus {self.name!r}: a part is a row of uint8 or uint16, both of one type, "
-                    f"not {part.dtype} {part.shape}"
+                    f"corpus {self.name!r}: parts must be 1-D arrays of uint8 or uint16, both of "
+                    f"one dtype, not {part.dtype} {part.shape}"
                 )
             if part.size > MAX_TOKENS:
                 raise ProxyError(
-                    f"corpus {self.name!r} has a part of {part.size} tokens; {MAX_TOKENS} is the "
-                    "most; choose a part of it"
+                    f"corpus {self.name!r} has a part of {part.size} tokens; the maximum is "
+                    f"{MAX_TOKENS}; choose a part of it",
+                    value=part.size,
                 )
             part.flags.writeable = False
             digest.update(part.size.to_bytes(8, "little"))
@@ -74,7 +75,8 @@ class Corpus:
                 if block.max() >= self.vocabulary:
                     raise ProxyError(
                         f"corpus {self.name!r} has a token {block.max()}, and its vocabulary has "
-                        f"only {self.vocabulary}"
+                        f"only {self.vocabulary}",
+                        value=int(block.max()),
                     )
                 digest.update(block.tobytes())
         if self.tokenizer_digest is not None:

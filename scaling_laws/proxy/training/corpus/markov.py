@@ -1,4 +1,4 @@
-"""A synthetic source of text with a known entropy rate: a Markov chain over a few symbols."""
+"""A synthetic source of text with a known entropy rate: a Markov chain over 64 symbols."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYMBOLS = 64
 
 @dataclass(frozen=True, eq=False)
 class MarkovStream:
-    """What windows of a chain are drawn from, for as long as one likes.
+    """An endless source of windows of a chain.
 
     Attributes:
         thresholds: uint32 of shape (symbols + 1, symbols - 1). From symbol i a uniform uint32
@@ -29,18 +29,19 @@ class MarkovStream:
 
 
 def markov_source(seed: int, symbols: int = SYMBOLS) -> NDArray[np.float64]:
-    """Transition probabilities of shape (symbols, symbols), each row skewed in its own way."""
+    """Transition probabilities of shape (symbols, symbols), each row a Dirichlet(0.1) sample."""
     return np.random.default_rng(seed).dirichlet(np.full(symbols, 0.1), size=symbols)
 
 
 def markov_entropy(transition: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """What an ideal model of a Markov chain reaches.
+    """Entropy rate and stationary distribution of a Markov chain.
 
     Args:
         transition: probabilities of shape (symbols, symbols); rows sum to one.
 
     Returns:
-        The entropy rate in nats per symbol, and the stationary distribution of shape (symbols,).
+        The entropy rate in nats per symbol, which is the loss of an ideal model; and the stationary
+        distribution of shape (symbols,).
     """
     count = len(transition)
     system = np.vstack([transition.T - np.eye(count), np.ones(count)])
@@ -52,7 +53,7 @@ def markov_entropy(transition: NDArray[np.float64]) -> tuple[float, NDArray[np.f
 
 
 def markov_stream(transition: NDArray[np.float64], stationary: NDArray[np.float64]) -> MarkovStream:
-    """The stream of a chain, its probabilities rounded to 2^-32.
+    """The stream of a chain, with probabilities rounded to 2^-32.
 
     Args:
         transition: probabilities of shape (symbols, symbols); rows sum to one.
@@ -69,7 +70,7 @@ def markov_chains(
     length: int,
     count: int,
 ) -> NDArray[np.uint8]:
-    """Chains of shape (count, length), drawn abreast, each from the stationary distribution on."""
+    """Chains of shape (count, length), each started from the stationary distribution."""
     chains = np.empty((length, count), dtype=np.uint8)
     state = generator.choice(len(transition), size=count, p=stationary)
     cumulative = np.cumsum(transition, axis=1)

@@ -1,4 +1,4 @@
-"""Files as one text in two parts: which files, which of them are held out, their bytes."""
+"""Files as one text in two parts: find the files, select the held-out ones, read their bytes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = [
     "split_files",
 ]
 
-HELD_OUT = 0.05  # share of the bytes kept for validation
-HELD_OUT_MOST = 0.25  # the largest share that whole files may take of them
+HELD_OUT = 0.05  # fraction of the bytes held out for validation
+MAX_HELD_OUT = 0.25  # largest fraction that whole held-out files may reach
 EXCLUDED = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test"})
 BLOCK = 1 << 18  # bytes read at a time
 
@@ -40,7 +40,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Piece:
-    """The bytes from `start` to before `stop` of a file."""
+    """The bytes [start, stop) of a file."""
 
     path: Path
     start: int
@@ -49,7 +49,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Parts:
-    """What to train on and what is held out; no byte of the text is in both.
+    """The training and the held-out part of a text; they are disjoint.
 
     Attributes:
         files: the distinct files, in the order of the text.
@@ -68,7 +68,7 @@ class Parts:
 
 
 def find_files(name: str) -> list[Path]:
-    """The files that ``stdlib``, a path or a pattern stands for, sorted, hidden ones left out.
+    """The files of ``stdlib``, a path or a pattern, sorted, without hidden ones.
 
     Raises:
         ProxyError: if there are none.
@@ -77,36 +77,45 @@ def find_files(name: str) -> list[Path]:
         return _standard_library()
     root = Path(name)
     if not name:
-        raise ProxyError("corpus '': the name is empty; give a path, stdlib or synthetic")
+        raise ProxyError(
+            "corpus '': the name is empty; pass a path, stdlib or synthetic", value=name
+        )
     if os.path.isfile(root):  # unlike Path.is_file, never an OSError
         return [root]
     if os.path.isdir(root):
-        found = [path for path in root.rglob("*") if _is_visible(path.relative_to(root))]
+        files = [path for path in root.rglob("*") if _is_visible(path.relative_to(root))]
     else:
-        found = [Path(match) for match in glob.glob(name, recursive=True)]
-        if not found:
+        files = [Path(match) for match in glob.glob(name, recursive=True)]
+        if not files:
             raise ProxyError(
                 f"corpus {name!r}: no such file or folder, and no file matches it as a pattern; "
-                "give a path that exists, stdlib or synthetic"
+                "pass an existing path, stdlib or synthetic",
+                path=name,
+                value=name,
             )
-    found = [path for path in found if path.is_file()]
-    if not found:
-        raise ProxyError(f"corpus {name!r}: no files in there; choose a folder with text in it")
-    return sorted(found, key=lambda path: path.as_posix())
+    files = [path for path in files if path.is_file()]
+    if not files:
+        raise ProxyError(
+            f"corpus {name!r}: the folder has no files; choose a folder that contains text",
+            path=name,
+            value=name,
+        )
+    return sorted(files, key=lambda path: path.as_posix())
 
 
 def _standard_library() -> list[Path]:
     root = Path(sysconfig.get_path("stdlib"))
-    found = [
+    files = [
         path
         for path in root.rglob("*.py")
         if not EXCLUDED.intersection(path.relative_to(root).parts) and path.is_file()
     ]
-    if not found:
+    if not files:
         raise ProxyError(
-            f"corpus 'stdlib': no Python sources under {root}; pass --corpus PATH or synthetic"
+            f"corpus 'stdlib': no Python sources under {root}; pass --corpus PATH or synthetic",
+            path=root,
         )
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+    return sorted(files, key=lambda path: path.relative_to(root).as_posix())
 
 
 def _is_visible(path: Path) -> bool:
@@ -116,16 +125,16 @@ def _is_visible(path: Path) -> bool:
 def inspect_files(
     name: str, files: Iterable[Path], limit: int | None, reason: str
 ) -> list[SourceFile]:
-    """Sizes and hashes of files, each content once: no copy of a held-out file is trained on.
+    """Sizes and hashes of files, without duplicates: no copy of a held-out file is trained on.
 
     Args:
         name: the corpus, for messages.
         files: in the order of the text.
-        limit: bytes that all files together may have, copies included; None for no limit.
-        reason: why, for the message.
+        limit: largest total size in bytes, including duplicates; None for no limit.
+        reason: of the limit, for messages.
 
     Raises:
-        ProxyError: if a file cannot be read or the limit is passed.
+        ProxyError: if a file cannot be read or the limit is exceeded.
     """
     distinct: dict[bytes, SourceFile] = {}
     total = 0
@@ -137,35 +146,40 @@ def inspect_files(
                 if limit is not None and total > limit:
                     raise ProxyError(
                         f"corpus {name!r} is larger than {limit} bytes (reached at {path}), "
-                        f"{reason}choose a part of it"
+                        f"{reason}choose a part of it",
+                        path=path,
+                        value=total,
                     )
                 digest = hashlib.file_digest(file, "sha256").digest()
         except OSError as error:
-            raise ProxyError(f"corpus {name!r}: cannot read {path}: {error.strerror}") from error
+            raise ProxyError(
+                f"corpus {name!r}: cannot read {path}: {error.strerror}", path=path
+            ) from error
         distinct.setdefault(digest, SourceFile(path, size, digest))
     return list(distinct.values())
 
 
 def split_files(name: str, files: list[SourceFile]) -> Parts:
-    """Hold out whole files, in the order of a hash of their content, until there are enough.
+    """Hold out whole files, ordered by the hash of their content, until they are large enough.
 
-    A file too large for that is trained on. If the others do not suffice, hold out the end.
+    A file too large for that is used for training. If the others do not suffice, the end of the
+    text is held out.
 
     Raises:
         ProxyError: if a part would be empty.
     """
     total = sum(file.size for file in files)
-    wanted = HELD_OUT * total
+    target = HELD_OUT * total
     held_out: set[bytes] = set()
     size = 0
     for file in sorted(files, key=lambda file: file.digest):
-        if size >= wanted:
+        if size >= target:
             break
-        if size + file.size <= HELD_OUT_MOST * total:
+        if size + file.size <= MAX_HELD_OUT * total:
             held_out.add(file.digest)
             size += file.size
-    whole = size >= wanted
-    cut = total - round(wanted)
+    whole = size >= target
+    cut = total - round(target)
     train, validation = [], []
     begin = 0
     for file in files:
@@ -179,7 +193,8 @@ def split_files(name: str, files: list[SourceFile]) -> Parts:
     parts = Parts(tuple(files), _without_empty(train), _without_empty(validation))
     if not parts.train or not parts.validation:
         raise ProxyError(
-            f"corpus {name!r} has only {total} bytes, too few to hold some out; give it more text"
+            f"corpus {name!r} has only {total} bytes, too few to hold some out; add more text",
+            value=total,
         )
     return parts
 
@@ -189,25 +204,26 @@ def _without_empty(pieces: list[Piece]) -> tuple[Piece, ...]:
 
 
 def read_blocks(name: str, pieces: Iterable[Piece]) -> Iterator[bytes]:
-    """The bytes of pieces, some at a time; no block spans two files.
+    """The bytes of pieces in blocks; no block spans two files.
 
     Raises:
-        ProxyError: if a file cannot be read or has become shorter.
+        ProxyError: if a file cannot be read or was truncated.
     """
     for piece in pieces:
         try:
             with piece.path.open("rb") as file:
                 file.seek(piece.start)
                 for start in range(piece.start, piece.stop, BLOCK):
-                    wanted = min(BLOCK, piece.stop - start)
-                    block = file.read(wanted)
-                    if len(block) < wanted:
+                    size = min(BLOCK, piece.stop - start)
+                    block = file.read(size)
+                    if len(block) < size:
                         raise ProxyError(
                             f"corpus {name!r}: {piece.path} became shorter than {piece.stop} bytes "
-                            "while it was read; try again when nothing writes to it"
+                            "while it was read; try again when no process writes to it",
+                            path=piece.path,
                         )
                     yield block
         except OSError as error:
             raise ProxyError(
-                f"corpus {name!r}: cannot read {piece.path}: {error.strerror}"
+                f"corpus {name!r}: cannot read {piece.path}: {error.strerror}", path=piece.path
             ) from error

@@ -1,8 +1,8 @@
 """The tokens of files: in memory, or written once to a cache and memory-mapped.
 
-A cache holds a folder for each text and tokenizer, named after the hash of both: the two parts as
-NPY files, the trained tokenizer, and, written last, the digest of the corpus. What does not have
-that digest when it is opened is made again.
+A cache has one folder per text and tokenizer, named after the hash of both. It contains the two
+parts as NPY files, the trained tokenizer, and, written last, the digest of the corpus. If the
+digest does not match when the folder is opened, the contents are written again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scaling_laws.proxy.training.tokenizers import BYTES, encode, train_tokenize
 
 __all__ = ["in_memory", "in_store"]
 
-FORMAT = 1  # raise it when other tokens would come from the same text
+FORMAT = 1  # increase it when the same text gives other tokens
 FACTS = "corpus.json"
 TOKENIZER = "tokenizer.json"
 TRAIN = "train.npy"
@@ -32,13 +32,13 @@ VALIDATION = "validation.npy"
 
 
 def in_memory(name: str, parts: Parts, tokenizer: str, vocabulary: int) -> Corpus:
-    """The corpus of a text, held in memory.
+    """The corpus of a text, in memory.
 
     Args:
         name: of the corpus.
-        parts: where its bytes are.
+        parts: location of its bytes.
         tokenizer: ``bytes`` or ``bpe:N``.
-        vocabulary: its number of tokens.
+        vocabulary: its number of token ids.
     """
     trained = _train(name, parts, tokenizer, vocabulary)
     train, validation = (
@@ -49,18 +49,18 @@ def in_memory(name: str, parts: Parts, tokenizer: str, vocabulary: int) -> Corpu
 
 
 def in_store(name: str, parts: Parts, tokenizer: str, vocabulary: int, cache: Path) -> Corpus:
-    """The corpus of a text, memory-mapped from a cache; made there if it is not there, or damaged.
+    """The corpus of a text, memory-mapped from a cache; written first if missing or damaged.
 
     Args:
         name: of the corpus.
-        parts: where its bytes are.
+        parts: location of its bytes.
         tokenizer: ``bytes`` or ``bpe:N``.
-        vocabulary: its number of tokens.
-        cache: the folder that holds the caches of all texts; made if need be.
+        vocabulary: its number of token ids.
+        cache: the folder of all cached texts; created if necessary.
 
     Raises:
         OutputError: if the cache cannot be written.
-        ProxyError: if what was written cannot be read back.
+        ProxyError: if the cache cannot be read back.
     """
     key = _key(parts, tokenizer)
     folder = cache / key
@@ -74,10 +74,10 @@ def in_store(name: str, parts: Parts, tokenizer: str, vocabulary: int, cache: Pa
 
     try:
         facts = json.loads((folder / FACTS).read_bytes())
-        if facts["made_of"] == key and (found := opened()).digest == facts["digest"]:
-            return found
+        if facts["made_of"] == key and (cached := opened()).digest == facts["digest"]:
+            return cached
     except (OSError, ValueError, TypeError, KeyError, EOFError, ProxyError):
-        pass  # not there, or not what was written: make it again
+        pass  # missing or damaged: write it again
     trained = _train(name, parts, tokenizer, vocabulary)
     make_folder(folder)
     for part, pieces in ((TRAIN, parts.train), (VALIDATION, parts.validation)):
@@ -89,7 +89,8 @@ def in_store(name: str, parts: Parts, tokenizer: str, vocabulary: int, cache: Pa
     except (OSError, ValueError) as error:
         raise ProxyError(
             f"corpus {name!r}: cannot read back the cache {folder}: {error}; "
-            "delete it and try again"
+            "delete it and try again",
+            path=folder,
         ) from error
     facts = {
         "made_of": key,
@@ -104,7 +105,7 @@ def in_store(name: str, parts: Parts, tokenizer: str, vocabulary: int, cache: Pa
 
 
 def _key(parts: Parts, tokenizer: str) -> str:
-    """A name for what the tokens are made of; the names of the files change nothing of them."""
+    """A hash of everything the tokens depend on, which does not include the names of the files."""
     files = [(file.size, file.digest.hex()) for file in parts.files]
     pieces = [
         [(piece.start, piece.stop) for piece in part] for part in (parts.train, parts.validation)
@@ -150,7 +151,7 @@ def _corpus(
 
 
 def _write_row(path: Path, name: str, blocks: Iterator[NDArray[Any]]) -> None:
-    """Write blocks one after the other as one NPY row, without joining them in memory."""
+    """Write blocks one after the other as one 1-D NPY array, without joining them in memory."""
 
     def write(temporary: Path) -> None:
         first = next(blocks)
@@ -162,10 +163,11 @@ def _write_row(path: Path, name: str, blocks: Iterator[NDArray[Any]]) -> None:
                 count += block.size
                 if count > MAX_TOKENS:
                     raise ProxyError(
-                        f"corpus {name!r} has more than {MAX_TOKENS} tokens, the most that can be "
-                        "indexed; choose a part of it"
+                        f"corpus {name!r} has more than {MAX_TOKENS} tokens, the limit of 32-bit "
+                        "indices; choose a part of it",
+                        value=count,
                     )
-            file.seek(0)  # numpy leaves room for the shape to grow in its header
+            file.seek(0)  # numpy reserves space in the header for a larger shape
             _write_header(file, first.dtype, count)
 
     write_with(path, write)

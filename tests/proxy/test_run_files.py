@@ -168,13 +168,13 @@ def test_the_first_facts_are_not_those_of_a_later_run(
 def test_an_existing_run_stays_unless_told(configure, logged: TrainedCurve, tmp_path: Path) -> None:
     config = configure()
     write_run(Destination(tmp_path, "a"), config, logged, command="old")
-    with pytest.raises(ProxyError, match=r"has a run 'a' already.*--overwrite"):
+    with pytest.raises(ProxyError, match=r"already has a run 'a'.*--overwrite"):
         check_destination(Destination(tmp_path, "a"), config)
     write_run(Destination(tmp_path, "a", overwrite=True), config, logged, command="new")
     assert manifest(tmp_path)["runs"]["a"]["command"] == "new"
     assert set(manifest(tmp_path)["runs"]) == {"a"}
     (tmp_path / "stray.csv").write_text("step,lr,loss\n0,1,1\n")
-    with pytest.raises(ProxyError, match="has a run 'stray' already"):
+    with pytest.raises(ProxyError, match="already has a run 'stray'"):
         check_destination(Destination(tmp_path, "stray"), config)
 
 
@@ -313,9 +313,9 @@ def test_a_curve_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for text in ("", "step,loss\n", "step,loss\n1,x\n", "step,loss\n1\n", "step,loss\n1,2\n3\n"):
         path.write_text(text)
-        with pytest.raises(DataError, match=r"a.csv is no curve of a proxy run"):
+        with pytest.raises(DataError, match=r"a.csv is not a curve of a proxy run"):
             read_curve(path)
-    with pytest.raises(DataError, match="no curve"):
+    with pytest.raises(DataError, match="is not a curve"):
         read_curve(tmp_path / "none.csv")
 
 

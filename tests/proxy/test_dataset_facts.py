@@ -9,18 +9,18 @@ import pytest
 from scaling_laws.proxy import Corpus, load_corpus
 from scaling_laws.proxy.training.dataset_facts import (
     FIXED,
-    FORMER,
-    OWN,
+    LEGACY_FACTS,
+    RUN_FACTS,
     SOFTWARE,
-    former,
     set_facts,
+    stated_fact,
 )
 from tests.proxy.conftest import TINY, make_corpus
 
 
 def test_every_fact_is_fixed_own_or_told(configure) -> None:
     facts = set_facts(configure())
-    kinds = [*FIXED, *OWN, *SOFTWARE]
+    kinds = [*FIXED, *RUN_FACTS, *SOFTWARE]
     assert len(set(kinds)) == len(kinds)
     assert set(kinds) <= facts.keys()
     assert facts.keys() - set(kinds) == {"title", "source", "loss", "corpus"}
@@ -63,8 +63,8 @@ def test_tokens_and_floors_are_told(configure) -> None:
     assert 0 < floor["entropy_rate"] < 5.6
 
 
-@pytest.mark.parametrize("key", FORMER)
+@pytest.mark.parametrize("key", LEGACY_FACTS)
 def test_sets_of_the_first_version_share_what_they_left_unsaid(key: str, configure) -> None:
-    assert former({}, key) == FORMER[key] == set_facts(configure())[key]
-    assert former({key: "other"}, key) == "other"
-    assert former({}, "weight_decay") is None
+    assert stated_fact({}, key) == LEGACY_FACTS[key] == set_facts(configure())[key]
+    assert stated_fact({key: "other"}, key) == "other"
+    assert stated_fact({}, "weight_decay") is None

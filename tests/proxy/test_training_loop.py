@@ -295,7 +295,7 @@ def test_an_endless_corpus_can_be_trained_on() -> None:
     corpus = load_corpus("stream:3")
     curve = run("constant:peak=1e-2,steps=4", corpus=corpus, every=2)
     assert np.isfinite(curve.loss).all() and (curve.epoch == 0).all()
-    with pytest.raises(ProxyError, match="sampling='epochs': corpus 'stream:3' never comes"):
+    with pytest.raises(ProxyError, match="sampling='epochs': corpus 'stream:3' is endless"):
         config(corpus=corpus, sampling="epochs")
 
 

@@ -66,13 +66,13 @@ def test_groups_hold_every_row_once_after_its_parent(
     groups = groups_of(rows, keys, most)
     depth = depths(rows)
     assert [group.number for group in groups] == list(range(len(groups)))
-    home = {each.name: group.number for group in groups for each in group.rows}
-    assert sum(len(group.rows) for group in groups) == len(home) == len(rows)
+    home = {each.name: group.number for group in groups for each in group.runs}
+    assert sum(len(group.runs) for group in groups) == len(home) == len(rows)
     for group in groups:
-        assert 1 <= len(group.rows) <= most
-        assert len({(keys[each.name], depth[each.name]) for each in group.rows}) == 1
-        assert group.needs == {home[each.parent.run] for each in group.rows if each.parent}
-        assert all(number < group.number for number in group.needs)
+        assert 1 <= len(group.runs) <= most
+        assert len({(keys[each.name], depth[each.name]) for each in group.runs}) == 1
+        assert group.depends_on == {home[each.parent.run] for each in group.runs if each.parent}
+        assert all(number < group.number for number in group.depends_on)
     for each in rows:
         assert depth[each.name] == (depth[each.parent.run] + 1 if each.parent else 0)
 
@@ -80,7 +80,7 @@ def test_groups_hold_every_row_once_after_its_parent(
 def test_groups_are_full_before_the_next() -> None:
     rows = [row(f"r{index}") for index in range(5)]
     groups = groups_of(rows, dict.fromkeys((each.name for each in rows), 0), 2)
-    assert [len(group.rows) for group in groups] == [2, 2, 1]
+    assert [len(group.runs) for group in groups] == [2, 2, 1]
 
 
 def test_kept_steps() -> None:

@@ -114,7 +114,7 @@ def test_a_set_that_another_process_has_begun_meanwhile(
         return real(path)
 
     monkeypatch.setattr(write, "FileLock", lock)
-    with pytest.raises(ProxyError, match=r"corpus_hash = .* would not compare"):
+    with pytest.raises(ProxyError, match=r"corpus_hash = .* would not be comparable"):
         write_run(Destination(folder, "second"), configure(corpus=make_corpus(1)), logged)
     assert set(load_runs(folder)) == {"first"}
     assert not (folder / "second.csv").exists()

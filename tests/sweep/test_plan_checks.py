@@ -67,7 +67,7 @@ def test_paths_start_from_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     sweep = prepare_sweep(plan)
     assert sweep.configs["a"].schedule.lr.tolist() == [1e-3] * 20
     assert sweep.configs["a"].corpus.train.size > 7000
-    command = sweep.members["a"].command
+    command = sweep.training_runs["a"].command
     assert "--schedule csv:rates.csv" in command and "--corpus text.txt" in command
     assert command.endswith("--out runs --name a")
 
