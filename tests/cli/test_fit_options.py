@@ -230,7 +230,7 @@ def test_tables_refuse_options_of_runs(
     flag = words.split()[0]
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        f"scaling-laws: {flag} is about fits to runs; chinchilla takes a table, so omit it\n"
+        f"scaling-laws: {flag} is about fits to runs; chinchilla takes a table, so leave it out\n"
     )
     assert list(snapshot(tmp_path)) == ["runs.csv"]
 

@@ -136,7 +136,8 @@ def test_restarted_history_end_to_end(tmp_path: Path, log: Path, law_file: Path)
     assert found["plan"]["spec"] == spec
     notes = " / ".join(found["notes"])
     assert (
-        "val/loss: the step decreases 1x (115 -> 60); 12 repeated rows resolved: the last" in notes
+        "val/loss: the step decreases 1x (115 -> 60); 12 repeated rows resolved by the last row"
+        in notes
     )
     assert "from the log's settings; the 36 logged rates after the warm-up agree" in notes
     tidy = call_json("replan", log, "--schedule", PLAN, *words)
