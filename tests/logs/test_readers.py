@@ -237,7 +237,7 @@ def test_the_surest_reader_reads_and_a_named_one_is_obeyed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-def test_sniffing_never_raises(reader: object, tmp_path: Path) -> None:
+def test_detection_never_raises(reader: object, tmp_path: Path) -> None:
     heads = [Head(tmp_path), Head(tmp_path / "a", "{", b"{"), Head(tmp_path / "b", "\x00\n" * 9)]
     for head in heads:
         assert reader.detect(head) in Match  # type: ignore[attr-defined]

@@ -103,15 +103,15 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
     starts = np.unique([low, low + 1, 0.5 * (low + high), *_late(samples, ramp, first_below)])
     powers = (0.5, 1.5, 3.0) if shape.powered else (1.0,)
 
-    def shares(free: Array) -> Array:
-        x = (rows.steps - free[0]) / math.exp(free[1])
-        return shape.share(np.clip(x, 0.0, 1.0), math.exp(free[2]) if shape.powered else 1.0)
+    def shares(parameters: Array) -> Array:
+        x = (rows.steps - parameters[0]) / math.exp(parameters[1])
+        return shape.share(np.clip(x, 0.0, 1.0), math.exp(parameters[2]) if shape.powered else 1.0)
 
     fits = []
     for zero in (False, True) if shape.line == 1.0 else (False,):
 
-        def residual(free: Array, zero: bool = zero) -> Array:
-            share = shares(free)
+        def residual(parameters: Array, zero: bool = zero) -> Array:
+            share = shares(parameters)
             peak, end = _ends(rows, share, zero)
             away = (peak * share + end * (1.0 - share) - rows.line) * rows.weight
             return np.asarray(np.clip(away, -1e12, 1e12))
@@ -119,9 +119,9 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
         trials: list[tuple[float, list[float]]] = []
         for start, end, power in itertools.product(starts, ends, powers):
             if end > start + 1:
-                free = np.array([start, math.log(end - start)])
-                free = np.append(free, math.log(power)) if shape.powered else free
-                trials.append((float(np.square(residual(free)).sum()), free.tolist()))
+                parameters = np.array([start, math.log(end - start)])
+                parameters = np.append(parameters, math.log(power)) if shape.powered else parameters
+                trials.append((float(np.square(residual(parameters)).sum()), parameters.tolist()))
         trials.sort()
         limits = math.log(LONGEST * (last + 2))
         bounds = ([low - 1e-3, 0.0], [high + 1e-3, limits])
@@ -143,15 +143,15 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
                 best = (float(solved.cost), solved.x)
         if best is None:
             continue
-        free = best[1]
-        peak, end = _ends(rows, shares(free), zero)
+        parameters = best[1]
+        peak, end = _ends(rows, shares(parameters), zero)
         fits.append(
             DecayFit(
-                float(free[0]),
-                float(free[0] + math.exp(free[1])),
+                float(parameters[0]),
+                float(parameters[0] + math.exp(parameters[1])),
                 _rate(shape, peak),
                 _rate(shape, end),
-                math.exp(free[2]) if shape.powered else 1.0,
+                math.exp(parameters[2]) if shape.powered else 1.0,
                 (low, high),
             )
         )

@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """Read one run.
 
     Raises:
-        DataError: naming the line that does not fit the header, or if there is no column `step`.
+        DataError: at a line that does not fit the header, or if there is no column `step`.
     """
     return (_table(path),)
 
@@ -66,7 +66,7 @@ def read_litgpt(path: Path) -> tuple[LogTable, ...]:
     """Read one run of litgpt.
 
     Raises:
-        DataError: naming the line that does not fit the header, or if there is no column `step`.
+        DataError: at a line that does not fit the header, or if there is no column `step`.
     """
     table = _table(path)
     # `tokens` counts those of one device: it must not be taken for the run's

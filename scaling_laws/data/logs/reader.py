@@ -257,7 +257,7 @@ class Reader:
     Attributes:
         name: of the format, for `--format`.
         meaning: origin of such files, for messages.
-        sniff: a file's head -> how surely this reader takes it. It must not raise.
+        detect: the head of a file -> how specifically it is recognised. It must not raise.
         read: the file -> one table per run in it. It raises a `DataError` with the file and line of
             what cannot be used, and never omits a row without a note.
     """
@@ -277,7 +277,7 @@ class TrainingLog:
         source: the file it was read from.
         steps: every step at which anything was logged, increasing, int64: (rows,).
         columns: values by key, NaN where a step has none, (rows,) each.
-        oddities: in words, what was odd about the file and what was done about it.
+        diagnostics: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
     """
 

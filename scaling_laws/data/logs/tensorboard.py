@@ -82,7 +82,7 @@ def _table(path: Path, files: list[Path]) -> LogTable:
         raise DataError(f"{source}: no scalar was logged", path=source)
     if len(files) > 1:
         notes.append(f"{len(files)} event files of one run, in the order of their names")
-    # where all is logged over samples there is no step
+    # if everything is logged over samples there is no step
     step = "step" if "step" in table.columns else None
     return LogTable(
         table.name, table.source, table.columns, table.lines, "record", step, notes=tuple(notes)

@@ -3,7 +3,7 @@
 ``step: 10  loss:  7.25000  grad_norm:  1.5000  memory: ...  tps: ...`` counts updates done, from 1;
 ``validate step: 10  loss: ...`` is measured after them. No line contains the learning rate. Older
 versions average the loss since the line before and newer ones do not, which the text does not show:
-`--window` says it. Each rank may print the same line. Source: pytorch/torchtitan,
+`--window` states it. Each rank may print the same line. Source: pytorch/torchtitan,
 torchtitan/components/metrics.py, 2026-08.
 """
 
