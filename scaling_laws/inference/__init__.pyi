@@ -1,10 +1,14 @@
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .comparison import preset_of as preset_of
+from .constants import BLOCKS as BLOCKS
+from .constants import MISFIT as MISFIT
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .evaluation import evaluate_table as evaluate_table
+from .fitting import SOLVERS as SOLVERS
 from .fitting import Profile as Profile
+from .fitting import Solver as Solver
 from .fitting import fit as fit
 from .fitting import fit_table as fit_table
 from .fitting import profile as profile

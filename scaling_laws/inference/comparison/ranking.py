@@ -17,7 +17,7 @@ how refits differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,12 @@ from scaling_laws.data import Run, run_list
 from scaling_laws.inference.comparison.hold_outs import DEFAULT_LAST, HoldOut, hold_out_of
 from scaling_laws.inference.comparison.repeats import repeats_of
 from scaling_laws.inference.comparison.scores import Comparison, score
-from scaling_laws.inference.fitting import HeldOutFit, Objective, predict_held_out, read_objective
-from scaling_laws.inference.fitting.serialization import name_of
+from scaling_laws.inference.fitting import HeldOutFit, Objective, cross_validate, read_objective
+from scaling_laws.inference.fitting.serialization import (
+    SerializedLaw,
+    law_from_picklable,
+    law_to_picklable,
+)
 from scaling_laws.inference.results.prediction import check_needs
 from scaling_laws.models import Law, get_schedule_law, schedule_laws
 
@@ -36,8 +40,6 @@ __all__ = ["DEFAULT_STARTS", "compare"]
 
 DEFAULT_STARTS = 8
 NO_LOSS = 1e-3  # of the observed loss: a refit that failed predicts less
-
-Report = Callable[[str], None]
 
 
 def compare(
@@ -53,7 +55,6 @@ def compare(
     prior: str | None = "weak",
     objective: str | Objective = "huber",
     backend: str | PoolOptions = "local",
-    report: Report | None = None,
 ) -> Comparison:
     """Fit laws without some runs or points at a time, and rank them by how they predict those.
 
@@ -75,7 +76,6 @@ def compare(
         backend: where laws are fitted: ``"local"``, ``"joblib"``, ``"dask"``, or options of these.
             A law and all its folds are one piece of work, because what a process needs first is
             to compile the law. The numbers are the same everywhere.
-        report: called with a line of progress now and then.
 
     Returns:
         The laws, ranked, with the difference of each to the best. Errors of losses in nats.
@@ -96,17 +96,8 @@ def compare(
     chosen, skipped = _choose(laws, kept)
     options = {"starts": starts, "seed": seed, "objective": cost, "prior": prior}
     with start_pool(backend, len(chosen)) as pool:
-        pieces = [
-            (
-                law if pool.here else name_of(law),
-                kept,
-                held,
-                options,
-                _counted(report, place, len(chosen)) if pool.here else None,
-            )
-            for place, law in enumerate(chosen, 1)
-        ]
-        found = collect(pool, _fit_law, pieces, "laws", None if pool.here else _told(report))
+        pieces = [(law_to_picklable(law, pool), kept, held, options) for law in chosen]
+        found = collect(pool, _fit_law, pieces, "laws")
     fits: dict[str, HeldOutFit] = {}
     failed: dict[str, str] = {}
     for law, each in zip(chosen, found, strict=True):
@@ -126,28 +117,17 @@ def _in_order(runs: Iterable[Run] | Mapping[str, Run], from_step: int | str) -> 
     return [run.from_step(from_step) for run in values]
 
 
-def _counted(report: Report | None, place: int, count: int) -> Report | None:
-    return None if report is None else lambda line: report(f"law {place} of {count}: {line}")
-
-
-def _told(report: Report | None) -> Callable[[int, int], None] | None:
-    if report is None:
-        return None
-    return lambda done, count: report(f"{done} of {count} laws done")
-
-
 def _fit_law(
-    law: str | Law,
+    law: Law | str | SerializedLaw,
     runs: Sequence[Run],
     held: HoldOut,
     options: Mapping[str, Any],
-    report: Report | None,
 ) -> HeldOutFit | str:
     """One piece of work: a law and all its folds; or why it could not be fitted."""
-    chosen = get_schedule_law(law) if isinstance(law, str) else law
+    chosen = law_from_picklable(law)
     try:
         _check_points(chosen, runs, held)
-        fit = predict_held_out(chosen, runs, held.folds, report=report, **options)
+        fit = cross_validate(chosen, runs, held.folds, **options)
         _check_refits(chosen, fit)
     except FitError as error:
         return str(error)

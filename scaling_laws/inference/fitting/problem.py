@@ -1,9 +1,13 @@
-"""What a fit is about: points with their pasts, and jobs that ask for a solution."""
+"""Types of a fit: the points of all runs, what is asked of a solver, and what it returns.
+
+Nothing here refers to a solver.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import jax
@@ -13,7 +17,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.models import Events, History, Law, bucket, padded_history
 
-__all__ = ["Job", "Problem", "shape_values"]
+__all__ = ["Problem", "Solution", "SolveRequest", "SolverStatus", "nonlinear_values"]
 
 Array = NDArray[np.float64]
 GROUPS = 2  # widths of the tables of events: fewer compile sooner, more waste less
@@ -22,39 +26,39 @@ GROUPS = 2  # widths of the tables of events: fewer compile sooner, more waste l
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Problem:
-    """The points of all runs, grouped by how many events their pasts hold.
+    """The points of all runs, grouped by how many events precede them.
 
     Attributes:
-        groups: each a stack of histories of one point; of a law with its own clock, one stack of
+        groups: each a stack of histories of one point; of a law with its chosen clock, one stack of
             runs that hold all their points.
-        place: for each logged loss, the points that it averages, as places in the groups one
-            after the other: (losses, points of a window).
-        share: weight of each in that average, summing to 1: (losses, points of a window).
+        point_index: for each logged loss, the points that it averages, as indices into the groups
+            one after the other: (losses, points of a window).
+        window_weights: weight of each in that average, summing to 1: (losses, points of a window).
     """
 
     groups: tuple[History, ...]
-    place: Any
-    share: Any
+    point_index: Any
+    window_weights: Any
 
     @classmethod
     def of(
         cls,
         histories: Sequence[History],
-        places: Sequence[NDArray[np.int64]],
-        shares: Sequence[Array],
+        indices: Sequence[NDArray[np.int64]],
+        weights: Sequence[Array],
     ) -> Problem:
         """Gather runs.
 
         Args:
             histories: of each run, from `Law.chosen_steps`.
-            places: of each run, the points that each loss averages: (losses, points of a window).
-            shares: of each run, their weights.
+            indices: of each run, the points that each loss averages: (losses, points of a window).
+            weights: of each run, their weights.
         """
         if histories[0].stretches is not None:
-            return cls._of_runs(histories, places, shares)
+            return cls._of_runs(histories, indices, weights)
         widths = np.concatenate([_widths(history) for history in histories])
-        share = np.arange(1, GROUPS + 1) / GROUPS
-        edges = np.array([bucket(int(edge)) for edge in np.quantile(widths, share)])
+        quantiles = np.arange(1, GROUPS + 1) / GROUPS
+        edges = np.array([bucket(int(edge)) for edge in np.quantile(widths, quantiles)])
         edges[-1] = bucket(int(widths.max()))
         edges = np.unique(edges)
         group = np.searchsorted(edges, widths)
@@ -65,75 +69,77 @@ class Problem:
                 _narrow(history, group[start:stop] == number, int(width))
                 for history, start, stop in zip(histories, starts[:-1], starts[1:], strict=True)
             ]
-            mine = np.flatnonzero(group == number)
-            order[mine] = before + np.arange(len(mine))
+            members = np.flatnonzero(group == number)
+            order[members] = before + np.arange(len(members))
             # few sizes, few compilations: copies of the last point fill up
-            fill = np.minimum(np.arange(bucket(len(mine))), len(mine) - 1)
+            fill = np.minimum(np.arange(bucket(len(members))), len(members) - 1)
             stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves)[fill], *rows))  # noqa: B023
             before += len(fill)
         return cls._with(
             tuple(stacks),
-            [order[start + each] for each, start in zip(places, starts[:-1], strict=True)],
-            shares,
+            [order[start + each] for each, start in zip(indices, starts[:-1], strict=True)],
+            weights,
         )
 
     @classmethod
     def _of_runs(
         cls,
         histories: Sequence[History],
-        places: Sequence[NDArray[np.int64]],
-        shares: Sequence[Array],
+        indices: Sequence[NDArray[np.int64]],
+        weights: Sequence[Array],
     ) -> Problem:
         """Runs that each hold all their points, those of like many points together."""
         counts = np.array([history.step.shape[-1] for history in histories])
-        share = np.arange(1, GROUPS + 1) / GROUPS
-        sizes = np.unique([bucket(int(size)) for size in np.quantile(counts, share)])
+        quantiles = np.arange(1, GROUPS + 1) / GROUPS
+        sizes = np.unique([bucket(int(size)) for size in np.quantile(counts, quantiles)])
         sizes[-1] = bucket(int(counts.max()))
         group = np.searchsorted(sizes, counts)
         stacks, begin, before = [], np.empty(len(counts), dtype=np.int64), 0
         for number, size in enumerate(sizes):
-            mine = np.flatnonzero(group == number)
-            own = [histories[each] for each in mine.tolist()]
-            stretches = bucket(max(_stretches(each) for each in own))
-            rows = [padded_history(each, int(size), stretches) for each in own]
+            members = np.flatnonzero(group == number)
+            chosen = [histories[each] for each in members.tolist()]
+            stretches = bucket(max(_stretches(each) for each in chosen))
+            rows = [padded_history(each, int(size), stretches) for each in chosen]
             stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows))
-            begin[mine] = before + int(size) * np.arange(len(mine))
-            before += int(size) * len(mine)
+            begin[members] = before + int(size) * np.arange(len(members))
+            before += int(size) * len(members)
         return cls._with(
-            tuple(stacks), [begin[number] + place for number, place in enumerate(places)], shares
+            tuple(stacks), [begin[number] + row for number, row in enumerate(indices)], weights
         )
 
     @classmethod
     def _with(
         cls,
         groups: tuple[History, ...],
-        places: Sequence[NDArray[np.int64]],
-        shares: Sequence[Array],
+        indices: Sequence[NDArray[np.int64]],
+        weights: Sequence[Array],
     ) -> Problem:
-        deepest = max(place.shape[1] for place in places)
-        place = np.concatenate([_deepen(each, deepest) for each in places])
-        share = np.concatenate([_deepen(each, deepest, fill=0.0) for each in shares])
-        return cls(groups, place, share)
+        deepest = max(row.shape[1] for row in indices)
+        point_index = np.concatenate([_deepen(each, deepest) for each in indices])
+        window_weights = np.concatenate([_deepen(each, deepest, fill=0.0) for each in weights])
+        return cls(groups, point_index, window_weights)
 
     def design_matrix(self, law: Law, values: dict[str, Any]) -> Any:
-        """What each amplitude is multiplied by, at every loss: (losses, amplitudes)."""
+        """Columns of the linear parameters at every loss: (losses, linear)."""
         columns = jnp.concatenate([chosen_terms(law, values, stack) for stack in self.groups])
-        if self.place.shape[1] == 1:
-            return columns[self.place[:, 0]]
-        return jnp.einsum("pw,pwj->pj", self.share, columns[self.place])
+        if self.point_index.shape[1] == 1:
+            return columns[self.point_index[:, 0]]
+        return jnp.einsum("pw,pwj->pj", self.window_weights, columns[self.point_index])
 
 
 def chosen_terms(law: Law, values: Mapping[str, Any], stack: History) -> Any:
-    """What each amplitude is multiplied by at all points of a stack: (points, amplitudes)."""
+    """Columns of the linear parameters at all points of a stack: (points, linear)."""
     columns = jax.vmap(lambda history: law.design_matrix(values, history))(stack)
     return columns.reshape(-1, columns.shape[-1])
 
 
-def shape_values(law: Law, free: Any, ties: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Shape parameters by name, of free numbers (shape,), tied ones made equal."""
+def nonlinear_values(
+    law: Law, unconstrained: Any, ties: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Nonlinear parameters by name from unconstrained ones (nonlinear,); tied ones are equal."""
     values = {
-        each.name: each.transform.forward(free[place], jnp)
-        for place, each in enumerate(law.nonlinear_parameters)
+        parameter.name: parameter.transform.forward(unconstrained[index], jnp)
+        for index, parameter in enumerate(law.nonlinear_parameters)
     }
     return values | {name: values[other] for name, other in ties}
 
@@ -144,7 +150,7 @@ def _stretches(history: History) -> int:
 
 
 def _widths(history: History) -> NDArray[np.int64]:
-    """How many events each point's past holds; at least one."""
+    """How many events precede each point; at least one."""
     held = [
         np.sum(stream.weight[:, 0] != 0, axis=1)
         for stream in (history.changes, history.noise)
@@ -188,23 +194,56 @@ def _deepen(table: NDArray[Any], depth: int, fill: float | None = None) -> NDArr
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Job:
-    """One solution to find. Rows of jobs are solved together; shapes are of one.
+class SolveRequest:
+    """One minimisation over the parameters of a law; shapes are those of one.
+
+    Requests that are solved together are stacked: every leaf has a leading axis (requests,).
 
     Attributes:
-        start: free shape parameters to begin with: (shape,).
-        moving: which of them may move: (shape,).
-        centre: of the prior on them: (shape,).
-        pull: strength of the prior; ½·pull·(free - centre)² is added to the objective: (shape,).
-        held: values of amplitudes that are given; NaN for those to be solved: (amplitudes,).
+        start: unconstrained nonlinear parameters to begin with: (nonlinear,).
+        free_mask: which of them are searched: (nonlinear,).
+        prior_mean: of the unconstrained parameters: (nonlinear,).
+        prior_precision: ½·precision·(unconstrained - mean)² is added to the objective:
+            (nonlinear,).
+        fixed_amplitudes: values of fixed linear parameters; NaN for those to be solved: (linear,).
         observed: losses: (losses,).
         weight: of each loss in the objective: (losses,).
     """
 
     start: Any
-    moving: Any
-    centre: Any
-    pull: Any
-    held: Any
+    free_mask: Any
+    prior_mean: Any
+    prior_precision: Any
+    fixed_amplitudes: Any
     observed: Any
     weight: Any
+
+
+class SolverStatus(Enum):
+    """How a minimisation ended; the value is the message."""
+
+    CONVERGED = "converged"
+    OUT_OF_ITERATIONS = "ran out of iterations; use more starts"
+    NOT_FINITE = (
+        "the loss was not finite; check for losses or learning rates of extreme size, "
+        "or leave out early points with --from-step"
+    )
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where one minimisation ended.
+
+    Attributes:
+        status: how it ended.
+        objective: of the points and the prior; infinite unless finite.
+        unconstrained: nonlinear parameters in unconstrained form: (nonlinear,).
+        amplitudes: linear parameters: (linear,).
+        iterations: how many trials were evaluated.
+    """
+
+    status: SolverStatus
+    objective: float
+    unconstrained: Array
+    amplitudes: Array
+    iterations: int

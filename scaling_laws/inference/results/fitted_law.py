@@ -171,6 +171,7 @@ class FitRecord:
         condition: condition number of the Gauss-Newton matrix in log parameters.
         fixed: parameters that were given.
         ties: shape parameters that were made equal to another.
+        solver: name of the solver of every solve.
     """
 
     objective: float
@@ -192,6 +193,7 @@ class FitRecord:
     condition: float | None = None
     fixed: Mapping[str, float] = field(default_factory=dict)
     ties: Mapping[str, str] = field(default_factory=dict)
+    solver: str = "varpro"
 
 
 @dataclass(frozen=True, eq=False)

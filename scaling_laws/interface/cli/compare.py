@@ -108,7 +108,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         seed=arguments.seed,
         prior=arguments.prior,
         backend=given_pool(arguments),
-        report=common.progress(),
         **options,
     ).as_json()
     if arguments.out:

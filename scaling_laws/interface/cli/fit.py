@@ -84,7 +84,11 @@ def add_parser(verbs: common.Verbs) -> None:
     options.add_argument(
         "--draws", type=common.whole, help="refits to reweighted runs (default 100)"
     )
-    options.add_argument("--solver", choices=("lanes", "scipy"), help="(default lanes)")
+    options.add_argument(
+        "--solver",
+        metavar="NAME",
+        help="solver of every solve: varpro (default), scipy (a slow cross-check) or a plug-in's",
+    )
     where = parser.add_argument_group("where refits run; it does not change them")
     add_pool_options(where, "local, unless --workers or --scheduler is given")
     common.add_common(parser)
@@ -141,7 +145,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for name in PLOTS.values():
                 check_writable(folder / name)
     law = get_law(arguments.law)
-    options: dict[str, Any] = {"seed": arguments.seed, "report": common.progress()}
+    options: dict[str, Any] = {"seed": arguments.seed}
     if arguments.starts is not None:
         options["starts"] = arguments.starts
     figures: dict[str, Any] = {}
@@ -207,9 +211,7 @@ def _figures(
         "fit": plot_fit(fitted, runs, from_step, title=title),
         "terms": plot_terms(fitted, deepest, from_step),
     }
-    profiles = profile(
-        law, runs, fitted=fitted, weights=options.get("weights"), report=options["report"]
-    )
+    profiles = profile(law, runs, fitted=fitted, weights=options.get("weights"))
     if profiles:
         figures["profiles"] = plot_profiles(profiles, fitted)
         if fitted.draw_count > 1:

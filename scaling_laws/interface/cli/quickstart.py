@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from scaling_laws.models import write_schedule
 
     report = common.progress()
-    fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step, report=report)
+    fitted = fit(law, fit_runs, seed=arguments.seed, from_step=arguments.from_step)
     result = measure(fitted, held_out, from_step=arguments.from_step)
     longest = max(fit_runs.values(), key=lambda each: each.schedule.steps).schedule
     best = search(
