@@ -41,6 +41,13 @@ from scaling_laws.inference.fitting.multistart import (
 from scaling_laws.inference.fitting.objective import Huber
 from scaling_laws.inference.fitting.priors import prior_of
 from scaling_laws.inference.fitting.problem import Solution
+from scaling_laws.inference.fitting.serialization import (
+    data_from_picklable,
+    data_to_picklable,
+    law_from_picklable,
+    law_to_picklable,
+    registered_name,
+)
 from scaling_laws.models.laws import (
     LAWS,
     Law,
