@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.common import LawError, UsageError
-from scaling_laws.data import Run
+from scaling_laws.data import Run, run_list
 from scaling_laws.inference.metrics import log_errors, mean_metrics, metrics
 from scaling_laws.inference.results import Exposure, FittedLaw, predict_losses
 from scaling_laws.inference.results.point_prediction import check_output
@@ -62,7 +62,7 @@ def evaluate(
     """
     law = fitted.schedule_law
     results = {}
-    for run in runs.values() if isinstance(runs, Mapping) else runs:
+    for run in run_list(runs):
         kept = run.from_step(from_step)
         facts = {**fitted.facts, **run.facts}
         check_needs(law, facts, run.traces, f"run {run.name!r}")

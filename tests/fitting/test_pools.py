@@ -469,7 +469,7 @@ def test_laws_from_outside_give_the_same_bits_in_processes(
     assert all(np.array_equal(other.draws[name], row) for name, row in one.draws.items())
     assert vars(other.uncertainty) == vars(one.uncertainty)
     scores = [
-        compare(runs, [law_from_outside, "linear_drop"], starts=1, backend=backend).scores
+        compare(runs, [law_from_outside, "linear_drop"], starts=1, backend=backend).as_json()
         for backend in ("local", TWO["joblib"])
     ]
     assert scores[0] == scores[1]
