@@ -29,7 +29,7 @@ from benchmarks.accuracy import PEAKS, SHARED
 from benchmarks.coverage import kind_of
 from scaling_laws import load_runs
 from scaling_laws.data.runs import Run
-from scaling_laws.inference.fitting.multistart import BLOCKS, MISFIT
+from scaling_laws.inference import BLOCKS, MISFIT
 from scaling_laws.inference.fitting.objective import HUBER_DELTA
 from scaling_laws.inference.fitting.priors import Prior, prior_of
 from scaling_laws.models.laws import get_schedule_law

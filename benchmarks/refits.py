@@ -21,12 +21,12 @@ from benchmarks.machine import describe
 from scaling_laws.common.files import write_text
 from scaling_laws.common.pools import HERE, PoolOptions, cores, start_pool
 from scaling_laws.data.runs import load_runs
-from scaling_laws.inference.fitting.bootstrap import PIECE, Refits, resample
+from scaling_laws.inference.fitting.bootstrap import CHUNK_SIZE, BootstrapRequest, resample
 from scaling_laws.inference.fitting.fit_data import Data, prepare
-from scaling_laws.inference.fitting.multistart import Search, search_fit
+from scaling_laws.inference.fitting.multistart import MultiStartResult, multistart_fit
 from scaling_laws.inference.fitting.objective import Huber
 from scaling_laws.inference.fitting.priors import prior_of
-from scaling_laws.inference.fitting.varpro import Outcome
+from scaling_laws.inference.fitting.problem import Solution
 from scaling_laws.models.laws import get_schedule_law
 
 FOLDER = Path(__file__).resolve().parent
@@ -45,33 +45,33 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - began, time.process_time() - used, result
 
 
-def prepared(law: str) -> tuple[Data, Search]:
+def prepared(law: str) -> tuple[Data, MultiStartResult]:
     """A fit to three runs, ready for refits."""
     runs = load_runs(SET)
     with jax.enable_x64(True):
         data = prepare(get_schedule_law(law), [runs[name] for name in FIT], from_step=FROM)
-        return data, search_fit(data, Huber(), prior_of(data.law, "weak"), 4, 0)
+        return data, multistart_fit(data, Huber(), prior_of(data.law, "weak"), 4, 0)
 
 
-def numbers(outcomes: list[Outcome]) -> np.ndarray:
+def numbers(outcomes: list[Solution]) -> np.ndarray:
     """What refits found: (refits, shape)."""
-    return np.array([each.free for each in outcomes])
+    return np.array([each.unconstrained for each in outcomes])
 
 
 def refits(law: str) -> str:
     """A row of the first table."""
     data, search = prepared(law)
-    asked = [Refits(search.best, REFITS)]
+    asked = [BootstrapRequest(search.best, REFITS)]
 
-    def again(pool: Any) -> list[Outcome]:
+    def again(pool: Any) -> list[Solution]:
         return resample(data, search.settings, asked, pool)[0]
 
-    resample(data, search.settings, [Refits(search.best, PIECE)])  # compiles
+    resample(data, search.settings, [BootstrapRequest(search.best, CHUNK_SIZE)])  # compiles
     wall, used, here = timed(lambda: again(HERE))
     cells = [law, str(len(data.observed)), f"{wall:.1f}", f"{used / wall:.2f}"]
     for backend in ("joblib", "dask"):
         began = time.perf_counter()
-        with start_pool(PoolOptions(backend, WORKERS), REFITS // PIECE) as pool:
+        with start_pool(PoolOptions(backend, WORKERS), REFITS // CHUNK_SIZE) as pool:
             there = again(pool)
             cold = time.perf_counter() - began
             warm, _, once_more = timed(lambda pool=pool: again(pool))
@@ -114,8 +114,8 @@ def main() -> None:
         f"`python -m benchmarks.refits` on {describe()}; {cores()} of them usable, load {busy:.1f} "
         "before it began.",
         "",
-        f"{REFITS} refits to reweighted runs, in pieces of {PIECE}, of laws fitted to three runs "
-        f"of `data/proxy_nano` from step {FROM}. Cold: with the start of {WORKERS} processes, "
+        f"{REFITS} refits to reweighted runs, in pieces of {CHUNK_SIZE}, of laws fitted to three "
+        f"runs of `data/proxy_nano` from step {FROM}. Cold: with the start of {WORKERS} processes, "
         "their imports and compilations. Warm: once more in the same processes.",
         "",
         "| law | points | this process, s | cores it kept busy | joblib, cold, s | warm, s | "

@@ -42,6 +42,7 @@ class Registry(Mapping[str, Item], Generic[Item]):
         self.kind, self.group = kind, group
         self._record_type, self._error = record_type, error
         self._items: dict[str, Item] = {item.name: item for item in shipped}
+        self._installed: dict[str, Item] = dict(self._items)
         self._entry_points_loaded = False
 
     def register(self, item: Item, *, replace: bool = False) -> Item:
@@ -65,6 +66,11 @@ class Registry(Mapping[str, Item], Generic[Item]):
             )
         self._items[item.name] = item
         return item
+
+    def is_installed(self, item: Item) -> bool:
+        """Whether every process finds this very record by its name: shipped, or of a plug-in."""
+        self._load_entry_points()
+        return self._installed.get(item.name) is item and self._items.get(item.name) is item
 
     def find(self, name: str) -> Item:
         """Find a record by name.
@@ -97,7 +103,10 @@ class Registry(Mapping[str, Item], Generic[Item]):
             return
         self._entry_points_loaded = True  # set first: a plug-in may look up a name while it loads
         for point in entry_points(group=self.group):
-            _load_plugin(point.name, point.load, self.register)
+            _load_plugin(point.name, point.load, self._install)
+
+    def _install(self, item: Item) -> None:
+        self._installed[item.name] = self.register(item)
 
 
 def _load_plugin(name: str, load: Callable[[], Any], register: Callable[[Any], Any]) -> None:

@@ -1,7 +1,11 @@
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .comparison import preset_of as preset_of
+from .constants import BLOCKS as BLOCKS
+from .constants import MISFIT as MISFIT
+from .fitting import SOLVERS as SOLVERS
 from .fitting import Profile as Profile
+from .fitting import Solver as Solver
 from .fitting import fit as fit
 from .fitting import profile as profile
 from .fitting import read_objective as read_objective

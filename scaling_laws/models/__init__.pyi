@@ -9,6 +9,7 @@ from .laws import get_schedule_law as get_schedule_law
 from .laws import point_laws as point_laws
 from .laws import register_law as register_law
 from .laws import schedule_laws as schedule_laws
+from .laws.across_sizes import SUFFIX as SUFFIX
 from .laws.chinchilla import compute_optimal as compute_optimal
 from .laws.collapse_noise import transfer_loss as transfer_loss
 from .laws.convex_bound import bound as bound

@@ -140,10 +140,10 @@ def test_weights_of_a_fit_are_those_of_its_profiles(curves: Path, tmp_path: Path
 
 
 def test_solvers_agree_and_draws_are_counted(curves: Path, tmp_path: Path) -> None:
-    lanes, scipy = (
-        fit(curves, tmp_path, "--solver", name, "--draws", 3) for name in ("lanes", "scipy")
+    varpro, scipy = (
+        fit(curves, tmp_path, "--solver", name, "--draws", 3) for name in ("varpro", "scipy")
     )
-    assert scipy["objective"] == pytest.approx(lanes["objective"], rel=1e-4)
+    assert scipy["objective"] == pytest.approx(varpro["objective"], rel=1e-4)
     assert len(sl.load_law(tmp_path / "law.json").draws["alpha"]) == 3
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling_laws.inference.fitting.calibration import FEW_RUNS, Held, calibrate
+from scaling_laws.inference.fitting.calibration import FEW_RUNS, HeldOutErrors, calibrate
 from scaling_laws.inference.results import VarianceInputs
 
 POINTS = 30
 
 
-def held(errors: np.ndarray, spread: float = 0.0) -> Held:
+def held(errors: np.ndarray, spread: float = 0.0) -> HeldOutErrors:
     """A run at its highest LR, its last point the end of its schedule."""
     ending = np.append(np.zeros(len(errors) - 1), 1.0)
-    return Held(errors, VarianceInputs(np.full(len(errors), spread), np.zeros(len(errors)), ending))
+    return HeldOutErrors(
+        errors, VarianceInputs(np.full(len(errors), spread), np.zeros(len(errors)), ending)
+    )
 
 
 @pytest.mark.parametrize("runs", [2, 3, 6, 9])

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from scaling_laws.data.runs import Run, load_runs
+from scaling_laws.inference.constants import BLOCKS, MISFIT
 from scaling_laws.inference.fitting import fit
 from scaling_laws.inference.fitting.fit_data import prepare
-from scaling_laws.inference.fitting.multistart import BLOCKS, MISFIT, Settings
+from scaling_laws.inference.fitting.multistart import Settings
 from scaling_laws.inference.fitting.objective import Huber
 from scaling_laws.inference.fitting.priors import Prior, prior_for_runs, prior_of
 from scaling_laws.models.laws import get_schedule_law

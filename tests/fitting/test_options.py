@@ -124,7 +124,7 @@ def test_tied_parameters_are_equal() -> None:
         ({"tie": {"beta": "beta"}}, LawError, "tie to another"),
         ({"weights": {"cosin": 1.0}}, UsageError, "did you mean 'cosine'"),
         ({"weights": {"cosine": -1.0}}, UsageError, "must be finite and >= 0"),
-        ({"solver": "newton"}, UsageError, "'lanes' and 'scipy'"),
+        ({"solver": "newton"}, UsageError, "unknown solver 'newton'"),
         ({"draws": -1}, UsageError, "draws=-1"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -20,17 +21,40 @@ from hypothesis import strategies as st
 from scaling_laws.common.errors import FitError, UsageError
 from scaling_laws.common.pools import HERE, PoolError, PoolOptions, backends, collect, start_pool
 from scaling_laws.common.pools.pieces import TRIES
+from scaling_laws.common.progress import LOGGER_NAME
 from scaling_laws.data.runs import Run, load_runs
 from scaling_laws.inference.comparison import compare
-from scaling_laws.inference.fitting import fit
-from scaling_laws.inference.fitting.bootstrap import PIECE, Refits, block_weights, resample
+from scaling_laws.inference.fitting import fit, serialization
+from scaling_laws.inference.fitting.bootstrap import (
+    CHUNK_SIZE,
+    BootstrapRequest,
+    block_weights,
+    resample,
+)
 from scaling_laws.inference.fitting.fit_data import Data, prepare
-from scaling_laws.inference.fitting.multistart import FOLDS, Search, refit_without, search_fit
+from scaling_laws.inference.fitting.multistart import (
+    FOLDS_PER_TASK,
+    MultiStartResult,
+    multistart_fit,
+    refit_folds,
+)
 from scaling_laws.inference.fitting.objective import Huber
 from scaling_laws.inference.fitting.priors import prior_of
-from scaling_laws.inference.fitting.serialization import name_of, received, sent
-from scaling_laws.inference.fitting.varpro import Outcome
-from scaling_laws.models.laws import get_schedule_law, schedule_laws
+from scaling_laws.inference.fitting.problem import Solution
+from scaling_laws.inference.fitting.serialization import (
+    data_from_picklable,
+    data_to_picklable,
+    law_from_picklable,
+    law_to_picklable,
+    registered_name,
+)
+from scaling_laws.models.laws import (
+    LAWS,
+    Law,
+    get_schedule_law,
+    register_law,
+    schedule_laws,
+)
 from tests.cli.calls import call, call_json, write_curves
 
 cloudpickle = pytest.importorskip("cloudpickle")
@@ -57,17 +81,17 @@ def data(runs: dict[str, Run]) -> Data:
 
 
 @pytest.fixture(scope="module")
-def search(data: Data) -> Search:
+def search(data: Data) -> MultiStartResult:
     with jax.enable_x64(True):
-        return search_fit(data, Huber(), prior_of(data.law, "weak"), 2, 0)
+        return multistart_fit(data, Huber(), prior_of(data.law, "weak"), 2, 0)
 
 
-def same(one: list[Outcome], other: list[Outcome]) -> bool:
+def same(one: list[Solution], other: list[Solution]) -> bool:
     """Whether outcomes agree to the last bit."""
     return len(one) == len(other) and all(
         left.objective == right.objective
         and left.iterations == right.iterations
-        and np.array_equal(left.free, right.free)
+        and np.array_equal(left.unconstrained, right.unconstrained)
         and np.array_equal(left.amplitudes, right.amplitudes)
         for left, right in zip(one, other, strict=True)
     )
@@ -126,13 +150,13 @@ def refuse(number: int) -> int:
 # ---------------------------------------------------------------- pieces
 
 
-def test_results_in_order_and_progress() -> None:
-    seen: list[tuple[int, int]] = []
-    found = collect(
-        HERE, square, [(n,) for n in range(5)], "squares", lambda *each: seen.append(each)
-    )
+def test_results_in_order_and_progress(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger=LOGGER_NAME):
+        found = collect(HERE, square, [(n,) for n in range(5)], "squares")
     assert found == [0, 1, 4, 9, 16]
-    assert seen == [(done, 5) for done in range(1, 6)]
+    assert [(each.stage, each.done, each.total) for each in caplog.records] == [  # type: ignore[attr-defined]
+        ("squares", done, 5) for done in range(1, 6)
+    ]
     assert collect(HERE, square, [], "squares") == []
 
 
@@ -201,54 +225,110 @@ def test_weights_have_mean_one_and_keep_what_is_left_out(data: Data, seed: int, 
         assert len(np.unique(weight[data.run == place])) <= 11
 
 
-def test_more_refits_begin_with_the_same(data: Data, search: Search) -> None:
+def test_more_refits_begin_with_the_same(data: Data, search: MultiStartResult) -> None:
     few, more = (
-        resample(data, search.settings, [Refits(search.best, count)])[0]
-        for count in (10, PIECE + 20)
+        resample(data, search.settings, [BootstrapRequest(search.best, count)])[0]
+        for count in (10, CHUNK_SIZE + 20)
     )
-    assert len(more) == PIECE + 20
+    assert len(more) == CHUNK_SIZE + 20
     for one, other in zip(few, more[:10], strict=True):
-        np.testing.assert_allclose(one.free, other.free, rtol=1e-6)
-    (other,) = resample(data, search.settings, [Refits(search.best, 10, stream=1)])
-    assert not np.allclose(few[0].free, other[0].free)
-    (seeded,) = resample(data, replace(search.settings, seed=1), [Refits(search.best, 10)])
-    assert not np.allclose(few[0].free, seeded[0].free)
+        np.testing.assert_allclose(one.unconstrained, other.unconstrained, rtol=1e-6)
+    (other,) = resample(data, search.settings, [BootstrapRequest(search.best, 10, stream=1)])
+    assert not np.allclose(few[0].unconstrained, other[0].unconstrained)
+    (seeded,) = resample(
+        data, replace(search.settings, seed=1), [BootstrapRequest(search.best, 10)]
+    )
+    assert not np.allclose(few[0].unconstrained, seeded[0].unconstrained)
 
 
-def test_pieces_and_copies_give_the_same_bits(data: Data, search: Search) -> None:
-    """Refits and folds of runs that have travelled, with calls that die on the way."""
-    asked = [Refits(search.best, PIECE + 6), Refits(search.best, 5, 2, data.weight * 2.0)]
-    folds = [np.flatnonzero(np.arange(60) % (FOLDS + 2) == each) for each in range(FOLDS + 2)]
+def test_pieces_and_copies_give_the_same_bits(data: Data, search: MultiStartResult) -> None:
+    """BootstrapRequest and folds of runs that have travelled, with calls that die on the way."""
+    asked = [
+        BootstrapRequest(search.best, CHUNK_SIZE + 6),
+        BootstrapRequest(search.best, 5, 2, data.weight * 2.0),
+    ]
+    folds = [
+        np.flatnonzero(np.arange(60) % (FOLDS_PER_TASK + 2) == each)
+        for each in range(FOLDS_PER_TASK + 2)
+    ]
     here = resample(data, search.settings, asked)
     with jax.enable_x64(True):
-        left_out = refit_without(data, search.best, search.settings, folds)
+        left_out = refit_folds(data, search.best, search.settings, folds)
     frail = Frail(lambda call: Lost() if call in (0, 3) else None)
     there = resample(data, search.settings, asked, frail)
-    assert [len(each) for each in there] == [PIECE + 6, 5]
+    assert [len(each) for each in there] == [CHUNK_SIZE + 6, 5]
     assert all(same(*pair) for pair in zip(here, there, strict=True))
     frail = Frail(lambda call: Lost() if call == 1 else None)
-    assert same(refit_without(data, search.best, search.settings, folds, frail), left_out)
+    assert same(refit_folds(data, search.best, search.settings, folds, frail), left_out)
     assert frail.calls == 3
 
 
-def test_laws_travel_by_name(data: Data) -> None:
+class Elsewhere(Frail):
+    """A pool in this process whose calls are given copies, as other processes are."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda call: None)
+
+
+def own_law(name: str) -> Law:
+    """A law that only this test has: its design matrix is a function without a module's name."""
+    power = get_schedule_law(LAW)
+    return replace(power, name=name, design_matrix=lambda *given: power.design_matrix(*given))
+
+
+@pytest.fixture(params=["registered", "unregistered", "replaced"])
+def law_from_outside(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Law:
+    monkeypatch.setattr(LAWS, "_items", dict(LAWS._items))
+    law = own_law(LAW if request.param == "replaced" else "mine")
+    if request.param != "unregistered":
+        register_law(law, replace=True)
+    return law
+
+
+def test_shipped_laws_are_sent_by_name(data: Data) -> None:
     for law in schedule_laws():
-        assert get_schedule_law(name_of(law)) is law
+        assert registered_name(law) == law.name
     across = get_schedule_law("multi_power_across_sizes")
-    assert get_schedule_law(name_of(across)) is across
-    assert sent(data, HERE) is data
-    there = received(travelled(sent(data, Frail(lambda call: None))))
+    assert registered_name(across) == across.name
+    assert data_to_picklable(data, HERE) is data
+    there = data_from_picklable(travelled(data_to_picklable(data, Elsewhere())))
     assert there.law is data.law
     assert np.array_equal(there.observed, data.observed) and there.unit == data.unit
 
 
-def test_a_law_of_ones_own_stays_here(runs: dict[str, Run]) -> None:
-    for name in ("power", "mine"):
-        law = replace(get_schedule_law("power"), name=name)
-        with pytest.raises(UsageError, match=f"'{name}'.* add it to LAWS .*or take the local"):
-            fit(law, runs, starts=1, draws=4, backend=TWO["joblib"])
-        with pytest.raises(UsageError, match="take the local backend"):
-            compare([law], runs.values(), backend=TWO["joblib"])
+def test_laws_from_outside_are_sent_by_value_and_stay_one_law(
+    law_from_outside: Law, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert registered_name(law_from_outside) is None
+    sent = law_to_picklable(law_from_outside, Elsewhere())
+    assert law_from_picklable(travelled(sent)) is law_from_outside  # at home
+    monkeypatch.setattr(serialization, "_RECEIVED", {})  # another process
+    one, other = (law_from_picklable(travelled(sent)) for _ in range(2))
+    assert one is other and one is not law_from_outside
+    assert one.name == law_from_outside.name
+    second = law_to_picklable(own_law(law_from_outside.name + "2"), Elsewhere())
+    assert law_from_picklable(travelled(second)) is not one
+
+
+def test_laws_of_a_law_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LAWS, "_items", dict(LAWS._items))
+    mine = register_law(replace(get_schedule_law("multi_power"), name="mine"))
+    assert isinstance(mine, Law)
+    assert registered_name(get_schedule_law("mine_across_sizes")) is None
+
+
+def test_a_law_that_cannot_be_pickled_is_refused(runs: dict[str, Run]) -> None:
+    lock, power = threading.Lock(), get_schedule_law(LAW)
+
+    def locked(*given: Any) -> Any:
+        with lock:
+            return power.design_matrix(*given)
+
+    law = replace(power, name="locked", design_matrix=locked)
+    with pytest.raises(UsageError, match=r"'locked' cannot be sent to other processes"):
+        fit(law, runs, starts=1, draws=4, backend=TWO["joblib"])
+    with pytest.raises(UsageError, match=r"'locked' cannot be sent to other processes"):
+        compare([law], runs.values(), backend=TWO["joblib"])
 
 
 # ---------------------------------------------------------------- options
@@ -356,25 +436,43 @@ def test_processes_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TWO)
 def test_processes_give_the_same_bits_though_one_is_killed(
-    name: str, data: Data, search: Search, tmp_path: Path
+    name: str, data: Data, search: MultiStartResult, tmp_path: Path
 ) -> None:
     pytest.importorskip("distributed" if name == "dask" else name)
-    asked = [Refits(search.best, 2 * PIECE + 6)]
+    asked = [BootstrapRequest(search.best, 2 * CHUNK_SIZE + 6)]
     folds = [np.flatnonzero(data.run == each) for each in range(3)]
     here = resample(data, search.settings, asked)
     with jax.enable_x64(True):
-        left_out = refit_without(data, search.best, search.settings, folds)
+        left_out = refit_folds(data, search.best, search.settings, folds)
     with start_pool(TWO[name], 3) as pool:
         assert pool.workers == 2
         (there,) = resample(data, search.settings, asked, pool)
         pieces = [(tmp_path / "dead", number) for number in range(6)]
         assert collect(pool, die_once, pieces, "numbers") == list(range(6))
         assert (tmp_path / "dead").exists()
-        again = refit_without(data, search.best, search.settings, folds, pool)
+        again = refit_folds(data, search.best, search.settings, folds, pool)
         with pytest.raises(FitError, match="piece 2 cannot be done"):
             collect(pool, refuse, [(n,) for n in range(4)], "numbers")
     assert same(there, here[0])
     assert same(again, left_out)
+
+
+@pytest.mark.slow
+def test_laws_from_outside_give_the_same_bits_in_processes(
+    law_from_outside: Law, runs: dict[str, Run]
+) -> None:
+    one, other = (
+        fit(law_from_outside, runs, starts=2, draws=CHUNK_SIZE + 6, backend=backend)
+        for backend in ("local", TWO["joblib"])
+    )
+    assert other.params == one.params
+    assert all(np.array_equal(other.draws[name], row) for name, row in one.draws.items())
+    assert vars(other.uncertainty) == vars(one.uncertainty)
+    scores = [
+        compare([law_from_outside, "linear_drop"], runs, starts=1, backend=backend).as_json()
+        for backend in ("local", TWO["joblib"])
+    ]
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.slow
@@ -383,11 +481,11 @@ def test_commands_write_the_same(curves: Path, tmp_path: Path) -> None:
     found = []
     for words in ((), ("--backend", "joblib", "--workers", 2)):
         out = tmp_path / "law.json"
-        options = ("--law", LAW, "--starts", 2, "--draws", PIECE + 6, "--out", out)
+        options = ("--law", LAW, "--starts", 2, "--draws", CHUNK_SIZE + 6, "--out", out)
         call_json("fit", curves, *options, *words)
         law = json.loads(out.read_text())
         del law["fit"]["seconds"]
         laws = ("--laws", "power,linear_drop", "--starts", 1)
         found.append((law, call_json("compare", curves, *laws, *words)))
     assert found[0] == found[1]
-    assert len(found[0][0]["draws"]["alpha"]) == PIECE + 6
+    assert len(found[0][0]["draws"]["alpha"]) == CHUNK_SIZE + 6

@@ -160,16 +160,14 @@ def test_all_points_are_solved_in_one_call(
 ) -> None:
     calls = []
 
-    def counted(law: Any, problem: Any, jobs: Any, *rest: Any, **options: Any) -> Any:
-        calls.append(len(jobs.observed))
-        return solve(law, problem, jobs, *rest, **options)
+    def counted(solver: Any, law: Any, problem: Any, requests: Any, *rest: Any, **options: Any):
+        calls.append((len(requests.observed), options["stage"]))
+        return solve(solver, law, problem, requests, *rest, **options)
 
-    solve = profiles.solve_jobs
-    monkeypatch.setattr(profiles, "solve_jobs", counted)
-    lines: list[str] = []
-    profile(fitted, runs, points=3, report=lines.append)
-    assert calls == [12]
-    assert lines[-1] == "multi_power: profiles, 12 of 12 points"
+    solve = profiles.solve
+    monkeypatch.setattr(profiles, "solve", counted)
+    profile(fitted, runs, points=3)
+    assert calls == [(12, "multi_power: profiles")]
 
 
 def test_nothing_searched_no_profile(runs: list[Run]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from scaling_laws.common.errors import ScalingLawsError
 from scaling_laws.common.pools.backends import Pool
+from scaling_laws.common.progress import report_progress
 
 __all__ = ["PoolError", "collect"]
 
@@ -27,7 +28,6 @@ def collect(
     function: Callable[..., Result],
     pieces: Sequence[tuple[Any, ...]],
     what: str,
-    report: Callable[[int, int], None] | None = None,
 ) -> list[Result]:
     """Call a function for every piece of work, somewhere; a piece whose process dies is run again.
 
@@ -35,8 +35,7 @@ def collect(
         pool: where.
         function: called with the values of a piece. It leaves nothing behind but what it returns.
         pieces: arguments of each call.
-        what: a piece does, for messages.
-        report: called with the pieces done and how many there are, after each.
+        what: a piece does, for messages and for progress, which is reported after each.
 
     Returns:
         What the function returned for each piece, in order.
@@ -74,8 +73,7 @@ def collect(
                         "it or is gone; start it again, or take --backend local"
                     ) from error
                 else:
-                    if report is not None:
-                        report(len(found), len(pieces))
+                    report_progress(what, len(found), len(pieces))
     finally:
         for future in running:
             future.cancel()

@@ -16,12 +16,14 @@ __all__ = ["FACTS", "TRACES", "Run", "run_list"]
 
 
 def run_list(runs: Iterable[Run] | Mapping[str, Run]) -> list[Run]:
-    """Runs, or those of a mapping, as a list.
+    """Runs as a list; the keys of a mapping name its runs.
 
     Raises:
         UsageError: if two have the same name.
     """
-    values = list(runs.values() if isinstance(runs, Mapping) else runs)
+    if isinstance(runs, Mapping):
+        return [run if run.name == name else replace(run, name=name) for name, run in runs.items()]
+    values = list(runs)
     names: set[str] = set()
     for run in values:
         if run.name in names:

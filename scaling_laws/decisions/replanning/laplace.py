@@ -17,12 +17,11 @@ from scaling_laws.common import FitError
 from scaling_laws.decisions.replanning.batched_losses import in_unit, log_losses
 from scaling_laws.decisions.replanning.binned_log import Points
 from scaling_laws.decisions.replanning.parameter_prior import Belief, params_of
+from scaling_laws.inference import BLOCKS, MISFIT
 
 __all__ = ["Conditioned", "condition"]
 
 Array = NDArray[np.float64]
-BLOCKS = 10  # points that a log counts as: its residuals go together
-MISFIT = 1.5e-3  # in log loss: laws are off by no less, however well they fit
 ITERATIONS = 8
 HALVINGS = 6
 SHORTER = 0.4  # a step that does not help, and the next one tried

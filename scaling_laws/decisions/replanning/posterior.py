@@ -134,7 +134,7 @@ def look_out(run: Run, points: Points, now: int, given: CurveFit | Law, seed: in
         ]
     else:
         law, instead = law_for(given, [run])
-        notes += instead
+        notes += [note.message for note in instead]
         facts = {**run.facts}
     if law.required_traces or set(run.traces) & law.required_facts:
         needed = ", ".join(sorted(law.required_traces | (set(run.traces) & law.required_facts)))

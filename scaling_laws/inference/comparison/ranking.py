@@ -24,15 +24,18 @@ from scaling_laws.common import (
     PoolOptions,
     UsageError,
     collect,
-    report_progress,
     start_pool,
 )
 from scaling_laws.data import Run, run_list
 from scaling_laws.inference.comparison.hold_outs import DEFAULT_LAST, HoldOut, hold_out_of
 from scaling_laws.inference.comparison.repeats import repeats_of
 from scaling_laws.inference.comparison.scores import Comparison, score
-from scaling_laws.inference.fitting import HeldOutFit, Objective, predict_held_out, read_objective
-from scaling_laws.inference.fitting.serialization import name_of
+from scaling_laws.inference.fitting import HeldOutFit, Objective, cross_validate, read_objective
+from scaling_laws.inference.fitting.serialization import (
+    SerializedLaw,
+    law_from_picklable,
+    law_to_picklable,
+)
 from scaling_laws.inference.results.prediction import check_needs
 from scaling_laws.models import Law, get_schedule_law, schedule_laws
 
@@ -96,16 +99,8 @@ def compare(
     chosen, skipped = _choose(laws, kept)
     options = {"starts": starts, "seed": seed, "objective": cost, "prior": prior}
     with start_pool(backend, len(chosen)) as pool:
-        pieces = [
-            (
-                law if pool.here else name_of(law),
-                kept,
-                held,
-                options,
-            )
-            for law in chosen
-        ]
-        results = collect(pool, _fit_law, pieces, "laws", _report)
+        pieces = [(law_to_picklable(law, pool), kept, held, options) for law in chosen]
+        results = collect(pool, _fit_law, pieces, "comparison: laws")
     fits: dict[str, HeldOutFit] = {}
     failed: dict[str, str] = {}
     for law, result in zip(chosen, results, strict=True):
@@ -125,21 +120,17 @@ def _in_order(runs: Iterable[Run] | Mapping[str, Run], from_step: int | str) -> 
     return [run.from_step(from_step) for run in values]
 
 
-def _report(done: int, total: int) -> None:
-    report_progress("comparison: laws", done, total)
-
-
 def _fit_law(
-    law: str | Law,
+    law: Law | str | SerializedLaw,
     runs: Sequence[Run],
     held: HoldOut,
     options: Mapping[str, Any],
 ) -> HeldOutFit | str:
     """Fit a law and all its folds in one task; a string says why it could not be fitted."""
-    chosen = get_schedule_law(law) if isinstance(law, str) else law
+    chosen = law_from_picklable(law)
     try:
         _check_points(chosen, runs, held)
-        fit = predict_held_out(chosen, runs, held.folds, **options)
+        fit = cross_validate(chosen, runs, held.folds, **options)
         _check_refits(chosen, fit)
     except FitError as error:
         return str(error)

@@ -1,4 +1,4 @@
-"""Widths of intervals from how far off held-out runs were."""
+"""Widths of intervals, calibrated on held-out errors."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import ndtri, stdtrit
 
+from scaling_laws.inference.constants import NORMAL_90
 from scaling_laws.inference.results import Uncertainty, VarianceInputs
 from scaling_laws.inference.results.uncertainty import scale_of
 
-__all__ = ["FEW_RUNS", "Held", "calibrate"]
+__all__ = ["FEW_RUNS", "HeldOutErrors", "calibrate"]
 
 Array = NDArray[np.float64]
 OPTIMISM = 1.5  # held-out over fitted errors, where nothing better is known
 PSEUDO = 3.0  # runs that the fitted errors, so enlarged, count as
 OUTLIER = 9.0  # squared scaled errors above count as this: a few wild points do not set the scale
-NORMAL_90 = 1.6448536
 # the 90 % quantile of some runs is too low for the next one: found by leaving runs of sets of 9 to
 # 34 out once more (docs/log.md)
 FEW = 4.0
@@ -27,7 +27,7 @@ FEW_RUNS = 6  # up to so many say more by their mean square than by a quantile
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class HeldOutErrors:
     """Errors in one run.
 
     Attributes:
@@ -39,7 +39,9 @@ class Held:
     exposure: VarianceInputs
 
 
-def calibrate(method: str, held: Sequence[Held], fitted: Sequence[Held], folds: int) -> Uncertainty:
+def calibrate(
+    method: str, held: Sequence[HeldOutErrors], fitted: Sequence[HeldOutErrors], folds: int
+) -> Uncertainty:
     """The uncertainty that held-out runs show.
 
     Two numbers of the law's own error are fitted to the held-out errors by likelihood, fitted
@@ -53,11 +55,13 @@ def calibrate(method: str, held: Sequence[Held], fitted: Sequence[Held], folds: 
         fitted: the same runs as the fit sees them.
         folds: refits that `held` rests on.
     """
-    log_error = float(np.sqrt(np.mean([np.mean(each.error**2) for each in held])))
-    steady, decayed = _scales(held, fitted)
-    freedom = len(held) + PSEUDO
-    widen = float(stdtrit(freedom, 0.95)) / NORMAL_90
-    scaled = [np.abs(each.error) / scale_of(steady, decayed, each.exposure) for each in held]
+    log_error = float(np.sqrt(np.mean([np.mean(run.error**2) for run in held])))
+    sigma_constant, sigma_decay = _scales(held, fitted)
+    dof = len(held) + PSEUDO
+    widen = float(stdtrit(dof, 0.95)) / NORMAL_90
+    scaled = [
+        np.abs(run.error) / scale_of(sigma_constant, sigma_decay, run.exposure) for run in held
+    ]
     if 1 < len(held) <= FEW_RUNS:
         curve = _of_few([float(np.mean(row**2)) for row in scaled])
         final = _of_few([float(row[-1] ** 2) for row in scaled])
@@ -65,26 +69,26 @@ def calibrate(method: str, held: Sequence[Held], fitted: Sequence[Held], folds: 
         curve = _quantile([(row, 1.0 / len(row)) for row in scaled])
         final = _quantile([(row[-1:], 1.0) for row in scaled])
     return Uncertainty(
-        method, log_error, folds, steady, decayed, widen * curve, widen * final, freedom
+        method, log_error, folds, sigma_constant, sigma_decay, widen * curve, widen * final, dof
     )
 
 
-def _scales(held: Sequence[Held], fitted: Sequence[Held]) -> tuple[float, float]:
+def _scales(held: Sequence[HeldOutErrors], fitted: Sequence[HeldOutErrors]) -> tuple[float, float]:
     def cost(logs: Array) -> float:
-        steady, decayed = np.exp(logs)
+        sigma_constant, sigma_decay = np.exp(logs)
         total = 0.0
         for rows, share, stretch in ((held, 1.0, 1.0), (fitted, PSEUDO / len(fitted), OPTIMISM)):
-            for each in rows:
-                scale = scale_of(steady, decayed, each.exposure)
-                square = np.minimum((stretch * each.error / scale) ** 2, OUTLIER)
+            for run in rows:
+                scale = scale_of(sigma_constant, sigma_decay, run.exposure)
+                square = np.minimum((stretch * run.error / scale) ** 2, OUTLIER)
                 total += share * float(np.mean(0.5 * square + np.log(scale)))
         return total
 
-    errors = np.concatenate([each.error for each in (*held, *fitted)])
-    size = np.log(max(float(np.sqrt(np.mean(errors**2))), 1e-6))
-    found = minimize(cost, np.array([size, size]), method="Nelder-Mead", options={"xatol": 1e-3})
-    steady, decayed = np.exp(np.clip(found.x, np.log(1e-6), np.log(1.0)))
-    return float(steady), float(decayed)
+    errors = np.concatenate([run.error for run in (*held, *fitted)])
+    start = np.log(max(float(np.sqrt(np.mean(errors**2))), 1e-6))
+    result = minimize(cost, np.array([start, start]), method="Nelder-Mead", options={"xatol": 1e-3})
+    sigma_constant, sigma_decay = np.exp(np.clip(result.x, np.log(1e-6), np.log(1.0)))
+    return float(sigma_constant), float(sigma_decay)
 
 
 def _of_few(squares: Sequence[float]) -> float:

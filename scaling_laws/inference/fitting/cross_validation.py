@@ -1,31 +1,33 @@
-"""Predictions of points that a refit had not seen, for any way of leaving points out."""
+"""Cross-validation: predictions of points held out of a refit, for any choice of folds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.data import Run
+from scaling_laws.inference.constants import BLOCKS
 from scaling_laws.inference.fitting.fit_data import Data, prepare
 from scaling_laws.inference.fitting.multistart import (
-    BLOCKS,
     can_leave_out,
-    refit_without,
-    search_fit,
+    multistart_fit,
+    refit_folds,
 )
 from scaling_laws.inference.fitting.objective import Objective, read_objective
 from scaling_laws.inference.fitting.priors import Prior, prior_for_runs
+from scaling_laws.inference.fitting.solver import Solver
+from scaling_laws.inference.fitting.solver_registry import find_solver
 from scaling_laws.models import Law, in_float64
 
 __all__ = [
     "HeldOut",
     "HeldOutFit",
+    "cross_validate",
     "effective_points_of",
     "log_error_of",
-    "predict_held_out",
 ]
 
 Array = NDArray[np.float64]
@@ -33,11 +35,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Points of one run that a refit had not seen.
+    """Points of one run that were held out of a refit.
 
     Attributes:
         run: the run's name.
-        fold: which refit.
+        fold: number of the refit.
         steps: of the points: (points,).
         observed: logged losses: (points,).
         predicted: predicted losses: (points,).
@@ -58,7 +60,7 @@ class HeldOutFit:
         held: predictions, run by run.
         left_out: folds that could not be fitted, by their numbers.
         log_error: root mean square of log(observed / predicted) of the fit to all runs.
-        effective_points: how many independent points the runs count as.
+        effective_points: number of independent points that the runs count as.
         n_params: free parameters.
     """
 
@@ -70,7 +72,7 @@ class HeldOutFit:
 
 
 @in_float64
-def predict_held_out(
+def cross_validate(
     law: Law,
     runs: Iterable[Run] | Mapping[str, Run],
     folds: Sequence[Mapping[str, int]],
@@ -80,11 +82,11 @@ def predict_held_out(
     from_step: int | str = 0,
     objective: str | Objective = "huber",
     prior: str | Prior | None = "weak",
-    report: Callable[[str], None] | None = None,
+    solver: str | Solver = "varpro",
 ) -> HeldOutFit:
-    """Fit a law to all runs, then without some points at a time, and predict those.
+    """Fit a law to all runs, then without each fold, and predict the points of the fold.
 
-    Refits begin at the fit to all runs and at the centre of the prior, and share its compilation.
+    Refits start at the fit to all runs and at the mean of the prior.
 
     Args:
         law: the law.
@@ -96,42 +98,36 @@ def predict_held_out(
         from_step: as in `fit`.
         objective: as in `fit`.
         prior: as in `fit`.
-        report: called with a line of progress now and then.
+        solver: as in `fit`.
 
     Raises:
         UsageError, LawError, FitError: as `fit`.
     """
     data = prepare(law, runs, from_step=from_step)
     cost = read_objective(objective) if isinstance(objective, str) else objective
-    # norms of every run, the held-out ones too: of these only the losses are unseen
-    belief = prior_for_runs(law, prior, data.runs)
-    search = search_fit(data, cost, belief, starts, seed, report=report)
-    place_of = {run.name: place for place, run in enumerate(data.runs)}
+    # logged norms of every run, held out or not: only losses are held out
+    used_prior = prior_for_runs(law, prior, data.runs)
+    result = multistart_fit(data, cost, used_prior, starts, seed, find_solver(solver))
     steps = np.concatenate([run.steps for run in data.runs])
-    places = [
-        np.flatnonzero(
-            np.any(
-                [(data.run == place_of[name]) & (steps >= first) for name, first in fold.items()],
-                axis=0,
-            )
-        )
-        for fold in folds
-    ]
-    fine = [number for number, fold in enumerate(places) if can_leave_out(data, fold)]
-    refits = refit_without(data, search.best, search.settings, [places[each] for each in fine])
-    found = [np.isfinite(refit.objective) for refit in refits]
-    fine = [number for number, good in zip(fine, found, strict=True) if good]
-    refits = [refit for refit, good in zip(refits, found, strict=True) if good]
-    predicted = data.predict([search.best, *refits])
+    losses = [_losses_of(data, fold, steps) for fold in folds]
+    tried = [number for number, fold in enumerate(losses) if can_leave_out(data, fold)]
+    refits = refit_folds(data, result.best, result.settings, [losses[number] for number in tried])
+    succeeded = {
+        number: refit
+        for number, refit in zip(tried, refits, strict=True)
+        if np.isfinite(refit.objective)
+    }
+    predicted = data.predict([result.best, *succeeded.values()])
     held = []
-    for number, losses in zip(fine, predicted[1:], strict=True):
-        for place in np.unique(data.run[places[number]]):
-            mine = places[number][data.run[places[number]] == place]
-            name = data.runs[place].name
-            held.append(HeldOut(name, number, steps[mine], data.observed[mine], losses[mine]))
+    for number, prediction in zip(succeeded, predicted[1:], strict=True):
+        fold = losses[number]
+        for run in np.unique(data.run[fold]):
+            part = fold[data.run[fold] == run]
+            name = data.runs[run].name
+            held.append(HeldOut(name, number, steps[part], data.observed[part], prediction[part]))
     return HeldOutFit(
         tuple(held),
-        tuple(sorted(set(range(len(folds))) - set(fine))),
+        tuple(sorted(set(range(len(folds))) - set(succeeded))),
         log_error_of(data, predicted[0]),
         effective_points_of(data),
         len(law.parameters),
@@ -147,3 +143,10 @@ def log_error_of(data: Data, predicted: Array) -> float:
 def effective_points_of(data: Data) -> float:
     """How many independent points the data count as: at most `BLOCKS` per run."""
     return float(min(len(data.observed), BLOCKS * len(data.runs)))
+
+
+def _losses_of(data: Data, fold: Mapping[str, int], steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices of the losses that a fold holds out; `steps` are those of all losses."""
+    index_of = {run.name: index for index, run in enumerate(data.runs)}
+    parts = [(data.run == index_of[name]) & (steps >= first) for name, first in fold.items()]
+    return np.flatnonzero(np.any(parts, axis=0))

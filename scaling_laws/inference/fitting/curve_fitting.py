@@ -1,29 +1,23 @@
-"""Fit a law to runs: multistart, a prior, a weighted bootstrap, runs held out."""
+"""Fit a law to runs: multiple starts, a prior, bootstrap refits, runs held out."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import Pool, PoolOptions, UsageError, start_pool
+from scaling_laws.common import PoolOptions, UsageError, start_pool
 from scaling_laws.data import FACTS, Run, run_list
-from scaling_laws.inference.fitting.bootstrap import PIECE, Refits, resample
-from scaling_laws.inference.fitting.calibration import FEW_RUNS, Held, calibrate
+from scaling_laws.inference.fitting.bootstrap import CHUNK_SIZE, BootstrapRequest, resample
 from scaling_laws.inference.fitting.cross_validation import effective_points_of, log_error_of
 from scaling_laws.inference.fitting.fit_data import Data, law_for, prepare
+from scaling_laws.inference.fitting.held_out import chunks_of_folds, held_out_uncertainty
 from scaling_laws.inference.fitting.identifiability import identifiability
-from scaling_laws.inference.fitting.multistart import (
-    FOLDS,
-    Settings,
-    can_leave_out,
-    refit_without,
-    search_fit,
-    without,
-)
+from scaling_laws.inference.fitting.multistart import MultiStartResult, multistart_fit
+from scaling_laws.inference.fitting.notes import issue_warnings
 from scaling_laws.inference.fitting.objective import (
     HUBER_DELTA,
     Objective,
@@ -31,30 +25,19 @@ from scaling_laws.inference.fitting.objective import (
     read_objective,
 )
 from scaling_laws.inference.fitting.priors import Prior, prior_for_runs
-from scaling_laws.inference.fitting.scipy_solver import solve_with_scipy
-from scaling_laws.inference.fitting.serialization import name_of
-from scaling_laws.inference.fitting.varpro import Outcome, solve_jobs
+from scaling_laws.inference.fitting.problem import Solution
+from scaling_laws.inference.fitting.serialization import law_to_picklable
+from scaling_laws.inference.fitting.solver import Solver
+from scaling_laws.inference.fitting.solver_registry import find_solver
 from scaling_laws.inference.metrics import metrics
-from scaling_laws.inference.results import (
-    CurveFit,
-    FitRecord,
-    FittedPoints,
-    Range,
-    Uncertainty,
-    VarianceInputs,
-)
+from scaling_laws.inference.results import CurveFit, FitRecord, FittedPoints, Range
 from scaling_laws.inference.results.ranges import fastest_fall
-from scaling_laws.inference.results.uncertainty import robust_sd
 from scaling_laws.models import Law, get_schedule_law, in_float64
 
 __all__ = ["DEFAULT_DRAWS", "DEFAULT_STARTS", "fit_curves"]
 
 DEFAULT_STARTS = 16
 DEFAULT_DRAWS = 100
-MAX_FOLDS = 40
-FOLD_DRAWS = 32
-
-Report = Callable[[str], None]
 
 
 @in_float64
@@ -72,111 +55,83 @@ def fit_curves(
     weights: Mapping[str, float] | None = None,
     hold_out: bool = True,
     draws: int = DEFAULT_DRAWS,
-    solver: str = "lanes",
+    solver: str | Solver = "varpro",
     backend: str | PoolOptions = "local",
-    report: Report | None = None,
 ) -> CurveFit:
     """Fit a law to runs.
 
     Minimises the sum over points of weight · cost(log(observed / predicted)), plus the prior.
-    Amplitudes are solved exactly for every trial of the shape parameters. The prior has the
-    strength of a law that is wrong in shape: each run counts as ten independent points, and errors
-    as 1.5e-3 at least.
+    Linear parameters are solved exactly for every trial of the nonlinear ones. The strength of the
+    prior allows for a misspecified law: each run counts as ten independent points, and errors as
+    1.5e-3 at least.
+
+    Doubts about the fit are issued as warnings and kept in its record.
 
     Args:
-        law: a law or its name. Where the runs lack a fact that it needs and it has a fallback,
-            that is fitted, and a warning says so.
-        runs: the runs, or a mapping to them.
+        law: a law or its name. Where the runs lack a required fact and the law has a fallback, the
+            fallback is fitted, with a warning.
+        runs: the runs, or a mapping whose keys name them.
         starts: how many starts; the first is the middle of each parameter's start range.
         seed: of the other starts and of the refits.
         from_step: leave out points before this step, or before ``"warmup"`` ends.
-        objective: what residuals cost; a text as `read_objective` takes it, such as ``"huber"``,
+        objective: cost of residuals, or its text as `read_objective` takes it, such as ``"huber"``,
             ``"least-squares"`` or ``"student-t"``.
-        prior: on the shape parameters: ``"weak"`` for the shipped one, ``"none"``, or a prior. In
-            the shipped one the weight norm starts where runs have logged it (`param_norm`).
-        fix: parameters that are given, in the unit of the logs.
-        tie: shape parameters that equal another: ``{"beta": "gamma"}``.
-        weights: how much a run counts, by name; default 1.
+        prior: on the nonlinear parameters: ``"weak"`` for the shipped one, ``"none"``, or a prior.
+            In the shipped one the mean of the weight norm is that of the runs that logged it
+            (`param_norm`).
+        fix: values of fixed parameters, in the unit of the logs.
+        tie: nonlinear parameters that equal another: ``{"beta": "gamma"}``.
+        weights: weight of each run, by name; default 1.
         hold_out: measure held-out errors, for intervals, by refitting without some runs.
-        draws: refits to reweighted runs, for intervals of parameters and predictions; 0 for none.
-        solver: ``"lanes"``, or ``"scipy"`` as a slow cross-check.
+        draws: bootstrap refits, for intervals of parameters and predictions; 0 for none.
+        solver: of every solve of the fit and its refits: ``"varpro"``, ``"scipy"`` (a slow
+            cross-check), or a `Solver`.
         backend: where refits run: ``"local"``, ``"joblib"``, ``"dask"``, or options of these. It
-            does not change them: they are drawn and solved in the same pieces everywhere.
-        report: called with a line of progress now and then.
+            does not affect results: refits are drawn and solved in the same chunks everywhere.
 
     Returns:
         The law with its parameters, held-out uncertainty, draws, range and record.
 
     Raises:
         UsageError: if there are no runs, names repeat, `from_step` leaves a run empty, an
-            option makes no sense, or processes cannot be had.
-        LawError: if the law is unknown, needs a fact that the runs lack, or has no such parameter.
+            option is invalid, or processes cannot be started.
+        LawError: if the law is unknown, requires a fact that the runs lack, or has no such
+            parameter.
         FitError: if there are too few points, or no start succeeded.
         PoolError: if processes of the backend keep dying.
     """
     began = time.perf_counter()
-    asked = get_schedule_law(law) if isinstance(law, str) else law
     values = run_list(runs)
-    chosen, instead = law_for(asked, values)
+    chosen, notes = law_for(get_schedule_law(law) if isinstance(law, str) else law, values)
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
     if draws < 0:
         raise UsageError(f"draws={draws} must be >= 0")
     cost = read_objective(objective) if isinstance(objective, str) else objective
-    belief = prior_for_runs(chosen, prior, values)
+    used_solver = find_solver(solver)
+    used_prior = prior_for_runs(chosen, prior, values)
     data = prepare(chosen, values, from_step=from_step, weights=weights, fix=fix, tie=tie)
-
-    solve = {"lanes": solve_jobs, "scipy": solve_with_scipy}.get(solver)
-    if solve is None:
-        raise UsageError(f"solver={solver!r}: known are 'lanes' and 'scipy'")
-    with start_pool(backend, _pieces(len(data.runs), draws, hold_out)) as pool:
-        if not pool.here:
-            name_of(chosen)  # before the work, not after it
-        search = search_fit(data, cost, belief, starts, seed, solve, report)
-        best, settings = search.best, search.settings
-        stage = "refits to reweighted runs"
-        (refits,) = resample(
-            data, settings, [Refits(best, draws)], pool, _counted(report, chosen, stage)
-        )
-        uncertainty = _hold_out(data, best, settings, refits, pool, report) if hold_out else None
-    outcomes, params = search.outcomes, data.params(best)
+    chunks = max(
+        1, -(-draws // CHUNK_SIZE), chunks_of_folds(len(data.runs), draws) if hold_out else 0
+    )
+    with start_pool(backend, chunks) as pool:
+        law_to_picklable(chosen, pool)  # refused before the work, not after it
+        result = multistart_fit(data, cost, used_prior, starts, seed, used_solver)
+        best, settings = result.best, result.settings
+        (refits,) = resample(data, settings, [BootstrapRequest(best, draws)], pool)
+        uncertainty = held_out_uncertainty(data, best, settings, refits, pool) if hold_out else None
+    params = data.params(best)
     predicted = data.predict([best])[0]
-    errors = {
-        run.name: metrics(run.loss, predicted[data.run == place])
-        for place, run in enumerate(data.runs)
-    }
-    drawn = _drawn(data, refits)
-    condition, warnings = identifiability(data, best, params, belief, refits)
+    condition, doubts = identifiability(data, best, params, used_prior, refits)
+    warnings = issue_warnings((*notes, *data.notes, *doubts))
     return CurveFit(
         chosen,
         params,
         uncertainty,
         _range(chosen, data.runs),
-        FitRecord(
-            objective=huber_objective(data.observed, predicted),
-            huber_delta=HUBER_DELTA,
-            n_points=len(data.observed),
-            starts=len(outcomes),
-            starts_at_best=sum(outcome.objective <= 1.001 * search.lowest for outcome in outcomes),
-            seconds=time.perf_counter() - began,
-            seed=seed,
-            from_step=from_step,
-            runs=errors,
-            sources={run.name: run.source for run in data.runs},
-            warnings=(*instead, *data.notes, *warnings),
-            minimised=cost.spec,
-            lowest=search.lowest,
-            statuses=dict(Counter(outcome.status.name.lower() for outcome in outcomes)),
-            prior=settings.prior_record(data),
-            prior_source="" if belief is None else belief.source,
-            condition=condition,
-            fixed=dict(data.fixed),
-            ties=dict(data.ties),
-            log_error=log_error_of(data, predicted),
-            effective_points=effective_points_of(data),
-        ),
+        _record(data, result, predicted, from_step, condition, warnings, began),
         _shared_facts(data.runs),
-        drawn,
+        _draws(data, refits),
         _points(data, predicted),
     )
 
@@ -187,84 +142,50 @@ def _points(data: Data, predicted: NDArray[np.float64]) -> FittedPoints:
     return FittedPoints(names[data.run], steps, np.asarray(data.observed), predicted)
 
 
-def _pieces(runs: int, draws: int, hold_out: bool) -> int:
-    """How many pieces of work a fit has for a pool at a time, at most."""
-    folds = (runs if draws and runs <= FEW_RUNS else -(-min(runs, MAX_FOLDS) // FOLDS)) * hold_out
-    return max(1, -(-draws // PIECE), folds)
-
-
-def _counted(report: Report | None, law: Law, stage: str) -> Callable[[int, int], None] | None:
-    """Progress of a stage whose pieces are done one after the other."""
-    if report is None:
-        return None
-    report(f"{law.name}: {stage}")
-    return lambda done, count: report(f"{law.name}: {stage}, {done} of {count} pieces done")
-
-
-def _drawn(data: Data, refits: Sequence[Outcome]) -> dict[str, NDArray[np.float64]]:
-    rows = [data.params(each) for each in refits]
-    return {name: np.array([row[name] for row in rows]) for name in data.law.names} if rows else {}
-
-
-def _spread(data: Data, refits: Sequence[Outcome]) -> NDArray[np.float64]:
-    """Standard deviation of log losses over refits, not moved by a few wild ones: (losses,)."""
-    if len(refits) < 2:
-        return np.zeros(len(data.observed))
-    return robust_sd(np.log(data.predict(refits)))
-
-
-def _hold_out(
+def _record(
     data: Data,
-    best: Outcome,
-    settings: Settings,
-    refits: Sequence[Outcome],
-    pool: Pool,
-    report: Report | None,
-) -> Uncertainty | None:
-    """Refit without some runs at a time, or without the tail of a single one."""
-    count = len(data.runs)
-    if count == 1:
-        folds = [np.flatnonzero(np.arange(len(data.observed)) >= 2 * len(data.observed) // 3)]
-        method = "leave_tail_out"
-    else:
-        number = min(count, MAX_FOLDS)
-        method = "leave_one_run_out" if number == count else "leave_runs_out"
-        folds = [np.flatnonzero(data.run % number == fold) for fold in range(number)]
-    folds = [fold for fold in folds if can_leave_out(data, fold)]
-    if not folds:
-        return None
-    if report is not None:
-        report(f"{data.law.name}: refits without some runs")
-    outcomes = refit_without(data, best, settings, folds, pool)
-    spread = _spread(data, refits)
-    exposures = [
-        VarianceInputs.of(run.schedule.lr, run.steps, spread[data.run == place])
-        for place, run in enumerate(data.runs)
-    ]
-    errors = np.log(data.observed) - np.log(data.predict([best, *outcomes]))
-    fitted = [Held(errors[0][data.run == place], each) for place, each in enumerate(exposures)]
-    fine = [number for number, each in enumerate(outcomes) if np.isfinite(each.objective)]
-    own = {number: spread for number in fine}
-    if refits and count <= FEW_RUNS:  # a fold is much less sure of its parameters than the fit
-        asked = [
-            Refits(outcomes[number], FOLD_DRAWS, 1 + number, without(data.weight, folds[number]))
-            for number in fine
-        ]
-        stage = "refits of what is left without a run"
-        drawn = resample(data, settings, asked, pool, _counted(report, data.law, stage))
-        own = {number: _spread(data, each) for number, each in zip(fine, drawn, strict=True)}
-    held = []
-    for number in fine:
-        fold, error = folds[number], errors[1 + number]
-        for place in np.unique(data.run[fold]):
-            mine = fold[data.run[fold] == place]
-            run = data.runs[place]
-            steps = run.steps[mine - int(np.argmax(data.run == place))]
-            exposure = VarianceInputs.of(run.schedule.lr, steps, own[number][mine])
-            held.append(Held(error[mine], exposure))
-    if not held:
-        return None
-    return calibrate(method, held, fitted, len(folds))
+    result: MultiStartResult,
+    predicted: NDArray[np.float64],
+    from_step: int | str,
+    condition: float,
+    warnings: tuple[str, ...],
+    began: float,
+) -> FitRecord:
+    """How the fit came about; `began` is when, by `time.perf_counter`."""
+    outcomes, settings = result.outcomes, result.settings
+    return FitRecord(
+        objective=huber_objective(data.observed, predicted),
+        huber_delta=HUBER_DELTA,
+        n_points=len(data.observed),
+        starts=len(outcomes),
+        starts_at_best=sum(solution.objective <= 1.001 * result.lowest for solution in outcomes),
+        seconds=time.perf_counter() - began,
+        seed=settings.seed,
+        from_step=from_step,
+        runs={
+            run.name: metrics(run.loss, predicted[data.run == index])
+            for index, run in enumerate(data.runs)
+        },
+        sources={run.name: run.source for run in data.runs},
+        warnings=warnings,
+        minimised=settings.objective.spec,
+        lowest=result.lowest,
+        statuses=dict(Counter(solution.status.name.lower() for solution in outcomes)),
+        prior=settings.prior_record(data),
+        prior_source="" if settings.prior is None else settings.prior.source,
+        condition=condition,
+        fixed=dict(data.fixed),
+        ties=dict(data.ties),
+        solver=settings.solver.name,
+        log_error=log_error_of(data, predicted),
+        effective_points=effective_points_of(data),
+    )
+
+
+def _draws(data: Data, refits: Sequence[Solution]) -> dict[str, NDArray[np.float64]]:
+    """Parameters of bootstrap refits by name, each (refits,); empty if there are none."""
+    rows = [data.params(solution) for solution in refits]
+    return {name: np.array([row[name] for row in rows]) for name in data.law.names} if rows else {}
 
 
 def _range(law: Law, runs: Sequence[Run]) -> Range:
@@ -280,12 +201,12 @@ def _range(law: Law, runs: Sequence[Run]) -> Range:
     }
     last = max(int(run.steps[-1]) for run in runs)
     falls = [fastest_fall(run.schedule.lr[: int(run.steps[-1]) + 1]) for run in runs]
-    fastest = min((each for each in falls if each is not None), default=None)
+    fastest = min((fall for fall in falls if fall is not None), default=None)
     return Range((min(peaks), max(peaks)), last, min(lowest), facts, fastest)
 
 
 def _along(run: Run, fact: str) -> NDArray[np.float64]:
-    """A fact of a run, or the trace that stands for it."""
+    """A fact of a run, or the trace that replaces it."""
     return run.traces[fact] if fact in run.traces else np.array([run.facts[fact]])
 
 

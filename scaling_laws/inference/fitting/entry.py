@@ -13,6 +13,7 @@ from scaling_laws.inference.fitting import table_fitting
 from scaling_laws.inference.fitting.curve_fitting import DEFAULT_DRAWS, DEFAULT_STARTS, fit_curves
 from scaling_laws.inference.fitting.objective import Objective
 from scaling_laws.inference.fitting.priors import Prior
+from scaling_laws.inference.fitting.solver import Solver
 from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.models import Law, PointLaw, get_law
 
@@ -26,7 +27,7 @@ CURVE_DEFAULTS: Mapping[str, Any] = {
     "tie": None,
     "weights": None,
     "draws": DEFAULT_DRAWS,
-    "solver": "lanes",
+    "solver": "varpro",
     "backend": "local",
 }
 
@@ -46,7 +47,7 @@ def fit(
     tie: Mapping[str, str] | None = None,
     weights: Mapping[str, float] | None = None,
     draws: int = ...,
-    solver: str = ...,
+    solver: str | Solver = ...,
     backend: str | PoolOptions = ...,
 ) -> CurveFit: ...
 
@@ -77,7 +78,7 @@ def fit(
     tie: Mapping[str, str] | None = None,
     weights: Mapping[str, float] | None = None,
     draws: int = DEFAULT_DRAWS,
-    solver: str = "lanes",
+    solver: str | Solver = "varpro",
     backend: str | PoolOptions = "local",
     source: str | None = None,
 ) -> CurveFit | PointFit:
@@ -105,7 +106,8 @@ def fit(
         tie: of runs: nonlinear parameters that equal another: ``{"beta": "gamma"}``.
         weights: of runs, by name; default 1.
         draws: of runs: bootstrap refits, for intervals of parameters and predictions; 0 for none.
-        solver: of runs: the name of the solver.
+        solver: of runs: the solver of every solve, or its name: ``"varpro"``, or ``"scipy"`` as a
+            slow cross-check.
         backend: of runs: where refits are computed: ``"local"``, ``"joblib"``, ``"dask"``, or
             options of these. It does not affect the result.
         source: of a table: its name, for the record; default ``"table"``.

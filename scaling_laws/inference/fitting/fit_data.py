@@ -1,4 +1,4 @@
-"""Runs made ready for a fit: checked, thinned, scaled, with the jobs that can be asked of them."""
+"""Runs prepared for a fit: checked, thinned, scaled, laid out as arrays."""
 
 from __future__ import annotations
 
@@ -12,39 +12,48 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scaling_laws.common import FitError, LawError, UsageError, unknown_name
+from scaling_laws.common import (
+    DataWarning,
+    FallbackWarning,
+    FitError,
+    IdentifiabilityWarning,
+    LawError,
+    UsageError,
+    unknown_name,
+)
 from scaling_laws.data import Run, run_list
+from scaling_laws.inference.fitting.notes import Note
 from scaling_laws.inference.fitting.priors import Prior
-from scaling_laws.inference.fitting.problem import Job, Problem, shape_values
+from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest, nonlinear_values
 from scaling_laws.inference.fitting.starts import box, draw_starts
-from scaling_laws.inference.fitting.varpro import Outcome
 from scaling_laws.inference.results.prediction import check_needs
 from scaling_laws.models import AtPoints, History, Law
 
 __all__ = ["MAX_POINTS", "Data", "law_for", "prepare"]
 
 Array = NDArray[np.float64]
-MAX_POINTS = 4096  # points of a run that a fit uses; more are thinned evenly, and that is reported
-WINDOW_NODES = 8  # steps that stand for a longer averaging window
-CHUNK = 16  # parameter sets evaluated together
-FREE_LIMIT = 60.0  # of a free parameter whose bounds are not known in the unit of the logs
+MAX_POINTS = 4096  # per run in a fit; more are thinned evenly, with a warning
+WINDOW_NODES = 8  # steps that represent a longer averaging window
+EVALUATION_CHUNK = 16  # parameter sets evaluated together
+UNCONSTRAINED_LIMIT = 60.0  # where bounds are not known in the unit of the logs
+LOSS_FLOOR = 1e-6  # lower bound on predicted losses, so that their logs are finite
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Runs as the solver sees them.
+    """Prepared runs.
 
     Attributes:
         law: the law.
         runs: the runs, thinned and cut.
-        unit: the LR that counts as 1.
+        unit: the LR that the fit divides by.
         problem: their points.
         observed: losses, one run after the other: (losses,).
-        weight: of each in the objective: (losses,).
-        run: index of each one's run: (losses,).
-        fixed: parameters given, in the unit of the logs.
-        ties: shape parameters that equal another one.
-        notes: what a user should know of how the runs were prepared.
+        weight: of each loss in the objective: (losses,).
+        run: index of the run of each loss: (losses,).
+        fixed: fixed parameters, in the unit of the logs.
+        ties: nonlinear parameters that equal another one: (name, other).
+        notes: what a user should know about how the runs were prepared.
     """
 
     law: Law
@@ -56,62 +65,64 @@ class Data:
     run: NDArray[np.int64]
     fixed: Mapping[str, float] = field(default_factory=dict)
     ties: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
-    def limits(self) -> tuple[Array, Array]:
-        """Lowest and highest free value of each shape parameter."""
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest unconstrained value of each nonlinear parameter: (nonlinear,)."""
         low, high = box(self.law.nonlinear_parameters)
         if self._logged_unit:
+            names = _in_units_of_lr(self.law)
             scaled = np.array(
-                [each.name in _in_units_of_lr(self.law) for each in self.law.nonlinear_parameters]
+                [parameter.name in names for parameter in self.law.nonlinear_parameters]
             )
-            low, high = np.where(scaled, -FREE_LIMIT, low), np.where(scaled, FREE_LIMIT, high)
+            low = np.where(scaled, -UNCONSTRAINED_LIMIT, low)
+            high = np.where(scaled, UNCONSTRAINED_LIMIT, high)
         return low, high
 
     @property
     def _logged_unit(self) -> bool:
-        """Whether the fit is in the unit of the logs because a given number is."""
+        """Whether the fit is in the unit of the logs because a fixed number is."""
         return bool(set(self.fixed) & _in_units_of_lr(self.law))
 
     def starts(self, count: int, seed: int) -> Array:
-        """Start points: (count, shape)."""
+        """Start points: (count, nonlinear)."""
         return self._in_unit(draw_starts(self.law.nonlinear_parameters, count, seed))
 
-    def _in_unit(self, free: Array) -> Array:
-        """Free parameters for schedules scaled to a peak of 1 -> for those of this fit."""
+    def _in_unit(self, unconstrained: Array) -> Array:
+        """Unconstrained parameters for schedules scaled to a peak of 1 -> for those of this fit."""
         if not self._logged_unit:
-            return free
+            return unconstrained
         peak = _peak(self.law, self.runs)
         assert self.law.rescale is not None
         rows = []
-        for row in free:
-            values = {each.name: 1.0 for each in self.law.linear_parameters}
+        for row in unconstrained:
+            values = {parameter.name: 1.0 for parameter in self.law.linear_parameters}
             values |= {
-                each.name: float(each.transform.forward(float(number)))
-                for each, number in zip(self.law.nonlinear_parameters, row, strict=True)
+                parameter.name: float(parameter.transform.forward(float(number)))
+                for parameter, number in zip(self.law.nonlinear_parameters, row, strict=True)
             }
             logged = self.law.rescale(values, peak)
             rows.append(
                 [
-                    each.transform.inverse(float(logged[each.name]))
-                    for each in self.law.nonlinear_parameters
+                    parameter.transform.inverse(float(logged[parameter.name]))
+                    for parameter in self.law.nonlinear_parameters
                 ]
             )
         return np.array(rows)
 
-    def prior_centre(self, prior: Prior) -> Array:
-        """The centre of a prior in the unit of this fit: (shape,)."""
+    def prior_mean(self, prior: Prior) -> Array:
+        """The mean of a prior in the unit of this fit: (nonlinear,)."""
         return np.asarray(self._in_unit(prior.arrays(self.law)[0][None])[0])
 
-    def moving(self) -> NDArray[np.bool_]:
-        """Which shape parameters a fit may move: (shape,)."""
-        still = set(self.fixed) | {name for name, _ in self.ties}
+    def free_mask(self) -> NDArray[np.bool_]:
+        """Which nonlinear parameters a fit searches, being neither fixed nor tied: (nonlinear,)."""
+        given = set(self.fixed) | {name for name, _ in self.ties}
         return np.asarray(
-            [each.name not in still for each in self.law.nonlinear_parameters], dtype=bool
+            [parameter.name not in given for parameter in self.law.nonlinear_parameters], dtype=bool
         )
 
-    def jobs(
+    def requests(
         self,
         starts: Array,
         *,
@@ -119,17 +130,18 @@ class Data:
         prior: Prior | None = None,
         strength: ArrayLike = 0.0,
         shift: Array | None = None,
-        moving: NDArray[np.bool_] | None = None,
-    ) -> Job:
-        """Jobs on these runs.
+        free_mask: NDArray[np.bool_] | None = None,
+    ) -> SolveRequest:
+        """Minimisations on these runs, stacked.
 
         Args:
-            starts: free shape parameters, (jobs, shape) or (shape,).
-            weight: of the losses, (jobs, losses) or (losses,); default the runs' own.
-            prior: on shape parameters.
-            strength: of the prior, in units of the objective: (jobs,) or one for all.
-            shift: of the prior's centre, in units of its spread: (jobs, shape).
-            moving: which shape parameters move; default all that are not given or tied.
+            starts: unconstrained parameters, (requests, nonlinear) or (nonlinear,).
+            weight: of the losses, (requests, losses) or (losses,); default the runs' own.
+            prior: on nonlinear parameters.
+            strength: of the prior, in units of the objective: (requests,) or one for all.
+            shift: of the prior's mean, in units of its sd: (requests, nonlinear).
+            free_mask: which nonlinear parameters are searched; default all that are neither fixed
+                nor tied.
         """
         weight = self.weight if weight is None else weight
         count = max(len(row) if row.ndim == 2 else 1 for row in (starts, weight))
@@ -138,70 +150,75 @@ class Data:
             array = np.asarray(values)
             return np.array(np.broadcast_to(array, (count, array.shape[-1])))
 
-        shape = len(self.law.nonlinear_parameters)
-        centre, pull = np.zeros(shape), np.zeros(shape)
-        moves = self.moving() if moving is None else moving
-        strong = np.asarray(strength, np.float64)[..., None]
+        parameters = self.law.nonlinear_parameters
+        mean, precision = np.zeros(len(parameters)), np.zeros(len(parameters))
+        searched = self.free_mask() if free_mask is None else free_mask
+        factor = np.asarray(strength, np.float64)[..., None]
         if prior is not None:
-            centre, pull = self.prior_centre(prior), strong * prior.arrays(self.law)[1] * moves
+            mean, precision = self.prior_mean(prior), factor * prior.arrays(self.law)[1] * searched
             if shift is not None:
-                safe = np.where(pull > 0, pull, 1.0)
-                centre = centre + shift * np.where(pull > 0, np.sqrt(strong / safe), 0.0)
-        begin = rows(starts)
-        for place, each in enumerate(self.law.nonlinear_parameters):
-            if each.name in self.fixed:
-                begin[:, place] = each.transform.inverse(self.fixed[each.name])
-        # where a given number depends on the unit, the fit is in the unit of the logs
-        held = [self.fixed.get(each.name, np.nan) for each in self.law.linear_parameters]
-        return Job(
-            start=begin,
-            moving=rows(moves),
-            centre=rows(centre),
-            pull=rows(pull),
-            held=rows(np.array(held, dtype=float)),
+                safe = np.where(precision > 0, precision, 1.0)
+                mean = mean + shift * np.where(precision > 0, np.sqrt(factor / safe), 0.0)
+        start = rows(starts)
+        for index, parameter in enumerate(parameters):
+            if parameter.name in self.fixed:
+                start[:, index] = parameter.transform.inverse(self.fixed[parameter.name])
+        # where a fixed number depends on the unit of the LR, the fit is in the unit of the logs
+        fixed = [self.fixed.get(parameter.name, np.nan) for parameter in self.law.linear_parameters]
+        return SolveRequest(
+            start=start,
+            free_mask=rows(searched),
+            prior_mean=rows(mean),
+            prior_precision=rows(precision),
+            fixed_amplitudes=rows(np.array(fixed, dtype=float)),
             observed=rows(self.observed),
             weight=rows(weight),
         )
 
-    def params(self, outcome: Outcome) -> dict[str, float]:
-        """The parameters of an outcome, for LRs as they are logged."""
+    def params(self, solution: Solution) -> dict[str, float]:
+        """The parameters of a solution, for LRs as they are logged."""
         scaled = {
             parameter.name: float(value) + 0.0  # no -0
-            for parameter, value in zip(self.law.linear_parameters, outcome.amplitudes, strict=True)
+            for parameter, value in zip(
+                self.law.linear_parameters, solution.amplitudes, strict=True
+            )
         }
-        for parameter, free in zip(self.law.nonlinear_parameters, outcome.free, strict=True):
-            scaled[parameter.name] = float(parameter.transform.forward(float(free)))
+        unconstrained = zip(self.law.nonlinear_parameters, solution.unconstrained, strict=True)
+        for parameter, number in unconstrained:
+            scaled[parameter.name] = float(parameter.transform.forward(float(number)))
         for name, other in self.ties:
             scaled[name] = scaled[other]
         values = scaled if self.law.rescale is None else self.law.rescale(scaled, self.unit)
         return {name: float(values[name]) for name in self.law.names}
 
-    def predict(self, outcomes: Sequence[Outcome]) -> Array:
-        """Predicted losses at every logged loss: (outcomes, losses)."""
+    def predict(self, solutions: Sequence[Solution]) -> Array:
+        """Predicted losses at every logged loss: (solutions, losses)."""
         function = _compiled_losses(self.law, self.ties)
         parts = []
-        for first in range(0, len(outcomes), CHUNK):
-            part = list(outcomes[first : first + CHUNK])
-            filled = part + part[:1] * (CHUNK - len(part))  # one shape, one compilation
-            free = np.stack([each.free for each in filled])
-            amplitudes = np.stack([each.amplitudes for each in filled])
-            parts.append(np.asarray(function(self.problem, free, amplitudes))[: len(part)])
+        for first in range(0, len(solutions), EVALUATION_CHUNK):
+            part = list(solutions[first : first + EVALUATION_CHUNK])
+            filled = part + part[:1] * (EVALUATION_CHUNK - len(part))  # one shape, one compilation
+            unconstrained = np.stack([solution.unconstrained for solution in filled])
+            amplitudes = np.stack([solution.amplitudes for solution in filled])
+            losses = np.asarray(function(self.problem, unconstrained, amplitudes))
+            parts.append(losses[: len(part)])
         return np.concatenate(parts)
 
 
 @cache
 def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
-    def losses(problem: Problem, free: Any, amplitudes: Any) -> Any:
-        def one(free: Any, amplitudes: Any) -> Any:
-            return problem.design_matrix(law, shape_values(law, free, ties)) @ amplitudes
+    def losses(problem: Problem, unconstrained: Any, amplitudes: Any) -> Any:
+        def one(unconstrained: Any, amplitudes: Any) -> Any:
+            values = nonlinear_values(law, unconstrained, ties)
+            return problem.design_matrix(law, values) @ amplitudes
 
-        return jnp.maximum(jax.vmap(one)(free, amplitudes), 1e-6)
+        return jnp.maximum(jax.vmap(one)(unconstrained, amplitudes), LOSS_FLOOR)
 
     return jax.jit(losses)
 
 
-def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[str, ...]]:
-    """The law, or its fallback where some run lacks a fact that the law needs; and a note on it."""
+def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[Note, ...]]:
+    """The law, or its fallback where a run lacks a required fact; and a note about that."""
     missing = [
         (need, run.name)
         for run in runs
@@ -212,11 +229,11 @@ def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[str, ...]]:
         return law, ()
     need, name = missing[0]
     note = (
-        f"{law.name} needs {need}, which run {name!r} does not give: {law.fallback.name} was "
-        f"fitted, with one {need} for all runs as a parameter; pass --{need.replace('_', '-')} or "
-        "add it to dataset.toml for a better law"
+        f"{law.name} needs {need}, which run {name!r} lacks: {law.fallback.name} was fitted "
+        f"instead, with one {need} for all runs as a parameter; pass --{need.replace('_', '-')} or "
+        "add it to dataset.toml for a better fit"
     )
-    return law.fallback, (note,)
+    return law.fallback, (Note(note, FallbackWarning),)
 
 
 def prepare(
@@ -228,37 +245,40 @@ def prepare(
     fix: Mapping[str, float] | None = None,
     tie: Mapping[str, str] | None = None,
 ) -> Data:
-    """Check runs and lay them out for the solver.
+    """Check runs and lay them out for a solver.
 
     Raises:
-        UsageError: if there are no runs, names repeat, `from_step` leaves a run empty, or weights
-            or given parameters make no sense.
-        LawError: if the law needs a fact that the runs lack, or has no such parameter.
+        UsageError: if there are no runs, names repeat, `from_step` leaves a run empty, or a weight
+            is invalid.
+        LawError: if the runs lack a required fact, or a fixed or tied parameter is invalid.
         FitError: if there are too few points.
     """
-    values = run_list(runs)
-    if not values:
+    given_runs = run_list(runs)
+    if not given_runs:
         raise UsageError("a fit needs at least one run")
-    names = [run.name for run in values]
-    for name, share in (weights or {}).items():
+    names = [run.name for run in given_runs]
+    for name, factor in (weights or {}).items():
         if name not in names:
             raise UsageError(unknown_name("run", name, names))
-        if not (np.isfinite(share) and share >= 0):
-            raise UsageError(f"weight {share!r} of run {name!r} must be finite and >= 0")
-    notes: list[str] = []
-    kept = tuple(_cut(law, run, from_step, notes) for run in values)
+        if not (np.isfinite(factor) and factor >= 0):
+            raise UsageError(f"weight {factor!r} of run {name!r} must be finite and >= 0")
+    notes: list[Note] = []
+    kept = tuple(_cut(law, run, from_step, notes) for run in given_runs)
     sizes = {run.facts.get("model_params") for run in kept}
     if law.uses_model_params and len(sizes) == 1:
-        notes.append(
-            f"all runs have model_params={sizes.pop():g}: {law.name} cannot tell its terms in the "
-            "model size from the others; its parameters serve this size only"
+        message = (
+            f"all runs have model_params={sizes.pop():g}: the terms of {law.name} in the model "
+            "size are not identified; its parameters are valid for this size only"
         )
-    fixed, ties = _given(law, fix or {}, tie or {})
+        notes.append(Note(message, IdentifiabilityWarning))
+    fixed, ties = _fixed_and_tied(law, fix or {}, tie or {})
     if all(run.schedule.peak_lr == 0 for run in kept):
-        raise FitError("every learning rate is 0; nothing to fit")
+        raise FitError("every learning rate is 0; there is nothing to fit")
     logged = bool(set(fixed) & _in_units_of_lr(law))
     unit = 1.0 if law.rescale is None or logged else _peak(law, kept)
-    histories, places, shares = zip(*(_points(law, run, unit) for run in kept), strict=True)
+    histories, indices, window_weights = zip(
+        *(_points(law, run, unit) for run in kept), strict=True
+    )
     weight = np.concatenate(
         [np.asarray(run.weight) * (weights or {}).get(run.name, 1.0) for run in kept]
     )
@@ -272,7 +292,7 @@ def prepare(
         law,
         kept,
         unit,
-        Problem.of(histories, places, shares),
+        Problem.of(histories, indices, window_weights),
         np.concatenate([run.loss for run in kept]),
         weight,
         np.repeat(np.arange(len(kept)), [len(run.loss) for run in kept]),
@@ -282,43 +302,52 @@ def prepare(
     )
 
 
-def _cut(law: Law, run: Run, from_step: int | str, notes: list[str]) -> Run:
+def _cut(law: Law, run: Run, from_step: int | str, notes: list[Note]) -> Run:
     check_needs(law, run.facts, run.traces, f"run {run.name!r}")
     kept = run.from_step(from_step)
     if len(kept.loss) > MAX_POINTS:
         stride = -(-len(kept.loss) // MAX_POINTS)
-        place = np.arange(len(kept.loss) - 1, -1, -stride)[::-1]  # the last point is kept
-        notes.append(
-            f"run {run.name!r}: {len(kept.loss)} points thinned to {len(place)}, every {stride}th"
-        )
-        kept = kept.at(place)
+        chosen = np.arange(len(kept.loss) - 1, -1, -stride)[::-1]  # the last point is kept
+        message = f"{len(kept.loss)} points thinned to {len(chosen)}, every {stride}th"
+        notes.append(Note(f"run {run.name!r}: {message}", DataWarning))
+        kept = kept.at(chosen)
     return kept
 
 
-def _given(
+def _fixed_and_tied(
     law: Law, fix: Mapping[str, float], tie: Mapping[str, str]
 ) -> tuple[dict[str, float], tuple[tuple[str, str], ...]]:
-    by_name = {each.name: each for each in law.parameters}
-    shape = [each.name for each in law.nonlinear_parameters]
+    by_name = {parameter.name: parameter for parameter in law.parameters}
+    nonlinear = [parameter.name for parameter in law.nonlinear_parameters]
     for name, value in fix.items():
         if name not in by_name:
             raise LawError(f"{law.name}: {unknown_name('parameter', name, by_name)}")
-        if not (by_name[name].support.contains(value) or (name not in shape and value == 0)):
+        if not (by_name[name].support.contains(value) or (name not in nonlinear and value == 0)):
             raise LawError(
                 f"{law.name}: {name}={value!r} must be {by_name[name].support.value} to be fixed"
             )
     for name, other in tie.items():
         for each in (name, other):
-            if each not in shape:
+            if each not in nonlinear:
                 raise LawError(
-                    f"{law.name}: {each!r} cannot be tied; its shape parameters are "
-                    f"{', '.join(shape) or 'none'}"
+                    f"{law.name}: {each!r} cannot be tied; the nonlinear parameters are "
+                    f"{', '.join(nonlinear) or 'none'}"
                 )
         if name == other or name in fix or other in tie:
-            raise LawError(f"{law.name}: {name}={other}: tie to another, free parameter")
+            raise LawError(
+                f"{law.name}: cannot tie {name} to {other}: {_why_not_tied(name, other, fix)}"
+            )
         if by_name[name].support is not by_name[other].support:
-            raise LawError(f"{law.name}: {name} and {other} do not live on the same numbers")
+            raise LawError(
+                f"{law.name}: {name} and {other} have different supports and cannot be tied"
+            )
     return {name: float(value) for name, value in fix.items()}, tuple(sorted(tie.items()))
+
+
+def _why_not_tied(name: str, other: str, fix: Mapping[str, float]) -> str:
+    if name == other:
+        return "they are the same parameter"
+    return f"{name} is fixed" if name in fix else f"{other} is itself tied"
 
 
 def _in_units_of_lr(law: Law) -> set[str]:
@@ -336,12 +365,12 @@ def _peak(law: Law, runs: Sequence[Run]) -> float:
 
 
 def _points(law: Law, run: Run, unit: float) -> tuple[History, NDArray[np.int64], Array]:
-    """The points of a run, and which of them each logged loss averages with what share."""
+    """The points of a run; and for each loss, indices and weights of those that it averages."""
     nodes = min(run.window, WINDOW_NODES)
-    back = run.window * (np.arange(nodes) + 0.5) / nodes  # the middles of equal parts
+    back = run.window * (np.arange(nodes) + 0.5) / nodes  # midpoints of equal parts
     wanted = run.steps[:, None] - np.floor(back).astype(np.int64)[None, :]
-    points, place = np.unique(np.maximum(wanted, 0), return_inverse=True)
+    points, index = np.unique(np.maximum(wanted, 0), return_inverse=True)
     history = law.history(
         AtPoints(points), run.schedule.lr / unit, facts=run.facts, traces=run.traces
     )
-    return history, place.reshape(wanted.shape), np.full(wanted.shape, 1.0 / nodes)
+    return history, index.reshape(wanted.shape), np.full(wanted.shape, 1.0 / nodes)

@@ -1,4 +1,4 @@
-"""What the runs cannot tell: bounds hit, flat directions, runs too alike, no abrupt drop."""
+"""What the runs do not identify: bounds hit, flat directions, runs too alike, no abrupt drop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.common import ConvergenceWarning, IdentifiabilityWarning
+from scaling_laws.inference.constants import BLOCKS
 from scaling_laws.inference.fitting.fit_data import Data
-from scaling_laws.inference.fitting.multistart import BLOCKS
+from scaling_laws.inference.fitting.notes import Note
 from scaling_laws.inference.fitting.priors import Prior
-from scaling_laws.inference.fitting.varpro import Outcome
+from scaling_laws.inference.fitting.problem import Solution
 from scaling_laws.models import Schedule
 
 __all__ = ["abrupt_drop", "condition_number", "identifiability"]
@@ -26,32 +28,35 @@ ALIKE = 0.02  # runs whose LRs differ by less, as a share of the peak, count as 
 
 def identifiability(
     data: Data,
-    best: Outcome,
+    best: Solution,
     params: Mapping[str, float],
     prior: Prior | None,
-    refits: Sequence[Outcome],
-) -> tuple[float, list[str]]:
-    """The condition number of a fit, and warnings in words.
+    refits: Sequence[Solution],
+) -> tuple[float, list[Note]]:
+    """The condition number of a fit, and what these runs do not identify.
 
     Args:
         data: the runs.
         best: the fit.
         params: its parameters in the unit of the logs.
         prior: of the fit.
-        refits: to reweighted runs, if there are any.
+        refits: its bootstrap refits, if there are any.
     """
     notes = _bounds(data, best, params)
     condition, smallest, flat = condition_number(data, best)
     error = np.log(data.observed) - np.log(data.predict([best])[0])
     # residuals are autocorrelated: a run counts as `BLOCKS` points
-    alike = max(1.0, len(error) / (BLOCKS * len(data.runs)))
-    loose = float(np.sqrt(alike * np.average(error**2, weights=data.weight))) / smallest
+    correlation = max(1.0, len(error) / (BLOCKS * len(data.runs)))
+    loose = float(np.sqrt(correlation * np.average(error**2, weights=data.weight))) / smallest
     if loose > LOOSE:
-        rest = "their values mean little one by one"
+        advice = "do not interpret them individually"
         if prior is None:
-            rest = "other values fit as well; add runs, or let the prior in"
+            advice = "other values fit as well; add runs, or use the prior"
         notes.append(
-            f"condition number {condition:.1g}: {', '.join(flat)} are not told apart; {rest}"
+            _doubt(
+                f"condition number {condition:.1g}: {', '.join(flat)} are not identified "
+                f"separately; {advice}"
+            )
         )
     if prior is not None and refits:
         notes += _prior_only(data, prior, refits)
@@ -59,82 +64,91 @@ def identifiability(
     drops = [abrupt_drop(run.schedule, int(run.steps[-1])) for run in data.runs]
     if memory and max(drops) < ABRUPT:
         notes.append(
-            f"{NO_DROP}: the memory ({', '.join(memory)}) is not identified; add a run whose LR "
-            f"falls at once, e.g. multistage:{_example(data)}"
+            _doubt(
+                f"{NO_DROP}: the memory ({', '.join(memory)}) is not identified; add a run whose "
+                f"LR drops abruptly, e.g. multistage:{_example(data)}"
+            )
         )
     if len(data.runs) > 1 and _alike(data):
         notes.append(
-            "the fitted runs follow one and the same schedule: what another schedule does is "
-            "extrapolation; add a run with a different one"
+            _doubt(
+                "all fitted runs follow the same schedule: predictions for another one are "
+                "extrapolations; add a run with a different schedule"
+            )
         )
     return condition, notes
 
 
-def _bounds(data: Data, best: Outcome, params: Mapping[str, float]) -> list[str]:
+def _doubt(message: str) -> Note:
+    return Note(message, IdentifiabilityWarning)
+
+
+def _bounds(data: Data, best: Solution, params: Mapping[str, float]) -> list[Note]:
     notes = []
-    low, high = data.limits
-    for place, parameter in enumerate(data.law.nonlinear_parameters):
-        if not data.moving()[place]:
+    low, high = data.bounds
+    for index, parameter in enumerate(data.law.nonlinear_parameters):
+        if not data.free_mask()[index]:
             continue
-        for end, bound in zip((low[place], high[place]), parameter.bounds, strict=True):
-            if abs(best.free[place] - end) < 1e-3:
-                notes.append(
-                    f"{parameter.name} ended on its bound {bound:g}: these runs do not identify it"
-                )
+        for end, bound in zip((low[index], high[index]), parameter.bounds, strict=True):
+            if abs(best.unconstrained[index] - end) < 1e-3:
+                message = f"{parameter.name} ended on its bound {bound:g}"
+                notes.append(Note(f"{message}: these runs do not identify it", ConvergenceWarning))
     for parameter in data.law.linear_parameters:
         if params[parameter.name] == 0 and parameter.name not in data.fixed:
             notes.append(
-                f"{parameter.name} is 0: these runs show nothing of it ({parameter.meaning})"
+                _doubt(f"{parameter.name} is 0: no effect in these runs ({parameter.meaning})")
             )
     return notes
 
 
-def condition_number(data: Data, best: Outcome) -> tuple[float, float, list[str]]:
+def condition_number(data: Data, best: Solution) -> tuple[float, float, list[str]]:
     """Of the Gauss-Newton matrix of log losses in log parameters.
 
     Returns:
-        The number, the smallest singular value of the Jacobian, and the parameters that make up
+        The number, the smallest singular value of the Jacobian, and the parameters in
         its direction.
     """
     names, plus, minus = [], [], []
-    for place, parameter in enumerate(data.law.nonlinear_parameters):
-        if data.moving()[place]:
-            step = np.zeros(len(best.free))
-            step[place] = NUDGE
+    for index, parameter in enumerate(data.law.nonlinear_parameters):
+        if data.free_mask()[index]:
+            step = np.zeros(len(best.unconstrained))
+            step[index] = NUDGE
             names.append(parameter.name)
-            plus.append(replace(best, free=best.free + step))
-            minus.append(replace(best, free=best.free - step))
-    for place, parameter in enumerate(data.law.linear_parameters):
-        if best.amplitudes[place] != 0 and parameter.name not in data.fixed:
+            plus.append(replace(best, unconstrained=best.unconstrained + step))
+            minus.append(replace(best, unconstrained=best.unconstrained - step))
+    for index, parameter in enumerate(data.law.linear_parameters):
+        if best.amplitudes[index] != 0 and parameter.name not in data.fixed:
             scale = np.ones(len(best.amplitudes))
-            scale[place] = 1.0 + NUDGE
+            scale[index] = 1.0 + NUDGE
             names.append(parameter.name)
             plus.append(replace(best, amplitudes=best.amplitudes * scale))
             minus.append(replace(best, amplitudes=best.amplitudes / scale))
     losses = np.log(data.predict([*plus, *minus]))
-    slope = (losses[: len(plus)] - losses[len(plus) :]).T / (2.0 * NUDGE)
-    slope = slope * np.sqrt(data.weight)[:, None]
-    _, singular, directions = np.linalg.svd(slope, full_matrices=False)
+    jacobian = (losses[: len(plus)] - losses[len(plus) :]).T / (2.0 * NUDGE)
+    jacobian = jacobian * np.sqrt(data.weight)[:, None]
+    _, singular, directions = np.linalg.svd(jacobian, full_matrices=False)
     flat = [name for name, part in zip(names, directions[-1], strict=True) if abs(part) > 0.2]
     smallest = max(float(singular[-1]), 1e-12 * float(singular[0]))
     return float((singular[0] / smallest) ** 2), smallest, flat
 
 
-def _prior_only(data: Data, prior: Prior, refits: Sequence[Outcome]) -> list[str]:
+def _prior_only(data: Data, prior: Prior, refits: Sequence[Solution]) -> list[Note]:
     """Parameters whose refits spread as wide as the prior, in one note."""
     names = []
-    free = np.array([each.free for each in refits])
-    for place, parameter in enumerate(data.law.nonlinear_parameters):
+    unconstrained = np.array([solution.unconstrained for solution in refits])
+    for index, parameter in enumerate(data.law.nonlinear_parameters):
         spread = prior.sd.get(parameter.name)
-        if spread is None or not data.moving()[place]:
+        if spread is None or not data.free_mask()[index]:
             continue
-        if np.std(free[:, place]) > 0.85 * spread:
+        if np.std(unconstrained[:, index]) > 0.85 * spread:
             names.append(parameter.name)
     if not names:
         return []
     return [
-        f"{', '.join(names)}: value and interval come from the prior, not from these runs; the "
-        f"prior: {prior.source}"
+        _doubt(
+            f"{', '.join(names)}: value and interval come from the prior, not from these runs; the "
+            f"prior: {prior.source}"
+        )
     ]
 
 

@@ -1,9 +1,13 @@
-"""What a fit is about: points with their pasts, and jobs that ask for a solution."""
+"""Types of a fit: the points of all runs, what is asked of a solver, and what it returns.
+
+Nothing here refers to a solver.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import jax
@@ -13,7 +17,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.models import History, Law, stack_histories
 
-__all__ = ["Job", "Problem", "shape_values"]
+__all__ = ["Problem", "Solution", "SolveRequest", "SolverStatus", "nonlinear_values"]
 
 Array = NDArray[np.float64]
 
@@ -25,56 +29,58 @@ class Problem:
 
     Attributes:
         groups: stacks of histories; see `stack_histories`.
-        place: for each logged loss, the points that it averages, as places in the groups one
-            after the other: (losses, points of a window).
-        share: weight of each in that average, summing to 1: (losses, points of a window).
+        point_index: for each logged loss, the points that it averages, as indices into the groups
+            one after the other: (losses, points of a window).
+        window_weights: weight of each in that average, summing to 1: (losses, points of a window).
     """
 
     groups: tuple[History, ...]
-    place: Any
-    share: Any
+    point_index: Any
+    window_weights: Any
 
     @classmethod
     def of(
         cls,
         histories: Sequence[History],
-        places: Sequence[NDArray[np.int64]],
-        shares: Sequence[Array],
+        indices: Sequence[NDArray[np.int64]],
+        weights: Sequence[Array],
     ) -> Problem:
         """Gather runs.
 
         Args:
             histories: of each run, from `AtPoints`.
-            places: of each run, the points that each loss averages: (losses, points of a window).
-            shares: of each run, their weights.
+            indices: of each run, the points that each loss averages: (losses, points of a window).
+            weights: of each run, their weights.
         """
         stacks, index = stack_histories(histories)
-        depth = max(place.shape[1] for place in places)
-        place = np.concatenate(
-            [points[_deepen(each, depth)] for points, each in zip(index, places, strict=True)]
+        depth = max(rows.shape[1] for rows in indices)
+        point_index = np.concatenate(
+            [points[_deepen(rows, depth)] for points, rows in zip(index, indices, strict=True)]
         )
-        share = np.concatenate([_deepen(each, depth, fill=0.0) for each in shares])
-        return cls(stacks, place, share)
+        window_weights = np.concatenate([_deepen(rows, depth, fill=0.0) for rows in weights])
+        return cls(stacks, point_index, window_weights)
 
     def design_matrix(self, law: Law, values: dict[str, Any]) -> Any:
-        """What each amplitude is multiplied by, at every loss: (losses, amplitudes)."""
+        """Columns of the linear parameters at every loss: (losses, linear)."""
         columns = jnp.concatenate([chosen_terms(law, values, stack) for stack in self.groups])
-        if self.place.shape[1] == 1:
-            return columns[self.place[:, 0]]
-        return jnp.einsum("pw,pwj->pj", self.share, columns[self.place])
+        if self.point_index.shape[1] == 1:
+            return columns[self.point_index[:, 0]]
+        return jnp.einsum("pw,pwj->pj", self.window_weights, columns[self.point_index])
 
 
 def chosen_terms(law: Law, values: Mapping[str, Any], stack: History) -> Any:
-    """What each amplitude is multiplied by at all points of a stack: (points, amplitudes)."""
+    """Columns of the linear parameters at all points of a stack: (points, linear)."""
     columns = jax.vmap(lambda history: law.design_matrix(values, history))(stack)
     return columns.reshape(-1, columns.shape[-1])
 
 
-def shape_values(law: Law, free: Any, ties: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Shape parameters by name, of free numbers (shape,), tied ones made equal."""
+def nonlinear_values(
+    law: Law, unconstrained: Any, ties: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Nonlinear parameters by name from unconstrained ones (nonlinear,); tied ones are equal."""
     values = {
-        each.name: each.transform.forward(free[place], jnp)
-        for place, each in enumerate(law.nonlinear_parameters)
+        parameter.name: parameter.transform.forward(unconstrained[index], jnp)
+        for index, parameter in enumerate(law.nonlinear_parameters)
     }
     return values | {name: values[other] for name, other in ties}
 
@@ -89,23 +95,56 @@ def _deepen(table: NDArray[Any], depth: int, fill: float | None = None) -> NDArr
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Job:
-    """One solution to find. Rows of jobs are solved together; shapes are of one.
+class SolveRequest:
+    """One minimisation over the parameters of a law; shapes are those of one.
+
+    Requests that are solved together are stacked: every leaf has a leading axis (requests,).
 
     Attributes:
-        start: free shape parameters to begin with: (shape,).
-        moving: which of them may move: (shape,).
-        centre: of the prior on them: (shape,).
-        pull: strength of the prior; ½·pull·(free - centre)² is added to the objective: (shape,).
-        held: values of amplitudes that are given; NaN for those to be solved: (amplitudes,).
+        start: unconstrained nonlinear parameters to begin with: (nonlinear,).
+        free_mask: which of them are searched: (nonlinear,).
+        prior_mean: of the unconstrained parameters: (nonlinear,).
+        prior_precision: ½·precision·(unconstrained - mean)² is added to the objective:
+            (nonlinear,).
+        fixed_amplitudes: values of fixed linear parameters; NaN for those to be solved: (linear,).
         observed: losses: (losses,).
         weight: of each loss in the objective: (losses,).
     """
 
     start: Any
-    moving: Any
-    centre: Any
-    pull: Any
-    held: Any
+    free_mask: Any
+    prior_mean: Any
+    prior_precision: Any
+    fixed_amplitudes: Any
     observed: Any
     weight: Any
+
+
+class SolverStatus(Enum):
+    """How a minimisation ended; the value is the message."""
+
+    CONVERGED = "converged"
+    OUT_OF_ITERATIONS = "ran out of iterations; use more starts"
+    NOT_FINITE = (
+        "the loss was not finite; check for losses or learning rates of extreme size, "
+        "or leave out early points with --from-step"
+    )
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where one minimisation ended.
+
+    Attributes:
+        status: how it ended.
+        objective: of the points and the prior; infinite unless finite.
+        unconstrained: nonlinear parameters in unconstrained form: (nonlinear,).
+        amplitudes: linear parameters: (linear,).
+        iterations: how many trials were evaluated.
+    """
+
+    status: SolverStatus
+    objective: float
+    unconstrained: Array
+    amplitudes: Array
+    iterations: int

@@ -1,12 +1,12 @@
-"""The same fits by SciPy: slow, and with nothing in common but the law and the objective.
+"""A solver by SciPy: slow, and independent of the default one.
 
-All parameters, amplitudes included, are searched together by a trust-region solver; no amplitude
-is eliminated. It checks the solver in use, and serves where that one fails.
+All parameters, linear ones included, are searched together by a trust-region method; nothing is
+eliminated. It cross-checks `VariableProjection`, and can be used where that one fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,94 +17,143 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from scaling_laws.inference.fitting.objective import Objective, root
-from scaling_laws.inference.fitting.problem import Job, Problem, shape_values
-from scaling_laws.inference.fitting.starts import box
-from scaling_laws.inference.fitting.varpro import FLOOR, Outcome, Status
+from scaling_laws.inference.fitting.problem import (
+    Problem,
+    Solution,
+    SolveRequest,
+    SolverStatus,
+    nonlinear_values,
+)
+from scaling_laws.inference.fitting.solver import PREDICTION_FLOOR, SolveContext
 from scaling_laws.models import Law, Support
 
-__all__ = ["solve_with_scipy"]
+__all__ = ["ScipySolver"]
 
-EVALUATIONS = 2000
+RESIDUAL_SCALE = 1e3  # SciPy's gradient tolerance is absolute: this brings residuals near one
+
+
+@dataclass(frozen=True)
+class ScipyState:
+    """A minimisation that is pending (no solution) or done."""
+
+    start: NDArray[np.float64]
+    solution: Solution | None = None
+
+
+@dataclass(frozen=True)
+class ScipySolver:
+    """`scipy.optimize.least_squares`, one request after the other; a step runs it to its end.
+
+    Attributes:
+        max_evaluations: of the residuals, per request.
+    """
+
+    max_evaluations: int = 2000
+
+    @property
+    def name(self) -> str:
+        """``scipy``."""
+        return "scipy"
+
+    @property
+    def batch_size(self) -> int:
+        """1."""
+        return 1
+
+    def init(self, context: SolveContext, request: SolveRequest) -> ScipyState:
+        """A pending minimisation."""
+        return ScipyState(np.asarray(request.start, dtype=np.float64))
+
+    def step(
+        self, context: SolveContext, requests: SolveRequest, states: list[ScipyState]
+    ) -> list[ScipyState]:
+        """Solve what is pending."""
+        return [
+            state
+            if state.solution is not None
+            else replace(
+                state,
+                solution=_solve_one(
+                    context,
+                    jax.tree.map(lambda leaf: np.asarray(leaf)[row], requests),  # noqa: B023
+                    state.start,
+                    self.max_evaluations,
+                ),
+            )
+            for row, state in enumerate(states)
+        ]
+
+    def done(self, state: ScipyState) -> bool:
+        """Whether there is a solution."""
+        return state.solution is not None
+
+    def result(self, state: ScipyState) -> Solution:
+        """The solution."""
+        assert state.solution is not None
+        return state.solution
 
 
 @cache
 def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...]) -> Any:
-    """(problem, job, free and amplitudes, scale) -> residuals, and their Jacobian."""
+    """(problem, request, point, scale) -> residuals, and their Jacobian.
+
+    A point is the unconstrained nonlinear parameters, followed by the linear ones.
+    """
     size = len(law.nonlinear_parameters)
 
-    def residual(problem: Problem, job: Job, point: Any, scale: Any) -> Any:
-        free, amplitudes = point[:size], point[size:]
-        values = shape_values(law, free, ties)
+    def residual(problem: Problem, request: SolveRequest, point: Any, scale: Any) -> Any:
+        unconstrained, amplitudes = point[:size], point[size:]
+        values = nonlinear_values(law, unconstrained, ties)
         predicted = jnp.maximum(
-            problem.design_matrix(law, values) @ amplitudes, FLOOR * job.observed
+            problem.design_matrix(law, values) @ amplitudes, PREDICTION_FLOOR * request.observed
         )
-        misfit = root(objective, jnp.log(job.observed) - jnp.log(predicted))
-        pull = jnp.sqrt(job.pull) * (free - job.centre)
-        return jnp.concatenate([jnp.sqrt(job.weight) * misfit, pull]) * scale
+        misfit = root(objective, jnp.log(request.observed) - jnp.log(predicted))
+        prior = jnp.sqrt(request.prior_precision) * (unconstrained - request.prior_mean)
+        return jnp.concatenate([jnp.sqrt(request.weight) * misfit, prior]) * scale
 
     return jax.jit(residual), jax.jit(jax.jacfwd(residual, argnums=2))
 
 
-def solve_with_scipy(
-    law: Law,
-    problem: Problem,
-    jobs: Job,
-    objective: Objective,
-    *,
-    ties: tuple[tuple[str, str], ...] = (),
-    limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    report: Callable[[int, float], None] | None = None,
-) -> list[Outcome]:
-    """As `lanes.solve_jobs`, one job after the other."""
-    functions = _compiled(law, objective, ties)
-    low, high = box(law.nonlinear_parameters) if limits is None else limits
-    outcomes: list[Outcome] = []
-    for place in range(len(jobs.observed)):
-        job = jax.tree.map(lambda leaf: np.asarray(leaf)[place], jobs)  # noqa: B023
-        outcomes.append(_solve_one(law, problem, job, functions, low, high))
-        if report is not None:
-            report(len(outcomes), min(each.objective for each in outcomes))
-    return outcomes
-
-
 def _solve_one(
-    law: Law,
-    problem: Problem,
-    job: Job,
-    functions: tuple[Any, Any],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-) -> Outcome:
+    context: SolveContext,
+    request: SolveRequest,
+    start: NDArray[np.float64],
+    max_evaluations: int,
+) -> Solution:
+    law, problem = context.law, context.problem
+    residual, jacobian = _compiled(law, context.objective, context.ties)
     size = len(law.nonlinear_parameters)
-    start = np.where(job.moving, np.clip(job.start, low, high), job.start)
-    held = np.asarray(job.held)
-    # amplitudes begin where a straight line through the losses would put them
-    level = np.append(start, np.where(np.isnan(held), 1.0, held))
-    signed = [each.support is Support.REAL for each in law.linear_parameters]
-    least = np.append(low, [-np.inf if free else 0.0 for free in signed])
-    most = np.append(high, np.full(len(law.linear_parameters), np.inf))
-    moves = np.append(job.moving, np.isnan(held))
-    scale = 1e3  # SciPy's gradient tolerance is absolute: residuals near one mean the same anywhere
+    fixed = np.asarray(request.fixed_amplitudes)
+    initial = np.append(start, np.where(np.isnan(fixed), 1.0, fixed))
+    signed = [parameter.support is Support.REAL for parameter in law.linear_parameters]
+    lower = np.append(context.bounds[0], [-np.inf if real else 0.0 for real in signed])
+    upper = np.append(context.bounds[1], np.full(len(law.linear_parameters), np.inf))
+    searched = np.append(request.free_mask, np.isnan(fixed))
+    scale = RESIDUAL_SCALE
 
     def full(point: NDArray[np.float64]) -> NDArray[np.float64]:
-        whole = level.copy()
-        whole[moves] = point
+        whole = initial.copy()
+        whole[searched] = point
         return whole
 
     try:
-        found = least_squares(
-            lambda point: np.asarray(functions[0](problem, job, full(point), scale)),
-            np.clip(level, least, most)[moves],
-            jac=lambda point: np.asarray(functions[1](problem, job, full(point), scale))[:, moves],
-            bounds=(least[moves], most[moves]),
+        result = least_squares(
+            lambda point: np.asarray(residual(problem, request, full(point), scale)),
+            np.clip(initial, lower, upper)[searched],
+            jac=lambda point: np.asarray(jacobian(problem, request, full(point), scale))[
+                :, searched
+            ],
+            bounds=(lower[searched], upper[searched]),
             x_scale="jac",
             ftol=1e-12,
             xtol=1e-12,
             gtol=1e-10,
-            max_nfev=EVALUATIONS,
+            max_nfev=max_evaluations,
         )
-    except ValueError:  # not finite where the solver went
-        return Outcome(Status.NOT_FINITE, np.inf, start, np.zeros(len(law.linear_parameters)), 0)
-    status = Status.CONVERGED if found.status > 0 else Status.OUT_OF_ITERATIONS
-    end = full(found.x)
-    return Outcome(status, float(found.cost) / scale**2, end[:size], end[size:], int(found.nfev))
+    except ValueError:  # the residuals were not finite
+        return Solution(
+            SolverStatus.NOT_FINITE, np.inf, start, np.zeros(len(law.linear_parameters)), 0
+        )
+    status = SolverStatus.CONVERGED if result.status > 0 else SolverStatus.OUT_OF_ITERATIONS
+    end = full(result.x)
+    return Solution(status, float(result.cost) / scale**2, end[:size], end[size:], int(result.nfev))

@@ -1,61 +1,140 @@
-"""Runs made ready for a fit, on their way to another process."""
+"""Laws and prepared runs on their way to another process.
+
+A process compiles a law once and recognises it by identity. So a law that every process can find
+by its name, because it is shipped or comes from an installed plug-in, is sent as that name. Any
+other law is sent by value, pickled by cloudpickle, and a process keeps what it received under the
+law's name and a digest: one law, one compilation. Functions of a law that live in an importable
+module are pickled by reference, so that module must be importable in the other process too.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from scaling_laws.common import LawError, Pool, UsageError
 from scaling_laws.inference.fitting.fit_data import Data
-from scaling_laws.models import Law, get_schedule_law
+from scaling_laws.models import LAWS, SUFFIX, Law, get_schedule_law
 
-__all__ = ["Sent", "name_of", "received", "sent"]
+__all__ = [
+    "SerializedData",
+    "SerializedLaw",
+    "data_from_picklable",
+    "data_to_picklable",
+    "law_from_picklable",
+    "law_to_picklable",
+    "registered_name",
+]
+
+
+@dataclass(frozen=True)
+class SerializedLaw:
+    """A law that other processes cannot find by its name.
+
+    Attributes:
+        name: the law's name.
+        digest: of `payload`, SHA-256.
+        payload: the law, pickled.
+    """
+
+    name: str
+    digest: str
+    payload: bytes
 
 
 @dataclass(frozen=True, eq=False)
-class Sent:
-    """`Data` with the name of its law in place of the law.
+class SerializedData:
+    """`Data` with a picklable law in place of the law.
 
-    A process compiles a law once and knows it again by identity; a copy would be another law.
+    Attributes:
+        law: the law's name, or its value.
+        fields: the other fields of `Data`.
     """
 
-    law: str
-    rest: Mapping[str, Any]
+    law: str | SerializedLaw
+    fields: Mapping[str, Any]
 
 
-def name_of(law: Law) -> str:
-    """The name by which other processes find a law.
+_RECEIVED: dict[tuple[str, str], Law] = {}  # by name and digest
 
-    Raises:
-        UsageError: if it is not one of the registered ones.
-    """
+
+def registered_name(law: Law) -> str | None:
+    """The name by which every process finds a law, or None if others cannot find it."""
     try:
-        registered = get_schedule_law(law.name)
+        known = get_schedule_law(law.name)
     except LawError:
-        registered = None
-    if registered is not law:
-        raise UsageError(
-            f"{law!r} is not in the list of laws, where other processes look it up; add it to LAWS "
-            "(CONTRIBUTING.md), or take the local backend"
-        )
-    return law.name
+        return None
+    if known is not law:
+        return None
+    # NAME_across_sizes is derived from NAME, and not registered itself
+    base = law if law.name in LAWS else get_schedule_law(law.name.removesuffix(SUFFIX))
+    return law.name if LAWS.is_installed(base) else None
 
 
-def sent(data: Data, pool: Pool) -> Data | Sent:
-    """The runs as calls of a pool are given them.
+def law_to_picklable(law: Law, pool: Pool) -> Law | str | SerializedLaw:
+    """A law as calls of a pool take it.
 
     Raises:
-        UsageError: if they must travel, and the law is not one of the registered ones.
+        UsageError: if it must be sent by value and cannot be pickled.
     """
     if pool.here:
+        return law
+    name = registered_name(law)
+    return _serialized(law) if name is None else name
+
+
+@cache
+def _serialized(law: Law) -> SerializedLaw:
+    try:
+        payload: bytes = _cloudpickle().dumps(law)
+    except Exception as error:  # whatever the values of a law raise when they are pickled
+        raise UsageError(
+            f"law {law.name!r} cannot be sent to other processes ({type(error).__name__}: "
+            f"{error}); use the local backend, or define its functions in a module"
+        ) from error
+    digest = hashlib.sha256(payload).hexdigest()
+    _RECEIVED[law.name, digest] = law  # what comes back to this process is the same law
+    return SerializedLaw(law.name, digest, payload)
+
+
+def law_from_picklable(law: Law | str | SerializedLaw) -> Law:
+    """The law in this process; the same object at every call."""
+    if isinstance(law, str):
+        return get_schedule_law(law)
+    if isinstance(law, Law):
+        return law
+    key = (law.name, law.digest)
+    if key not in _RECEIVED:
+        _RECEIVED[key] = _cloudpickle().loads(law.payload)
+    return _RECEIVED[key]
+
+
+def data_to_picklable(data: Data, pool: Pool) -> Data | SerializedData:
+    """Prepared runs as calls of a pool take them.
+
+    Raises:
+        UsageError: if their law must be sent by value and cannot be pickled.
+    """
+    law = law_to_picklable(data.law, pool)
+    if isinstance(law, Law):
         return data
-    rest = {name: value for name, value in vars(data).items() if name != "law"}
-    return Sent(name_of(data.law), rest)
+    return SerializedData(law, {name: value for name, value in vars(data).items() if name != "law"})
 
 
-def received(given: Data | Sent) -> Data:
-    """The runs again, with this process's law."""
-    if isinstance(given, Data):
-        return given
-    return Data(law=get_schedule_law(given.law), **given.rest)
+def data_from_picklable(data: Data | SerializedData) -> Data:
+    """The prepared runs, with this process's law."""
+    if isinstance(data, Data):
+        return data
+    return Data(law=law_from_picklable(data.law), **data.fields)
+
+
+def _cloudpickle() -> Any:
+    """Dask depends on cloudpickle; joblib has its own copy."""
+    try:
+        return importlib.import_module("cloudpickle")
+    except ImportError:
+        return importlib.import_module("joblib.externals.cloudpickle")

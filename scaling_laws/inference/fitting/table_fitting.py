@@ -1,10 +1,10 @@
-"""Fit a law of single numbers to a table of measurements, a row a finished run."""
+"""Fit a tabular law to a table of measurements, one row per finished run."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 
-from scaling_laws.common import FitError, LawError, UsageError
+from scaling_laws.common import (
+    ConvergenceWarning,
+    FitError,
+    IdentifiabilityWarning,
+    LawError,
+    UsageError,
+    report_progress,
+)
+from scaling_laws.inference.fitting.notes import Note, issue_warnings
 from scaling_laws.inference.fitting.objective import HUBER_DELTA, Huber, huber_objective, root
 from scaling_laws.inference.fitting.starts import box, draw_starts
 from scaling_laws.inference.metrics import log_errors, metrics
@@ -36,22 +44,24 @@ from scaling_laws.models import PointLaw, get_law, in_float64
 __all__ = ["DEFAULT_STARTS", "fit_points"]
 
 Array = NDArray[np.float64]
-Report = Callable[[str], None]
 DEFAULT_STARTS = 64
 FOLDS = 6
+LOSS_FLOOR = 1e-6  # of the observed value
 FLAT = 1e-4  # ratio of singular values of a flat direction; sound tables have 1e-3 and more
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """Inputs and observed outputs: each (rows,)."""
+class TableData:
+    """Inputs and observed outputs, all (rows,)."""
 
     inputs: Mapping[str, Array]
     observed: Array
 
-    def rows(self, keep: NDArray[Any]) -> Table:
+    def rows(self, keep: NDArray[Any]) -> TableData:
         """Some of the rows."""
-        return Table({name: row[keep] for name, row in self.inputs.items()}, self.observed[keep])
+        return TableData(
+            {name: row[keep] for name, row in self.inputs.items()}, self.observed[keep]
+        )
 
 
 @in_float64
@@ -63,9 +73,8 @@ def fit_points(
     seed: int = 0,
     hold_out: bool = True,
     source: str = "table",
-    report: Report | None = None,
 ) -> PointFit:
-    """Fit a law of single numbers.
+    """Fit a tabular law.
 
     Minimises the sum over rows of Huber(δ) of log(observed / predicted), δ = 1e-3 unless the law
     says otherwise, by a trust-region solver from many starts, all parameters in unconstrained form.
@@ -78,7 +87,6 @@ def fit_points(
         seed: of the other starts and of the folds.
         hold_out: measure held-out errors, for intervals, by refitting without some rows.
         source: where the table came from, for the law file.
-        report: called with a line of progress now and then.
 
     Returns:
         The law with its parameters, held-out uncertainty, range of inputs and record.
@@ -106,7 +114,7 @@ def fit_points(
     chosen = chosen.expand_for_columns(columns) if chosen.has_wildcards else chosen
     data = _table(chosen, table, columns)
     delta = chosen.huber_delta or HUBER_DELTA
-    free, outcomes = _solve(chosen, data, draw_starts(chosen.parameters, starts, seed), report)
+    free, outcomes = _solve(chosen, data, draw_starts(chosen.parameters, starts, seed))
     params = _params(chosen, free)
     predicted = predict_points(chosen, params, data.inputs)
     best = min(outcomes)
@@ -126,7 +134,7 @@ def fit_points(
             from_step=0,
             runs={source: metrics(data.observed, predicted)},
             sources={source: source},
-            warnings=tuple(_warnings(chosen, data, free)),
+            warnings=issue_warnings(_doubts(chosen, data, free)),
             log_error=float(np.sqrt(np.mean(log_errors(data.observed, predicted) ** 2))),
             effective_points=float(len(data.observed)),
         ),
@@ -139,7 +147,7 @@ def fit_points(
     )
 
 
-def _table(law: PointLaw, table: Mapping[str, ArrayLike], columns: list[str]) -> Table:
+def _table(law: PointLaw, table: Mapping[str, ArrayLike], columns: list[str]) -> TableData:
     for name in (*law.input_names, law.output):
         if name not in columns:
             raise LawError(f"{law.name} needs a column {name}; the table has {', '.join(columns)}")
@@ -150,7 +158,7 @@ def _table(law: PointLaw, table: Mapping[str, ArrayLike], columns: list[str]) ->
             f"{law.name} has {len(law.parameters)} parameters and the table has {len(observed)} "
             "rows; it needs more rows than parameters"
         )
-    return Table(inputs, observed)
+    return TableData(inputs, observed)
 
 
 def _params(law: PointLaw, free: Array) -> dict[str, float]:
@@ -167,25 +175,23 @@ def _compiled(law: PointLaw) -> tuple[Any, Any]:
 
     def residual(free: Any, inputs: Mapping[str, Any], observed: Any) -> Any:
         values = {
-            each.name: each.transform.forward(free[place], jnp)
-            for place, each in enumerate(law.parameters)
+            each.name: each.transform.forward(free[index], jnp)
+            for index, each in enumerate(law.parameters)
         }
-        # laws that can go below zero on the way are held at a tiny share of what was seen
-        predicted = jnp.maximum(law.value(values, inputs), 1e-6 * observed)
+        # lower bound on predictions, so that the log is finite
+        predicted = jnp.maximum(law.value(values, inputs), LOSS_FLOOR * observed)
         return root(Huber(delta), jnp.log(observed) - jnp.log(predicted)) / delta
 
     return jax.jit(residual), jax.jit(jax.jacfwd(residual))
 
 
-def _solve(
-    law: PointLaw, data: Table, starts: Array, report: Report | None = None
-) -> tuple[Array, list[float]]:
+def _solve(law: PointLaw, data: TableData, starts: Array) -> tuple[Array, list[float]]:
     """The best free parameters, and the objective of every start."""
     residual, jacobian = _compiled(law)
     arguments = (dict(data.inputs), data.observed)
     low, high = box(law.parameters)
     best, at, outcomes = math.inf, starts[0], []
-    for place, start in enumerate(np.clip(starts, low, high)):
+    for index, start in enumerate(np.clip(starts, low, high)):
         try:
             found = least_squares(
                 lambda free: np.asarray(residual(free, *arguments)),
@@ -199,29 +205,27 @@ def _solve(
                 max_nfev=500,
             )
             objective, end = float(found.cost), found.x
-        except ValueError:  # not finite where the solver went
+        except ValueError:  # the residuals were not finite
             objective, end = math.inf, start
         outcomes.append(objective)
         if objective < best:
             best, at = objective, end
-        if report is not None:
-            report(f"{law.name}: start {place + 1} of {len(starts)}")
+        report_progress(f"{law.name}: starts", index + 1, len(starts))
     if not math.isfinite(best):
         raise FitError(f"{law.name}: none of {len(starts)} starts gave a finite objective")
     return at, outcomes
 
 
-def _warnings(law: PointLaw, data: Table, free: Array) -> list[str]:
+def _doubts(law: PointLaw, data: TableData, free: Array) -> list[Note]:
     notes = []
     for each, number in zip(law.parameters, free, strict=True):
         for bound in each.bounds:
             if abs(number - each.transform.inverse(bound)) < 1e-3:
-                notes.append(
-                    f"{each.name} ended on its bound {bound:g}: the table does not identify it"
-                )
-    slope = np.asarray(_compiled(law)[1](free, dict(data.inputs), data.observed))
-    size = np.linalg.norm(slope, axis=0)
-    columns = slope / np.where(size > 0, size, 1.0)
+                message = f"{each.name} ended on its bound {bound:g}"
+                notes.append(Note(f"{message}: the table does not identify it", ConvergenceWarning))
+    jacobian = np.asarray(_compiled(law)[1](free, dict(data.inputs), data.observed))
+    norm = np.linalg.norm(jacobian, axis=0)
+    columns = jacobian / np.where(norm > 0, norm, 1.0)
     _, singular, directions = np.linalg.svd(columns, full_matrices=False)
     if singular[-1] < FLAT * singular[0]:
         flat = [
@@ -229,14 +233,13 @@ def _warnings(law: PointLaw, data: Table, free: Array) -> list[str]:
             for each, share in zip(law.parameters, directions[-1], strict=True)
             if abs(share) > 0.1
         ]
-        notes.append(
-            f"{', '.join(flat)} are not identified apart: other values fit the table as well"
-        )
+        message = f"{', '.join(flat)} are not identified separately"
+        notes.append(Note(f"{message}: other values fit the table as well", IdentifiabilityWarning))
     return notes
 
 
-def _hold_out(law: PointLaw, data: Table, free: Array, seed: int) -> Uncertainty | None:
-    """Refit without a sixth of the rows at a time and look at how far off they are."""
+def _hold_out(law: PointLaw, data: TableData, free: Array, seed: int) -> Uncertainty | None:
+    """Errors of `FOLDS` refits, each without one part of the rows."""
     rows = len(data.observed)
     order = np.random.default_rng(seed).permutation(rows)
     squares = []

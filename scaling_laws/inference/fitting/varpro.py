@@ -1,17 +1,15 @@
-"""The solver: Levenberg-Marquardt with amplitudes eliminated, many jobs side by side.
+"""Variable projection: Levenberg-Marquardt with the linear parameters eliminated, in batches.
 
-A trial of the shape parameters re-solves the amplitudes (variable projection; Golub and Pereyra
-1973, with Kaufman's 1975 Jacobian), so the search runs over the few shape parameters only, with a
-condition number four orders of magnitude smaller. Jobs (starts, folds, bootstrap samples, profile
-points) share one compiled step: lanes advance together on CPU or GPU, and a lane whose job has
-ended takes the next one.
+A trial of the nonlinear parameters re-solves the linear ones (variable projection; Golub and
+Pereyra 1973, with Kaufman's 1975 Jacobian), so the search runs over the few nonlinear parameters
+only, with a condition number four orders of magnitude smaller. Requests (starts, folds, bootstrap
+samples, profile points) share one compiled step, on CPU or GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
@@ -19,68 +17,136 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from scaling_laws.inference.fitting.objective import Objective, curvature
-from scaling_laws.inference.fitting.problem import Job, Problem, shape_values
-from scaling_laws.inference.fitting.starts import box
+from scaling_laws.inference.fitting.problem import (
+    Problem,
+    Solution,
+    SolveRequest,
+    SolverStatus,
+    nonlinear_values,
+)
+from scaling_laws.inference.fitting.solver import PREDICTION_FLOOR, SolveContext
 from scaling_laws.models import Law, Support
 
-__all__ = ["Outcome", "Status", "solve_amplitudes", "solve_jobs"]
+__all__ = ["VariableProjection", "solve_amplitudes"]
 
 Array = Any
-RIDGE = 1e-12  # of the normalised columns; far below what the amplitudes are known to
-PASSES = 30  # at most: reweighted solves for the amplitudes of a trial, from those of the last one
-SETTLED = 1e-6  # relative change of the amplitudes that ends them
-LANES = 8  # jobs side by side on a CPU: enough to share the overhead, few enough for its caches
-LANES_ELSEWHERE = 64  # on an accelerator
-MAX_ITERATIONS = 300
-ROUND = 6  # iterations between two looks at which lanes have ended
-TOLERANCE = 1e-8  # of the objective: a step that promises less, twice running, ends a job
-LONGEST = 3.0  # largest step of a free parameter: a factor of 20 in what it stands for
-FLOOR = 1e-3  # of the observed loss: predictions below count as it, so that logarithms exist
+RIDGE = 1e-12  # of the normalised columns; far below the accuracy of the linear parameters
+PASSES = 30  # at most: reweighted solves for the linear parameters of a trial
+SETTLED = 1e-6  # relative change of the linear parameters that ends these solves
+BATCH_SIZE_CPU = 8  # enough to share the overhead, few enough for the caches
+BATCH_SIZE_ACCELERATOR = 64
+ROUND = 6  # iterations between two checks for finished requests
+MAX_STEP = 3.0  # largest step of an unconstrained parameter: a factor of 20 in a positive one
+MAX_DAMPING = 1e12
 
 
-class Status(Enum):
-    """How a start ended; the value is the message."""
+class _State(NamedTuple):
+    """One request: the current point, the local quadratic model there, and the damping.
 
-    CONVERGED = "converged"
-    OUT_OF_ITERATIONS = "ran out of iterations; give it more starts"
-    NOT_FINITE = (
-        "the loss was not finite; look for losses or learning rates of extreme size, "
-        "or leave out early points with --from-step"
-    )
+    A request begins with an infinite objective, zero amplitudes and a model with zero gradient: its
+    first trial is the start itself, and is accepted. Zero amplitudes give tiny predictions, whose
+    reweighted solve is plain least squares of relative errors.
+    """
+
+    unconstrained: Array
+    amplitudes: Array
+    objective: Array
+    gradient: Array  # of the objective in the unconstrained parameters, amplitudes re-solved
+    gauss_newton_hessian: Array  # of the same
+    damping: Array
+    damping_growth: Array
+    small_steps: Array  # consecutive steps with a negligible predicted decrease
+    iterations: Array
+    running: Array
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Where one job ended.
+class VariableProjection:
+    """Levenberg-Marquardt on the nonlinear parameters, the linear ones solved exactly.
 
     Attributes:
-        status: how.
-        objective: of the points and the prior; infinite unless finite.
-        free: unconstrained shape parameters.
-        amplitudes: solved amplitudes.
-        iterations: trials made.
+        max_iterations: per request.
+        tolerance: of the objective: two consecutive steps with a smaller predicted decrease end a
+            request.
     """
 
-    status: Status
-    objective: float
-    free: NDArray[np.float64]
-    amplitudes: NDArray[np.float64]
-    iterations: int
+    max_iterations: int = 300
+    tolerance: float = 1e-8
+
+    @property
+    def name(self) -> str:
+        """``varpro``."""
+        return "varpro"
+
+    @property
+    def batch_size(self) -> int:
+        """As many requests as the device advances at little more than the cost of one."""
+        return BATCH_SIZE_CPU if jax.default_backend() == "cpu" else BATCH_SIZE_ACCELERATOR
+
+    def init(self, context: SolveContext, request: SolveRequest) -> _State:
+        """The start of a request, not yet evaluated."""
+        size = len(context.law.nonlinear_parameters)
+        return _State(
+            unconstrained=np.asarray(request.start, dtype=np.float64),
+            amplitudes=np.zeros(len(context.law.linear_parameters)),
+            objective=np.array(np.inf),
+            gradient=np.zeros(size),
+            gauss_newton_hessian=np.eye(size),
+            damping=np.array(1e-2),
+            damping_growth=np.array(2.0),
+            small_steps=np.array(0),
+            iterations=np.array(0),
+            running=np.array(True),
+        )
+
+    def step(
+        self, context: SolveContext, requests: SolveRequest, states: list[_State]
+    ) -> list[_State]:
+        """Up to `ROUND` iterations of every state that is running."""
+        # one batch size, one compilation: copies of the first request that do not run fill up
+        rows = np.arange(self.batch_size)
+        rows[len(states) :] = 0
+        batch = _State(*(np.stack(leaves) for leaves in zip(*states, strict=True)))
+        batch = _State(*(leaf[rows] for leaf in batch))
+        batch.running[len(states) :] = False
+        filled = jax.tree.map(lambda leaf: leaf[rows], requests)
+        advance = _compiled(context.law, context.objective, context.ties, self)
+        batch = _State(*map(np.array, advance(context.problem, filled, batch, *context.bounds)))
+        return [_State(*(leaf[row] for leaf in batch)) for row in range(len(states))]
+
+    def done(self, state: _State) -> bool:
+        """Whether it converged, failed, or ran out of iterations."""
+        return not state.running
+
+    def result(self, state: _State) -> Solution:
+        """The last accepted point."""
+        objective = float(state.objective)
+        status = SolverStatus.CONVERGED
+        if not np.isfinite(objective):
+            status = SolverStatus.NOT_FINITE
+        elif state.iterations >= self.max_iterations:
+            status = SolverStatus.OUT_OF_ITERATIONS
+        return Solution(
+            status,
+            objective,
+            np.array(state.unconstrained),
+            np.array(state.amplitudes),
+            int(state.iterations),
+        )
 
 
-def _definite_solve(matrix: Array, side: Array) -> Array:
+def _definite_solve(matrix: Array, right_side: Array) -> Array:
     """Solve small symmetric positive definite systems, written out: (..., n, n), (..., n).
 
     A call of LAPACK for each of many 3 x 3 systems costs more than all their arithmetic.
     """
-    size = side.shape[-1]
+    size = right_side.shape[-1]
     if size == 0:
-        return side
+        return right_side
     rows = [[matrix[..., i, j] for j in range(size)] for i in range(size)]
-    right = [side[..., i] for i in range(size)]
+    right = [right_side[..., i] for i in range(size)]
     for i in range(size):
         pivot = jnp.where(rows[i][i] > 0, rows[i][i], jnp.inf)
         for j in range(i + 1, size):
@@ -88,66 +154,46 @@ def _definite_solve(matrix: Array, side: Array) -> Array:
             for k in range(i + 1, size):
                 rows[j][k] = rows[j][k] - factor * rows[i][k]
             right[j] = right[j] - factor * right[i]
-    found: list[Array] = [None] * size
+    solution: list[Array] = [None] * size
     for i in reversed(range(size)):
-        rest = right[i]
+        remainder = right[i]
         for k in range(i + 1, size):
-            rest = rest - rows[i][k] * found[k]
-        found[i] = rest / jnp.where(rows[i][i] > 0, rows[i][i], jnp.inf)
-    return jnp.stack(found, axis=-1)
+            remainder = remainder - rows[i][k] * solution[k]
+        solution[i] = remainder / jnp.where(rows[i][i] > 0, rows[i][i], jnp.inf)
+    return jnp.stack(solution, axis=-1)
 
 
 def solve_amplitudes(
-    terms: Array, target: Array, weight: Array, signed: Sequence[bool], held: Array
+    matrix: Array, target: Array, weight: Array, signed: Sequence[bool], fixed: Array
 ) -> Array:
     """Weighted least squares, amplitudes >= 0 unless signed: the best of all active sets.
 
     Args:
-        terms: (points, amplitudes).
+        matrix: design matrix, (points, amplitudes).
         target: (points,).
         weight: >= 0, (points,).
         signed: which amplitudes may be negative.
-        held: values that are given, NaN elsewhere: (amplitudes,).
+        fixed: values of fixed amplitudes, NaN elsewhere: (amplitudes,).
     """
-    given = ~jnp.isnan(held)
-    fixed = jnp.where(given, held, 0.0)
-    target = target - terms @ fixed
-    scale = jnp.sqrt(jnp.einsum("p,pj->j", weight, terms**2))
+    is_fixed = ~jnp.isnan(fixed)
+    fixed_values = jnp.where(is_fixed, fixed, 0.0)
+    target = target - matrix @ fixed_values
+    scale = jnp.sqrt(jnp.einsum("p,pj->j", weight, matrix**2))
     scale = jnp.where(scale > 0, scale, 1.0)
-    columns = terms / scale[None, :]
+    columns = matrix / scale[None, :]
     gram = jnp.einsum("p,pi,pj->ij", weight, columns, columns)
     side = jnp.einsum("p,pj,p->j", weight, columns, target)
-    choices = [(1.0,) if free else (0.0, 1.0) for free in signed]
-    active = jnp.asarray(list(product(*choices))) * jnp.where(given, 0.0, 1.0)[None, :]
-    # runs that cannot tell two columns apart (one model size, say) share their weight evenly
+    choices = [(1.0,) if real else (0.0, 1.0) for real in signed]
+    active = jnp.asarray(list(product(*choices))) * jnp.where(is_fixed, 0.0, 1.0)[None, :]
+    # where two columns are collinear on these runs (one model size, say), they share evenly
     gram = gram + RIDGE * jnp.eye(len(signed))
-    matrix = gram[None] * active[:, :, None] * active[:, None, :]
-    matrix = matrix + jax.vmap(jnp.diag)(1.0 - active)
-    found = _definite_solve(matrix, side[None, :] * active)
-    cost = jnp.einsum("si,ij,sj->s", found, gram, found) - 2.0 * found @ side
-    feasible = jnp.all((found >= 0) | jnp.asarray(signed)[None, :], axis=1) & jnp.isfinite(cost)
+    systems = gram[None] * active[:, :, None] * active[:, None, :]
+    systems = systems + jax.vmap(jnp.diag)(1.0 - active)
+    solved = _definite_solve(systems, side[None, :] * active)
+    cost = jnp.einsum("si,ij,sj->s", solved, gram, solved) - 2.0 * solved @ side
+    feasible = jnp.all((solved >= 0) | jnp.asarray(signed)[None, :], axis=1) & jnp.isfinite(cost)
     best = jnp.argmin(jnp.where(feasible, cost, jnp.inf))
-    return found[best] / scale + fixed
-
-
-class _State(NamedTuple):
-    """One lane: where it is, the local quadratic model there, and how it goes.
-
-    A lane begins with an infinite objective, no amplitudes and a model without a slope: its first
-    trial is the start itself, and is accepted. No amplitudes stand for tiny predictions, whose
-    reweighted solve is plain least squares of relative errors.
-    """
-
-    free: Array
-    amplitudes: Array
-    objective: Array
-    slope: Array  # of the objective in the free shape parameters, amplitudes re-solved
-    curve: Array  # Gauss-Newton matrix of the same
-    damping: Array
-    growth: Array
-    quiet: Array  # steps in a row that promised next to nothing
-    iterations: Array
-    running: Array
+    return solved[best] / scale + fixed_values
 
 
 def _choose(which: Array, one: _State, other: _State) -> _State:
@@ -155,21 +201,30 @@ def _choose(which: Array, one: _State, other: _State) -> _State:
 
 
 @cache
-def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...]) -> Any:
-    """(problem, jobs, states, low, high) -> states a round later; compiled once for each shape."""
+def _compiled(
+    law: Law,
+    objective: Objective,
+    ties: tuple[tuple[str, str], ...],
+    options: VariableProjection,
+) -> Any:
+    """(problem, requests, states, low, high) -> states one round later."""
     signed = [parameter.support is Support.REAL for parameter in law.linear_parameters]
 
-    def terms(problem: Problem, free: Array) -> Array:
-        return problem.design_matrix(law, shape_values(law, free, ties))
+    def design_matrix(problem: Problem, unconstrained: Array) -> Array:
+        return problem.design_matrix(law, nonlinear_values(law, unconstrained, ties))
 
-    def expand(problem: Problem, job: Job, free: Array, amplitudes: Array) -> tuple[Array, ...]:
-        """Amplitudes, objective, slope and curve at a trial."""
-        matrix = terms(problem, free)
-        tangent = jax.jacfwd(lambda free: terms(problem, free))(free)
-        observed = job.observed
+    def expand(
+        problem: Problem, request: SolveRequest, unconstrained: Array, amplitudes: Array
+    ) -> tuple[Array, ...]:
+        """Amplitudes, objective, gradient and Gauss-Newton Hessian at a trial."""
+        matrix = design_matrix(problem, unconstrained)
+        tangent = jax.jacfwd(lambda unconstrained: design_matrix(problem, unconstrained))(
+            unconstrained
+        )
+        observed = request.observed
 
         def log_residual(amplitudes: Array) -> tuple[Array, Array]:
-            predicted = jnp.maximum(matrix @ amplitudes, FLOOR * observed)
+            predicted = jnp.maximum(matrix @ amplitudes, PREDICTION_FLOOR * observed)
             return predicted, jnp.log(observed) - jnp.log(predicted)
 
         def reweigh(amplitudes: Array) -> Array:
@@ -178,190 +233,127 @@ def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...])
             difference = observed - predicted
             near = jnp.abs(difference) < 1e-9 * observed
             chord = jnp.where(near, 1.0 / observed, residual / jnp.where(near, 1.0, difference))
-            weight = job.weight * objective.weight(residual) * chord / predicted
-            return solve_amplitudes(matrix, observed, weight, signed, job.held)
+            weight = request.weight * objective.weight(residual) * chord / predicted
+            return solve_amplitudes(matrix, observed, weight, signed, request.fixed_amplitudes)
 
-        def unsettled(loop: tuple[Array, Array, Array]) -> Array:
+        def changing(loop: tuple[Array, Array, Array]) -> Array:
             count, before, now = loop
             change = jnp.max(jnp.abs(now - before) - SETTLED * jnp.abs(now))
             return (count < PASSES) & (change > 0)
 
-        def again(loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        def next_pass(loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             return loop[0] + 1, loop[2], reweigh(loop[2])
 
         first = (jnp.asarray(0), amplitudes, reweigh(amplitudes))
-        amplitudes = jax.lax.while_loop(unsettled, again, first)[2]
+        amplitudes = jax.lax.while_loop(changing, next_pass, first)[2]
         predicted, residual = log_residual(amplitudes)
-        value = jnp.sum(job.weight * objective.cost(residual))
-        along_shape = -jnp.einsum("pjs,j->ps", tangent, amplitudes) / predicted[:, None]
-        free_amplitude = jnp.where((amplitudes != 0) & jnp.isnan(job.held), 1.0, 0.0)
-        along_amplitude = -matrix * free_amplitude[None, :] / predicted[:, None]
-        weight = job.weight * curvature(objective, residual)
-        norm = jnp.sqrt(jnp.einsum("p,pj->j", weight, along_amplitude**2))
-        basis = along_amplitude / jnp.where(norm > 0, norm, 1.0)[None, :]
+        value = jnp.sum(request.weight * objective.cost(residual))
+        nonlinear_jacobian = -jnp.einsum("pjs,j->ps", tangent, amplitudes) / predicted[:, None]
+        solved_mask = jnp.where((amplitudes != 0) & jnp.isnan(request.fixed_amplitudes), 1.0, 0.0)
+        linear_jacobian = -matrix * solved_mask[None, :] / predicted[:, None]
+        weight = request.weight * curvature(objective, residual)
+        norm = jnp.sqrt(jnp.einsum("p,pj->j", weight, linear_jacobian**2))
+        basis = linear_jacobian / jnp.where(norm > 0, norm, 1.0)[None, :]
         gram = jnp.einsum("p,pi,pj->ij", weight, basis, basis)
         gram = gram + jnp.diag(jnp.where(norm > 0, RIDGE, 1.0))
-        cross = jnp.einsum("p,pi,ps->is", weight, basis, along_shape)
+        cross = jnp.einsum("p,pi,ps->is", weight, basis, nonlinear_jacobian)
         mixed = _definite_solve(gram[None], cross.T).T
-        projected = along_shape - basis @ mixed
-        curve = jnp.einsum("p,pr,ps->rs", weight, projected, projected)
-        pressure = job.weight * objective.weight(residual) * residual
-        slope = jnp.einsum("p,ps->s", pressure, projected)
-        offset = free - job.centre
-        value = value + 0.5 * jnp.sum(job.pull * offset**2)
+        projected = nonlinear_jacobian - basis @ mixed
+        gauss_newton_hessian = jnp.einsum("p,pr,ps->rs", weight, projected, projected)
+        pull = request.weight * objective.weight(residual) * residual
+        gradient = jnp.einsum("p,ps->s", pull, projected)
+        offset = unconstrained - request.prior_mean
+        value = value + 0.5 * jnp.sum(request.prior_precision * offset**2)
         return (
             amplitudes,
             value,
-            slope + job.pull * offset,
-            curve + jnp.diag(job.pull),
+            gradient + request.prior_precision * offset,
+            gauss_newton_hessian + jnp.diag(request.prior_precision),
         )
 
-    def step(problem: Problem, job: Job, low: Array, high: Array, state: _State) -> _State:
-        pressed = ((state.free <= low) & (state.slope > 0)) | (
-            (state.free >= high) & (state.slope < 0)
+    def step(
+        problem: Problem, request: SolveRequest, low: Array, high: Array, state: _State
+    ) -> _State:
+        blocked = ((state.unconstrained <= low) & (state.gradient > 0)) | (
+            (state.unconstrained >= high) & (state.gradient < 0)
         )
-        on = jnp.where(job.moving & ~pressed, 1.0, 0.0)
-        diagonal = jnp.diag(state.curve)
+        searched = jnp.where(request.free_mask & ~blocked, 1.0, 0.0)
+        diagonal = jnp.diag(state.gauss_newton_hessian)
         floor = 1e-12 * jnp.max(diagonal, initial=0.0) + 1e-30
         scale = jnp.sqrt(jnp.maximum(diagonal, floor))
-        normal = state.curve / (scale[:, None] * scale[None, :])
-        system = normal * on[:, None] * on[None, :] + jnp.diag(1.0 - on + state.damping * on)
-        move = _definite_solve(system, -state.slope / scale * on) / scale
-        hoped = -0.5 * state.slope @ move
-        # each by itself: a parameter that hardly matters must not hold the others back
-        move = jnp.clip(move, -LONGEST, LONGEST)
-        trial = jnp.clip(state.free + move, low, high)
-        move = trial - state.free
-        promised = -(state.slope @ move + 0.5 * move @ state.curve @ move)
-        amplitudes, value, slope, curve = expand(problem, job, trial, state.amplitudes)
-        fine = jnp.isfinite(value) & jnp.isfinite(slope).all() & jnp.isfinite(curve).all()
-        gained = jnp.where(fine, state.objective - value, -jnp.inf)
-        better = gained > 0
-        ratio = jnp.where(better, gained / jnp.maximum(promised, 1e-300), 0.0)
-        easier = jnp.maximum(1.0 / 5.0, 1.0 - (2.0 * jnp.minimum(ratio, 1.0) - 1.0) ** 3)
-        damping = jnp.where(better, state.damping * easier, state.damping * state.growth)
+        normal = state.gauss_newton_hessian / (scale[:, None] * scale[None, :])
+        system = normal * searched[:, None] * searched[None, :] + jnp.diag(
+            1.0 - searched + state.damping * searched
+        )
+        move = _definite_solve(system, -state.gradient / scale * searched) / scale
+        unclipped_decrease = -0.5 * state.gradient @ move
+        # per parameter, so that a poorly determined one does not shorten the step in the others
+        move = jnp.clip(move, -MAX_STEP, MAX_STEP)
+        trial = jnp.clip(state.unconstrained + move, low, high)
+        move = trial - state.unconstrained
+        predicted_decrease = -(
+            state.gradient @ move + 0.5 * move @ state.gauss_newton_hessian @ move
+        )
+        amplitudes, value, gradient, gauss_newton_hessian = expand(
+            problem, request, trial, state.amplitudes
+        )
+        finite = (
+            jnp.isfinite(value)
+            & jnp.isfinite(gradient).all()
+            & jnp.isfinite(gauss_newton_hessian).all()
+        )
+        decrease = jnp.where(finite, state.objective - value, -jnp.inf)
+        accepted = decrease > 0
+        ratio = jnp.where(accepted, decrease / jnp.maximum(predicted_decrease, 1e-300), 0.0)
+        shrink = jnp.maximum(1.0 / 5.0, 1.0 - (2.0 * jnp.minimum(ratio, 1.0) - 1.0) ** 3)
+        damping = jnp.where(accepted, state.damping * shrink, state.damping * state.damping_growth)
         first = state.iterations == 0
         damping = jnp.where(first, state.damping, damping)
-        least = TOLERANCE * state.objective
-        quiet = jnp.where((hoped < least) & ~(gained > least), state.quiet + 1, 0)
-        failed = first & ~fine
+        negligible = options.tolerance * state.objective
+        small_steps = jnp.where(
+            (unclipped_decrease < negligible) & ~(decrease > negligible), state.small_steps + 1, 0
+        )
+        failed = first & ~finite
         iterations = state.iterations + 1
-        moved = _State(
-            free=trial,
+        accepted_state = _State(
+            unconstrained=trial,
             amplitudes=amplitudes,
             objective=value,
-            slope=slope,
-            curve=curve,
-            damping=jnp.clip(damping, 1e-9, 1e12),
-            growth=jnp.asarray(2.0),
-            quiet=quiet,
+            gradient=gradient,
+            gauss_newton_hessian=gauss_newton_hessian,
+            damping=jnp.clip(damping, 1e-9, MAX_DAMPING),
+            damping_growth=jnp.asarray(2.0),
+            small_steps=small_steps,
             iterations=iterations,
-            running=(quiet < 2) & (damping < 1e12) & (iterations < MAX_ITERATIONS) & ~failed,
+            running=(small_steps < 2)
+            & (damping < MAX_DAMPING)
+            & (iterations < options.max_iterations)
+            & ~failed,
         )
-        stayed = moved._replace(
-            free=state.free,
+        rejected_state = accepted_state._replace(
+            unconstrained=state.unconstrained,
             amplitudes=state.amplitudes,
             objective=state.objective,
-            slope=state.slope,
-            curve=state.curve,
-            growth=2.0 * state.growth,
+            gradient=state.gradient,
+            gauss_newton_hessian=state.gauss_newton_hessian,
+            damping_growth=2.0 * state.damping_growth,
         )
-        after = _choose(better, moved, stayed)
+        after = _choose(accepted, accepted_state, rejected_state)
         return _choose(state.running, after, state)
 
-    def advance(problem: Problem, jobs: Job, states: _State, low: Array, high: Array) -> _State:
-        def go_on(loop: tuple[Array, _State]) -> Array:
+    def advance(
+        problem: Problem, requests: SolveRequest, states: _State, low: Array, high: Array
+    ) -> _State:
+        def any_running(loop: tuple[Array, _State]) -> Array:
             return (loop[0] < ROUND) & jnp.any(loop[1].running)
 
-        def once(loop: tuple[Array, _State]) -> tuple[Array, _State]:
+        def iterate(loop: tuple[Array, _State]) -> tuple[Array, _State]:
             count, states = loop
-            moved = jax.vmap(lambda job, state: step(problem, job, low, high, state))(jobs, states)
-            return count + 1, moved
+            advanced = jax.vmap(lambda request, state: step(problem, request, low, high, state))(
+                requests, states
+            )
+            return count + 1, advanced
 
-        return jax.lax.while_loop(go_on, once, (jnp.asarray(0), states))[1]
+        return jax.lax.while_loop(any_running, iterate, (jnp.asarray(0), states))[1]
 
     return jax.jit(advance)
-
-
-def solve_jobs(
-    law: Law,
-    problem: Problem,
-    jobs: Job,
-    objective: Objective,
-    *,
-    ties: tuple[tuple[str, str], ...] = (),
-    limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    report: Callable[[int, float], None] | None = None,
-) -> list[Outcome]:
-    """Solve many jobs.
-
-    Args:
-        law: the law.
-        problem: its points.
-        jobs: rows of jobs: every leaf has a leading axis (jobs,).
-        objective: what residuals cost.
-        ties: shape parameters that equal another one: (name, other).
-        limits: lowest and highest free value of each shape parameter; default those of the law.
-        report: called now and then with the jobs done and the best objective so far.
-
-    Returns:
-        One outcome a job, in order; none of them depends on the others.
-    """
-    count = len(jobs.observed)
-    low, high = box(law.nonlinear_parameters) if limits is None else limits
-    start = np.clip(jobs.start, low, high)
-    # a coordinate that nothing moves stands where it is told, inside the box or not
-    jobs = replace(jobs, start=np.where(jobs.moving, start, jobs.start))
-    advance = _compiled(law, objective, ties)
-    lanes = LANES if jax.default_backend() == "cpu" else LANES_ELSEWHERE
-    owner = np.full(lanes, -1)
-    states = _State(*(np.stack([leaf] * lanes) for leaf in _begin(law, jobs.start[0])))
-    waiting, outcomes = list(range(count))[::-1], dict[int, Outcome]()
-    while len(outcomes) < count:
-        for lane in np.flatnonzero(owner < 0):
-            if waiting:
-                owner[lane] = waiting.pop()
-                for leaf, value in zip(states, _begin(law, jobs.start[owner[lane]]), strict=True):
-                    leaf[lane] = value
-        states.running[owner < 0] = False
-        mine = jax.tree.map(lambda leaf: np.asarray(leaf)[np.maximum(owner, 0)], jobs)
-        states = _State(*map(np.array, advance(problem, mine, states, low, high)))
-        for lane in np.flatnonzero((owner >= 0) & ~states.running):
-            outcomes[int(owner[lane])] = _outcome(states, int(lane))
-            owner[lane] = -1
-        if report is not None:
-            best = min((each.objective for each in outcomes.values()), default=np.inf)
-            report(len(outcomes), best)
-    return [outcomes[place] for place in range(count)]
-
-
-def _begin(law: Law, start: NDArray[np.float64]) -> _State:
-    size = len(law.nonlinear_parameters)
-    return _State(
-        free=np.asarray(start, dtype=np.float64),
-        amplitudes=np.zeros(len(law.linear_parameters)),
-        objective=np.array(np.inf),
-        slope=np.zeros(size),
-        curve=np.eye(size),
-        damping=np.array(1e-2),
-        growth=np.array(2.0),
-        quiet=np.array(0),
-        iterations=np.array(0),
-        running=np.array(True),
-    )
-
-
-def _outcome(states: _State, lane: int) -> Outcome:
-    objective = float(states.objective[lane])
-    status = Status.CONVERGED
-    if not np.isfinite(objective):
-        status = Status.NOT_FINITE
-    elif states.iterations[lane] >= MAX_ITERATIONS:
-        status = Status.OUT_OF_ITERATIONS
-    return Outcome(
-        status,
-        objective,
-        np.array(states.free[lane]),
-        np.array(states.amplitudes[lane]),
-        int(states.iterations[lane]),
-    )

@@ -37,6 +37,7 @@ class FitRecord:
         log_error: root mean square of log(observed / predicted), weighted as in the fit.
         effective_points: how many independent points the data count as; see
             `scaling_laws.inference.metrics.information_criteria`.
+        solver: name of the solver of every solve.
     """
 
     objective: float
@@ -60,3 +61,4 @@ class FitRecord:
     ties: Mapping[str, str] = field(default_factory=dict)
     log_error: float | None = None
     effective_points: float | None = None
+    solver: str = "varpro"

@@ -89,7 +89,11 @@ def add_parser(verbs: common.Verbs) -> None:
     options.add_argument(
         "--draws", type=common.whole, help="number of bootstrap refits (default 100)"
     )
-    options.add_argument("--solver", choices=("lanes", "scipy"), help="solver (default lanes)")
+    options.add_argument(
+        "--solver",
+        metavar="NAME",
+        help="solver of every solve: varpro (default), scipy (a slow cross-check) or a plug-in's",
+    )
     where = parser.add_argument_group("parallel execution (does not affect results)")
     add_pool_options(where, "local unless --workers or --scheduler is given")
     common.add_common(parser)

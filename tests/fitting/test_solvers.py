@@ -1,4 +1,4 @@
-"""The solver: exact amplitudes, exact gradients, jobs that do not disturb each other."""
+"""Solvers: exact amplitudes, exact gradients, requests that do not affect each other."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
 from scaling_laws.data.runs import Run
+from scaling_laws.inference.constants import MISFIT
 from scaling_laws.inference.fitting.fit_data import Data, prepare
-from scaling_laws.inference.fitting.multistart import MISFIT
 from scaling_laws.inference.fitting.objective import (
     HUBER_DELTA,
     Huber,
@@ -27,12 +27,15 @@ from scaling_laws.inference.fitting.objective import (
     root,
 )
 from scaling_laws.inference.fitting.priors import prior_of
-from scaling_laws.inference.fitting.scipy_solver import solve_with_scipy
-from scaling_laws.inference.fitting.varpro import Status, solve_amplitudes, solve_jobs
+from scaling_laws.inference.fitting.problem import SolverStatus
+from scaling_laws.inference.fitting.scipy_solver import ScipySolver
+from scaling_laws.inference.fitting.solver import solve
+from scaling_laws.inference.fitting.varpro import VariableProjection, solve_amplitudes
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.schedules import schedule
 from tests.helpers import traces_for
 
+VARPRO = VariableProjection()
 OBJECTIVES = (Huber(), LeastSquares(), StudentT(1e-3, 3.0))
 
 
@@ -129,12 +132,12 @@ def test_held_amplitudes_stay_and_the_others_adapt() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda each: each.spec)
-def test_a_job_that_may_not_move_solves_its_amplitudes(objective: Objective) -> None:
+def test_a_request_that_may_not_move_solves_its_amplitudes(objective: Objective) -> None:
     data = data_of("linear_drop")
     start = np.array([data.law.nonlinear_parameters[0].transform.inverse(0.45)])
     with jax.enable_x64(True):
-        jobs = data.jobs(start, moving=np.zeros(1, dtype=bool))
-        found = solve_jobs(data.law, data.problem, jobs, objective)[0]
+        requests = data.requests(start, free_mask=np.zeros(1, dtype=bool))
+        found = solve(VARPRO, data.law, data.problem, requests, objective)[0]
         columns = np.asarray(data.problem.design_matrix(data.law, {"alpha": np.float64(0.45)}))
 
     def cost(scaled: np.ndarray) -> float:
@@ -143,7 +146,7 @@ def test_a_job_that_may_not_move_solves_its_amplitudes(objective: Objective) -> 
             return float(jnp.sum(objective.cost(np.log(data.observed) - np.log(predicted)))) * 1e4
 
     best = minimize(cost, np.ones(3), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
-    assert found.free == pytest.approx(start)
+    assert found.unconstrained == pytest.approx(start)
     assert found.objective * 1e4 <= best.fun * (1 + 1e-6)
     assert found.objective * 1e4 == pytest.approx(cost(np.ones(3)), rel=1e-9)
 
@@ -159,35 +162,42 @@ def test_nothing_near_a_solution_is_better(law: Law) -> None:
         pull: dict[str, Any] = {}
         if len(law.nonlinear_parameters) > 10:
             pull = {"prior": prior_of(law, "weak"), "strength": MISFIT**2}
-        jobs = data.jobs(data.starts(8, 0), **pull)
+        requests = data.requests(data.starts(8, 0), **pull)
         found = min(
-            solve_jobs(data.law, data.problem, jobs, Huber()), key=lambda each: each.objective
+            solve(VARPRO, data.law, data.problem, requests, Huber()),
+            key=lambda each: each.objective,
         )
-        again = solve_with_scipy(data.law, data.problem, data.jobs(found.free, **pull), Huber())[0]
-    assert found.status is Status.CONVERGED
+        again = solve(
+            ScipySolver(),
+            data.law,
+            data.problem,
+            data.requests(found.unconstrained, **pull),
+            Huber(),
+        )[0]
+    assert found.status is SolverStatus.CONVERGED
     assert again.objective >= found.objective * (1 - 1e-4)
 
 
 def test_scipy_finds_the_same_from_the_same_starts() -> None:
     data = data_of("multi_power")
     with jax.enable_x64(True):
-        jobs = data.jobs(data.starts(4, 0))
-        ours = solve_jobs(data.law, data.problem, jobs, Huber())
-        theirs = solve_with_scipy(data.law, data.problem, jobs, Huber())
+        requests = data.requests(data.starts(4, 0))
+        ours = solve(VARPRO, data.law, data.problem, requests, Huber())
+        theirs = solve(ScipySolver(), data.law, data.problem, requests, Huber())
     best = min(each.objective for each in theirs)
     assert min(each.objective for each in ours) == pytest.approx(best, rel=1e-4)
 
 
-def test_jobs_do_not_depend_on_their_neighbours() -> None:
+def test_requests_do_not_depend_on_their_neighbours() -> None:
     data = data_of("lr_annealing")
-    starts = data.starts(11, 0)  # more jobs than lanes: some wait
+    starts = data.starts(11, 0)  # more requests than the batch holds: some wait
     with jax.enable_x64(True):
-        together = solve_jobs(data.law, data.problem, data.jobs(starts), Huber())
-        alone = solve_jobs(data.law, data.problem, data.jobs(starts[7]), Huber())[0]
+        together = solve(VARPRO, data.law, data.problem, data.requests(starts), Huber())
+        alone = solve(VARPRO, data.law, data.problem, data.requests(starts[7]), Huber())[0]
     assert len(together) == len(starts)
-    # lanes of a vector round differently, by a few units in the last place
+    # slots of a batch round differently, by a few units in the last place
     assert together[7].objective == pytest.approx(alone.objective, rel=1e-9)
-    np.testing.assert_allclose(together[7].free, alone.free, rtol=1e-6)
+    np.testing.assert_allclose(together[7].unconstrained, alone.unconstrained, rtol=1e-6)
 
 
 def test_weights_leave_points_out_exactly() -> None:
@@ -196,31 +206,35 @@ def test_weights_leave_points_out_exactly() -> None:
     with jax.enable_x64(True):
         both, one = prepare(law, [cosine, drop]), prepare(law, [cosine])
         weight = np.where(both.run == 0, 1.0, 0.0)
-        jobs = both.jobs(both.starts(1, 0), weight=weight)
-        without = solve_jobs(law, both.problem, jobs, Huber())[0]
-        plain = solve_jobs(law, one.problem, one.jobs(one.starts(1, 0)), Huber())[0]
+        requests = both.requests(both.starts(1, 0), weight=weight)
+        without = solve(VARPRO, law, both.problem, requests, Huber())[0]
+        plain = solve(VARPRO, law, one.problem, one.requests(one.starts(1, 0)), Huber())[0]
     assert without.objective == pytest.approx(plain.objective, rel=1e-7)
-    np.testing.assert_allclose(without.free, plain.free, rtol=1e-5)
+    np.testing.assert_allclose(without.unconstrained, plain.unconstrained, rtol=1e-5)
 
 
 def test_prior_pulls_where_it_says_and_costs_what_it_says() -> None:
     data = data_of("linear_drop")
     with jax.enable_x64(True):
-        jobs = data.jobs(data.starts(1, 0))
-        strong = replace(jobs, centre=np.array([[-1.0]]), pull=np.array([[1e6]]))
-        found = solve_jobs(data.law, data.problem, strong, Huber())[0]
+        requests = data.requests(data.starts(1, 0))
+        strong = replace(requests, prior_mean=np.array([[-1.0]]), prior_precision=np.array([[1e6]]))
+        found = solve(VARPRO, data.law, data.problem, strong, Huber())[0]
         moving = np.zeros(1, dtype=bool)
-        pinned = solve_jobs(
-            data.law, data.problem, data.jobs(np.array([-1.0]), moving=moving), Huber()
+        pinned = solve(
+            VARPRO,
+            data.law,
+            data.problem,
+            data.requests(np.array([-1.0]), free_mask=moving),
+            Huber(),
         )[0]
-    assert found.free[0] == pytest.approx(-1.0, abs=1e-6)
+    assert found.unconstrained[0] == pytest.approx(-1.0, abs=1e-6)
     assert found.objective == pytest.approx(pinned.objective, rel=1e-5)
 
 
 def test_a_start_without_a_finite_loss_is_told() -> None:
     data = data_of("linear_drop")
     with jax.enable_x64(True):
-        jobs = data.jobs(np.array([np.nan]))
-        found = solve_jobs(data.law, data.problem, jobs, Huber())[0]
-    assert found.status is Status.NOT_FINITE
+        requests = data.requests(np.array([np.nan]))
+        found = solve(VARPRO, data.law, data.problem, requests, Huber())[0]
+    assert found.status is SolverStatus.NOT_FINITE
     assert found.objective == np.inf

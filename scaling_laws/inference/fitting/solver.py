@@ -1,0 +1,134 @@
+"""What a solver implements, and the driver that every solve of the package goes through.
+
+A solver is a frozen value with four methods, in the manner of optimistix: `init` makes the state of
+one request, `step` advances a batch of states, `done` says whether a state needs more steps, and
+`result` reads its solution. `solve` does the rest: it keeps a batch full (a finished request is
+replaced by a pending one, so that stragglers do not stall the batch), reports progress and returns
+solutions in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.common import report_progress
+from scaling_laws.inference.fitting.objective import Objective
+from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest
+from scaling_laws.inference.fitting.starts import box
+from scaling_laws.models import Law
+
+__all__ = ["PREDICTION_FLOOR", "SolveContext", "Solver", "solve"]
+
+PREDICTION_FLOOR = 1e-3  # of the observed loss: lower bound on predictions, so that logs are finite
+
+
+@dataclass(frozen=True, eq=False)
+class SolveContext:
+    """What all requests of a call of `solve` share.
+
+    Attributes:
+        law: the law.
+        problem: the points of all runs.
+        objective: what residuals cost.
+        ties: nonlinear parameters that equal another one: (name, other).
+        bounds: lowest and highest unconstrained value of each nonlinear parameter.
+    """
+
+    law: Law
+    problem: Problem
+    objective: Objective
+    ties: tuple[tuple[str, str], ...]
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """A way to minimise; a frozen value that can be pickled, for it is sent to other processes."""
+
+    @property
+    def name(self) -> str:
+        """By which `SOLVERS` and the record of a fit refer to it."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many requests `step` advances together, at most."""
+
+    def init(self, context: SolveContext, request: SolveRequest) -> Any:
+        """The state of one request before the first step; its start lies within the bounds."""
+
+    def step(self, context: SolveContext, requests: SolveRequest, states: list[Any]) -> list[Any]:
+        """Advance a batch.
+
+        Args:
+            context: what the requests share.
+            requests: stacked, one row per state.
+            states: as `init` and `step` return them; those that are done must be returned
+                unchanged.
+        """
+
+    def done(self, state: Any) -> bool:
+        """Whether a state has its result."""
+
+    def result(self, state: Any) -> Solution:
+        """The solution of a state that is done."""
+
+
+def solve(
+    solver: Solver,
+    law: Law,
+    problem: Problem,
+    requests: SolveRequest,
+    objective: Objective,
+    *,
+    ties: tuple[tuple[str, str], ...] = (),
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    stage: str | None = None,
+) -> list[Solution]:
+    """Solve any number of requests.
+
+    Args:
+        solver: the solver.
+        law: the law.
+        problem: the points of all runs.
+        requests: stacked: every leaf has a leading axis (requests,).
+        objective: what residuals cost.
+        ties: nonlinear parameters that equal another one: (name, other).
+        bounds: lowest and highest unconstrained value of each nonlinear parameter; default those of
+            the law.
+        stage: what the solve is for, to report progress under; default no report.
+
+    Returns:
+        One solution per request, in order; none of them depends on the others.
+    """
+    count = len(requests.observed)
+    bounds = box(law.nonlinear_parameters) if bounds is None else bounds
+    context = SolveContext(law, problem, objective, ties, bounds)
+    start = np.clip(requests.start, *bounds)
+    # fixed coordinates keep their given value, even outside the bounds
+    requests = replace(requests, start=np.where(requests.free_mask, start, requests.start))
+
+    def rows(indices: Any) -> SolveRequest:
+        picked: SolveRequest = jax.tree.map(lambda leaf: np.asarray(leaf)[indices], requests)
+        return picked
+
+    pending = list(range(count))[::-1]
+    solving = [pending.pop() for _ in range(min(solver.batch_size, count))]
+    states = [solver.init(context, rows(index)) for index in solving]
+    solutions: dict[int, Solution] = {}
+    while len(solutions) < count:
+        states = solver.step(context, rows(np.array(solving)), states)
+        for slot, state in enumerate(states):
+            if solving[slot] in solutions or not solver.done(state):
+                continue
+            solutions[solving[slot]] = solver.result(state)
+            if pending:
+                solving[slot] = pending.pop()
+                states[slot] = solver.init(context, rows(solving[slot]))
+        if stage is not None:
+            report_progress(stage, len(solutions), count)
+    return [solutions[index] for index in range(count)]

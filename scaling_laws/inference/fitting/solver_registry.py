@@ -1,0 +1,28 @@
+"""Solvers by name: those of the package, of plug-ins, and those that a caller registers."""
+
+from __future__ import annotations
+
+from scaling_laws.common import Registry, UsageError
+from scaling_laws.inference.fitting.scipy_solver import ScipySolver
+from scaling_laws.inference.fitting.solver import Solver
+from scaling_laws.inference.fitting.varpro import VariableProjection
+
+__all__ = ["DEFAULT_SOLVER", "SOLVERS", "find_solver"]
+
+DEFAULT_SOLVER: Solver = VariableProjection()
+SOLVERS: Registry[Solver] = Registry(
+    "solver",
+    (DEFAULT_SOLVER, ScipySolver()),
+    group="scaling_laws.solvers",
+    record_type=Solver,
+    error=UsageError,
+)
+
+
+def find_solver(solver: str | Solver) -> Solver:
+    """A solver, or the registered one of that name.
+
+    Raises:
+        UsageError: listing the near matches if there is none of that name.
+    """
+    return SOLVERS.find(solver) if isinstance(solver, str) else solver
