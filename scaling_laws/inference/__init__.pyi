@@ -24,15 +24,12 @@ from .results import load_law as load_law
 from .results import predict as predict
 from .results import save_law as save_law
 from .results.fitted_law import fastest_fall as fastest_fall
-from .results.peak_range import check_peaks as check_peaks
 from .results.prediction import check_needs as check_needs
 from .results.prediction import compiled_draws as compiled_draws
 from .results.prediction import compiled_final_loss as compiled_final_loss
 from .results.prediction import drawn_log_losses as drawn_log_losses
 from .results.prediction import exposure_of as exposure_of
 from .results.prediction import facts_for as facts_for
-from .results.smoothing_sensitivity import MAX_ROUGHNESS as MAX_ROUGHNESS
-from .results.smoothing_sensitivity import roughness as roughness
 from .results.summary import report_of as report_of
 from .results.summary import run_table as run_table
 from .results.uncertainty import Uncertainty as Uncertainty

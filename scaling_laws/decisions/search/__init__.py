@@ -1,7 +1,7 @@
 """Search for the schedule with the lowest predicted final loss."""
 
 from scaling_laws.decisions.search.branches import Branch, Branches, optimize_branches
-from scaling_laws.decisions.search.evaluator import Scored
+from scaling_laws.decisions.search.evaluator import ScoredSchedule
 from scaling_laws.decisions.search.gains import Gain, shared_error
 from scaling_laws.decisions.search.optimization import optimize
 from scaling_laws.decisions.search.optimum import Optimum
@@ -11,7 +11,7 @@ __all__ = [
     "Branches",
     "Gain",
     "Optimum",
-    "Scored",
+    "ScoredSchedule",
     "optimize",
     "optimize_branches",
     "shared_error",

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.decisions.search.evaluator import Scored
+from scaling_laws.decisions.search.evaluator import ScoredSchedule
 from scaling_laws.inference import Exposure, FittedLaw, Uncertainty, drawn_log_losses, spread_of
 from scaling_laws.models import Schedule
 
@@ -59,8 +59,8 @@ class Gain:
 
 def gains_on(
     fitted: FittedLaw,
-    best: Scored,
-    baselines: Sequence[Scored],
+    best: ScoredSchedule,
+    baselines: Sequence[ScoredSchedule],
     facts: Mapping[str, float],
     decay: Array | None = None,
 ) -> dict[str, Gain]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import UsageError
-from scaling_laws.decisions.search.constraints import Limits
+from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.models import Cells, Law
 
 __all__ = ["DecayRange", "decay_rows", "read_decay_range"]
@@ -52,11 +52,11 @@ class DecayRange:
         """Where the search begins."""
         return np.full(self.count, min(max(self.usual, self.lowest), self.highest))
 
-    def every_step(self, free: Array, limits: Limits) -> Array:
+    def every_step(self, free: Array, constraints: ScheduleConstraints) -> Array:
         """Weight decay of every step: (steps,)."""
-        found = _line(np.arange(limits.steps) / limits.steps) @ free
+        found = _line(np.arange(constraints.steps) / constraints.steps) @ free
         found = np.clip(found, self.lowest, self.highest)  # the sum carries rounding
-        found[: len(limits.head)] = self.usual
+        found[: len(constraints.prefix_lr)] = self.usual
         return np.asarray(found)
 
 
@@ -84,7 +84,7 @@ def read_decay_range(
 
 
 def decay_rows(
-    decays: DecayRange, cells: Cells, limits: Limits, shape: tuple[int, ...]
+    decays: DecayRange, cells: Cells, constraints: ScheduleConstraints, shape: tuple[int, ...]
 ) -> tuple[Array, Array]:
     """Weight decay of cells as offset (K,) and matrix (K, free numbers).
 
@@ -93,11 +93,11 @@ def decay_rows(
     Args:
         decays: the range.
         cells: of the run.
-        limits: the frame; steps of its head keep the usual weight decay.
+        constraints: the frame; steps of its head keep the usual weight decay.
         shape: of the matrix; the corners are its last columns.
     """
-    line = _line(cells.node / limits.steps)
-    done = cells.node < len(limits.head)
+    line = _line(cells.node / constraints.steps)
+    done = cells.node < len(constraints.prefix_lr)
     line[done] = 0.0
     matrix = np.zeros(shape)
     matrix[:, shape[1] - decays.count :] = line

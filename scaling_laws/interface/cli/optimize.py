@@ -112,7 +112,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "warmup": arguments.warmup,
         "end_min": arguments.end_min,
         "facts": common.given_facts(arguments),
-        "report": common.progress(),
     }
     if arguments.branches:
         return _branches(arguments, optimize_branches, fitted, frame, horizons)

@@ -106,7 +106,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         at_step=arguments.at_step,
         from_step=arguments.from_step,
         seed=arguments.seed,
-        report=common.progress(),
     )
     if arguments.out:
         from scaling_laws.models import write_schedule

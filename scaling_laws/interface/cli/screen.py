@@ -140,7 +140,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
                 cluster=cluster,
                 state=arguments.state,
                 seed=arguments.seed,
-                report=common.progress(),
             )
     except LostProcess as error:
         # the runtime of the lost process would hold this one at its exit, or abort it
