@@ -31,7 +31,7 @@ from scaling_laws.decisions.search.spline import Spline, spline_of
 from scaling_laws.inference import FittedLaw, check_needs, facts_for
 from scaling_laws.models import DECAYS, Schedule, in_float64
 
-__all__ = ["Branch", "Branches", "optimize_branches"]
+__all__ = ["Branches", "CooldownBranch", "optimize_branches"]
 
 Array = NDArray[np.float64]
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # of a horizon that its cooldown takes
@@ -40,7 +40,7 @@ FLAT = 1e-4  # nats that the main run's LR must gain by falling, or it stays at 
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class CooldownBranch:
     """One horizon.
 
     Attributes:
@@ -73,7 +73,7 @@ class Branches:
     """
 
     trunk: Schedule
-    branches: tuple[Branch, ...]
+    branches: tuple[CooldownBranch, ...]
     share: float
     shape: str
     value: float
@@ -180,7 +180,7 @@ def optimize_branches(
         alone = free_form(search_problem(evaluator, replace(whole, steps=end)), [], None)[1]
         loss = evaluator.final_loss(plan.lr)
         interval = evaluator.interval(plan.lr)
-        branches.append(Branch(plan, start, loss, interval, evaluator.final_loss(alone.lr)))
+        branches.append(CooldownBranch(plan, start, loss, interval, evaluator.final_loss(alone.lr)))
     notes = [
         f"{each.schedule.steps} steps: {note}"
         for each in branches

@@ -88,7 +88,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         peak=longest.peak_lr,
         warmup=longest.warmup,
         seed=arguments.seed,
-        report=report,
     )
     given = longest.warmup if arguments.from_step == "warmup" else arguments.from_step
     from_step = max(given, longest.steps // 20)
