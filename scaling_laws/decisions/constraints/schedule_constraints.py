@@ -195,6 +195,9 @@ class ScheduleConstraints:
                 return f"it changes by {steepest / self.peak_lr:.2g} of the peak in one step"
         if not self.allow_rewarm and change.max(initial=0.0) > slack:
             return "its rate rises after the warm-up"
+        for step, rate in self.fixed_rates.items():
+            if abs(lr[step] - rate) > slack:
+                return f"its rate at step {step} is {lr[step]:g}, not {rate:g}"
         return None
 
     def require_only(self, function: str, supported: Collection[str], instead: str = "") -> None:
