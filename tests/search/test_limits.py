@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scaling_laws.common.errors import UsageError
 from scaling_laws.decisions.constraints import ScheduleConstraints
-from scaling_laws.decisions.search import optimize
+from scaling_laws.decisions.search import optimize, optimize_branches
 from scaling_laws.decisions.search.spline import spline_of
 from scaling_laws.inference.results import FittedLaw
 from scaling_laws.models.schedules import schedule
@@ -116,7 +116,7 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
         ({"fixed": {1000: 1e-4, 2000: 2e-4}}, "the fixed rates rise"),
         (
             {"fixed": {201: 1e-5}, "max_change": 1e-3},
-            "no smooth schedule keeps to these constraints",
+            "no smooth schedule satisfies these constraints",
         ),
         ({"horizons": [0]}, "horizon 0"),
         ({"horizons": [4000]}, "horizon 4000 must lie in 1..3000"),
@@ -131,3 +131,16 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
 def test_impossible_limits(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         optimize(LAW, **{**FRAME, **change})
+
+
+def test_constraints_are_one_object_or_keywords() -> None:
+    constraints = ScheduleConstraints(**FRAME, end_min=1e-5, max_change=2e-3)
+    one = optimize(LAW, constraints=constraints)
+    other = optimize(LAW, **FRAME, end_min=1e-5, max_change=2e-3)
+    assert one.schedule == other.schedule and one.final_loss == other.final_loss
+    with pytest.raises(UsageError, match="either constraints or warmup"):
+        optimize(LAW, constraints=constraints, warmup=100)
+    with pytest.raises(UsageError, match="peak is missing"):
+        optimize(LAW, steps=3000)
+    with pytest.raises(UsageError, match="optimize_branches does not support max_change"):
+        optimize_branches(LAW, horizons=[1000, 3000], constraints=constraints)
