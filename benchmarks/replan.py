@@ -17,7 +17,7 @@ from benchmarks.machine import describe
 from scaling_laws import CurveFit, FitResult, Law, Run, fit, get_law, load_runs
 from scaling_laws.common.files import write_text
 from scaling_laws.decisions.replanning.binned_log import gather, settled_step
-from scaling_laws.decisions.replanning.posterior import look_out
+from scaling_laws.decisions.replanning.posterior import condition_on_log
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"
@@ -131,10 +131,10 @@ def forecasts(
             if isinstance(given, FitResult):
                 for way, value in simple_ways(given, run, first, now).items():
                     yield cut, way, value - final, None
-            outlook = look_out(run, gather(run, first, now), now, given, 0)
+            posterior = condition_on_log(run, gather(run, first, now), now, given, 0)
             lr = run.schedule.lr[: int(run.steps[-1]) + 1]
-            value, draws = outlook.end(lr)
-            low, high = outlook.interval(value, lr, draws)
+            value, draws = posterior.end(lr)
+            low, high = posterior.interval(value, lr, draws)
             half = 0.5 * (high - low)
             way = "**replan**" if isinstance(given, FitResult) else "**replan, shipped prior**"
             yield cut, way, value - final, half

@@ -118,8 +118,9 @@ def main() -> int:
             f"| {steps:,} | {best.final_loss:.6f} | {power:.6f} | "
             f"{min(best.baselines.values()):.6f} | {without_rises(lr):.6f} | "
             f"{PUBLISHED.get(steps, float('nan')):.6f} | {'yes' if ok else 'NO'} | "
-            f"{best.roughness:.0e} | {best.starts_at_best}/{len(best.starts)} | "
-            f"{best.steepest_gain:.0e} | {min(times[1:]):.2f} | {times[0]:.1f} |".replace(
+            f"{best.smoothing_sensitivity:.0e} | "
+            f"{best.starts_at_best}/{len(best.start_objectives)} | "
+            f"{best.frank_wolfe_gap:.0e} | {min(times[1:]):.2f} | {times[0]:.1f} |".replace(
                 "nan", "–"
             )
         )

@@ -21,6 +21,7 @@ from .decisions import Export as Export
 from .decisions import Optimum as Optimum
 from .decisions import Plan as Plan
 from .decisions import Replan as Replan
+from .decisions import ScheduleConstraints as ScheduleConstraints
 from .decisions import Screening as Screening
 from .decisions import Verification as Verification
 from .decisions import export_schedule as export_schedule

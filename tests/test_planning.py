@@ -14,7 +14,12 @@ from scipy.special import ndtri
 from scaling_laws.common.errors import LawError, ScheduleError, UsageError
 from scaling_laws.decisions.planning import Plan, default_candidates, plan
 from scaling_laws.decisions.planning.candidate_runs import logged_steps
-from scaling_laws.decisions.planning.information import deviations, left_after, log_losses, seen_run
+from scaling_laws.decisions.planning.information import (
+    candidate_run,
+    deviations,
+    log_losses,
+    posterior_sd,
+)
 from scaling_laws.inference.fitting.identifiability import ABRUPT, abrupt_drop
 from scaling_laws.inference.results import CurveFit, FitRecord, PointFit, Range, Uncertainty
 from scaling_laws.inference.results.uncertainty import robust_sd
@@ -250,10 +255,10 @@ def test_draws_that_agree_by_chance_tell_little() -> None:
     wanted = deviations(target)[:, 0]
     shuffle = np.random.default_rng(0).permutation
     for each, rows in zip(plans, curves, strict=True):
-        run = seen_run(each, steps, deviations(rows), exact)
-        told = 1.0 - (left_after(np.eye(DRAWS), wanted, run) / np.linalg.norm(wanted)) ** 2
+        run = candidate_run(each, steps, deviations(rows), exact)
+        told = 1.0 - (posterior_sd(np.eye(DRAWS), wanted, run) / np.linalg.norm(wanted)) ** 2
         chance = [
-            1.0 - (left_after(np.eye(DRAWS), shuffle(wanted), run) / np.linalg.norm(wanted)) ** 2
+            1.0 - (posterior_sd(np.eye(DRAWS), shuffle(wanted), run) / np.linalg.norm(wanted)) ** 2
             for _ in range(50)
         ]
         assert told > 0.9

@@ -1,3 +1,4 @@
+from .constraints import ScheduleConstraints as ScheduleConstraints
 from .export import Export as Export
 from .export import Verification as Verification
 from .export import export_schedule as export_schedule

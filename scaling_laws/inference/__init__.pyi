@@ -30,7 +30,6 @@ from .results import load_law as load_law
 from .results import predict as predict
 from .results import published as published
 from .results import require_curve_fit as require_curve_fit
-from .results.peak_range import check_peaks as check_peaks
 from .results.plotting import COLOURS as COLOURS
 from .results.plotting import bare as bare
 from .results.plotting import loss_limits as loss_limits
@@ -43,8 +42,6 @@ from .results.prediction import facts_for as facts_for
 from .results.prediction import variance_inputs_of as variance_inputs_of
 from .results.ranges import fastest_fall as fastest_fall
 from .results.report_text import run_table as run_table
-from .results.smoothing_sensitivity import MAX_ROUGHNESS as MAX_ROUGHNESS
-from .results.smoothing_sensitivity import roughness as roughness
 from .results.uncertainty import interval_around as interval_around
 from .results.uncertainty import interval_of_end as interval_of_end
 from .results.uncertainty import robust_sd as robust_sd

@@ -1,4 +1,4 @@
-"""Beliefs conditioned on runs: what a log shows comes from it, what it does not from the law."""
+"""Priors conditioned on runs: what a log shows comes from it, what it does not from the law."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from scaling_laws.common.errors import FitError, LawError
 from scaling_laws.data.runs import Run
 from scaling_laws.decisions.replanning.batched_losses import POINTS
 from scaling_laws.decisions.replanning.binned_log import gather, settled_step
-from scaling_laws.decisions.replanning.laplace import condition
+from scaling_laws.decisions.replanning.laplace import laplace_posterior
 from scaling_laws.decisions.replanning.parameter_prior import (
-    beliefs_of,
     free_numbers,
     params_of,
-    shipped_belief,
+    priors_of,
+    shipped_prior,
 )
-from scaling_laws.decisions.replanning.posterior import look_out
+from scaling_laws.decisions.replanning.posterior import condition_on_log
 from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.models.laws import LAWS, Law, get_schedule_law
 from scaling_laws.models.numerics.precision import in_float64
@@ -37,24 +37,24 @@ def test_forecast_of_another_size(change: dict[str, float]) -> None:
     """The floor and the common size of the other terms come from the run, their ratio does not."""
     truth = {**TRUTH, **change}
     run = run_of(truth, noise=1e-4)
-    outlook = look_out(run, gather(run, 30, NOW), NOW, law_of(TRUTH), 0)
-    value, draws = outlook.end(run.schedule.lr)
+    posterior = condition_on_log(run, gather(run, 30, NOW), NOW, law_of(TRUTH), 0)
+    value, draws = posterior.end(run.schedule.lr)
     wanted = final_of(truth, run.schedule.lr)
-    low, high = outlook.interval(value, run.schedule.lr, draws)
-    assert outlook.conditioned.belief.scope.label == "other" and low < wanted < high
+    low, high = posterior.interval(value, run.schedule.lr, draws)
+    assert posterior.laplace.prior.scope.label == "other" and low < wanted < high
     assert abs(value - wanted) < 0.01 * wanted
-    assert outlook.conditioned.misfit < 1e-3
+    assert posterior.laplace.misfit < 1e-3
 
 
 def test_more_of_the_log_leaves_less_open() -> None:
     run = run_of(TRUTH)
     widths = []
     for now in (100, 200, 300, 400):
-        outlook = look_out(run, gather(run, 30, now), now, law_of(TRUTH), 0)
-        centre = outlook.conditioned
-        assert np.all(np.diag(centre.covariance) <= np.diag(centre.belief.covariance) + 1e-9)
-        value, draws = outlook.end(run.schedule.lr)
-        low, high = outlook.interval(value, run.schedule.lr, draws)
+        posterior = condition_on_log(run, gather(run, 30, now), now, law_of(TRUTH), 0)
+        centre = posterior.laplace
+        assert np.all(np.diag(centre.covariance) <= np.diag(centre.prior.covariance) + 1e-9)
+        value, draws = posterior.end(run.schedule.lr)
+        low, high = posterior.interval(value, run.schedule.lr, draws)
         widths.append(high - low)
     assert widths == sorted(widths, reverse=True)
 
@@ -67,11 +67,11 @@ def test_shipped_prior_alone(label: str) -> None:
     run = run_of(truth, spec, "norm_clock", 1e-3)
     law = get_schedule_law("norm_clock")
     points = gather(run, settled_step(run, 2000), 2000)
-    outlook = look_out(run, points, 2000, law, 0)
-    value, draws = outlook.end(run.schedule.lr)
-    low, high = outlook.interval(value, run.schedule.lr, draws)
+    posterior = condition_on_log(run, points, 2000, law, 0)
+    value, draws = posterior.end(run.schedule.lr)
+    low, high = posterior.interval(value, run.schedule.lr, draws)
     wanted = final_of(truth, run.schedule.lr, "norm_clock")
-    assert outlook.conditioned.belief.scope.label == "shipped" and low < wanted < high
+    assert posterior.laplace.prior.scope.label == "shipped" and low < wanted < high
     assert abs(value - wanted) < 0.02 * wanted
 
 
@@ -79,18 +79,18 @@ def test_facts_of_the_law_are_said_to_be_used() -> None:
     truth = dict(get_schedule_law("norm_clock").published["25M"])
     run = run_of(truth, "constant:peak=1e-3,steps=600,warmup=20", "norm_clock")
     given = replace(CurveFit.of("norm_clock", truth), facts={"weight_decay": 0.1})
-    outlook = look_out(replace(run, facts={}), gather(run, 100, 400), 400, given, 0)
-    assert outlook.notes[0].startswith("weight_decay 0.1 is the law's: the run does not state")
+    posterior = condition_on_log(replace(run, facts={}), gather(run, 100, 400), 400, given, 0)
+    assert posterior.notes[0].startswith("weight_decay 0.1 is the law's: the run does not state")
 
 
 def test_law_without_weight_decay_falls_back() -> None:
     truth = get_schedule_law("norm_clock").published["25M"]
     run = run_of(truth, "constant:peak=1e-3,steps=600,warmup=20", "norm_clock")
-    outlook = look_out(
+    posterior = condition_on_log(
         replace(run, facts={}), gather(run, 100, 400), 400, get_schedule_law("norm_clock"), 0
     )
-    assert outlook.fitted.law.name == "norm_clock_free_decay"
-    assert "weight_decay" in outlook.notes[0]
+    assert posterior.fitted.law.name == "norm_clock_free_decay"
+    assert "weight_decay" in posterior.notes[0]
 
 
 def test_window_moves_a_loss_to_its_middle() -> None:
@@ -124,28 +124,30 @@ def test_free_numbers_are_undone(law: Law) -> None:
 
 
 def test_an_amplitude_of_zero_stays_zero() -> None:
-    belief = beliefs_of(CurveFit.of("linear_drop", {**TRUTH, "B": 0.0}), 1.0)[2]
-    place = belief.law.names.index("B")
-    assert not belief.covariance[place].any() and not belief.covariance[:, place].any()
+    prior = priors_of(CurveFit.of("linear_drop", {**TRUTH, "B": 0.0}), 1.0)[2]
+    place = prior.law.names.index("B")
+    assert not prior.covariance[place].any() and not prior.covariance[:, place].any()
     run = run_of({**TRUTH, "B": 0.0})
-    with_none = look_out(run, gather(run, 30, NOW), NOW, law_of({**TRUTH, "B": 0.0}), 0)
+    with_none = condition_on_log(run, gather(run, 30, NOW), NOW, law_of({**TRUTH, "B": 0.0}), 0)
     assert with_none.fitted.params["B"] < 1e-6  # beside 150
 
 
 @in_float64
 def test_evidence_knows_the_run() -> None:
-    """The narrowest belief that explains the run wins."""
+    """The narrowest prior that explains the run wins."""
     run = run_of(TRUTH)
     points = gather(run, 30, NOW)
     every = [
-        condition(each, points, run.schedule.lr, {}) for each in beliefs_of(law_of(TRUTH), 1.0)
+        laplace_posterior(each, points, run.schedule.lr, {})
+        for each in priors_of(law_of(TRUTH), 1.0)
     ]
-    assert [each.belief.scope.label for each in every] == ["same", "near", "other"]
+    assert [each.prior.scope.label for each in every] == ["same", "near", "other"]
     assert every[0].evidence > every[1].evidence > every[2].evidence
     far = run_of({**TRUTH, "L0": 3.5})
     points = gather(far, 30, NOW)
     every = [
-        condition(each, points, far.schedule.lr, {}) for each in beliefs_of(law_of(TRUTH), 1.0)
+        laplace_posterior(each, points, far.schedule.lr, {})
+        for each in priors_of(law_of(TRUTH), 1.0)
     ]
     assert every[2].evidence > max(every[0].evidence, every[1].evidence)
     assert 0.2 < every[0].before < 0.4  # a floor of 3.5 where the law has 2.5
@@ -155,20 +157,20 @@ def test_laws_that_cannot_say_are_refused() -> None:
     run = run_of(TRUTH)
     points = gather(run, 30, NOW)
     with pytest.raises(LawError, match="does not take a schedule"):
-        look_out(run, points, NOW, PointFit.published("chinchilla", "hoffmann"), 0)
+        condition_on_log(run, points, NOW, PointFit.published("chinchilla", "hoffmann"), 0)
     with pytest.raises(LawError, match="needs model_params"):
         given = CurveFit.of(
             "lr_annealing_size", draw_values(get_schedule_law("lr_annealing_size"), 0, 1e-3)
         )
-        look_out(run, points, NOW, given, 0)
+        condition_on_log(run, points, NOW, given, 0)
     with pytest.raises(LawError, match="nothing is shipped"):
-        shipped_belief(get_schedule_law("power"), points, run.schedule.lr, 1.0, FACTS)
+        shipped_prior(get_schedule_law("power"), points, run.schedule.lr, 1.0, FACTS)
     traced = replace(run, traces={"weight_decay": np.full(400, 0.1)})
     with pytest.raises(LawError, match="would need weight_decay at steps"):
-        look_out(traced, points, NOW, get_schedule_law("norm_clock"), 0)
+        condition_on_log(traced, points, NOW, get_schedule_law("norm_clock"), 0)
     wild = CurveFit.of("linear_drop", {**TRUTH, "A": 1e308, "alpha": 4.0})
     with pytest.raises(FitError, match="not finite"):
-        look_out(run, points, NOW, wild, 0)
+        condition_on_log(run, points, NOW, wild, 0)
 
 
 @pytest.mark.slow
@@ -180,8 +182,8 @@ def test_finished_public_runs_from_their_halves(shared_data: Path) -> None:
         run = runs[name]
         now = run.schedule.steps // 2
         points = gather(run, settled_step(run, now), now)
-        outlook = look_out(run, points, now, fitted, 0)
+        posterior = condition_on_log(run, points, now, fitted, 0)
         lr = run.schedule.lr[: int(run.steps[-1]) + 1]
-        value, draws = outlook.end(lr)
-        low, high = outlook.interval(value, lr, draws)
+        value, draws = posterior.end(lr)
+        low, high = posterior.interval(value, lr, draws)
         assert low < float(run.loss[-1]) < high and abs(value - run.loss[-1]) < 0.02

@@ -60,7 +60,7 @@ def test_two_processes_find_what_one_device_finds() -> None:
     found, expected = json.loads(together), json.loads(single)
     assert (found["devices"], found["processes"]) == (8, 2)
     assert (expected["devices"], expected["processes"]) == (1, 1)
-    for name in ("ranked", "best_by_shape", "counts", "margin", "refused", "best"):
+    for name in ("ranked", "best_by_shape", "counts", "margin", "n_nonfinite", "best"):
         assert found[name] == expected[name], name
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scaling_laws.common.errors import DataError, LawError, UsageError
+from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.decisions.screening import Screening, cell_choice, schedule_screening, screen
 from scaling_laws.decisions.screening.candidate_space import TILE, space_of
 from scaling_laws.decisions.screening.device_screen import losses_at
@@ -43,7 +44,7 @@ def same(one: Screening, other: Screening) -> None:
     assert one.ranked == other.ranked
     assert one.best_by_shape == other.best_by_shape
     np.testing.assert_array_equal(one.counts, other.counts)
-    assert one.margin == other.margin and one.refused == other.refused
+    assert one.margin == other.margin and one.n_nonfinite == other.n_nonfinite
 
 
 def test_it_finds_what_full_evaluation_finds(found: Screening) -> None:
@@ -51,20 +52,26 @@ def test_it_finds_what_full_evaluation_finds(found: Screening) -> None:
         candidates=3000, steps=600, warmup=50, end_min=0.0, peak=(3e-4, 3e-4),
         families=FAMILIES, seed=0,
     )  # fmt: skip
-    slots = [arm.first_tile * TILE + index for arm in space.arms for index in range(arm.count)]
-    specs = [space.spec(slot) for slot in slots]
+    candidate_ids = [
+        stratum.first_tile * TILE + index
+        for stratum in space.strata
+        for index in range(stratum.count)
+    ]
+    specs = [space.spec(candidate_id) for candidate_id in candidate_ids]
     exact = final_losses(LAW, np.stack([schedule(spec).lr for spec in specs]))
     order = np.argsort(exact, kind="stable")[:8]
     assert [each.spec for each in found.ranked] == [specs[place] for place in order]
     np.testing.assert_allclose(
         [each.final_loss for each in found.ranked], exact[order], rtol=0, atol=1e-12
     )
-    assert found.candidates == 3000 and found.counts.sum() == 3000 and found.refused == 0
+    assert found.candidates == 3000 and found.counts.sum() == 3000 and found.n_nonfinite == 0
     # the histogram counts what full evaluation counts, but for losses at an edge
     inner = np.searchsorted(np.sort(exact), found.edges)
     assert np.abs(np.cumsum(found.counts)[:-1] - inner).max() <= 30
     assert found.disagreement <= 5e-5 and found.rescored_disagreement <= 1e-4
-    assert {each.shape for each in found.best_by_shape} == {arm.shape.label for arm in space.arms}
+    assert {each.shape for each in found.best_by_shape} == {
+        stratum.shape.label for stratum in space.strata
+    }
     assert found.margin > 0
 
 
@@ -82,23 +89,31 @@ def test_another_seed_looks_at_other_candidates(found: Screening) -> None:
 def test_a_killed_screen_goes_on(
     found: Screening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule_screening, "MEETINGS", 1)
+    monkeypatch.setattr(schedule_screening, "BLOCKS_PER_MERGE", 1)
     state = tmp_path / "screen.npz"
 
     class Killed(Exception):
         pass
 
-    def kill(line: str) -> None:
-        if line.startswith("50%"):
+    def kill(stage: str, done: int | None = None, total: int | None = None) -> None:
+        if (done, total) == (2, 4):
             raise Killed
 
-    with pytest.raises(Killed):
-        screen(LAW, **SMALL, state=state, report=kill)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(schedule_screening, "report_progress", kill)
+        screen(LAW, **SMALL, state=state)
     with np.load(state) as stored:
         assert int(stored["tiles"]) == 2
-    lines: list[str] = []
-    same(screen(LAW, **SMALL, state=state, report=lines.append), found)
-    assert sum("%" in line for line in lines) == 2  # of four tiles two were done
+        assert {"slot", "arm_value", "refused"} <= set(stored)  # keys of files are stable
+    counts: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            schedule_screening,
+            "report_progress",
+            lambda stage, done=None, total=None: counts.append(done) if done else None,
+        )
+        same(screen(LAW, **SMALL, state=state), found)
+    assert counts == [3, 4]  # two of four tiles were done
     same(screen(LAW, **SMALL, state=state), found)  # all is done: nothing is repeated
     with pytest.raises(UsageError, match="seed is 0 there and 1 here"):
         screen(LAW, **SMALL, state=state, seed=1)
@@ -137,8 +152,8 @@ def test_a_search_over_peaks_stays_inside() -> None:
         ({"tolerance": 0.0}, UsageError, "tolerance=0"),
         ({"draws": 3}, LawError, "the 0 that the law file has"),
         ({"peak": -1e-4}, UsageError, "peak=-0.0001"),
-        ({"end_min": 1.0}, UsageError, "end_min=1 must be from 0 to below peak"),
-        ({"warmup": 599}, UsageError, "leave fewer than 4 steps"),
+        ({"end_min": 1.0}, UsageError, "end_min=1.0 must be >= 0 and below peak"),
+        ({"warmup": 599}, UsageError, "at least 10 steps after warmup=599"),
         ({"devices": 64}, UsageError, "devices=64: this process has"),
         ({"tolerance": 1e-12}, LawError, "allow more"),
     ],
@@ -149,6 +164,15 @@ def test_refused(
     monkeypatch.setattr(cell_choice, "CELLS", (64,))
     with pytest.raises(error, match=says):
         screen(LAW, **{**SMALL, **change})
+
+
+def test_constraints_as_one_object_and_those_not_supported(found: Screening) -> None:
+    frame = {name: SMALL[name] for name in FRAME}
+    others = {name: value for name, value in SMALL.items() if name not in FRAME}
+    same(screen(LAW, constraints=ScheduleConstraints(**frame), **others), found)
+    constraints = ScheduleConstraints(**frame, max_change=0.1, fixed={500: 1e-4})
+    with pytest.raises(UsageError, match="not support max_change, fixed; use optimize"):
+        screen(LAW, constraints=constraints, **others)
 
 
 def test_a_law_that_needs_every_step_is_refused() -> None:
@@ -167,9 +191,13 @@ def test_every_law_that_sees_cells_can_be_screened(law: Law) -> None:
         candidates=40, steps=600, warmup=50, end_min=3e-5, peak=(3e-4, 3e-4),
         families=["cosine", "multistage"], seed=0,
     )  # fmt: skip
-    slots = [arm.first_tile * TILE + index for arm in space.arms for index in range(4)]
-    exact = final_losses(fitted, np.stack([space.rates(slot) for slot in slots]), facts=FACTS)
+    candidate_ids = [
+        stratum.first_tile * TILE + index for stratum in space.strata for index in range(4)
+    ]
+    exact = final_losses(
+        fitted, np.stack([space.rates(candidate_id) for candidate_id in candidate_ids]), facts=FACTS
+    )
     facts = {name: value for name, value in FACTS.items() if name in law.required_facts}
     params = {name: np.array([value]) for name, value in fitted.params.items()}
-    seen = in_float64(losses_at)(law, space, slots, params, facts, 256)[0]
+    seen = in_float64(losses_at)(law, space, candidate_ids, params, facts, 256)[0]
     np.testing.assert_allclose(seen, exact, rtol=1e-3)

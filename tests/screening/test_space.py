@@ -24,18 +24,18 @@ def a_space(candidates: int = 100_000, peak: tuple[float, float] = (1e-3, 1e-3))
 def test_every_candidate_has_one_place(candidates: int) -> None:
     space = a_space(candidates)
     assert space.candidates == candidates
-    for arm in space.arms:
-        for index in {0, arm.count // 2, arm.count - 1}:
-            found, place = space.place(arm.first_tile * TILE + index)
-            assert found is arm and place == index
-    last = space.arms[-1]
+    for stratum in space.strata:
+        for index in {0, stratum.count // 2, stratum.count - 1}:
+            found, place = space.stratum_of(stratum.first_tile * TILE + index)
+            assert found is stratum and place == index
+    last = space.strata[-1]
     assert last.first_tile + last.tiles == space.tiles
 
 
 @settings(max_examples=30, deadline=None)
-@given(index=st.integers(0, 2**32 - 1), arm=st.integers(0, 13), peaks=st.booleans())
-def test_host_and_device_make_the_same_numbers(index: int, arm: int, peaks: bool) -> None:
-    chosen = a_space(peak=(1e-3, 4e-3) if peaks else (1e-3, 1e-3)).arms[arm]
+@given(index=st.integers(0, 2**32 - 1), stratum=st.integers(0, 13), peaks=st.booleans())
+def test_host_and_device_make_the_same_numbers(index: int, stratum: int, peaks: bool) -> None:
+    chosen = a_space(peak=(1e-3, 4e-3) if peaks else (1e-3, 1e-3)).strata[stratum]
     with np.errstate(over="ignore"):
         host, unit = free_numbers(chosen.shape, chosen.shift, np.uint32(index), np)
     device, other = jax.jit(
@@ -51,23 +51,25 @@ def test_host_and_device_make_the_same_numbers(index: int, arm: int, peaks: bool
 
 def test_points_are_even() -> None:
     """Each coordinate fills 16 bins alike: a random one would be off by 8 in 64 at times."""
-    for arm in a_space().arms:
+    for stratum in a_space().strata:
         with np.errstate(over="ignore"):
-            rows, _ = free_numbers(arm.shape, arm.shift, np.arange(1024, dtype=np.uint32), np)
-        for values, low, high in zip(rows, arm.shape.low, arm.shape.high, strict=True):
+            rows, _ = free_numbers(
+                stratum.shape, stratum.shift, np.arange(1024, dtype=np.uint32), np
+            )
+        for values, low, high in zip(rows, stratum.shape.low, stratum.shape.high, strict=True):
             counts = np.histogram(values, bins=16, range=(low, high))[0]
-            assert np.abs(counts - 64).max() <= 12, (arm.shape.label, counts)
+            assert np.abs(counts - 64).max() <= 12, (stratum.shape.label, counts)
 
 
 def test_a_spec_is_the_candidate_to_four_digits() -> None:
     space = a_space(peak=(1e-3, 4e-3))
-    for arm in space.arms:
+    for stratum in space.strata:
         for index in range(3):
-            slot = arm.first_tile * TILE + index
-            plan = schedule(space.spec(slot))
+            candidate_id = stratum.first_tile * TILE + index
+            plan = schedule(space.spec(candidate_id))
             assert plan.steps == 4000
             # a step's rate moves by the digits of the spec, and an abrupt drop by no step
-            np.testing.assert_allclose(plan.lr, space.rates(slot), rtol=0.01, atol=4e-6)
+            np.testing.assert_allclose(plan.lr, space.rates(candidate_id), rtol=0.01, atol=4e-6)
 
 
 @pytest.mark.parametrize(

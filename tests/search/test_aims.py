@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from scaling_laws.common.errors import UsageError
+from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.decisions.search import optimize, optimize_branches
-from scaling_laws.decisions.search.constraints import read_limits
-from scaling_laws.decisions.search.evaluator import Measure
+from scaling_laws.decisions.search.evaluator import ObjectiveEvaluator
 from scaling_laws.decisions.search.extrapolation import penalty_of
-from scaling_laws.decisions.search.free_form import task_of
-from scaling_laws.decisions.search.search_objective import Reading, cells_for, objective_of
+from scaling_laws.decisions.search.free_form import search_problem
+from scaling_laws.decisions.search.search_objective import HorizonTerm, cells_for, objective_of
 from scaling_laws.decisions.search.spline import spline_of
 from scaling_laws.inference.results import CurveFit, Range, Uncertainty
 from scaling_laws.models.numerics.precision import in_float64
@@ -49,18 +49,18 @@ def test_robust_search_lowers_the_upper_end() -> None:
 def test_slopes_of_the_objective_are_right() -> None:
     """Against differences, for the robust objective with its penalty: tolerance is theirs."""
     law = measured(PLAIN, range=Range((3e-4, 3e-4), 3000, 0.6, {}, 2500))
-    limits = read_limits(**FRAME)
-    spline = spline_of(limits, 12)
-    measure = Measure(law, {}, (3000,), robust=True)
+    constraints = ScheduleConstraints(**FRAME)
+    spline = spline_of(constraints, 12)
+    evaluator = ObjectiveEvaluator(law, {}, (3000,), robust=True)
 
     @in_float64
     def check() -> None:
-        given = task_of(measure, limits)
+        given = search_problem(evaluator, constraints)
         cells = cells_for(law.law, 3000, (200,))
         offset, matrix = spline.of_cells(np.linspace(0.0, 3e-4, 200), cells)
-        readings = [Reading(offset, matrix, None, None, cells)]
+        terms = [HorizonTerm(offset, matrix, None, None, cells)]
         penalty = penalty_of(spline, law, 3.3)
-        value = objective_of(law.law, readings, given.params, given.facts, penalty, given.robust)
+        value = objective_of(law.law, terms, given.params, given.facts, penalty, given.robust)
         x = np.full(len(spline.low), 0.5 / len(spline.low))
         slope = value(x)[1]
         for place in (0, 5, len(x) - 1):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import UsageError
-from scaling_laws.decisions.search import optimize
-from scaling_laws.decisions.search.constraints import read_limits
+from scaling_laws.decisions.constraints import ScheduleConstraints
+from scaling_laws.decisions.search import optimize, optimize_branches
 from scaling_laws.decisions.search.spline import spline_of
 from scaling_laws.inference.results import CurveFit
 from scaling_laws.models.schedules import schedule
@@ -66,10 +66,10 @@ def test_cooldown_from_holds_the_peak() -> None:
 )
 def test_limits_hold(steepest: float, low: float, pin: tuple[int, float] | None) -> None:
     fixed = {} if pin is None else {pin[0]: 3e-4 * pin[1]}
-    limits: dict[str, Any] = {"end_min": 3e-4 * low, "max_change": steepest, "fixed": fixed}
-    best = optimize(LAW, **FRAME, **limits)
+    constraints: dict[str, Any] = {"end_min": 3e-4 * low, "max_change": steepest, "fixed": fixed}
+    best = optimize(LAW, **FRAME, **constraints)
     lr = best.schedule.lr
-    assert read_limits(**FRAME, **limits).broken_by(lr) is None
+    assert ScheduleConstraints(**FRAME, **constraints).violation(lr) is None
     assert np.abs(np.diff(lr[200:])).max() <= steepest * 3e-4 * (1 + 1e-6)
     assert lr[200:].min() >= 3e-4 * low * (1 - 1e-9)
     for step, rate in fixed.items():
@@ -81,20 +81,20 @@ def test_limits_hold(steepest: float, low: float, pin: tuple[int, float] | None)
 def test_a_spline_is_gathered_to_cells_exactly() -> None:
     from scaling_laws.models.numerics.cells import cells_of, means
 
-    limits = read_limits(**FRAME)
-    spline = spline_of(limits)
-    drops = np.full(len(spline.low), 0.9 / len(spline.low))
+    constraints = ScheduleConstraints(**FRAME)
+    spline = spline_of(constraints)
+    decrements = np.full(len(spline.low), 0.9 / len(spline.low))
     before = np.linspace(0.0, 3e-4, 200)
-    lr = np.concatenate([before, spline.rates(drops)])
+    lr = np.concatenate([before, spline.rates(decrements)])
     for end in (3000, 1500):
         cells = cells_of(end, (200,))
         offset, matrix = spline.of_cells(before, cells)
-        np.testing.assert_allclose(offset + matrix @ drops, means(lr[:end], cells), atol=1e-16)
+        np.testing.assert_allclose(offset + matrix @ decrements, means(lr[:end], cells), atol=1e-16)
     fall = np.linspace(1.0, 0.0, 600, endpoint=False)
     cells = cells_of(1500, (200,))
     offset, matrix = spline.of_cells(before, cells, (900, fall))
     branch = np.concatenate([lr[:900], lr[899] * fall])
-    np.testing.assert_allclose(offset + matrix @ drops, means(branch, cells), atol=1e-16)
+    np.testing.assert_allclose(offset + matrix @ decrements, means(branch, cells), atol=1e-16)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,10 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
         ({"fixed": {100: 1e-4}}, "fixed step 100 must lie in 200..2999"),
         ({"fixed": {1000: 4e-4}}, "fixed rate 0.0004 at step 1000"),
         ({"fixed": {1000: 1e-4, 2000: 2e-4}}, "the fixed rates rise"),
-        ({"fixed": {201: 1e-5}, "max_change": 1e-3}, "no smooth schedule keeps to these limits"),
+        (
+            {"fixed": {201: 1e-5}, "max_change": 1e-3},
+            "no smooth schedule satisfies these constraints",
+        ),
         ({"horizons": [0]}, "horizon 0"),
         ({"horizons": [4000]}, "horizon 4000 must lie in 1..3000"),
         ({"horizons": [150]}, "horizon 150 must be after step 201"),
@@ -128,3 +131,16 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
 def test_impossible_limits(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         optimize(LAW, **{**FRAME, **change})
+
+
+def test_constraints_are_one_object_or_keywords() -> None:
+    constraints = ScheduleConstraints(**FRAME, end_min=1e-5, max_change=2e-3)
+    one = optimize(LAW, constraints=constraints)
+    other = optimize(LAW, **FRAME, end_min=1e-5, max_change=2e-3)
+    assert one.schedule == other.schedule and one.final_loss == other.final_loss
+    with pytest.raises(UsageError, match="either constraints or warmup"):
+        optimize(LAW, constraints=constraints, warmup=100)
+    with pytest.raises(UsageError, match="peak is missing"):
+        optimize(LAW, steps=3000)
+    with pytest.raises(UsageError, match="optimize_branches does not support max_change"):
+        optimize_branches(LAW, horizons=[1000, 3000], constraints=constraints)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from scaling_laws.common.errors import LawError, UsageError
+from scaling_laws.decisions.constraints import (
+    MAX_SMOOTHING_SENSITIVITY,
+    smoothing_sensitivity,
+)
 from scaling_laws.decisions.search import Optimum, optimize
 from scaling_laws.decisions.search.baselines import baseline_specs
-from scaling_laws.decisions.search.evaluator import Measure
+from scaling_laws.decisions.search.evaluator import ObjectiveEvaluator
 from scaling_laws.inference.results import CurveFit, PointFit
-from scaling_laws.inference.results.smoothing_sensitivity import MAX_ROUGHNESS, roughness
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.laws.multi_power import MULTI_POWER
 from scaling_laws.models.schedules import Schedule, SearchFrame, schedule
@@ -39,7 +42,7 @@ def test_found_schedule_is_smooth_monotone_and_in_its_frame(published: Optimum) 
     smooth = np.convolve(np.pad(lr[2160:], 50, mode="edge"), np.ones(101) / 101, mode="valid")
     law = CurveFit.of("multi_power", MULTI_POWER.published["25M"])
     after = law.predict(Schedule("smoothed", np.concatenate([lr[:2160], smooth]))).final_loss
-    assert abs(after - published.final_loss) <= MAX_ROUGHNESS
+    assert abs(after - published.final_loss) <= MAX_SMOOTHING_SENSITIVITY
 
 
 def test_no_staircase_though_the_law_likes_them(published: Optimum) -> None:
@@ -50,15 +53,18 @@ def test_no_staircase_though_the_law_likes_them(published: Optimum) -> None:
     )
     law = CurveFit.of("multi_power", MULTI_POWER.published["25M"])
     assert law.predict(stairs).final_loss < published.final_loss
-    assert published.roughness <= 1e-5
+    assert published.smoothing_sensitivity <= 1e-5
     assert not published.family.schedule.spec.startswith("multistage")
-    measure = Measure(law, {}, (24_000,))
-    assert roughness(measure.final_loss, schedule(stairs).lr, 2160) > MAX_ROUGHNESS
+    evaluator = ObjectiveEvaluator(law, {}, (24_000,))
+    assert (
+        smoothing_sensitivity(evaluator.final_loss, schedule(stairs).lr, 2160)
+        > MAX_SMOOTHING_SENSITIVITY
+    )
 
 
 def test_the_search_says_that_it_has_ended(published: Optimum) -> None:
-    assert published.starts_at_best == len(published.starts) >= 3
-    assert 0.0 <= published.steepest_gain <= 1e-5
+    assert published.starts_at_best == len(published.start_objectives) >= 3
+    assert 0.0 <= published.frank_wolfe_gap <= 1e-5
     assert published.value == published.final_loss
 
 

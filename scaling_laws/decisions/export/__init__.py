@@ -11,7 +11,7 @@ from scaling_laws.decisions.export.schedule_export import (
     native_summary,
     read_schedule,
 )
-from scaling_laws.decisions.export.target import Export, Outlook, Row, Target
+from scaling_laws.decisions.export.target import Export, PredictedLosses, ScheduleRow, Target
 from scaling_laws.decisions.export.targets import TARGETS, get_target
 from scaling_laws.decisions.export.verification import Verification, verify_schedule
 
@@ -19,8 +19,8 @@ __all__ = [
     "TARGETS",
     "Export",
     "NativeFit",
-    "Outlook",
-    "Row",
+    "PredictedLosses",
+    "ScheduleRow",
     "Target",
     "Verification",
     "export_schedule",

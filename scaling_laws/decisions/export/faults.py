@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scaling_laws.models import Schedule
 
-__all__ = ["Fault", "Log", "find_fault", "shifted_log"]
+__all__ = ["Fault", "LrLog", "find_fault", "shifted_log"]
 
 Array = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -24,7 +24,7 @@ MANY_ROWS = 4000  # a longer log is thinned out before hypotheses are tried
 
 
 @dataclass(frozen=True, eq=False)
-class Log:
+class LrLog:
     """Logged rates.
 
     Attributes:
@@ -45,14 +45,14 @@ class Log:
         """Sum of squares between the log and a hypothesis."""
         return float(np.square(self.lr - expected).sum())
 
-    def thinned(self, keep: int) -> Log:
+    def thinned(self, keep: int) -> LrLog:
         """At most about `MANY_ROWS` of the rows, those around row `keep` among them."""
         if self.step.size <= MANY_ROWS:
             return self
         places = np.linspace(0, self.step.size - 1, MANY_ROWS).round().astype(int)
         near = np.arange(max(keep - 50, 0), min(keep + 50, self.step.size))
         chosen = np.union1d(places, near)
-        return Log(self.step[chosen], self.lr[chosen], self.slack)
+        return LrLog(self.step[chosen], self.lr[chosen], self.slack)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Fault:
     sentence: str
 
 
-def shifted_log(log: Log, lr: Array, expected: Array) -> Fault | None:
+def shifted_log(log: LrLog, lr: Array, expected: Array) -> Fault | None:
     """Off by one, seen even where the tolerance hides it: the shift must fit far better."""
     here = log.distance(expected)
     if here <= 1e-12 * float(np.square(log.lr).sum()):
@@ -74,7 +74,7 @@ def shifted_log(log: Log, lr: Array, expected: Array) -> Fault | None:
     return _off_by(best)
 
 
-def find_fault(log: Log, plan: Schedule, first: int) -> Fault | None:
+def find_fault(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """The simplest fault that explains every logged rate.
 
     Args:
@@ -116,14 +116,14 @@ def _off_by(shift: int) -> Fault:
     )
 
 
-def _shift(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _shift(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     for shift in SHIFTS:
         if log.agrees(_at(plan.lr, log.step + shift)):
             return _off_by(shift)
     return None
 
 
-def _length(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _length(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """Everything agrees up to the schedule's end, and the run goes on."""
     if log.step[-1] < plan.steps or not log.agrees(_at(plan.lr, log.step)):
         return None
@@ -134,12 +134,14 @@ def _length(log: Log, plan: Schedule, first: int) -> Fault | None:
     )
 
 
-def _past_end(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _past_end(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """Everything agrees up to the schedule's end; what is logged after it does not."""
     inside = log.step < plan.steps
     if inside.all() or not inside.any():
         return None
-    if not Log(log.step[inside], log.lr[inside], log.slack).agrees(_at(plan.lr, log.step[inside])):
+    if not LrLog(log.step[inside], log.lr[inside], log.slack).agrees(
+        _at(plan.lr, log.step[inside])
+    ):
         return None
     return Fault(
         "past_end",
@@ -148,14 +150,14 @@ def _past_end(log: Log, plan: Schedule, first: int) -> Fault | None:
     )
 
 
-def _factor(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _factor(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     expected = _at(plan.lr, log.step)
     norm = float(expected @ expected)
     if norm == 0:
         return None
     factor = float(log.lr @ expected) / norm
     # a factor far above 1 makes rounding larger, too
-    scaled = Log(log.step, log.lr / factor if factor > 1 else log.lr, log.slack)
+    scaled = LrLog(log.step, log.lr / factor if factor > 1 else log.lr, log.slack)
     if factor > 0 and scaled.agrees(expected * min(factor, 1.0)):
         peak = factor * plan.peak_lr
         if abs(peak - 1.0) < 0.01:
@@ -181,7 +183,7 @@ def _factor(log: Log, plan: Schedule, first: int) -> Fault | None:
     return None
 
 
-def _warmup(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _warmup(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """Another length of the warm-up, and the schedule after both of them."""
     late = np.flatnonzero(np.abs(log.lr - _at(plan.lr, log.step)) > log.slack)
     bound = max(plan.warmup, int(log.step[late[-1]])) + 1
@@ -205,7 +207,7 @@ def _warmup(log: Log, plan: Schedule, first: int) -> Fault | None:
     )
 
 
-def _total(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _total(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """The decay after the warm-up is stretched or squeezed: another number of total steps."""
     below = np.flatnonzero(plan.lr[plan.warmup :] < plan.lr[plan.warmup :].max() * (1 - 1e-9))
     starts = {plan.warmup, 0}
@@ -228,7 +230,7 @@ def _total(log: Log, plan: Schedule, first: int) -> Fault | None:
     return None
 
 
-def _restart(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _restart(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """From some step on the schedule runs from its step 0 again."""
 
     def restarted(at: float) -> Array:
@@ -248,7 +250,7 @@ def _restart(log: Log, plan: Schedule, first: int) -> Fault | None:
     )
 
 
-def _end(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _end(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """The fall from the peak has its shape, but goes to another rate."""
     fallen = plan.peak_lr - _at(plan.lr, log.step)
     after = log.step >= plan.warmup
@@ -269,7 +271,7 @@ def _end(log: Log, plan: Schedule, first: int) -> Fault | None:
     )
 
 
-def _cooldown(log: Log, plan: Schedule, first: int) -> Fault | None:
+def _cooldown(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """The last fall begins at another step, with the same slope or with the same end."""
     level = np.flatnonzero(plan.lr >= plan.peak_lr * (1 - 1e-9))
     start = int(level[-1])
@@ -306,7 +308,7 @@ def _late(step: Steps, start: int, begin: float) -> Array:
     return np.asarray(np.where(step < begin, np.minimum(step, start), np.maximum(moved, start)))
 
 
-def _best(log: Log, hypothesis: Callable[[float], Array], trials: Array) -> float | None:
+def _best(log: LrLog, hypothesis: Callable[[float], Array], trials: Array) -> float | None:
     """The free number with which a hypothesis agrees with the whole log, or None."""
     if trials.size == 0:
         return None
@@ -324,7 +326,7 @@ def _best(log: Log, hypothesis: Callable[[float], Array], trials: Array) -> floa
     return None
 
 
-HYPOTHESES: tuple[Callable[[Log, Schedule, int], Fault | None], ...] = (
+HYPOTHESES: tuple[Callable[[LrLog, Schedule, int], Fault | None], ...] = (
     _length,
     _past_end,
     _shift,

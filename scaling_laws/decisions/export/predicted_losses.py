@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.decisions.export.target import Outlook
+from scaling_laws.decisions.export.target import PredictedLosses
 from scaling_laws.inference import CurveFit, final_losses
 from scaling_laws.models import Schedule
 
@@ -16,7 +16,7 @@ __all__ = ["losses_of", "outlook_of"]
 Array = NDArray[np.float64]
 
 
-def outlook_of(law: CurveFit, plan: Schedule, facts: Mapping[str, float] | None) -> Outlook:
+def outlook_of(law: CurveFit, plan: Schedule, facts: Mapping[str, float] | None) -> PredictedLosses:
     """Predicted final loss of a schedule, with its 90 % interval where the law has one.
 
     Raises:
@@ -27,7 +27,7 @@ def outlook_of(law: CurveFit, plan: Schedule, facts: Mapping[str, float] | None)
     if predicted.uncertainty is not None:
         low, high = predicted.interval(0.9)
         interval = (float(low[-1]), float(high[-1]))
-    return Outlook(law.law.name, predicted.final_loss, interval)
+    return PredictedLosses(law.law.name, predicted.final_loss, interval)
 
 
 def losses_of(law: CurveFit, plan: Schedule, lr: Array, facts: Mapping[str, float] | None) -> Array:

@@ -14,7 +14,14 @@ from scaling_laws.common import ScheduleError, UsageError, read_header
 from scaling_laws.decisions.export.knots import TOLERANCE, choose_knots, steps_to_check
 from scaling_laws.decisions.export.native import NativeFit
 from scaling_laws.decisions.export.nearest import fit_families
-from scaling_laws.decisions.export.target import Export, Outlook, Request, Row, Target, one_line
+from scaling_laws.decisions.export.target import (
+    Export,
+    PredictedLosses,
+    Request,
+    ScheduleRow,
+    Target,
+    one_line,
+)
 from scaling_laws.decisions.export.targets import TARGETS, get_target
 from scaling_laws.models import Schedule, schedule
 
@@ -93,7 +100,7 @@ def export_schedule(
     part = Schedule(one_line(whole.spec), whole.lr[start_step:])
     if not part.peak_lr > 0:
         raise ScheduleError(f"{part.spec}: every learning rate is 0; nothing is trained")
-    outlook = Outlook()
+    outlook = PredictedLosses()
     if law is not None:
         from scaling_laws.decisions.export.predicted_losses import (
             outlook_of,  # needs JAX; a law only
@@ -113,7 +120,7 @@ def export_schedule(
     elif target.run_lr is not None:
         run_lr = target.run_lr(part, checkpoint_every)
     shown = steps_to_check(part.lr, part.warmup, every)
-    rows = tuple(Row(step, float(run_lr[step]), float(part.lr[step])) for step in shown)
+    rows = tuple(ScheduleRow(step, float(run_lr[step]), float(part.lr[step])) for step in shown)
     request = Request(
         part,
         one_line(whole.spec),

@@ -19,9 +19,9 @@ from scaling_laws.models import Schedule
 __all__ = [
     "Export",
     "NativeForm",
-    "Outlook",
+    "PredictedLosses",
     "Request",
-    "Row",
+    "ScheduleRow",
     "Target",
     "one_line",
 ]
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Outlook:
+class PredictedLosses:
     """What a law says of the schedule; all None without a law.
 
     Attributes:
@@ -45,7 +45,7 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScheduleRow:
     """A line of the table to check: a step, the rate it must have, the schedule's own rate."""
 
     step: int
@@ -82,8 +82,8 @@ class Request:
     form: str
     unit: str
     per_step: int
-    rows: tuple[Row, ...]
-    outlook: Outlook
+    rows: tuple[ScheduleRow, ...]
+    outlook: PredictedLosses
     native: NativeFit | None = None
     native_loss: float | None = None
     checkpoint_every: int | None = None
@@ -227,11 +227,11 @@ class Export:
     max_lr_error: float
     text: str | None = field(repr=False)
     content: bytes = field(repr=False)
-    table: tuple[Row, ...] = field(repr=False)
+    table: tuple[ScheduleRow, ...] = field(repr=False)
     native: NativeFit | None = None
     native_arguments: Mapping[str, Any] = field(default_factory=dict)
     native_text: str | None = field(default=None, repr=False)
-    outlook: Outlook = field(default_factory=Outlook)
+    outlook: PredictedLosses = field(default_factory=PredictedLosses)
     native_final_loss: float | None = None
     notes: tuple[str, ...] = ()
 

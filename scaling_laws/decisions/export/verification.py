@@ -16,18 +16,18 @@ from scaling_laws.common import (
     check_steps,
     read_columns,
 )
-from scaling_laws.decisions.export.faults import Fault, Log, find_fault, shifted_log
+from scaling_laws.decisions.export.faults import Fault, LrLog, find_fault, shifted_log
 from scaling_laws.decisions.export.schedule_export import read_schedule
 from scaling_laws.models import Schedule
 
-__all__ = ["Compared", "Verification", "verify_schedule"]
+__all__ = ["ComparedStep", "Verification", "verify_schedule"]
 
 Array = NDArray[np.float64]
 ROWS = 12
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedStep:
     """A row of the log beside the schedule.
 
     Attributes:
@@ -67,7 +67,7 @@ class Verification:
     first_bad_step: int | None
     fault: str | None
     diagnosis: str
-    table: tuple[Compared, ...] = field(repr=False)
+    table: tuple[ComparedStep, ...] = field(repr=False)
 
 
 def verify_schedule(
@@ -111,7 +111,7 @@ def verify_schedule(
     logged = ~np.isnan(lr)
     if not logged.any():
         raise DataError(f"{path}, column 'lr': every cell is empty; nothing can be compared")
-    rows = Log(step[logged].astype(np.int64), lr[logged], tolerance * wanted.peak_lr)
+    rows = LrLog(step[logged].astype(np.int64), lr[logged], tolerance * wanted.peak_lr)
     if rows.step[0] >= wanted.steps:
         raise DataError(
             f"{path}: the first logged rate is at step {rows.step[0]}, beyond the schedule's "
@@ -120,7 +120,7 @@ def verify_schedule(
     return _compare(rows, wanted, tolerance, int((~logged).sum()))
 
 
-def _compare(rows: Log, wanted: Schedule, tolerance: float, empty: int) -> Verification:
+def _compare(rows: LrLog, wanted: Schedule, tolerance: float, empty: int) -> Verification:
     expected = wanted.lr[np.minimum(rows.step, wanted.steps - 1)]
     off = np.abs(rows.lr - expected)
     beyond = rows.step >= wanted.steps
@@ -155,15 +155,15 @@ def _compare(rows: Log, wanted: Schedule, tolerance: float, empty: int) -> Verif
 
 
 def _table(
-    rows: Log, expected: Array, bad: NDArray[np.bool_], first: int | None
-) -> tuple[Compared, ...]:
+    rows: LrLog, expected: Array, bad: NDArray[np.bool_], first: int | None
+) -> tuple[ComparedStep, ...]:
     last = rows.step.size - 1
     shown = set(np.linspace(0, last, ROWS).round().astype(int).tolist())
     if first is not None:
         shown |= {place for place in (first - 1, first, first + 1) if 0 <= place <= last}
         shown.add(int(np.argmax(np.abs(rows.lr - expected))))
     return tuple(
-        Compared(
+        ComparedStep(
             int(rows.step[place]),
             float(rows.lr[place]),
             float(expected[place]),

@@ -1,7 +1,7 @@
 """Which runs to train next, so that the final loss of a target schedule is known best."""
 
 from scaling_laws.decisions.planning.candidate_runs import default_candidates
-from scaling_laws.decisions.planning.plan_result import Choice, Plan
+from scaling_laws.decisions.planning.plan_result import DesignChoice, Plan
 from scaling_laws.decisions.planning.run_planning import plan
 
-__all__ = ["Choice", "Plan", "default_candidates", "plan"]
+__all__ = ["DesignChoice", "Plan", "default_candidates", "plan"]

@@ -38,15 +38,15 @@ from scaling_laws.inference import (
 from scaling_laws.models import Schedule
 
 __all__ = [
-    "SeenRun",
+    "CandidateRun",
+    "candidate_run",
     "deviations",
+    "gain_per_step",
     "greedy",
-    "left_after",
     "log_losses",
     "own_error",
+    "posterior_sd",
     "reduction",
-    "reduction_a_step",
-    "seen_run",
 ]
 
 Array = NDArray[np.float64]
@@ -56,7 +56,7 @@ LEAST = 0.01  # share of today's standard deviation that a run must lower it by 
 
 
 @dataclass(frozen=True, eq=False)
-class SeenRun:
+class CandidateRun:
     """A candidate as the draws see it.
 
     Attributes:
@@ -105,23 +105,23 @@ def own_error(plan: Schedule, steps: NDArray[np.int64], uncertainty: Uncertainty
     return uncertainty.scale(VarianceInputs.of(plan.lr, steps))
 
 
-def seen_run(
+def candidate_run(
     plan: Schedule, steps: NDArray[np.int64], curve: Array, uncertainty: Uncertainty
-) -> SeenRun:
+) -> CandidateRun:
     """A schedule's run that is logged at some steps, with deviations of shape (draws, points)."""
     error = own_error(plan, steps, uncertainty)
     apart = np.abs(steps[:, None] - steps) / (REACH * plan.steps)
     chance = np.sum(curve**2, axis=0) / len(curve)
-    return SeenRun(plan, curve, error[:, None] * error * np.exp(-apart) + np.diag(chance))
+    return CandidateRun(plan, curve, error[:, None] * error * np.exp(-apart) + np.diag(chance))
 
 
-def _update(state: Array, run: SeenRun) -> tuple[Array, Array]:
+def _update(state: Array, run: CandidateRun) -> tuple[Array, Array]:
     """P·Y and (Yᵀ·P·Y + R)^-1 of a run under a covariance P of the weights on the draws."""
     seen = state @ run.curve
     return seen, np.asarray(np.linalg.pinv(run.curve.T @ seen + run.noise, hermitian=True))
 
 
-def left_after(state: Array, wanted: Array, run: SeenRun) -> float:
+def posterior_sd(state: Array, wanted: Array, run: CandidateRun) -> float:
     """Standard deviation of the target's log final loss once a run is known too."""
     seen, inverse = _update(state, run)
     before, told = float(wanted @ state @ wanted), wanted @ seen
@@ -135,19 +135,19 @@ def reduction(variance: float, steps: int) -> float:
     return variance
 
 
-def reduction_a_step(variance: float, steps: int) -> float:
+def gain_per_step(variance: float, steps: int) -> float:
     """Score of a run by how much variance it takes away for each of its steps."""
     return variance / steps
 
 
 def greedy(
-    known: Sequence[SeenRun],
-    first: Sequence[SeenRun],
+    known: Sequence[CandidateRun],
+    first: Sequence[CandidateRun],
     wanted: Array,
     runs: int,
     budget: int | None,
     score: Callable[[float, int], float],
-) -> list[tuple[SeenRun, float]]:
+) -> list[tuple[CandidateRun, float]]:
     """Choose runs one after another.
 
     Args:
@@ -165,7 +165,7 @@ def greedy(
     """
     state = np.eye(len(wanted))
     now = before = float(np.linalg.norm(wanted))
-    path: list[tuple[SeenRun, float]] = []
+    path: list[tuple[CandidateRun, float]] = []
     rest, spare = budget, list(known)
     while len(path) < runs:
         forced = bool(first) and not path
@@ -174,7 +174,7 @@ def greedy(
             steps = run.schedule.steps
             if rest is not None and steps > rest:
                 continue
-            after = min(before, left_after(state, wanted, run))
+            after = min(before, posterior_sd(state, wanted, run))
             if forced or before - after > LEAST * now:
                 found.append((score(before**2 - after**2, steps), -steps, run, after))
         if not found:

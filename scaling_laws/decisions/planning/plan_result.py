@@ -7,11 +7,11 @@ from typing import Any
 
 from scaling_laws.models import Schedule
 
-__all__ = ["Choice", "Plan", "half_of"]
+__all__ = ["DesignChoice", "Plan", "half_of"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class DesignChoice:
     """A run that could be trained.
 
     Attributes:
@@ -68,8 +68,8 @@ class Plan:
     floor: float
     interval_90: tuple[float, float]
     floor_half_width_90: float
-    choices: tuple[Choice, ...]
-    ranking: tuple[Choice, ...]
+    choices: tuple[DesignChoice, ...]
+    ranking: tuple[DesignChoice, ...]
     notes: tuple[str, ...]
 
     @property

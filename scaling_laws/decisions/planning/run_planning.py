@@ -9,17 +9,17 @@ import numpy as np
 from scaling_laws.common import LawError, UsageError
 from scaling_laws.decisions.planning.candidate_runs import candidates_for, logged_steps, parsed
 from scaling_laws.decisions.planning.information import (
-    SeenRun,
+    CandidateRun,
+    candidate_run,
     deviations,
+    gain_per_step,
     greedy,
-    left_after,
     log_losses,
     own_error,
+    posterior_sd,
     reduction,
-    reduction_a_step,
-    seen_run,
 )
-from scaling_laws.decisions.planning.plan_result import Choice, Plan, half_of
+from scaling_laws.decisions.planning.plan_result import DesignChoice, Plan, half_of
 from scaling_laws.inference import (
     ABRUPT,
     NO_DROP,
@@ -104,9 +104,9 @@ def plan(
     wanted = deviations(goal[1:][fine[1:]])
     known = [
         # the target's own loss is measured outright, and its own error with it
-        SeenRun(each, wanted, np.zeros((1, 1)))
+        CandidateRun(each, wanted, np.zeros((1, 1)))
         if each == aim
-        else seen_run(each, logged, deviations(rows[1:][fine[1:]]), uncertainty)
+        else candidate_run(each, logged, deviations(rows[1:][fine[1:]]), uncertainty)
         for each, logged, rows in zip(pool, steps, curves, strict=True)
     ]
     last = np.array([aim.steps - 1])
@@ -116,21 +116,23 @@ def plan(
         exposure = VarianceInputs.of(aim.lr, last, spread)
         return interval_of_end(float(final_loss[0]), uncertainty, 0.9, exposure)
 
-    def choice(run: SeenRun, before: float, after: float) -> Choice:
-        return Choice(run.schedule, after, before - after, interval(after))
+    def choice(run: CandidateRun, before: float, after: float) -> DesignChoice:
+        return DesignChoice(run.schedule, after, before - after, interval(after))
 
-    drops, notes = _lesson(fitted, known)
+    drops, notes = _abrupt_runs(fitted, known)
     left_range = fitted.range_notes(aim, facts_for(fitted, facts, aim))
     now = float(np.linalg.norm(wanted))
     floor = float(own_error(aim, last, uncertainty)[0])
-    scores = (reduction,) if step_budget is None else (reduction, reduction_a_step)
+    scores = (reduction,) if step_budget is None else (reduction, gain_per_step)
     paths = [greedy(known, drops, wanted[:, 0], runs, step_budget, score) for score in scores]
     path = min(paths, key=lambda each: each[-1][1] if each else now)
     before = (now, *(after for _, after in path))
     choices = tuple(
         choice(run, start, after) for start, (run, after) in zip(before, path, strict=False)
     )
-    alone = [choice(run, now, left_after(np.eye(len(wanted)), wanted[:, 0], run)) for run in known]
+    alone = [
+        choice(run, now, posterior_sd(np.eye(len(wanted)), wanted[:, 0], run)) for run in known
+    ]
     return Plan(
         target=aim,
         final_loss=float(final_loss[0]),
@@ -165,7 +167,9 @@ def _measured(fitted: CurveFit) -> Uncertainty:
     return fitted.uncertainty
 
 
-def _lesson(fitted: CurveFit, known: Sequence[SeenRun]) -> tuple[list[SeenRun], list[str]]:
+def _abrupt_runs(
+    fitted: CurveFit, known: Sequence[CandidateRun]
+) -> tuple[list[CandidateRun], list[str]]:
     """The runs to begin with if no fitted run shows the law's memory, and why."""
     warnings = () if fitted.record is None else fitted.record.warnings
     memory = ", ".join(fitted.law.memory)
@@ -185,7 +189,7 @@ def _lesson(fitted: CurveFit, known: Sequence[SeenRun]) -> tuple[list[SeenRun], 
 
 def _limits(
     aim: Schedule,
-    choices: Sequence[Choice],
+    choices: Sequence[DesignChoice],
     now: float,
     floor: float,
     runs: int,

@@ -14,14 +14,14 @@ from scaling_laws.common import UsageError
 from scaling_laws.data import Run
 from scaling_laws.decisions.replanning.batched_losses import POINTS
 
-__all__ = ["Points", "gather", "settled_step"]
+__all__ = ["BinnedLog", "gather", "settled_step"]
 
 Array = NDArray[np.float64]
 EARLY = 12  # the first such part of the log is left out: laws know least about it
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class BinnedLog:
     """Means over stretches of a log.
 
     Attributes:
@@ -42,7 +42,7 @@ def settled_step(run: Run, now: int) -> int:
     return max(run.schedule.warmup, now // EARLY)
 
 
-def gather(run: Run, first: int, now: int) -> Points:
+def gather(run: Run, first: int, now: int) -> BinnedLog:
     """The points of a run from step `first` to before step `now`.
 
     A loss that averages several steps counts as that of the middle one.
@@ -60,7 +60,7 @@ def gather(run: Run, first: int, now: int) -> Points:
     parts = np.array_split(place, min(POINTS, len(place)))
     middle = np.array([np.mean(run.steps[part]) for part in parts]) - 0.5 * (run.window - 1)
     weight = [run.weight[part] for part in parts]
-    return Points(
+    return BinnedLog(
         np.maximum(np.floor(middle + 0.5), 0).astype(np.int64),
         np.array(
             [

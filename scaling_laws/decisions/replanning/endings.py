@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.decisions.replanning.posterior import Outlook
+from scaling_laws.common import report_progress
+from scaling_laws.decisions.constraints import MIN_SHAPED_STEPS
+from scaling_laws.decisions.replanning.posterior import Posterior
 from scaling_laws.decisions.replanning.replan_result import Cooldown, Stop
 from scaling_laws.models import format_spec, get_family, schedule
 
@@ -20,7 +22,6 @@ NEARER = (0.8, 0.9, 1.1, 1.25)  # times the best of those
 COARSE = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 STOPS = 12
 ROUND = (10, 25, 50)  # spacings, times powers of ten: multiples of five
-SHORTEST = 10  # steps that a way to go on has at least
 
 
 def tail_spec(rate: float, steps: int, cooldown: int, shape: str, end: float) -> str:
@@ -34,7 +35,7 @@ def tail_spec(rate: float, steps: int, cooldown: int, shape: str, end: float) ->
 
 
 def best_cooldown(
-    outlook: Outlook,
+    posterior: Posterior,
     done: Array,
     steps: int,
     end: float,
@@ -46,7 +47,7 @@ def best_cooldown(
     """The cooldown with the lowest predicted final loss, of some lengths and shapes.
 
     Args:
-        outlook: the law after the run so far.
+        posterior: the law after the run so far.
         done: learning rates of the updates that are done.
         steps: of the whole run.
         end: learning rate at its end.
@@ -63,7 +64,7 @@ def best_cooldown(
     def attempt(shape: str, share: float) -> None:
         length = min(max(round(share * left), 1), left)
         if (shape, length) not in tried:
-            tried[shape, length] = outlook.end(lr_of(shape, length))[0]
+            tried[shape, length] = posterior.end(lr_of(shape, length))[0]
 
     for shape in shapes:
         for share in shares:
@@ -74,33 +75,33 @@ def best_cooldown(
             attempt(shape, factor * length / left)
         shape, length = min(tried, key=lambda each: tried[each])
     lr = lr_of(shape, length)
-    value, draws = outlook.end(lr)
-    interval = outlook.interval(value, lr, draws)
+    value, draws = posterior.end(lr)
+    interval = posterior.interval(value, lr, draws)
     spec = tail_spec(rate, left, length, shape, end)
     return Cooldown(steps, steps - length, shape, value, interval, spec)
 
 
 def stops(
-    outlook: Outlook, done: Array, plan: Array, end: float, last: int, tell: Callable[[str], None]
+    posterior: Posterior, done: Array, plan: Array, end: float, last: int
 ) -> tuple[Stop, ...]:
     """The loss at a row of steps, cut short and cooled down, from now to step `last`.
 
     Args:
-        outlook: the law after the run so far.
+        posterior: the law after the run so far.
         done: learning rates of the updates that are done.
         plan: those of the current plan, (its steps,).
         end: learning rate at the end of a cooldown.
         last: where the row ends.
-        tell: takes lines of progress.
     """
     found = []
-    for step in _stop_steps(len(done), last):
+    steps = _stop_steps(len(done), last)
+    for number, step in enumerate(steps, 1):
         cooled = best_cooldown(
-            outlook, done, step, end, shapes=("linear",), shares=COARSE, refine=False
+            posterior, done, step, end, shapes=("linear",), shares=COARSE, refine=False
         )
-        cut = outlook.end(plan[:step])[0] if step <= len(plan) else None
+        cut = posterior.end(plan[:step])[0] if step <= len(plan) else None
         found.append(Stop(step, cut, cooled.final_loss, cooled.interval_90, cooled.start))
-        tell(f"stopping at step {step}")
+        report_progress("losses if stopped early", number, len(steps))
     return tuple(found)
 
 
@@ -117,7 +118,7 @@ def _stop_steps(now: int, last: int) -> list[int]:
         for factor in ROUND
         if factor * 10**power >= span / STOPS
     )
-    first = now + max(SHORTEST, span // 40)
+    first = now + max(MIN_SHAPED_STEPS, span // 40)
     soon = -(-first // (spacing // 5 or 1)) * (spacing // 5 or 1)
     even = range((now // spacing + 1) * spacing, last, spacing)
     return sorted({min(soon, last), *(step for step in even if step >= first), last})
@@ -131,4 +132,4 @@ def default_budgets(now: int, steps: int) -> tuple[int, ...]:
     """
     wanted = (0.5 * (now + steps), steps, 1.5 * steps, 2.0 * steps)
     rounded = {steps if each == steps else int(float(f"{each:.2g}")) for each in wanted}
-    return tuple(sorted(each for each in rounded if each >= now + SHORTEST))
+    return tuple(sorted(each for each in rounded if each >= now + MIN_SHAPED_STEPS))

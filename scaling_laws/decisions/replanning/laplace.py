@@ -1,8 +1,8 @@
-"""A belief about a law's parameters, conditioned on the run so far.
+"""Laplace approximation of the posterior of a law's parameters, given the run so far.
 
-The log loss is nearly linear in the free numbers over what a belief leaves open, so a few
-Gauss-Newton steps find the most probable parameters, and the slopes there their covariance. How
-well a belief explains the run is its evidence, by Laplace's approximation.
+The log loss is nearly linear in the unconstrained parameters over the width of a prior, so a few
+Gauss-Newton steps find the most probable parameters, and the Jacobian there gives their covariance.
+Priors are compared by their Laplace-approximated marginal likelihood.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import FitError
 from scaling_laws.decisions.replanning.batched_losses import in_unit, log_losses
-from scaling_laws.decisions.replanning.binned_log import Points
-from scaling_laws.decisions.replanning.parameter_prior import Belief, params_of
+from scaling_laws.decisions.replanning.binned_log import BinnedLog
+from scaling_laws.decisions.replanning.parameter_prior import GaussianPrior, params_of
 from scaling_laws.inference import BLOCKS, MISFIT
 
-__all__ = ["Conditioned", "condition"]
+__all__ = ["LaplacePosterior", "laplace_posterior"]
 
 Array = NDArray[np.float64]
 ITERATIONS = 8
@@ -32,19 +32,19 @@ JITTER = 1e-12  # added to variances, so that few draws leave no direction witho
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioned:
-    """A belief after the run so far.
+class LaplacePosterior:
+    """A normal approximation of the posterior after the run so far.
 
     Attributes:
-        belief: what was held before.
-        centre: most probable free numbers: (parameters,).
+        prior: the prior.
+        centre: most probable unconstrained parameters: (parameters,).
         covariance: (parameters, parameters).
-        evidence: logarithm, up to a constant of the run, of how well the belief explains it.
-        misfit: root mean square of the log residuals that are left.
-        before: mean of log(logged / predicted) over the last fifth under the belief's centre.
+        evidence: log marginal likelihood, up to a constant of the run.
+        misfit: root mean square of the remaining log residuals.
+        before: mean of log(logged / predicted) over the last fifth under the prior's centre.
     """
 
-    belief: Belief
+    prior: GaussianPrior
     centre: Array = field(repr=False)
     covariance: Array = field(repr=False)
     evidence: float
@@ -53,7 +53,7 @@ class Conditioned:
 
     def draws(self, count: int, seed: int) -> dict[str, Array]:
         """Parameters for LRs as logged: the most probable, then draws; (1 + count,) each."""
-        law, unit = self.belief.law, self.belief.unit
+        law, unit = self.prior.law, self.prior.unit
         generator = np.random.default_rng(seed)
         roots, vectors = np.linalg.eigh(self.covariance)
         spread = vectors * np.sqrt(np.maximum(roots, 0.0))
@@ -62,82 +62,88 @@ class Conditioned:
         return in_unit(law, params_of(law, rows), 1.0 / unit)
 
 
-def condition(belief: Belief, points: Points, lr: Array, facts: Mapping[str, float]) -> Conditioned:
-    """Condition a belief on the points of a run.
+def laplace_posterior(
+    prior: GaussianPrior, points: BinnedLog, lr: Array, facts: Mapping[str, float]
+) -> LaplacePosterior:
+    """Condition a prior on the log of a run.
+
+    Derivatives are central differences, not automatic ones: all rows of parameters then share the
+    few compiled programs of `log_losses`, and a replan compiles nothing of its own.
 
     Args:
-        belief: what is held before.
+        prior: of the unconstrained parameters.
         points: the run so far.
         lr: its learning rates, as logged: (steps,).
-        facts: numbers known of the run.
+        facts: known facts of the run.
 
     Raises:
         FitError: if the law's losses are not finite.
     """
-    law = belief.law
-    rates = lr[: int(points.steps[-1]) + 1] / belief.unit
-    spread = np.sqrt(np.diag(belief.covariance))
-    moves = spread > 0
-    prior = belief.covariance + JITTER * np.diag(moves.astype(float))
-    width = np.clip(STEP * spread, *STEPS) * moves
+    law = prior.law
+    rates = lr[: int(points.steps[-1]) + 1] / prior.unit
+    prior_sd = np.sqrt(np.diag(prior.covariance))
+    free_mask = prior_sd > 0
+    prior_cov = prior.covariance + JITTER * np.diag(free_mask.astype(float))
+    precision = np.linalg.pinv(prior_cov, rcond=1e-13, hermitian=True)
+    width = np.clip(STEP * prior_sd, *STEPS) * free_mask
     logged, count = points.log_loss, len(points.steps)
     share = max(count / BLOCKS, 1.0) / points.weight * np.mean(points.weight)
 
     def predicted(rows: Array) -> Array:
         return log_losses(law, params_of(law, rows), rates, points.steps, facts)
 
-    def slopes(free: Array) -> tuple[Array, Array]:
-        """Log losses, (points,), and their slopes, (points, parameters)."""
-        rows = predicted(np.concatenate([[free], free + np.diag(width), free - np.diag(width)]))
-        size = len(free)
-        rise = (rows[1 : size + 1] - rows[size + 1 :]) / np.where(moves, 2.0 * width, 1.0)[:, None]
-        return rows[0], rise.T
+    def linearised(x: Array) -> tuple[Array, Array]:
+        """Log losses, (points,), and their Jacobian, (points, parameters)."""
+        rows = predicted(np.concatenate([[x], x + np.diag(width), x - np.diag(width)]))
+        rise = rows[1 : len(x) + 1] - rows[len(x) + 1 :]
+        return rows[0], (rise / np.where(free_mask, 2.0 * width, 1.0)[:, None]).T
 
-    inverse = np.linalg.pinv(prior, rcond=1e-13, hermitian=True)
+    def objective(rows: Array, noise: Array) -> tuple[Array, Array]:
+        """Twice the negative log posterior, (rows,), and the log residuals, (rows, points)."""
+        residuals, shifts = logged - predicted(rows), rows - prior.centre
+        penalty = np.einsum("ri,ij,rj->r", shifts, precision, shifts)
+        return np.sum(residuals**2 / noise, axis=1) + penalty, residuals
 
-    def costs(rows: Array, noise: Array) -> tuple[Array, Array]:
-        """What is minimised, (rows,), and the log residuals, (rows, points)."""
-        rests, shifts = logged - predicted(rows), rows - belief.centre
-        held = np.einsum("ri,ij,rj->r", shifts, inverse, shifts)
-        return np.sum(rests**2 / noise, axis=1) + held, rests
+    def rms_of(residual: Array) -> float:
+        return float(np.sqrt(np.average(residual**2, weights=points.weight)))
 
-    centre, size = belief.centre.copy(), MISFIT
+    centre = prior.centre.copy()
     start = predicted(centre[None])[0]
     if not np.isfinite(start).all():
-        raise FitError(f"{law.name}: its losses on this run are not finite; take another law")
-    noise = size**2 * share
-    for number in range(ITERATIONS):
-        at, slope = slopes(centre)
-        rest = logged - at + slope @ (centre - belief.centre)
-        seen = slope @ prior @ slope.T + np.diag(noise)
-        aim = belief.centre + prior @ slope.T @ np.linalg.solve(seen, rest)
-        shares = np.append(0.0, SHORTER ** np.arange(HALVINGS))
-        trials = centre + shares[:, None] * (aim - centre)
-        reached, rests = costs(trials, noise)
-        better = np.flatnonzero(reached[1:] <= reached[0] + 1e-9)
-        place = 1 + int(better[0]) if better.size else 0
-        moved = float(np.max(np.abs(trials[place] - centre)))
-        centre, rest = trials[place], rests[place]
-        left = float(np.sqrt(np.average(rest**2, weights=points.weight)))
-        if number:  # the first step is still on its way
-            noise = max(MISFIT, left) ** 2 * share
-        if moved < SETTLED and number > 1:
+        raise FitError(f"{law.name}: its losses on this run are not finite; use another law")
+    noise = MISFIT**2 * share
+    for iteration in range(ITERATIONS):
+        fitted, jacobian = linearised(centre)
+        residual = logged - fitted + jacobian @ (centre - prior.centre)
+        marginal_cov = jacobian @ prior_cov @ jacobian.T + np.diag(noise)
+        target = prior.centre + prior_cov @ jacobian.T @ np.linalg.solve(marginal_cov, residual)
+        step_sizes = np.append(0.0, SHORTER ** np.arange(HALVINGS))
+        trials = centre + step_sizes[:, None] * (target - centre)
+        values, residuals = objective(trials, noise)
+        better = np.flatnonzero(values[1:] <= values[0] + 1e-9)
+        chosen = 1 + int(better[0]) if better.size else 0
+        change = float(np.max(np.abs(trials[chosen] - centre)))
+        centre = trials[chosen]
+        if iteration:  # after the first step the residuals are still large
+            noise = max(MISFIT, rms_of(residuals[chosen])) ** 2 * share
+        if change < SETTLED and iteration > 1:
             break
-    at, slope = slopes(centre)
-    seen = slope @ prior @ slope.T + np.diag(noise)
-    after = prior - prior @ slope.T @ np.linalg.solve(seen, slope @ prior)
-    rest = logged - at
-    left = float(np.sqrt(np.average(rest**2, weights=points.weight)))
-    # the determinant of what is seen over that of the noise, and the noise over its floor: of the
-    # blocks that count, not of the points
-    volume = float(np.linalg.slogdet(seen / np.sqrt(noise[:, None] * noise[None, :]))[1])
-    widened = min(count, BLOCKS) * float(np.log(max(left / MISFIT, 1.0) ** 2))
+    fitted, jacobian = linearised(centre)
+    marginal_cov = jacobian @ prior_cov @ jacobian.T + np.diag(noise)
+    gain = np.linalg.solve(marginal_cov, jacobian @ prior_cov)
+    posterior_cov = prior_cov - prior_cov @ jacobian.T @ gain
+    rms = rms_of(logged - fitted)
+    # determinants of the marginal over the noise covariance, and of the noise over its floor; the
+    # latter for independent blocks, not for points
+    scaled = marginal_cov / np.sqrt(noise[:, None] * noise[None, :])
+    log_det = float(np.linalg.slogdet(scaled)[1])
+    log_noise = min(count, BLOCKS) * float(np.log(max(rms / MISFIT, 1.0) ** 2))
     last = slice(-max(1, count // 5), None)
-    return Conditioned(
-        belief,
+    return LaplacePosterior(
+        prior,
         centre,
-        0.5 * (after + after.T),
-        -0.5 * (float(costs(centre[None], noise)[0][0]) + volume + widened),
-        left,
+        0.5 * (posterior_cov + posterior_cov.T),
+        -0.5 * (float(objective(centre[None], noise)[0][0]) + log_det + log_noise),
+        rms,
         float(np.mean(logged[last] - start[last])),
     )

@@ -22,20 +22,20 @@ from scipy.optimize import nnls
 
 from scaling_laws.common import LawError
 from scaling_laws.decisions.replanning.batched_losses import in_unit, log_losses
-from scaling_laws.decisions.replanning.binned_log import Points
+from scaling_laws.decisions.replanning.binned_log import BinnedLog
 from scaling_laws.inference import CurveFit, prior_of
 from scaling_laws.models import Law, Parameter, Prior, Support, schedule_laws
 
-__all__ = ["SHIPPED", "Belief", "beliefs_of", "calibrated_law", "params_of", "shipped_belief"]
+__all__ = ["SHIPPED", "GaussianPrior", "calibrated_law", "params_of", "priors_of", "shipped_prior"]
 
 Array = NDArray[np.float64]
 TINY = 1e-12  # an amplitude of zero has no logarithm
-WILDEST = 3.0  # how far a draw may lie from the fit, as a free number
+MAX_DEVIATION = 3.0  # how far a draw may lie from the fit, as a free number
 NO_DRAWS = 1.0  # share of the shipped prior's spread where a law comes without draws
 
 
 @dataclass(frozen=True)
-class Scope:
+class PriorScope:
     """How a law file is believed; spreads are standard deviations of free numbers.
 
     Attributes:
@@ -59,15 +59,15 @@ class Scope:
 
 # chosen by forecasts of finished runs from their beginnings; docs/replan.md
 SCOPES = (
-    Scope("same", "one more run like those fitted", 1.0, 0.0, 0.0005, 0.002, 0.002),
-    Scope("near", "like those fitted, at another peak or length", 2.0, 0.3, 0.005, 0.05, 0.05),
-    Scope("other", "of another model size or data", 2.0, 0.5, 0.2, 0.2, 0.1),
+    PriorScope("same", "one more run like those fitted", 1.0, 0.0, 0.0005, 0.002, 0.002),
+    PriorScope("near", "like those fitted, at another peak or length", 2.0, 0.3, 0.005, 0.05, 0.05),
+    PriorScope("other", "of another model size or data", 2.0, 0.5, 0.2, 0.2, 0.1),
 )
-SHIPPED = Scope("shipped", "known by the shipped prior alone", 0.0, 1.0, 0.3, 1.0, 0.25)
+SHIPPED = PriorScope("shipped", "known by the shipped prior alone", 0.0, 1.0, 0.3, 1.0, 0.25)
 
 
 @dataclass(frozen=True, eq=False)
-class Belief:
+class GaussianPrior:
     """A normal distribution over the free numbers of a law's parameters.
 
     Attributes:
@@ -79,7 +79,7 @@ class Belief:
     """
 
     law: Law
-    scope: Scope
+    scope: PriorScope
     unit: float
     centre: Array = field(repr=False)
     covariance: Array = field(repr=False)
@@ -104,7 +104,7 @@ def params_of(law: Law, free: Array) -> dict[str, Array]:
     }
 
 
-def beliefs_of(fitted: CurveFit, unit: float) -> list[Belief]:
+def priors_of(fitted: CurveFit, unit: float) -> list[GaussianPrior]:
     """A law file, believed in each of the three ways."""
     law = fitted.law
     centre = free_numbers(law, in_unit(law, fitted.params, unit))
@@ -115,16 +115,18 @@ def beliefs_of(fitted: CurveFit, unit: float) -> list[Belief]:
             for place in range(fitted.draw_count)
         ]
         rows = np.array([free_numbers(law, in_unit(law, each, unit)) for each in draws])
-        rows = np.clip(rows, centre - WILDEST, centre + WILDEST)
+        rows = np.clip(rows, centre - MAX_DEVIATION, centre + MAX_DEVIATION)
     shipped = _shape_spread(law)
-    beliefs = []
+    priors = []
     for scope in SCOPES:
         share = scope.share if len(rows) else max(scope.share, NO_DRAWS)
         covariance = np.diag((share * shipped) ** 2) + _amplitude_spread(law, centre, scope)
         if len(rows):
             covariance = covariance + scope.widen**2 * np.cov(rows.T)
-        beliefs.append(Belief(law, scope, unit, centre, _still(law, fitted.params, covariance)))
-    return beliefs
+        priors.append(
+            GaussianPrior(law, scope, unit, centre, _still(law, fitted.params, covariance))
+        )
+    return priors
 
 
 def _still(law: Law, values: Mapping[str, float], covariance: Array) -> Array:
@@ -146,7 +148,7 @@ def _shipped(law: Law) -> Prior:
     return prior
 
 
-def _amplitude_spread(law: Law, centre: Array, scope: Scope) -> Array:
+def _amplitude_spread(law: Law, centre: Array, scope: PriorScope) -> Array:
     """Covariance that a scope adds to the amplitudes: (parameters, parameters)."""
     count = len(law.linear_parameters)
     # a change by a share, as a change of the free number
@@ -166,9 +168,9 @@ def _amplitude_spread(law: Law, centre: Array, scope: Scope) -> Array:
     return found
 
 
-def shipped_belief(
-    law: Law, points: Points, lr: Array, unit: float, facts: Mapping[str, float]
-) -> Belief:
+def shipped_prior(
+    law: Law, points: BinnedLog, lr: Array, unit: float, facts: Mapping[str, float]
+) -> GaussianPrior:
     """What is held of a law before any fit: the shipped prior, and published ratios of amplitudes.
 
     The floor and the size of the other terms begin where the run puts them, and are free.
@@ -200,11 +202,11 @@ def shipped_belief(
     covariance = np.diag(_shape_spread(law) ** 2) + _amplitude_spread(law, centre, SHIPPED)
     for place, spread in enumerate(spreads, start=2):
         covariance[place, place] += max(spread**2 - SHIPPED.ratio**2, 0.0)
-    return Belief(law, SHIPPED, unit, centre, covariance)
+    return GaussianPrior(law, SHIPPED, unit, centre, covariance)
 
 
 def _terms(
-    law: Law, shape: Mapping[str, float], points: Points, lr: Array, facts: Mapping[str, float]
+    law: Law, shape: Mapping[str, float], points: BinnedLog, lr: Array, facts: Mapping[str, float]
 ) -> Array:
     """What each amplitude multiplies at some points: (points, amplitudes).
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from scaling_laws.common import FitError, LawError
 from scaling_laws.data import Run
 from scaling_laws.decisions.replanning.batched_losses import POINTS, log_losses
-from scaling_laws.decisions.replanning.binned_log import Points
-from scaling_laws.decisions.replanning.laplace import Conditioned, condition
+from scaling_laws.decisions.replanning.binned_log import BinnedLog
+from scaling_laws.decisions.replanning.laplace import LaplacePosterior, laplace_posterior
 from scaling_laws.decisions.replanning.parameter_prior import (
-    beliefs_of,
     calibrated_law,
-    shipped_belief,
+    priors_of,
+    shipped_prior,
 )
-from scaling_laws.decisions.replanning.replan_result import Curve
+from scaling_laws.decisions.replanning.replan_result import LossCurve
 from scaling_laws.inference import (
     CurveFit,
     FitResult,
@@ -36,7 +36,7 @@ from scaling_laws.inference import (
 )
 from scaling_laws.models import Law
 
-__all__ = ["Outlook", "look_out"]
+__all__ = ["Posterior", "condition_on_log"]
 
 Array = NDArray[np.float64]
 DRAWS = 100
@@ -47,19 +47,19 @@ FREEDOM = 30.0  # of the Student t that turns 90 % into other levels
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class Posterior:
     """A law after the run so far.
 
     Attributes:
         fitted: the law, with its draws, widths of intervals and range.
         facts: numbers known of the run.
-        conditioned: the belief that it comes from, after the run so far.
+        laplace: the posterior of the parameters.
         notes: in words, what was fitted in place of what, and how.
     """
 
     fitted: CurveFit
     facts: Mapping[str, float]
-    conditioned: Conditioned
+    laplace: LaplacePosterior
     notes: tuple[str, ...]
 
     def end(self, lr: Array) -> tuple[float, Array]:
@@ -73,7 +73,7 @@ class Outlook:
         rows = log_losses(fitted.law, params, lr, last, self.facts)[:, 0]
         return float(np.exp(rows[0])), rows[1:]
 
-    def curve(self, lr: Array, first: int) -> Curve:
+    def curve(self, lr: Array, first: int) -> LossCurve:
         """Losses of a schedule from step `first` to its end, with 90 % intervals."""
         law, last = self.fitted.law, len(lr) - 1
         params = {
@@ -87,7 +87,7 @@ class Outlook:
         spread = robust_sd(log_losses(law, params, lr, knots, self.facts)[1:])
         exposure = VarianceInputs.of(lr, steps, np.interp(steps, knots, spread))
         low, high = interval_around(loss, self.fitted.uncertainty, 0.9, exposure)
-        return Curve(steps, loss, low, high)
+        return LossCurve(steps, loss, low, high)
 
     def interval(self, value: float, lr: Array, draws: Array) -> tuple[float, float]:
         """90 % interval of a final loss."""
@@ -110,7 +110,9 @@ class Outlook:
         return self.fitted.uncertainty.final_90 * float(np.hypot(spread, own)) * value
 
 
-def look_out(run: Run, points: Points, now: int, given: CurveFit | Law, seed: int) -> Outlook:
+def condition_on_log(
+    run: Run, points: BinnedLog, now: int, given: CurveFit | Law, seed: int
+) -> Posterior:
     """Condition a law file, or the shipped prior of a law, on the run so far.
 
     Args:
@@ -146,10 +148,10 @@ def look_out(run: Run, points: Points, now: int, given: CurveFit | Law, seed: in
     done = run.schedule.lr[:now]
     unit = 1.0 if law.rescale is None else float(done.max())
     if isinstance(given, FitResult):
-        beliefs = beliefs_of(given, unit)
+        priors = priors_of(given, unit)
     else:
-        beliefs = [shipped_belief(law, points, done, unit, facts)]
-    every = [condition(each, points, done, facts) for each in beliefs]
+        priors = [shipped_prior(law, points, done, unit, facts)]
+    every = [laplace_posterior(each, points, done, facts) for each in priors]
     best = max(every, key=lambda each: each.evidence)
     rows = best.draws(DRAWS, seed)
     ends = np.array([run.schedule.steps - 1])
@@ -173,22 +175,22 @@ def look_out(run: Run, points: Points, now: int, given: CurveFit | Law, seed: in
         draws={name: row[1:] for name, row in rows.items()},
     )
     notes.append(_said(best, every[0], isinstance(given, FitResult)))
-    if law.in_progress is None and best.belief.scope.label != "same":
+    if law.in_progress is None and best.prior.scope.label != "same":
         notes.append(
             f"{law.name} has not been tried on runs unlike those it was fitted to, or did badly: "
             f"its intervals may be too narrow; {calibrated_law()} has (docs/replan.md)"
         )
-    return Outlook(fitted, facts, best, tuple(notes))
+    return Posterior(fitted, facts, best, tuple(notes))
 
 
-def _said(best: Conditioned, first: Conditioned, from_file: bool) -> str:
+def _said(best: LaplacePosterior, first: LaplacePosterior, from_file: bool) -> str:
     """How the law was brought to the run, in words."""
-    law = best.belief.law.name
+    law = best.prior.law.name
     left = f"; log residuals of {best.misfit:.1g} are left" if best.misfit > 3e-3 else ""
     if not from_file:
         return f"{law}: shipped prior, fitted to the run so far{left}"
     off = f"as it stands it is off by {100.0 * first.before:+.2g} % of the loss of late"
-    return f"{law}: {off}; the run is taken as {best.belief.scope.meaning}{left}"
+    return f"{law}: {off}; the run is taken as {best.prior.scope.meaning}{left}"
 
 
 def _range(given: CurveFit | None, run: Run, now: int) -> Range:

@@ -12,7 +12,7 @@ from scaling_laws.data import Run
 from scaling_laws.inference import CurveFit
 from scaling_laws.models import Schedule
 
-__all__ = ["Cooldown", "Curve", "Ending", "Now", "Replan", "Stop"]
+__all__ = ["Cooldown", "LossCurve", "Now", "PlanOutcome", "Replan", "Stop"]
 
 Interval = tuple[float, float]
 
@@ -33,7 +33,7 @@ class Now:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class LossCurve:
     """Predicted losses along a schedule.
 
     Attributes:
@@ -50,7 +50,7 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Ending:
+class PlanOutcome:
     """A way to go on, to its end.
 
     Attributes:
@@ -63,7 +63,7 @@ class Ending:
     schedule: Schedule
     final_loss: float
     interval_90: Interval
-    curve: Curve = field(repr=False)
+    curve: LossCurve = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class Replan:
     run: Run
     now: Now
     fitted: CurveFit
-    plan: Ending
-    best: Ending
+    plan: PlanOutcome
+    best: PlanOutcome
     gain: float | None
     gain_interval_90: Interval | None
     cooldowns: tuple[Cooldown, ...]

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import UsageError
-from scaling_laws.data import Run
+from scaling_laws.common import ExtrapolationWarning, UsageError, report_progress, warn
+from scaling_laws.data import LR_TOLERANCE, Run
+from scaling_laws.decisions.constraints import MIN_SHAPED_STEPS, ScheduleConstraints
 from scaling_laws.decisions.replanning.binned_log import gather, settled_step
 from scaling_laws.decisions.replanning.endings import (
-    SHORTEST,
     best_cooldown,
     default_budgets,
     stops,
 )
 from scaling_laws.decisions.replanning.parameter_prior import SHIPPED
-from scaling_laws.decisions.replanning.posterior import Outlook, look_out
-from scaling_laws.decisions.replanning.replan_result import Ending, Now, Replan
+from scaling_laws.decisions.replanning.posterior import Posterior, condition_on_log
+from scaling_laws.decisions.replanning.replan_result import Cooldown, Now, PlanOutcome, Replan
 from scaling_laws.decisions.search import optimize, shared_error
 from scaling_laws.inference import CurveFit, FitResult
 from scaling_laws.models import Law, Schedule, get_schedule_law, in_float64
@@ -48,11 +49,10 @@ def replan(
     at_step: int | None = None,
     from_step: int | str | None = None,
     seed: int = 0,
-    report: Callable[[str], None] | None = None,
 ) -> Replan:
     """Say of a run in progress what will happen and what to do.
 
-    A law is conditioned on the losses so far: what they show is taken from them, what they do not
+    A law is laplace on the losses so far: what they show is taken from them, what they do not
     show stays near the law file, or near the shipped prior. Under the law so found the current
     plan is forecast, the steps that are left are searched for a better schedule, and the end of
     the run is moved.
@@ -72,7 +72,6 @@ def replan(
         from_step: leave out losses before this step, or before ``"warmup"`` ends; default the
             warm-up and the first twelfth of what is done.
         seed: of the draws and the search.
-        report: called with a line of progress now and then.
 
     Returns:
         The forecast, the best way to go on, cooldowns, and what stopping costs.
@@ -83,66 +82,53 @@ def replan(
         FitError: if the law's losses on the run are not finite.
     """
     began = time.perf_counter()
-
-    def tell(line: str) -> None:
-        if report is not None:
-            report(line)
-
     now = int(run.steps[-1]) + 1 if at_step is None else at_step
-    notes: list[str] = []
-    cut = _cut(run, now, plan, steps, notes)
-    current = cut.schedule
-    done = current.lr[:now]
+    run_so_far, notes = _cut(run, now, plan, steps)
+    current = run_so_far.schedule
     total = current.steps if steps is None else steps
-    _check_frame(cut, now, total, end_min, budgets)
-    first = _first(cut, now, from_step)
-    points = gather(cut, first, now)
-    given = get_schedule_law(law or DEFAULT_LAW) if law is None or isinstance(law, str) else law
-    tell("conditioning the law on the run so far")
-    outlook = look_out(cut, points, now, given, seed)
-    notes = [*outlook.notes, *notes]
-    notes += _cautions(given, done, now, current, points.logged)
-    tell("forecasting the plan")
-    forecast, plan_draws = _ending(outlook, current, now)
-    tell("searching the steps that are left")
-    best, best_draws = _best(outlook, current, now, total, end_min, allow_rewarm, seed, report)
-    held = best_cooldown(outlook, done, total, end_min)
-    if held.final_loss < best.final_loss:  # the search keeps nearer to what the law has seen
-        lr = np.concatenate([done, parse_schedule(held.spec).lr])
-        words = f"the first {now} steps + {held.spec}"
-        best, best_draws = _ending(outlook, Schedule(words, lr), now)
+    constraints = _constraints(run_so_far, now, total, end_min, allow_rewarm, budgets)
+    points = gather(run_so_far, _first(run_so_far, now, from_step), now)
+    source = get_schedule_law(law or DEFAULT_LAW) if law is None or isinstance(law, str) else law
+    report_progress("conditioning the law on the run so far")
+    posterior = condition_on_log(run_so_far, points, now, source, seed)
+    notes = [*posterior.notes, *notes, *_cautions(source, current, now, points.logged)]
+    report_progress("forecasting the plan")
+    forecast, plan_draws = _outcome(posterior, current, now)
+    report_progress("searching the remaining steps")
+    hold_then_cool = best_cooldown(posterior, constraints.prefix_lr, total, end_min)
+    best, best_draws = _best(posterior, constraints, hold_then_cool, seed)
     gain = half = None
     if total == current.steps:
         if forecast.final_loss <= best.final_loss:
             best, best_draws = forecast, plan_draws
         gain = forecast.final_loss - best.final_loss
         shared = shared_error(current.lr, best.schedule.lr)
-        half = outlook.gain_interval(best.final_loss, plan_draws, best_draws, shared)
-    cooldowns = []
-    for budget in budgets or default_budgets(now, total):
-        tell(f"cooldowns that end at step {budget}")
-        cooldowns.append(held if budget == total else best_cooldown(outlook, done, budget, end_min))
-    stopping = stops(outlook, done, current.lr, end_min, max(total, current.steps), tell)
+        half = posterior.gain_interval(best.final_loss, plan_draws, best_draws, shared)
+    outside = _beyond(posterior, current, best)
+    for note in outside:
+        warn(note, ExtrapolationWarning)
+    done = constraints.prefix_lr
     return Replan(
-        run=cut,
-        now=Now(now, float(cut.loss[-1]), float(done[-1])),
-        fitted=outlook.fitted,
+        run=run_so_far,
+        now=Now(now, float(run_so_far.loss[-1]), float(done[-1])),
+        fitted=posterior.fitted,
         plan=forecast,
         best=best,
         gain=gain,
         gain_interval_90=None if gain is None or half is None else (gain - half, gain + half),
-        cooldowns=tuple(cooldowns),
-        stopping=stopping,
-        scope=outlook.conditioned.belief.scope.label,
-        notes=tuple(dict.fromkeys([*notes, *_beyond(outlook, current, best)])),
+        cooldowns=_cooldowns(posterior, constraints, hold_then_cool, budgets),
+        stopping=stops(posterior, done, current.lr, end_min, max(total, current.steps)),
+        scope=posterior.laplace.prior.scope.label,
+        notes=tuple(dict.fromkeys([*notes, *outside])),
         seconds=time.perf_counter() - began,
     )
 
 
 def _cut(
-    run: Run, now: int, plan: Schedule | str | None, steps: int | None, notes: list[str]
-) -> Run:
-    """The run with its log up to now, and the plan that it follows from there."""
+    run: Run, now: int, plan: Schedule | str | None, steps: int | None
+) -> tuple[Run, list[str]]:
+    """The run with its log up to now and its plan from there; notes on what was assumed."""
+    notes = []
     kept = run.steps < now
     if not kept.any():
         raise UsageError(
@@ -154,7 +140,7 @@ def _cut(
         current = parse_schedule(plan) if isinstance(plan, str) else plan
         last = min(now, current.steps, run.schedule.steps)
         apart = np.abs(current.lr[:last] - run.schedule.lr[:last])
-        if apart.max() > 2e-3 * run.schedule.peak_lr:
+        if apart.max() > LR_TOLERANCE * run.schedule.peak_lr:
             step = int(np.argmax(apart))
             raise UsageError(
                 f"run {run.name!r}: the plan gives LR {current.lr[step]:g} at step {step}, which "
@@ -165,8 +151,8 @@ def _cut(
             f"run {run.name!r}: step {now} is past the plan's {current.steps} steps "
             f"({current.spec}); give the plan that goes on, or an earlier step"
         )
-    if current.steps < now + SHORTEST:
-        if steps is None or steps < now + SHORTEST:
+    if current.steps < now + MIN_SHAPED_STEPS:
+        if steps is None or steps < now + MIN_SHAPED_STEPS:
             raise UsageError(
                 f"run {run.name!r}: the plan ends at step {current.steps} and {now} are done, so "
                 f"nothing is left to plan ({current.spec}); say with steps how long the run is to "
@@ -176,40 +162,54 @@ def _cut(
         notes.append(
             f"the plan ends at step {current.steps}: LR {rate:g} is taken to be held to {steps}"
         )
-        held = np.full(steps - now, rate)
+        constant = np.full(steps - now, rate)
         words = f"{current.spec} + constant:peak={rate!r},steps={steps - now}"
-        current = Schedule(words, np.concatenate([current.lr[:now], held]))
+        current = Schedule(words, np.concatenate([current.lr[:now], constant]))
     traces = {
         name: np.interp(np.arange(current.steps), np.arange(len(row)), row)
         for name, row in run.traces.items()
     }
-    whole = replace(run.at(np.flatnonzero(kept)), schedule=current, traces=traces)
-    return whole
+    return replace(run.at(np.flatnonzero(kept)), schedule=current, traces=traces), notes
 
 
-def _check_frame(
-    run: Run, now: int, total: int, end_min: float, budgets: Sequence[int] | None
-) -> None:
-    warmup, rate = run.schedule.warmup, float(run.schedule.lr[now - 1])
+def _constraints(
+    run: Run,
+    now: int,
+    total: int,
+    end_min: float,
+    allow_rewarm: bool,
+    budgets: Sequence[int] | None,
+) -> ScheduleConstraints:
+    """The constraints on the remaining steps: the run so far is the prefix."""
+    done = run.schedule.lr[:now]
+    warmup, rate = run.schedule.warmup, float(done[-1])
     if now <= warmup:
         raise UsageError(
             f"run {run.name!r}: step {now} lies in its warm-up of {warmup} steps; nothing can be "
-            "said before it ends"
+            "predicted before it ends"
         )
     if not rate > 0:
         raise UsageError(
-            f"run {run.name!r}: LR is 0 at step {now - 1}, so that nothing can be held or cooled "
-            "down; give an earlier at_step"
+            f"run {run.name!r}: LR is 0 at step {now - 1}, so it cannot be held or cooled down; "
+            "give an earlier at_step"
         )
     if not 0 <= end_min < rate:
         raise UsageError(
             f"end_min={end_min!r} must be >= 0 and below the present LR {rate:g} (step {now - 1})"
         )
-    for name, each in (("steps", total), *(("budget", each) for each in budgets or ())):
-        if each < now + SHORTEST:
+    for name, end in (("steps", total), *(("budget", budget) for budget in budgets or ())):
+        if end < now + MIN_SHAPED_STEPS:
             raise UsageError(
-                f"{name}={each} must leave at least {SHORTEST} steps after the {now} that are done"
+                f"{name}={end} must leave at least {MIN_SHAPED_STEPS} steps after the {now} that "
+                "are done"
             )
+    return ScheduleConstraints(
+        steps=total,
+        peak=float(done.max()),
+        end_min=end_min,
+        prefix=done,
+        allow_rewarm=allow_rewarm,
+    )
 
 
 def _first(run: Run, now: int, from_step: int | str | None) -> int:
@@ -218,9 +218,7 @@ def _first(run: Run, now: int, from_step: int | str | None) -> int:
     return run.schedule.warmup if from_step == "warmup" else int(from_step)
 
 
-def _cautions(
-    given: CurveFit | Law, done: Array, now: int, current: Schedule, logged: int
-) -> list[str]:
+def _cautions(source: CurveFit | Law, current: Schedule, now: int, logged: int) -> list[str]:
     """What a short log, or one at a level LR, cannot show."""
     notes = []
     if now < SHORT * current.steps or logged < FEW:
@@ -228,8 +226,9 @@ def _cautions(
             f"the log is short: {logged} losses, {now} of {current.steps} steps; much of the "
             "forecast comes from the law"
         )
+    done = current.lr[:now]
     level = float(done[-1]) > (1.0 - LEVEL) * float(done.max())
-    if level and not isinstance(given, FitResult):
+    if level and not isinstance(source, FitResult):
         notes.append(
             "how much a decay gains is not in your data yet: the LR has been level, and the gain "
             "comes from the shipped prior; --law with a law fitted to runs that decayed says more"
@@ -237,48 +236,60 @@ def _cautions(
     return notes
 
 
-def _ending(outlook: Outlook, plan: Schedule, now: int) -> tuple[Ending, Array]:
+def _outcome(posterior: Posterior, plan: Schedule, now: int) -> tuple[PlanOutcome, Array]:
     """The end of a schedule, and its log losses there under the draws."""
-    value, draws = outlook.end(plan.lr)
-    interval, curve = outlook.interval(value, plan.lr, draws), outlook.curve(plan.lr, now - 1)
-    return Ending(plan, value, interval, curve), draws
+    value, draws = posterior.end(plan.lr)
+    interval, curve = posterior.interval(value, plan.lr, draws), posterior.curve(plan.lr, now - 1)
+    return PlanOutcome(plan, value, interval, curve), draws
 
 
 def _best(
-    outlook: Outlook,
-    current: Schedule,
-    now: int,
-    total: int,
-    end_min: float,
-    allow_rewarm: bool,
-    seed: int,
-    report: Callable[[str], None] | None,
-) -> tuple[Ending, Array]:
-    done = current.lr[:now]
-    law = outlook.fitted
-    if outlook.conditioned.belief.scope is SHIPPED:
-        law = replace(law, range=None)  # the run's own range: not to leave it is to never cool down
-    found = optimize(
-        law,
-        steps=total,
-        peak=float(done.max()),
-        end_min=end_min,
-        prefix=done,
-        allow_rewarm=allow_rewarm,
-        facts=outlook.facts,
-        seed=seed,
-        report=report,
-    )
-    lr = found.schedule.lr.copy()
-    lr[:now] = done  # exactly what was done, whatever the search does with rounding
-    return _ending(outlook, Schedule(found.schedule.spec, lr), now)
+    posterior: Posterior, constraints: ScheduleConstraints, hold_then_cool: Cooldown, seed: int
+) -> tuple[PlanOutcome, Array]:
+    """The best of a search and a plain cooldown, and its log final losses under the draws."""
+    done = constraints.prefix_lr
+    now = len(done)
+    law = posterior.fitted
+    if posterior.laplace.prior.scope is SHIPPED:
+        law = replace(law, range=None)  # the run's own range contains no cooldown
+    with warnings.catch_warnings():  # the outcome that is kept is checked by `replan`
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        optimum = optimize(law, constraints=constraints, facts=posterior.facts, seed=seed)
+    lr = optimum.schedule.lr.copy()
+    lr[:now] = done  # exactly what was done, without the rounding of the search
+    best = _outcome(posterior, Schedule(optimum.schedule.spec, lr), now)
+    if hold_then_cool.final_loss < best[0].final_loss:  # the search stays nearer to fitted runs
+        lr = np.concatenate([done, parse_schedule(hold_then_cool.spec).lr])
+        words = f"the first {now} steps + {hold_then_cool.spec}"
+        best = _outcome(posterior, Schedule(words, lr), now)
+    return best
 
 
-def _beyond(outlook: Outlook, current: Schedule, best: Ending) -> list[str]:
+def _cooldowns(
+    posterior: Posterior,
+    constraints: ScheduleConstraints,
+    hold_then_cool: Cooldown,
+    budgets: Sequence[int] | None,
+) -> tuple[Cooldown, ...]:
+    """The best cooldown per budget."""
+    done, total = constraints.prefix_lr, constraints.steps
+    ends = tuple(budgets or default_budgets(len(done), total))
+    cooldowns = []
+    for number, end in enumerate(ends):
+        report_progress("cooldowns", number, len(ends))
+        cooldowns.append(
+            hold_then_cool
+            if end == total
+            else best_cooldown(posterior, done, end, constraints.end_min)
+        )
+    return tuple(cooldowns)
+
+
+def _beyond(posterior: Posterior, current: Schedule, best: PlanOutcome) -> list[str]:
     """Where the plan and the best schedule leave what the law has seen."""
     notes = []
     for what, plan in (("the plan", current), ("the best schedule", best.schedule)):
         if what == "the best schedule" and plan is current:
             continue
-        notes += [f"{what}: {each}" for each in outlook.fitted.range_notes(plan, outlook.facts)]
+        notes += [f"{what}: {each}" for each in posterior.fitted.range_notes(plan, posterior.facts)]
     return notes

@@ -31,31 +31,29 @@ from scaling_laws.models import (
     format_spec,
     member_values,
     sample_segments,
-    schedule,
     segments_between,
 )
 
 __all__ = [
     "MOST",
     "TILE",
-    "Arm",
     "Numbers",
     "Space",
+    "Stratum",
     "candidate_walk",
-    "check_frame",
     "free_numbers",
     "space_of",
 ]
 
 Array = Any
-TILE = 1024  # candidates that are evaluated together, all of one arm
+TILE = 1024  # candidates that are evaluated together, all of one stratum
 MOST = 2**32 - 2**22  # candidates: their numbers are 32-bit, whole tiles included
 MOST_PIECES = 5  # of a run: warm-up, and three breakpoints after it
 BITS = 24  # of a coordinate: exact in float32
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class Stratum:
     """One shape of a family and its share of the candidates.
 
     Attributes:
@@ -89,7 +87,7 @@ class Numbers:
         end_min: lowest rate after the warm-up: ().
         peak: the lowest: ().
         peak_ratio: highest peak over lowest: ().
-        shifts: of each arm's coordinates, uint32: (dimensions,) each.
+        shifts: of each stratum's coordinates, uint32: (dimensions,) each.
     """
 
     steps: Array
@@ -105,14 +103,14 @@ class Space:
     """All candidates.
 
     Attributes:
-        arms: the shapes.
+        strata: the shapes.
         steps: of every schedule, warm-up included.
         warmup: steps.
         end_min: lowest rate after the warm-up.
         peak: lowest and highest peak; the same twice where it is given.
     """
 
-    arms: tuple[Arm, ...]
+    strata: tuple[Stratum, ...]
     steps: int
     warmup: int
     end_min: float
@@ -121,49 +119,53 @@ class Space:
     @property
     def candidates(self) -> int:
         """How many there are."""
-        return sum(arm.count for arm in self.arms)
+        return sum(stratum.count for stratum in self.strata)
 
     @property
     def tiles(self) -> int:
         """How many tiles hold them."""
-        return sum(arm.tiles for arm in self.arms)
+        return sum(stratum.tiles for stratum in self.strata)
 
     @property
     def searches_peak(self) -> bool:
         """Whether the last coordinate of every box is the peak."""
         return self.peak[1] > self.peak[0]
 
-    def places(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Numbers of the arms of slots (tile times `TILE` plus lane), and indices in the arms."""
-        first = np.array([arm.first_tile for arm in self.arms]) * TILE
-        arms = np.searchsorted(first, slots, side="right") - 1
-        return arms, slots - first[arms]
+    def locate(
+        self, candidate_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Strata of candidates (numbered tile times `TILE` plus row), and indices in them."""
+        first = np.array([stratum.first_tile for stratum in self.strata]) * TILE
+        strata = np.searchsorted(first, candidate_ids, side="right") - 1
+        return strata, candidate_ids - first[strata]
 
-    def place(self, slot: int) -> tuple[Arm, int]:
-        """The arm of one slot, and the candidate's index in it."""
-        (arm,), (index,) = self.places(np.array([slot]))
-        return self.arms[arm], int(index)
+    def stratum_of(self, candidate_id: int) -> tuple[Stratum, int]:
+        """The stratum of one candidate_id, and the candidate's index in it."""
+        (stratum,), (index,) = self.locate(np.array([candidate_id]))
+        return self.strata[stratum], int(index)
 
-    def _on_host(self, slot: int) -> tuple[Arm, list[float], SearchFrame]:
-        arm, index = self.place(slot)
+    def _on_host(self, candidate_id: int) -> tuple[Stratum, list[float], SearchFrame]:
+        stratum, index = self.stratum_of(candidate_id)
         with np.errstate(over="ignore"):  # the numbers are meant to wrap
-            free, unit = free_numbers(arm.shape, arm.shift, np.uint32(index), np)
+            free, unit = free_numbers(stratum.shape, stratum.shift, np.uint32(index), np)
         low, high = self.peak
         peak = low if unit is None else low * (high / low) ** float(unit)
         frame = SearchFrame(peak, self.steps, self.warmup, self.end_min)
-        return arm, [float(each) for each in free], frame
+        return stratum, [float(each) for each in free], frame
 
-    def spec(self, slot: int) -> str:
+    def spec(self, candidate_id: int) -> str:
         """The spec of a candidate, its numbers rounded to four digits."""
-        arm, free, frame = self._on_host(slot)
+        stratum, free, frame = self._on_host(candidate_id)
         if self.searches_peak:
             frame = replace(frame, peak=float(f"{frame.peak:.4g}"))
-        return format_spec(arm.family, member_values(arm.family, arm.shape, frame, free))
+        return format_spec(
+            stratum.family, member_values(stratum.family, stratum.shape, frame, free)
+        )
 
-    def rates(self, slot: int) -> NDArray[np.float64]:
+    def rates(self, candidate_id: int) -> NDArray[np.float64]:
         """Every step of a candidate as it is screened, without the rounding of a spec."""
-        arm, free, frame = self._on_host(slot)
-        return arm.family.build(all_values(arm.family, arm.shape, frame, free, np))
+        stratum, free, frame = self._on_host(candidate_id)
+        return stratum.family.build(all_values(stratum.family, stratum.shape, frame, free, np))
 
     def numbers(self, dtype: Any) -> Numbers:
         """What devices are told of it."""
@@ -174,7 +176,7 @@ class Space:
             end_min=dtype(self.end_min),
             peak=dtype(low),
             peak_ratio=dtype(high / low),
-            shifts=tuple(arm.shift for arm in self.arms),
+            shifts=tuple(stratum.shift for stratum in self.strata),
         )
 
 
@@ -212,8 +214,8 @@ def candidate_walk(
         family: of its shape.
         shape: whose box is filled.
         numbers: of the space.
-        shift: of the arm's coordinates.
-        index: of the candidate in its arm, uint32: ().
+        shift: of the stratum's coordinates.
+        index: of the candidate in its stratum, uint32: ().
         cells: in all.
         warm: whether there is a warm-up.
     """
@@ -274,13 +276,13 @@ def space_of(
             "families"
         )
     generator = np.random.default_rng(seed)
-    arms, tile = [], 0
+    strata, tile = [], 0
     for (family, shape), count in zip(shapes, share.tolist(), strict=True):
         size = len(shape.low) + searched
         shift = generator.integers(0, 2**32, size=size, dtype=np.uint64).astype(np.uint32)
-        arms.append(Arm(family, shape, count, tile, shift))
-        tile += arms[-1].tiles
-    return Space(tuple(arms), steps, warmup, end_min, peak)
+        strata.append(Stratum(family, shape, count, tile, shift))
+        tile += strata[-1].tiles
+    return Space(tuple(strata), steps, warmup, end_min, peak)
 
 
 @cache
@@ -291,15 +293,3 @@ def _steps_of(size: int) -> tuple[int, ...]:
         ratio = (1.0 + ratio) ** (1.0 / (size + 1.0))
     powers = ratio ** -np.arange(1.0, size + 1.0)
     return tuple(int(power * 2.0**32) | 1 for power in powers)
-
-
-def check_frame(steps: int, warmup: int, end_min: float, peak: tuple[float, float]) -> None:
-    """Raise what a schedule of this frame would raise, and a UsageError for its limits."""
-    low, high = peak
-    if not 0 < low <= high < float("inf"):
-        raise UsageError(f"peak={low:g}:{high:g} must be one learning rate or LOW:HIGH, above 0")
-    if not 0 <= end_min < low:
-        raise UsageError(f"end_min={end_min:g} must be from 0 to below peak={low:g}")
-    if steps - warmup < 4:
-        raise UsageError(f"steps={steps} and warmup={warmup} leave fewer than 4 steps to shape")
-    schedule(f"constant:peak={high!r},steps={steps},warmup={warmup}")

@@ -42,15 +42,17 @@ def choose_cells(
         LawError: if none does.
     """
     law = fitted.law
-    slots = [
-        arm.first_tile * TILE + index
-        for arm in space.arms
-        for index in range(min(SAMPLE, arm.count))
+    candidate_ids = [
+        stratum.first_tile * TILE + index
+        for stratum in space.strata
+        for index in range(min(SAMPLE, stratum.count))
     ]
-    exact = exact_losses(fitted, [space.rates(slot) for slot in slots], facts)
+    exact = exact_losses(
+        fitted, [space.rates(candidate_id) for candidate_id in candidate_ids], facts
+    )
     worst = np.inf
     for cells in CELLS:
-        found = losses_at(law, space, slots, as_arrays(fitted, 0), facts, cells)
+        found = losses_at(law, space, candidate_ids, as_arrays(fitted, 0), facts, cells)
         seen = found[0].astype(np.float64)
         both = np.isfinite(seen) & np.isfinite(exact)
         worst = float(np.abs(seen - exact)[both].max()) if both.any() else np.inf

@@ -2,7 +2,7 @@
 
 A tile is evaluated by the same compiled code whatever the block, the device or the number of
 devices, so that a candidate's loss is the same bits everywhere. Each device folds its tiles into
-its own tally; tallies meet only when they are asked for.
+its own reducer; states meet only when they are asked for.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from scaling_laws.decisions.screening.candidate_space import TILE, Numbers, Space, candidate_walk
-from scaling_laws.decisions.screening.reduction import Tally, add, empty, merge
+from scaling_laws.decisions.screening.reduction import ReducerState, add, empty, merge
 from scaling_laws.models import Family, FinalOnSegments, Law, SampledSegments, SearchBox
 
-__all__ = ["Screen", "facts_as", "losses_at", "mesh_of"]
+__all__ = ["CandidateEvaluator", "facts_as", "losses_at", "mesh_of"]
 
 Array = Any
 AXIS = "devices"
@@ -42,9 +42,9 @@ def facts_as(facts: Mapping[str, float], dtype: Any) -> dict[str, Any]:
 def walks_of(
     family: Family, shape: SearchBox, cells: int, warm: bool
 ) -> Callable[[Numbers, Array, Array], SampledSegments]:
-    """(numbers, shift, indices (candidates,)) -> walks of an arm's candidates; traceable.
+    """(numbers, shift, indices (candidates,)) -> walks of an stratum's candidates; traceable.
 
-    They have one form for all arms, so that the law itself is compiled once.
+    They have one form for all strata, so that the law itself is compiled once.
     """
 
     def one(numbers: Numbers, shift: Array, index: Array) -> SampledSegments:
@@ -68,13 +68,13 @@ def losses_of(law: Law, params: Params, facts: Params, walks: SampledSegments) -
 def _compiled_rows(
     law: Law, shapes: tuple[tuple[Family, SearchBox], ...], cells: int, warm: bool
 ) -> Any:
-    """(params, facts, numbers, indices (arms, several)) -> losses (draws, arms·several)."""
-    arms = [walks_of(family, shape, cells, warm) for family, shape in shapes]
+    """(params, facts, numbers, indices (strata, several)) -> losses (draws, strata·several)."""
+    strata = [walks_of(family, shape, cells, warm) for family, shape in shapes]
 
     def rows(params: Params, facts: Params, numbers: Numbers, indices: Array) -> Array:
         parts = [
             each(numbers, shift, index)
-            for each, shift, index in zip(arms, numbers.shifts, indices, strict=True)
+            for each, shift, index in zip(strata, numbers.shifts, indices, strict=True)
         ]
         every = jax.tree.map(lambda *part: jnp.concatenate(part), *parts)
         return losses_of(law, params, facts, every)
@@ -83,22 +83,24 @@ def _compiled_rows(
 
 
 def losses_at(
-    law: Law, space: Space, slots: Sequence[int], params: Params, facts: Params, cells: int
+    law: Law, space: Space, candidate_ids: Sequence[int], params: Params, facts: Params, cells: int
 ) -> NDArray[Any]:
-    """Losses of some candidates: params (draws,) -> (draws, slots), in the type of the params."""
+    """Losses of some candidates, in the type of the params: (draws,) -> (draws, candidates)."""
     dtype = next(iter(params.values())).dtype.type
-    arms, indices = space.places(np.asarray(slots, np.int64))
-    lanes = np.array([np.count_nonzero(arms[:place] == arm) for place, arm in enumerate(arms)])
-    size = 1 << int(lanes.max()).bit_length()  # few sizes, few compilations
-    table = np.zeros((len(space.arms), size), np.uint32)
-    table[arms, lanes] = indices
+    strata, indices = space.locate(np.asarray(candidate_ids, np.int64))
+    columns = np.array(
+        [np.count_nonzero(strata[:place] == stratum) for place, stratum in enumerate(strata)]
+    )
+    size = 1 << int(columns.max()).bit_length()  # few sizes, few compilations
+    table = np.zeros((len(space.strata), size), np.uint32)
+    table[strata, columns] = indices
     compiled = _compiled_rows(law, _shapes(space), cells, space.warmup > 0)
     found = np.asarray(compiled(params, facts_as(facts, dtype), space.numbers(dtype), table))
-    return found[:, arms * size + lanes]
+    return found[:, strata * size + columns]
 
 
 def _shapes(space: Space) -> tuple[tuple[Family, SearchBox], ...]:
-    return tuple((arm.family, arm.shape) for arm in space.arms)
+    return tuple((stratum.family, stratum.shape) for stratum in space.strata)
 
 
 @cache
@@ -107,30 +109,34 @@ def _compiled_block(
 ) -> Any:
     """Compiled once for a law, a set of shapes and sizes of arrays: seeds, lengths, peaks differ.
 
-    (tally, tiles, params, facts, numbers, sizes (arms,), number of tiles, edges) -> tally
+    (reducer, tiles, params, facts, numbers, sizes (strata,), number of tiles, edges) -> reducer
     """
-    arms = [walks_of(family, shape, cells, warm) for family, shape in shapes]
+    strata = [walks_of(family, shape, cells, warm) for family, shape in shapes]
 
-    def fold(tally: Tally, tile: Array, params: Params, facts: Params, of: Any) -> Tally:
+    def fold(
+        reducer: ReducerState, tile: Array, params: Params, facts: Params, of: Any
+    ) -> ReducerState:
         numbers, sizes, tiles, edges = of
-        arm, first, number = tile
+        stratum, first, number = tile
         index = first + jnp.arange(TILE, dtype=jnp.uint32)
         branches = [
             lambda index, each=each, shift=shift: each(numbers, shift, index)
-            for each, shift in zip(arms, numbers.shifts, strict=True)
+            for each, shift in zip(strata, numbers.shifts, strict=True)
         ]
-        losses = losses_of(law, params, facts, jax.lax.switch(arm, branches, index))
-        slots = number * np.uint32(TILE) + jnp.arange(TILE, dtype=jnp.uint32)
-        real = (index < sizes[arm]) & (number < tiles)  # the others only fill up
-        return add(tally, losses, slots, arm, real, edges)
+        losses = losses_of(law, params, facts, jax.lax.switch(stratum, branches, index))
+        candidate_ids = number * np.uint32(TILE) + jnp.arange(TILE, dtype=jnp.uint32)
+        real = (index < sizes[stratum]) & (number < tiles)  # the others only fill up
+        return add(reducer, losses, candidate_ids, stratum, real, edges)
 
-    def block(tally: Tally, tiles: Array, params: Params, facts: Params, of: Any) -> Tally:
-        mine = jax.tree.map(lambda row: row[0], tally)
+    def block(
+        reducer: ReducerState, tiles: Array, params: Params, facts: Params, of: Any
+    ) -> ReducerState:
+        own_state = jax.tree.map(lambda row: row[0], reducer)
         rows = [row[0] for row in tiles]
         found, _ = jax.lax.scan(
-            lambda before, tile: (fold(before, tile, params, facts, of), None), mine, rows
+            lambda before, tile: (fold(before, tile, params, facts, of), None), own_state, rows
         )
-        stacked: Tally = jax.tree.map(lambda row: row[None], found)
+        stacked: ReducerState = jax.tree.map(lambda row: row[None], found)
         return stacked
 
     row: Any = PartitionSpec  # untyped
@@ -145,7 +151,7 @@ def _compiled_block(
     return jax.jit(over_devices, donate_argnums=0)
 
 
-class Screen:
+class CandidateEvaluator:
     """A law's candidates on some devices.
 
     Args:
@@ -173,18 +179,19 @@ class Screen:
         draws: int,
     ) -> None:
         self.space, self.mesh, self.tiles, self.kept = space, mesh, tiles, kept
+        self.cells, self.edges = cells, edges
         self.draws = draws if draws > 1 else 0
         self.bins = len(edges) + 1
         row: Any = PartitionSpec
         self._split = NamedSharding(mesh, row(AXIS))
         self._of = (
             space.numbers(np.float32),
-            np.array([arm.count for arm in space.arms], np.uint32),
+            np.array([stratum.count for stratum in space.strata], np.uint32),
             np.uint32(space.tiles),
             edges,
         )
         self._block = _compiled_block(law, _shapes(space), cells, space.warmup > 0, mesh)
-        self._gather = jax.jit(lambda tally: tally, out_shardings=NamedSharding(mesh, row()))
+        self._gather = jax.jit(lambda reducer: reducer, out_shardings=NamedSharding(mesh, row()))
 
     @property
     def block_tiles(self) -> int:
@@ -195,33 +202,37 @@ class Screen:
         """An array with a row a device, of which each process places its own."""
         return jax.make_array_from_callback(table.shape, self._split, lambda index: table[index])
 
-    def start(self, tally: Tally | None = None) -> Tally:
-        """A tally on the devices: empty, or one that is gone on from (on the first of them)."""
-        nothing = empty(self.kept, len(self.space.arms), self.draws, self.bins)
+    def start(self, reducer: ReducerState | None = None) -> ReducerState:
+        """A reducer on the devices: empty, or one that is gone on from (on the first of them)."""
+        nothing = empty(self.kept, len(self.space.strata), self.draws, self.bins)
         rows = [nothing] * self.mesh.size
-        if tally is not None:
-            rows[0] = tally
-        placed: Tally = jax.tree.map(lambda *each: self._put(np.stack(each)), *rows)
+        if reducer is not None:
+            rows[0] = reducer
+        placed: ReducerState = jax.tree.map(lambda *each: self._put(np.stack(each)), *rows)
         return placed
 
-    def advance(self, tally: Tally, first: int, params: Params, facts: Params) -> Tally:
-        """The tally with one more block, that of tile `first` on."""
+    def advance(
+        self, reducer: ReducerState, first: int, params: Params, facts: Params
+    ) -> ReducerState:
+        """The reducer with one more block, that of tile `first` on."""
         number = first + np.arange(self.block_tiles)
-        # tiles past the last one only fill up: they go on in its arm
-        arm, index = self.space.places(number * TILE)
+        # tiles past the last one only fill up: they go on in its stratum
+        stratum, index = self.space.locate(number * TILE)
         shape = (self.mesh.size, self.tiles)
         rows = [
             self._put(row.reshape(shape))
             for row in (
-                arm.astype(np.int32),
+                stratum.astype(np.int32),
                 index.astype(np.uint32),
                 number.astype(np.uint32),
             )
         ]
-        found: Tally = self._block(tally, rows, params, facts, self._of)
+        found: ReducerState = self._block(reducer, rows, params, facts, self._of)
         return found
 
-    def collect(self, tally: Tally) -> Tally:
-        """The tallies of all devices as one, in NumPy; every process gets it."""
-        whole = self._gather(tally)
-        return merge({each.name: np.asarray(getattr(whole, each.name)) for each in fields(Tally)})
+    def collect(self, reducer: ReducerState) -> ReducerState:
+        """The states of all devices as one, in NumPy; every process gets it."""
+        whole = self._gather(reducer)
+        return merge(
+            {each.name: np.asarray(getattr(whole, each.name)) for each in fields(ReducerState)}
+        )

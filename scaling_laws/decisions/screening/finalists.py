@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.decisions.constraints import smoothing_sensitivity
 from scaling_laws.decisions.screening.candidate_space import Space
 from scaling_laws.decisions.screening.cell_choice import exact_losses
 from scaling_laws.decisions.screening.device_screen import losses_at
-from scaling_laws.decisions.screening.reduction import Tally
+from scaling_laws.decisions.screening.reduction import ReducerState
 from scaling_laws.decisions.screening.screening_result import Ranked
-from scaling_laws.inference import CurveFit, predict, roughness
+from scaling_laws.inference import CurveFit, predict
 from scaling_laws.models import in_float64, schedule
 
 __all__ = ["finalists_of"]
@@ -25,7 +26,7 @@ Array = NDArray[np.float64]
 def finalists_of(
     fitted: CurveFit,
     space: Space,
-    tally: Tally,
+    reducer: ReducerState,
     facts: Mapping[str, float],
     *,
     cells: int,
@@ -33,22 +34,22 @@ def finalists_of(
     draws: int,
 ) -> dict[str, Any]:
     """What a `Screening` says of its best, by name of its fields."""
-    values = np.concatenate([tally.value, tally.arm_value])
+    values = np.concatenate([reducer.value, reducer.stratum_value])
     some = np.isfinite(values)
-    kept = np.concatenate([tally.slot, tally.arm_slot])[some]
+    kept = np.concatenate([reducer.candidate_id, reducer.stratum_candidate])[some]
     screened = dict(zip(kept.tolist(), values[some].tolist(), strict=True))
     # the best under a single draw may be far from the best on average; it is a finalist too
-    others = {int(slot) for slot in tally.draw_slot} - set(screened)
-    slots = [*screened, *sorted(others)]
-    plans = [schedule(space.spec(slot)) for slot in slots]
+    others = {int(candidate_id) for candidate_id in reducer.draw_candidate} - set(screened)
+    candidate_ids = [*screened, *sorted(others)]
+    plans = [schedule(space.spec(candidate_id)) for candidate_id in candidate_ids]
     exact = exact_losses(fitted, [plan.lr for plan in plans], facts)
-    losses = _under_draws(fitted, space, slots, facts, cells, draws) if draws else None
+    losses = _under_draws(fitted, space, candidate_ids, facts, cells, draws) if draws else None
     expected = exact if losses is None else losses.mean(axis=0)
     best_share, regret = (None, None) if losses is None else _standing(losses)
     gaps = [
-        abs(screened[slot] - expected[place])
-        for place, slot in enumerate(slots)
-        if slot in screened
+        abs(screened[candidate_id] - expected[place])
+        for place, candidate_id in enumerate(candidate_ids)
+        if candidate_id in screened
     ]
 
     def final_loss(lr: Array) -> float:
@@ -56,14 +57,14 @@ def finalists_of(
 
     @cache
     def ranked(place: int) -> Ranked:
-        slot, plan = slots[place], plans[place]
+        candidate_id, plan = candidate_ids[place], plans[place]
         found = predict(fitted, plan, [space.steps - 1], facts=facts)
         return Ranked(
             spec=plan.spec,
-            shape=space.place(slot)[0].shape.label,
+            shape=space.stratum_of(candidate_id)[0].shape.label,
             final_loss=float(exact[place]),
-            screened=screened.get(slot, float("nan")),
-            roughness=roughness(final_loss, plan.lr, space.warmup),
+            screened=screened.get(candidate_id, float("nan")),
+            smoothing_sensitivity=smoothing_sensitivity(final_loss, plan.lr, space.warmup),
             interval_90=_interval(found),
             expected=None if losses is None else float(expected[place]),
             best_share=None if best_share is None else float(best_share[place]),
@@ -72,11 +73,11 @@ def finalists_of(
 
     order = [int(place) for place in np.argsort(expected, kind="stable")]
     chosen = order[:top]
-    arms = set(tally.arm_slot[np.isfinite(tally.arm_value)].tolist())
-    worst = float(tally.value[-1])  # infinite where fewer were kept: then none is missing
+    strata = set(reducer.stratum_candidate[np.isfinite(reducer.stratum_value)].tolist())
+    worst = float(reducer.value[-1])  # infinite where fewer were kept: then none is missing
     return {
         "ranked": tuple(ranked(place) for place in chosen),
-        "best_by_shape": tuple(ranked(place) for place in order if slots[place] in arms),
+        "best_by_shape": tuple(ranked(place) for place in order if candidate_ids[place] in strata),
         "rescored_disagreement": float(max(gaps)),
         "margin": worst - float(expected[chosen[-1]]),
         "notes": fitted.range_notes(plans[chosen[0]], facts),
@@ -102,11 +103,11 @@ def _standing(losses: Array) -> tuple[Array, Array]:
 def _under_draws(
     fitted: CurveFit,
     space: Space,
-    slots: list[int],
+    candidate_ids: list[int],
     facts: Mapping[str, float],
     cells: int,
     draws: int,
 ) -> Array:
-    """Losses of some candidates under the draws, in float64 and finer cells: (draws, slots)."""
+    """Losses under the draws, in float64 and finer cells: (draws, candidates)."""
     params = {name: np.asarray(fitted.draws[name][:draws], float) for name in fitted.params}
-    return losses_at(fitted.law, space, slots, params, facts, 2 * cells)
+    return losses_at(fitted.law, space, candidate_ids, params, facts, 2 * cells)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,30 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import LawError, ScalingLawsError, UsageError, check_writable
-from scaling_laws.decisions.screening.candidate_space import check_frame, space_of
+from scaling_laws.common import (
+    ExtrapolationWarning,
+    LawError,
+    ScalingLawsError,
+    UsageError,
+    check_writable,
+    report_progress,
+    warn,
+)
+from scaling_laws.decisions.constraints import (
+    ScheduleConstraints,
+    check_peak_range,
+    constraints_from,
+)
+from scaling_laws.decisions.screening.candidate_space import space_of
 from scaling_laws.decisions.screening.cell_choice import as_arrays, choose_cells
 from scaling_laws.decisions.screening.cluster import Cluster, join
-from scaling_laws.decisions.screening.device_screen import Screen, facts_as, mesh_of
+from scaling_laws.decisions.screening.device_screen import CandidateEvaluator, facts_as, mesh_of
 from scaling_laws.decisions.screening.finalists import finalists_of
-from scaling_laws.decisions.screening.reduction import Tally
-from scaling_laws.decisions.screening.screen_state import load_state, save_state
+from scaling_laws.decisions.screening.reduction import ReducerState
+from scaling_laws.decisions.screening.screen_state import StateFile
 from scaling_laws.decisions.screening.screening_result import Screening
-from scaling_laws.inference import CurveFit, check_needs, check_peaks, facts_for, require_curve_fit
+from scaling_laws.inference import CurveFit, check_needs, facts_for
+from scaling_laws.models import Law
 
 __all__ = ["LostProcess", "screen"]
 
@@ -29,8 +43,9 @@ TOLERANCE = 5e-5  # nats between the screen and the full length
 KEPT = 256  # lowest scores that are looked at again, at least
 BINS = 256
 TILES = 32  # of a device in a block: what a kill may cost, and how often progress is shown
-MEETINGS = 16  # blocks between two moments at which the devices' tallies are put together
-BINS_BEYOND = 0.1  # of the sample's range, to either side of it
+BLOCKS_PER_MERGE = 16  # blocks after which the reducer states of all devices are merged
+BINS_BEYOND = 0.1  # of the range of the sample, on either side of it
+SUPPORTED = ("steps", "peak", "warmup", "end_min")  # constraints
 
 
 class LostProcess(ScalingLawsError, RuntimeError):
@@ -40,11 +55,12 @@ class LostProcess(ScalingLawsError, RuntimeError):
 def screen(
     fitted: CurveFit,
     *,
-    steps: int,
-    peak: float | tuple[float, float],
+    steps: int | None = None,
+    peak: float | tuple[float, float] | None = None,
     candidates: int,
     warmup: int = 0,
     end_min: float = 0.0,
+    constraints: ScheduleConstraints | None = None,
     families: Sequence[str] | None = None,
     top: int = 20,
     draws: int = 0,
@@ -55,23 +71,23 @@ def screen(
     cluster: Cluster | None = None,
     state: Path | str | None = None,
     seed: int = 0,
-    report: Callable[[str], None] | None = None,
 ) -> Screening:
     """Evaluate very many schedules and keep the best.
 
     Candidates are members of the registered families, numbered points of their shapes' boxes, made
-    on the device from their number and seen through a few cells in float32. The lowest are looked
-    at again at full length in float64. A candidate's score does not depend on `block`, `devices`
-    or the cluster, so neither does the result.
+    on the device from their number and evaluated on a few cells in float32. The lowest are
+    evaluated again at full length in float64. A candidate's score does not depend on `block`,
+    `devices` or the cluster, so neither does the result.
 
     Args:
         fitted: the law.
         steps: total steps, warm-up included.
         peak: peak learning rate; or the lowest and highest to search, for a law that was fitted to
-            runs of several peaks.
+            runs with several peaks.
         candidates: how many schedules.
         warmup: warm-up steps, linear from 0.
         end_min: lowest learning rate allowed after the warm-up.
+        constraints: the above as one `ScheduleConstraints`; others are not supported.
         families: whose shapes are filled; default all that have any.
         top: how many are ranked in the result.
         draws: evaluate each candidate under so many of the fit's draws, and rank by the mean; 0:
@@ -82,90 +98,70 @@ def screen(
         block: tiles of 1,024 candidates that a device evaluates at a time.
         cluster: processes that share the work; each calls this with the same arguments, and each
             gets the result.
-        state: file in which the tally is kept, to go on from after a kill; on a file system that
-            all processes see.
+        state: file that stores the progress, from which an interrupted screen resumes; on a file
+            system that all processes share.
         seed: of the points.
-        report: told of the progress.
 
     Raises:
-        UsageError: if the numbers do not go together, or `state` belongs to another screen.
-        LawError: if the law cannot be seen through cells, or lacks a fact, or has too few draws.
+        UsageError: if the arguments contradict each other, or `state` belongs to another screen.
+        LawError: if the law cannot be evaluated on cells, lacks a fact, or has too few draws.
         LostProcess: if another process has died.
     """
     started = time.perf_counter()
-    say = report or (lambda line: None)
-    law = require_curve_fit(fitted).law
-    known = facts_for(fitted, facts)
-    if not law.accepts_cells:
-        raise LawError(
-            f"{law.name} needs every step of a schedule, so it cannot be screened; take "
-            "scaling-laws optimize, or another law"
-        )
-    check_needs(law, known, {}, "the law file")
-    peaks = check_peaks(fitted, peak) if isinstance(peak, tuple) else (float(peak), float(peak))
-    check_frame(steps, warmup, end_min, peaks)
+    limits = constraints_from(constraints, steps=steps, peak=peak, warmup=warmup, end_min=end_min)
+    limits.require_only("screen", SUPPORTED, "; use optimize, which does")
+    known = _facts(fitted, facts)
+    if isinstance(limits.peak, tuple):
+        check_peak_range(fitted, limits.peak)
     _check_counts(fitted, top=top, draws=draws, tolerance=tolerance, block=block)
     file = None if state is None else check_writable(state)
-    mine, processes = (0, 1) if cluster is None else join(cluster)
+    rank, processes = (0, 1) if cluster is None else join(cluster)
     space = space_of(
         candidates=candidates,
-        steps=steps,
-        warmup=warmup,
-        end_min=end_min,
-        peak=peaks,
+        steps=limits.steps,
+        warmup=limits.warmup,
+        end_min=limits.end_min,
+        peak=limits.peak_range,
         families=families,
         seed=seed,
     )
-    say("comparing a sample with the full length")
+    report_progress("comparing a sample with the full length")
     cells, disagreement, sample = choose_cells(fitted, space, known, tolerance)
     edges = _edges(sample)
-    kept = min(max(KEPT, 4 * top), space.candidates)
     begun = time.perf_counter()
-    machine = Screen(
-        law,
+    evaluator = CandidateEvaluator(
+        fitted.law,
         space,
         cells=cells,
         mesh=mesh_of(_devices(devices, processes)),
         tiles=block,
-        kept=kept,
+        kept=min(max(KEPT, 4 * top), space.candidates),
         edges=edges,
         draws=max(draws, 1),
     )
-    params, given = as_arrays(fitted, draws), facts_as(known, np.float32)
-    settings = {
-        "law": law.name,
-        "parameters": _digest(params),
-        "facts": {name: known[name] for name in sorted(law.required_facts & set(known))},
-        "steps": steps,
-        "warmup": warmup,
-        "end_min": end_min,
-        "peak": list(peaks),
-        "candidates": candidates,
-        "shapes": [arm.shape.label for arm in space.arms],
-        "draws": draws,
-        "cells": cells,
-        "kept": kept,
-        "edges": _digest({"edges": edges}),
-        "seed": seed,
-    }
-    keep = None if file is None else (lambda done, part: save_state(file, settings, done, part))
-    stored = None if file is None else load_state(file, settings)
-    tally = _run(machine, params, given, stored, keep if mine == 0 else None, say)
+    params = as_arrays(fitted, draws)
+    store = None
+    if file is not None:
+        settings = _settings(fitted.law, evaluator, params, known, candidates, draws, seed)
+        store = StateFile(file, settings, writes=rank == 0)
+    reducer = _run(evaluator, params, facts_as(known, np.float32), store)
     seconds = time.perf_counter() - begun
-    say("looking at the lowest again, at full length")
-    found = finalists_of(fitted, space, tally, known, cells=cells, top=top, draws=draws)
+    report_progress("evaluating the lowest at full length")
+    finalists = finalists_of(fitted, space, reducer, known, cells=cells, top=top, draws=draws)
+    for note in finalists["notes"]:
+        warn(note, ExtrapolationWarning)
     return Screening(
-        law=law.name,
-        **found,
+        law=fitted.law.name,
+        **finalists,
         candidates=space.candidates,
-        refused=int(tally.refused),
+        n_nonfinite=int(reducer.n_nonfinite),
         cells=cells,
         disagreement=disagreement,
-        kept=kept,
+        kept=evaluator.kept,
         edges=edges,
-        counts=np.asarray(tally.counts, np.int64),
+        counts=np.asarray(reducer.counts, np.int64),
         draws=max(draws, 1),
-        devices=machine.mesh.size,
+        devices=evaluator.mesh.size,
         processes=processes,
         seed=seed,
         seconds=seconds,
@@ -173,44 +169,79 @@ def screen(
     )
 
 
+def _facts(fitted: CurveFit, facts: Mapping[str, float] | None) -> dict[str, float]:
+    """The numbers of the run, once the law is known to be able to be screened with them."""
+    law = fitted.law
+    known = facts_for(fitted, facts)
+    if not law.accepts_cells:
+        raise LawError(
+            f"{law.name} needs every step of a schedule, so it cannot be screened; use "
+            "scaling-laws optimize, or another law"
+        )
+    check_needs(law, known, {}, "the law file")
+    return known
+
+
+def _settings(
+    law: Law,
+    evaluator: CandidateEvaluator,
+    params: Mapping[str, Any],
+    facts: Mapping[str, float],
+    candidates: int,
+    draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What a stored state must agree with."""
+    space = evaluator.space
+    return {
+        "law": law.name,
+        "parameters": _digest(params),
+        "facts": {name: facts[name] for name in sorted(law.required_facts & set(facts))},
+        "steps": space.steps,
+        "warmup": space.warmup,
+        "end_min": space.end_min,
+        "peak": list(space.peak),
+        "candidates": candidates,
+        "shapes": [stratum.shape.label for stratum in space.strata],
+        "draws": draws,
+        "cells": evaluator.cells,
+        "kept": evaluator.kept,
+        "edges": _digest({"edges": evaluator.edges}),
+        "seed": seed,
+    }
+
+
 def _run(
-    machine: Screen,
+    evaluator: CandidateEvaluator,
     params: Mapping[str, Any],
     facts: Mapping[str, Any],
-    stored: tuple[int, Tally] | None,
-    keep: Callable[[int, Tally], None] | None,
-    say: Callable[[str], None],
-) -> Tally:
-    """All tiles, from where a stored tally ends."""
-    space = machine.space
-    done, before = stored if stored is not None else (0, None)
-    began, saved = time.perf_counter(), done
-    tally = machine.start(before)
-    together = before
+    store: StateFile | None,
+) -> ReducerState:
+    """Evaluate all tiles, from where a stored state ends."""
+    space = evaluator.space
+    done, merged = (0, None) if store is None else store.load()
+    reducer = evaluator.start(merged)
     try:
-        for number, first in enumerate(range(done, space.tiles, machine.block_tiles), 1):
-            tally = machine.advance(tally, first, params, facts)
-            tally.refused.block_until_ready()
-            done = min(first + machine.block_tiles, space.tiles)
-            if number % MEETINGS == 0:  # the same in every process: they meet here
-                together = machine.collect(tally)
-                if keep is not None:
-                    keep(done, together)
-            spent = time.perf_counter() - began
-            left = spent * (space.tiles - done) / max(done - saved, 1)
-            say(f"{done / space.tiles:.0%} of {space.candidates:,} schedules, {left:.0f} s left")
-        together = machine.collect(tally)
+        for number, first in enumerate(range(done, space.tiles, evaluator.block_tiles), 1):
+            reducer = evaluator.advance(reducer, first, params, facts)
+            reducer.n_nonfinite.block_until_ready()
+            done = min(first + evaluator.block_tiles, space.tiles)
+            if number % BLOCKS_PER_MERGE == 0:  # the same in every process: they meet here
+                merged = evaluator.collect(reducer)
+                if store is not None:
+                    store.save(done, merged)
+            report_progress(f"{space.candidates:,} schedules: tiles", done, space.tiles)
+        merged = evaluator.collect(reducer)
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
         raise LostProcess(
-            f"another process of the screen is gone ({str(error).splitlines()[0]}); start all of "
-            "them again with the same command"
-            + (": they go on from the state that was kept" if keep is not None else "")
+            f"a worker process died ({str(error).splitlines()[0]}); restart all processes with the "
+            "same command" + ("; they resume from the stored state" if store is not None else "")
         ) from error
-    if keep is not None:
-        keep(done, together)
-    return together
+    if store is not None:
+        store.save(done, merged)
+    return merged
 
 
 def _devices(count: int | None, processes: int) -> list[Any]:

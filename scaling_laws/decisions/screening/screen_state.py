@@ -1,27 +1,64 @@
-"""A screen on disk: its settings and the tally so far, so that it can go on where it stopped."""
+"""A screen on disk: its settings and the reducer so far, so that it can go on where it stopped."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scaling_laws.common import DataError, UsageError, write_with
-from scaling_laws.decisions.screening.reduction import Tally
+from scaling_laws.decisions.screening.reduction import ReducerState
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["StateFile", "load_state", "save_state"]
 
-DIGESTS = ("edges", "parameters")  # say less to a reader than the others
-NAMES = tuple(each.name for each in fields(Tally))
+DIGESTS = ("edges", "parameters")  # less informative to a reader than the others
+# in the order of the fields of a reducer state: the keys of files do not change with the code
+KEYS = (
+    "value",
+    "slot",
+    "arm_value",
+    "arm_slot",
+    "draw_value",
+    "draw_slot",
+    "counts",
+    "refused",
+)
 
 
-def save_state(path: Path, settings: Mapping[str, Any], tiles: int, tally: Tally) -> None:
-    """Write settings, tiles done and tally; whole or not at all."""
-    arrays = {name: getattr(tally, name) for name in NAMES}
+@dataclass(frozen=True, eq=False)
+class StateFile:
+    """The file that stores a screen.
+
+    Attributes:
+        path: of the file.
+        settings: what a stored screen must agree with.
+        writes: whether this process writes it; of several, one does.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    writes: bool
+
+    def load(self) -> tuple[int, ReducerState | None]:
+        """Tiles done and the reducer state; 0 and None if there is no file."""
+        return load_state(self.path, self.settings) or (0, None)
+
+    def save(self, tiles: int, reducer: ReducerState) -> None:
+        """Write tiles done and the reducer state."""
+        if self.writes:
+            save_state(self.path, self.settings, tiles, reducer)
+
+
+def save_state(path: Path, settings: Mapping[str, Any], tiles: int, reducer: ReducerState) -> None:
+    """Write settings, tiles done and the reducer state atomically."""
+    arrays = {
+        key: getattr(reducer, field.name)
+        for key, field in zip(KEYS, fields(ReducerState), strict=True)
+    }
     text = json.dumps(settings, sort_keys=True)
 
     def write(temporary: Path) -> None:
@@ -31,8 +68,8 @@ def save_state(path: Path, settings: Mapping[str, Any], tiles: int, tally: Tally
     write_with(path, write)
 
 
-def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, Tally] | None:
-    """Tiles done and the tally; None if there is no file.
+def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, ReducerState] | None:
+    """Tiles done and the reducer; None if there is no file.
 
     Raises:
         DataError: if the file is not one of a screen.
@@ -44,7 +81,7 @@ def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, Tally] | N
         with np.load(path, allow_pickle=False) as file:
             stored = json.loads(str(file["settings"]))
             tiles = int(file["tiles"])
-            tally = Tally(*(file[name] for name in NAMES))
+            reducer = ReducerState(*(file[key] for key in KEYS))
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(
             f"{path} is not the state of a screen ({error}); give another --state, or remove it"
@@ -61,7 +98,7 @@ def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, Tally] | N
             + (f" ({', '.join(other[1:])} too)" if other[1:] else "")
             + "; give another --state, or remove it"
         )
-    return tiles, tally
+    return tiles, reducer
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.inference import MAX_ROUGHNESS
+from scaling_laws.decisions.constraints import MAX_SMOOTHING_SENSITIVITY
 
 __all__ = ["Ranked", "Screening"]
 
@@ -22,8 +22,8 @@ class Ranked:
         shape: of its family.
         final_loss: predicted by the fit, in nats.
         screened: what the screen had for it; with draws the mean over them.
-        roughness: change of the final loss under a short moving average of the schedule, in nats:
-            what the law promises beyond it is not in the data; None where it was not worked out.
+        smoothing_sensitivity: change of the final loss under a short moving average of the
+            schedule, in nats; None where it was not computed.
         interval_90: of the final loss, or None if the law's errors were not measured.
         expected: mean of the final loss over the draws, or None without draws.
         best_share: share of the draws under which no other finalist is lower, or None.
@@ -34,7 +34,7 @@ class Ranked:
     shape: str
     final_loss: float
     screened: float
-    roughness: float | None = None
+    smoothing_sensitivity: float | None = None
     interval_90: tuple[float, float] | None = None
     expected: float | None = None
     best_share: float | None = None
@@ -50,7 +50,7 @@ class Screening:
         ranked: the best, lowest first: by expected loss with draws, else by final loss.
         best_by_shape: the best of each shape, lowest first.
         candidates: how many were evaluated.
-        refused: how many had no finite loss.
+        n_nonfinite: how many had no finite loss.
         cells: that a candidate was seen through.
         disagreement: largest difference between screen and full length, over a sample of every
             shape before the screen: what `cells` was chosen by.
@@ -74,7 +74,7 @@ class Screening:
     ranked: tuple[Ranked, ...]
     best_by_shape: tuple[Ranked, ...]
     candidates: int
-    refused: int
+    n_nonfinite: int
     cells: int
     disagreement: float
     rescored_disagreement: float
@@ -96,10 +96,15 @@ class Screening:
         smooth = (
             each
             for each in (*self.ranked, *self.best_by_shape)
-            if each.roughness is not None and each.roughness <= MAX_ROUGHNESS
+            if each.smoothing_sensitivity is not None
+            and each.smoothing_sensitivity <= MAX_SMOOTHING_SENSITIVITY
         )
         return next(smooth, self.ranked[0])
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, in plain values."""
-        return asdict(self)
+        """Everything, in plain values, under the keys of the interface."""
+        result = asdict(self)
+        result["refused"] = result.pop("n_nonfinite")
+        for candidate in (*result["ranked"], *result["best_by_shape"]):
+            candidate["roughness"] = candidate.pop("smoothing_sensitivity")
+        return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaling_laws.decisions.search.constraints import Limits
+from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.models import Schedule, SearchFrame, format_spec, get_family, schedule
 
 __all__ = ["baseline_specs", "baselines_of"]
@@ -38,6 +38,8 @@ def baseline_specs(frame: SearchFrame) -> list[str]:
     return list(dict.fromkeys(specs))  # a high end_min makes some of them the same
 
 
-def baselines_of(limits: Limits) -> list[Schedule]:
+def baselines_of(constraints: ScheduleConstraints) -> list[Schedule]:
     """They, as whole runs: with the head before them where there is one."""
-    return [limits.whole(schedule(spec)) for spec in baseline_specs(limits.frame)]
+    return [
+        constraints.complete(schedule(spec)) for spec in baseline_specs(constraints.search_frame)
+    ]

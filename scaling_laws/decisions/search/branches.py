@@ -8,7 +8,7 @@ and the share and shape of the cooldowns, for the lowest mean of the final losse
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import UsageError
-from scaling_laws.decisions.search.constraints import Limits, read_limits
+from scaling_laws.common import ExtrapolationWarning, UsageError, report_progress, warn
+from scaling_laws.decisions.constraints import ScheduleConstraints, constraints_from
 from scaling_laws.decisions.search.descent import descend
-from scaling_laws.decisions.search.evaluator import Measure
-from scaling_laws.decisions.search.free_form import cuts_of, free_form, task_of
+from scaling_laws.decisions.search.evaluator import ObjectiveEvaluator
+from scaling_laws.decisions.search.free_form import cuts_of, free_form, search_problem
 from scaling_laws.decisions.search.search_objective import (
-    Reading,
+    HorizonTerm,
     cells_for,
     objective_of,
     params_of,
@@ -31,7 +31,7 @@ from scaling_laws.decisions.search.spline import Spline, spline_of
 from scaling_laws.inference import CurveFit, check_needs, facts_for, require_curve_fit
 from scaling_laws.models import DECAYS, Schedule, in_float64
 
-__all__ = ["Branch", "Branches", "optimize_branches"]
+__all__ = ["Branches", "CooldownBranch", "optimize_branches"]
 
 Array = NDArray[np.float64]
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # of a horizon that its cooldown takes
@@ -40,7 +40,7 @@ FLAT = 1e-4  # nats that the main run's LR must gain by falling, or it stays at 
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class CooldownBranch:
     """One horizon.
 
     Attributes:
@@ -73,7 +73,7 @@ class Branches:
     """
 
     trunk: Schedule
-    branches: tuple[Branch, ...]
+    branches: tuple[CooldownBranch, ...]
     share: float
     shape: str
     value: float
@@ -112,12 +112,12 @@ def optimize_branches(
     fitted: CurveFit,
     *,
     horizons: Sequence[int],
-    steps: int,
-    peak: float,
+    steps: int | None = None,
+    peak: float | None = None,
     warmup: int = 0,
     end_min: float = 0.0,
+    constraints: ScheduleConstraints | None = None,
     facts: Mapping[str, float] | None = None,
-    report: Callable[[str], None] | None = None,
 ) -> Branches:
     """Search one main run whose cooldowns end well at every horizon.
 
@@ -128,8 +128,8 @@ def optimize_branches(
         peak: peak learning rate.
         warmup: warm-up steps, linear from 0.
         end_min: lowest learning rate, where every cooldown ends.
+        constraints: the four above as one `ScheduleConstraints`; others are not supported.
         facts: numbers of the run that override those of the fit.
-        report: called with a line of progress now and then.
 
     Raises:
         UsageError: if there are fewer than two horizons, or the frame contradicts itself.
@@ -139,13 +139,17 @@ def optimize_branches(
     law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     check_needs(law, known, {}, "the law file")
+    whole = constraints_from(constraints, steps=steps, peak=peak, warmup=warmup, end_min=end_min)
+    whole.require_only("optimize_branches", ("steps", "peak", "warmup", "end_min"))
+    if isinstance(whole.peak, tuple):
+        raise UsageError("optimize_branches needs one peak, not a range")
+    steps, peak, warmup, end_min = whole.steps, whole.peak, whole.warmup, whole.end_min
     ends = sorted({*(int(end) for end in horizons), steps})
     if len(ends) < 2:
         raise UsageError(f"horizons={list(horizons)}: give two different ones at least")
-    whole = read_limits(steps=steps, peak=peak, warmup=warmup, end_min=end_min)
     if round(ends[0] * (1.0 - SHARES[-1])) < warmup + 20:
         raise UsageError(f"horizon {ends[0]} is too short for warmup={warmup} and a cooldown")
-    before = np.linspace(0.0, peak, warmup)
+    before = whole.fixed_start
     params = params_of(fitted)
     traced = {name: jnp.float64(value) for name, value in known.items()}
     tried: list[tuple[float, float, str, Array]] = []
@@ -154,34 +158,36 @@ def optimize_branches(
         spline = spline_of(replace(whole, steps=starts[-1]))
         flat = np.zeros(len(spline.low))
         for shape in SHAPES:
-            readings = [
-                _reading(law, spline, whole, before, start, end, shape)
+            terms = [
+                _branch_term(law, spline, whole, before, start, end, shape)
                 for start, end in zip(starts, ends, strict=True)
             ]
-            objective = objective_of(law, readings, params, traced)
+            objective = objective_of(law, terms, params, traced)
             found = descend(objective, spline, [flat, _half(spline)])
             rates, value = spline.rates(found.free), found.value
             level = objective(flat)[0]
             if value > level - FLAT:
                 rates, value = spline.rates(flat), level
             tried.append((value, share, shape, np.concatenate([before, rates])))
-        if report is not None:
-            report(f"cooldowns over {100 * share:.0f} %: {min(tried)[0]:.5f}")
+        best = min(value for value, *_ in tried)
+        report_progress(f"cooldowns over {100 * share:.0f} %: {best:.5f}")
     _, share, shape, trunk = min(tried, key=lambda each: each[0])
     branches = []
     for end in ends:
         start = end - round(share * end)
         plan = Schedule("free form", _branch(trunk, start, end, shape, end_min))
-        measure = Measure(fitted, known, (end,))
-        alone = free_form(task_of(measure, replace(whole, steps=end)), [], None)[1]
-        loss = measure.final_loss(plan.lr)
-        interval = measure.interval(plan.lr)
-        branches.append(Branch(plan, start, loss, interval, measure.final_loss(alone.lr)))
+        evaluator = ObjectiveEvaluator(fitted, known, (end,))
+        alone = free_form(search_problem(evaluator, replace(whole, steps=end)), [], None)[1]
+        loss = evaluator.final_loss(plan.lr)
+        interval = evaluator.interval(plan.lr)
+        branches.append(CooldownBranch(plan, start, loss, interval, evaluator.final_loss(alone.lr)))
     notes = [
         f"{each.schedule.steps} steps: {note}"
         for each in branches
         for note in fitted.range_notes(each.schedule, known)
     ]
+    for note in notes:
+        warn(note, ExtrapolationWarning)
     return Branches(
         Schedule("free form", trunk),
         tuple(branches),
@@ -211,10 +217,16 @@ def _branch(trunk: Array, start: int, end: int, shape: str, end_min: float) -> A
     return np.concatenate([trunk[:start], end_min + (trunk[start - 1] - end_min) * fall])
 
 
-def _reading(
-    law: Any, spline: Spline, limits: Limits, before: Array, start: int, end: int, shape: str
-) -> Reading:
-    """A branch as the objective sees it: linear in the drops of the main run."""
-    cells = cells_for(law, end, cuts_of(limits))
+def _branch_term(
+    law: Any,
+    spline: Spline,
+    constraints: ScheduleConstraints,
+    before: Array,
+    start: int,
+    end: int,
+    shape: str,
+) -> HorizonTerm:
+    """A branch as the objective sees it: linear in the decrements of the main run."""
+    cells = cells_for(law, end, cuts_of(constraints))
     offset, matrix = spline.of_cells(before, cells, (start, _cooldown(start, end, shape)))
-    return Reading(offset, matrix, None, None, cells)
+    return HorizonTerm(offset, matrix, None, None, cells)

@@ -12,35 +12,30 @@ from threadpoolctl import threadpool_limits
 
 from scaling_laws.decisions.search.spline import Spline
 
-__all__ = ["Descent", "descend"]
+__all__ = ["DescentResult", "descend"]
 
 Array = NDArray[np.float64]
-AGREE = 1e-5  # nats: far below what any log resolves
 ITERATIONS = 300
 RESTARTS = 4
 SETTLED = 1e-7  # nats that a restart must gain for another one
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
-    """What a search from several starts found.
+class DescentResult:
+    """Result of a gradient search from several starts.
 
     Attributes:
         free: the best free numbers: (free numbers,).
         value: of the objective there.
-        ends: values that the starts reached, best first.
-        steepest_gain: how much a straight line along any allowed direction promises, at most.
+        start_objectives: values that the starts reached, best first.
+        frank_wolfe_gap: Frank-Wolfe (conditional-gradient) gap, a bound on what any feasible
+            straight step gains to first order; 0 at a stationary point.
     """
 
     free: Array
     value: float
-    ends: tuple[float, ...]
-    steepest_gain: float
-
-    @property
-    def agreeing(self) -> int:
-        """How many starts ended within 1e-5 nats of the best."""
-        return sum(end <= self.value + AGREE for end in self.ends)
+    start_objectives: tuple[float, ...]
+    frank_wolfe_gap: float
 
 
 def descend(
@@ -48,22 +43,22 @@ def descend(
     spline: Spline,
     starts: Sequence[Array],
     extra: tuple[Array, Array] | None = None,
-) -> Descent:
+) -> DescentResult:
     """Minimise over the spline's polytope, and over a box of further numbers.
 
     Args:
         objective: free numbers -> value and gradient.
         spline: of the schedules.
-        starts: free numbers to begin with: (drops + further,) each.
+        starts: free numbers to begin with: (decrements + further,) each.
         extra: lowest and highest of each further number.
     """
     none = np.zeros(0)
     extra_low, extra_high = extra or (none, none)
     low, high = np.append(spline.low, extra_low), np.append(spline.high, extra_high)
     rows = np.pad(spline.matrix, [(0, 0), (0, len(extra_low))])
-    equal = spline.least == spline.most
+    equal = spline.lower == spline.upper
     constraints = [
-        LinearConstraint(rows[which], spline.least[which], spline.most[which])
+        LinearConstraint(rows[which], spline.lower[which], spline.upper[which])
         for which in (equal, ~equal)
         if which.any()
     ]
@@ -93,17 +88,17 @@ def descend(
     found.sort(key=lambda each: each[0])
     value, free = found[0]
     gradient = objective(free)[1]
-    drops = len(spline.low)
-    gain = spline.steepest_gain(gradient[:drops], free[:drops])
-    gain += float(np.maximum(gradient[drops:] * (free[drops:] - extra_low), 0.0).sum())
-    gain += float(np.maximum(gradient[drops:] * (free[drops:] - extra_high), 0.0).sum())
-    return Descent(free, value, tuple(each for each, _ in found), gain)
+    decrements = len(spline.low)
+    gain = spline.frank_wolfe_gap(gradient[:decrements], free[:decrements])
+    gain += float(np.maximum(gradient[decrements:] * (free[decrements:] - extra_low), 0.0).sum())
+    gain += float(np.maximum(gradient[decrements:] * (free[decrements:] - extra_high), 0.0).sum())
+    return DescentResult(free, value, tuple(each for each, _ in found), gain)
 
 
 def _inside(spline: Spline, free: Array) -> Array:
-    """A solver's last digits must not leave the frame: the drops scaled where they sum too high."""
+    """Scale the decrements where rounding in the solver makes their sum too high."""
     total = float(free[: len(spline.low)].sum())
-    most = float(spline.most[0])
-    if spline.limits.allow_rewarm or spline.limits.fixed or total <= most:
+    highest = float(spline.upper[0])
+    if spline.constraints.allow_rewarm or spline.constraints.fixed_rates or total <= highest:
         return free
-    return np.append(free[: len(spline.low)] * (most / total), free[len(spline.low) :])
+    return np.append(free[: len(spline.low)] * (highest / total), free[len(spline.low) :])

@@ -17,13 +17,13 @@ from scaling_laws.inference import (
 )
 from scaling_laws.models import Schedule, in_float64
 
-__all__ = ["Measure", "Scored"]
+__all__ = ["ObjectiveEvaluator", "ScoredSchedule"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredSchedule:
     """A schedule, its predicted final loss and its value of the objective, in nats."""
 
     schedule: Schedule
@@ -32,7 +32,7 @@ class Scored:
 
 
 @dataclass(frozen=True, eq=False)
-class Measure:
+class ObjectiveEvaluator:
     """What is minimised, exactly.
 
     Attributes:
@@ -46,6 +46,14 @@ class Measure:
     facts: Mapping[str, float]
     horizons: Sequence[int]
     robust: bool = False
+
+    @property
+    def description(self) -> str:
+        """What is minimised, in words."""
+        what = "upper end of the 90 % interval" if self.robust else "final loss"
+        if len(self.horizons) == 1:
+            return what
+        return f"mean {what} after {', '.join(str(end) for end in self.horizons)} steps"
 
     @in_float64
     def final_loss(self, lr: Array, decay: Array | None = None) -> float:

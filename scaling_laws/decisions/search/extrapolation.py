@@ -61,23 +61,23 @@ def penalty_of(spline: Spline, fitted: CurveFit, loss: float, further: int = 0) 
         spline: of the schedules.
         fitted: the law.
         loss: about the loss, in nats.
-        further: how many free numbers follow the drops.
+        further: how many free numbers follow the decrements.
 
     Returns:
         The penalty, or None where the range or the errors of the law are not known.
     """
-    span, uncertainty, limits = fitted.range, fitted.uncertainty, spline.limits
+    span, uncertainty, constraints = fitted.range, fitted.uncertainty, spline.constraints
     if not isinstance(span, Range) or uncertainty is None:
         return None
     count = len(spline.low)
     rows = [np.ones((1, count))]
-    most = [np.array([limits.first / limits.peak - span.lowest_lr])]
+    upper = [np.array([constraints.initial_lr / constraints.peak_lr - span.lowest_lr])]
     if span.fastest_fall is not None:
         # twice as fast as any fitted run is free, as in the notes of a prediction
         rows.append(np.eye(count))
-        most.append(spline.per_step / span.fastest_fall)
+        upper.append(spline.per_step / span.fastest_fall)
     table = np.pad(np.concatenate(rows), [(0, 0), (0, further)])
-    return Penalty(table, np.concatenate(most), COST * uncertainty.log_error * loss)
+    return Penalty(table, np.concatenate(upper), COST * uncertainty.log_error * loss)
 
 
 def lowest_cost(fitted: CurveFit, ends: Array, peak: float, loss: float) -> Array:

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from scaling_laws.common import ScheduleError
-from scaling_laws.decisions.search.constraints import Limits
+from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.models import (
     FAMILIES,
     Cells,
@@ -44,7 +44,7 @@ class _Member:
 
 
 def tune_families(
-    limits: Limits,
+    constraints: ScheduleConstraints,
     cells: Sequence[Cells],
     objective: Callable[[list[Array]], Array],
     seed: int,
@@ -52,30 +52,31 @@ def tune_families(
     """The best member of the searchable shapes of registered families, the best first.
 
     Args:
-        limits: what is fixed; members that break it are left out.
+        constraints: what is fixed; members that break it are left out.
         cells: how the objective wants runs gathered: one an end that counts.
         objective: mean rates, a row a run, for each of `cells` -> values (rows,).
         seed: of the points tried first.
 
     Returns:
-        Whole runs: the head of the limits and a member of a family after it.
+        Whole runs: the head of the constraints and a member of a family after it.
     """
-    frame = limits.frame
+    frame = constraints.search_frame
     steps = min(frame.steps, COARSE)
     ratio = frame.steps / steps
     warmup = max(1, round(frame.warmup / ratio)) if frame.warmup else 0
     coarse = SearchFrame(frame.peak, steps, warmup, frame.end_min)
-    done = len(limits.head)
-    head = np.concatenate([[0.0], np.cumsum(limits.head)])
+    done = len(constraints.prefix_lr)
+    head = np.concatenate([[0.0], np.cumsum(constraints.prefix_lr)])
 
     def rows(family: Family, shape: SearchBox, free: Array) -> list[Array] | None:
-        """Mean rates of a member; None if it is no schedule or breaks the limits."""
+        """Mean rates of a member; None if it is no schedule or breaks the constraints."""
         try:
             lr = family.build(with_defaults(family, member_values(family, shape, coarse, free)))
         except ScheduleError:
             return None
-        if limits.max_change is not None and (
-            np.abs(np.diff(lr[warmup:])).max(initial=0.0) > ratio * limits.max_change * limits.peak
+        if constraints.max_change is not None and (
+            np.abs(np.diff(lr[warmup:])).max(initial=0.0)
+            > ratio * constraints.max_change * constraints.peak_lr
         ):
             return None
         sums = head[-1] + ratio * np.concatenate([[0.0], np.cumsum(lr)])
@@ -119,8 +120,8 @@ def tune_families(
     plans = []
     for each in best:
         spec = format_spec(each.family, member_values(each.family, each.shape, frame, each.free))
-        plan = limits.whole(schedule(spec))
-        if limits.broken_by(plan.lr) is None:
+        plan = constraints.complete(schedule(spec))
+        if constraints.violation(plan.lr) is None:
             plans.append(plan)
     return plans
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.decisions.search.evaluator import Scored
+from scaling_laws.decisions.search.evaluator import ScoredSchedule
 from scaling_laws.inference import (
     CurveFit,
     Uncertainty,
@@ -65,8 +65,8 @@ class Gain:
 
 def gains_on(
     fitted: CurveFit,
-    best: Scored,
-    baselines: Sequence[Scored],
+    best: ScoredSchedule,
+    baselines: Sequence[ScoredSchedule],
     facts: Mapping[str, float],
     decay: Array | None = None,
 ) -> dict[str, Gain]:

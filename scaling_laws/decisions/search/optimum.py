@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.decisions.search.evaluator import Scored
+from scaling_laws.decisions.search.evaluator import ScoredSchedule
 from scaling_laws.decisions.search.gains import Gain
 from scaling_laws.inference import Uncertainty, VarianceInputs, interval_of_end
 from scaling_laws.models import Schedule
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """A found schedule.
+    """The result of a search.
 
     Attributes:
         schedule: the best schedule found; its spec is ``free form`` or the spec of a family.
@@ -30,17 +30,18 @@ class Optimum:
         value: of the objective.
         baselines: predicted final losses of common schedules, by spec.
         baseline_values: values of the objective for them.
-        broken: in words, what a baseline breaks of the limits, for those that do.
+        broken: which constraint a baseline violates, in words, for those that do.
         gains: by how much its final loss is below each of theirs, with intervals.
-        family: the best member of the families that is smooth; see `roughness`.
-        rough: members of families with a lower objective that were passed over, because a short
-            moving average takes their advantage away: they exploit the law.
+        family: the best member of the families that is smooth; see `smoothing_sensitivity`.
+        fragile: schedules with a lower objective that were rejected, because a short moving
+            average removes their advantage: an artefact of the law.
         horizons: predicted loss of the schedule at each step count that was asked for.
         weight_decay: the weight decay of each step that was found with it, or None: (steps,).
-        roughness: change of the final loss under a short moving average of the schedule, in nats.
-        starts: objective that each start of the gradient search reached, best first.
-        steepest_gain: how much a straight line along any allowed direction promises to lower the
-            objective from where the gradient search ended, in nats; 0 at a stationary point.
+        smoothing_sensitivity: change of the final loss under a short moving average of the
+            schedule, in nats.
+        start_objectives: objective that each start of the gradient search reached, best first.
+        frank_wolfe_gap: Frank-Wolfe gap where the gradient search ended, in nats; 0 at a stationary
+            point.
         distance: how far the schedule lies outside the fitted range; see `range_distance`.
         notes: where it leaves the range of the fit, and what else to know.
         seconds: wall time.
@@ -56,13 +57,13 @@ class Optimum:
     baseline_values: Mapping[str, float]
     broken: Mapping[str, str]
     gains: Mapping[str, Gain]
-    family: Scored
-    rough: tuple[Scored, ...]
+    family: ScoredSchedule
+    fragile: tuple[ScoredSchedule, ...]
     horizons: Mapping[int, float]
     weight_decay: Array | None = field(repr=False)
-    roughness: float
-    starts: tuple[float, ...]
-    steepest_gain: float
+    smoothing_sensitivity: float
+    start_objectives: tuple[float, ...]
+    frank_wolfe_gap: float
     distance: Mapping[str, float]
     notes: tuple[str, ...]
     seconds: float
@@ -78,7 +79,7 @@ class Optimum:
     @property
     def starts_at_best(self) -> int:
         """How many starts of the gradient search ended within 1e-5 nats of the best."""
-        return sum(each <= self.starts[0] + 1e-5 for each in self.starts)
+        return sum(each <= self.start_objectives[0] + 1e-5 for each in self.start_objectives)
 
     def _decay_ends(self) -> dict[str, float] | None:
         row = self.weight_decay
@@ -101,13 +102,13 @@ class Optimum:
             "gains": {spec: gain.as_json() for spec, gain in self.gains.items()},
             "family": {"spec": self.family.schedule.spec, "final_loss": self.family.final_loss},
             "family_value": self.family.value,
-            "passed_over": {each.schedule.spec: each.final_loss for each in self.rough},
+            "passed_over": {each.schedule.spec: each.final_loss for each in self.fragile},
             "horizons": {str(steps): loss for steps, loss in self.horizons.items()},
             "weight_decay": self._decay_ends(),
-            "roughness": self.roughness,
-            "starts": list(self.starts),
+            "roughness": self.smoothing_sensitivity,
+            "starts": list(self.start_objectives),
             "starts_at_best": self.starts_at_best,
-            "steepest_gain": self.steepest_gain,
+            "steepest_gain": self.frank_wolfe_gap,
             "distance": dict(self.distance),
             "notes": list(self.notes),
             "seconds": self.seconds,

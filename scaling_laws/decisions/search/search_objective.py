@@ -1,8 +1,8 @@
 """What a search minimises: losses at the ends of runs that one row of free numbers describes.
 
-A `Reading` is one such run: its rates are a straight line in the free numbers, gathered to cells
-where the law can do with them. The objective is the mean of the readings' losses, or of
-the upper ends of their intervals, and what leaving the fitted range costs.
+A `HorizonTerm` is the loss at one horizon: its learning rates are affine in the free numbers, and
+averaged over cells where the law allows. The objective is the mean of the losses of the terms, or
+of the upper ends of their intervals, plus a penalty for leaving the fitted range.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from scaling_laws.inference import CurveFit, Uncertainty, robust_sd
 from scaling_laws.models import FINAL, GROWTH, Cells, FinalOnCells, Law, cells_of
 
 __all__ = [
+    "HorizonTerm",
     "Penalty",
-    "Reading",
     "cells_for",
     "compiled_rows",
+    "inlier_draws",
+    "interval_terms_of",
     "objective_of",
     "params_of",
-    "robust_numbers",
-    "tame_draws",
 ]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]
-WILD = 3.0  # robust standard deviations: a draw further off at a common schedule does not count
+OUTLIER_SD = 3.0  # robust sds; draws further off at a common schedule are dropped
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class Reading:
+class HorizonTerm:
     """One loss that counts.
 
     Attributes:
@@ -58,16 +58,16 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """A quadratic cost, in nats, of leaving what the fit has seen: cost/2·Σ max(0, rows·x - most)².
+    """Quadratic cost, in nats, of leaving the fitted range: cost/2·Σ max(0, rows·x - upper)².
 
     Attributes:
         rows: (rows, free numbers).
-        most: largest value of each row that is within the range: (rows,).
+        upper: largest value of each row that is within the range: (rows,).
         cost: nats by squared unit.
     """
 
     rows: Array
-    most: Array
+    upper: Array
     cost: float
 
 
@@ -76,7 +76,7 @@ def cells_for(law: Law, steps: int, cuts: tuple[int, ...]) -> Cells:
     return cells_of(steps, cuts, growth=GROWTH if law.accepts_cells else 0.0)
 
 
-def robust_numbers(uncertainty: Uncertainty) -> tuple[float, float, float]:
+def interval_terms_of(uncertainty: Uncertainty) -> tuple[float, float, float]:
     """What the width of an interval at the end of a run is made of: steady, decayed, factor."""
     return uncertainty.sigma_constant, uncertainty.sigma_decay, uncertainty.final_90
 
@@ -101,57 +101,61 @@ def _upper(
     return jnp.exp(logs[0] + factor * scale)
 
 
-def value(law: Law, x: Any, reading: Reading, params: Params, facts: Params, robust: Any) -> Any:
-    """What a reading adds to the objective at free numbers x, in nats; traceable.
+def value(
+    law: Law, x: Any, term: HorizonTerm, params: Params, facts: Params, interval_terms: Any
+) -> Any:
+    """What a term adds to the objective at free numbers x, in nats; traceable.
 
     Args:
         law: the law.
         x: free numbers: (free numbers,).
-        reading: the loss that counts.
+        term: the loss that counts.
         params: of the law; with draws after them, (1 + draws,) each, where `robust` is given.
         facts: numbers known of the run.
-        robust: `robust_numbers`, for the upper end in place of the loss, or None.
+        interval_terms: `interval_terms_of`, for the upper end in place of the loss, or None.
     """
-    lr = jnp.maximum(reading.offset + reading.matrix @ x, 0.0)
+    lr = jnp.maximum(term.offset + term.matrix @ x, 0.0)
     decay = None
-    if reading.decay_offset is not None:
-        decay = jnp.maximum(reading.decay_offset + reading.decay_matrix @ x, 0.0)
-    if robust is None:
-        return _loss(law, params, lr, decay, reading.cells, facts)
-    return _upper(law, params, lr, decay, reading.cells, facts, robust)
+    if term.decay_offset is not None:
+        decay = jnp.maximum(term.decay_offset + term.decay_matrix @ x, 0.0)
+    if interval_terms is None:
+        return _loss(law, params, lr, decay, term.cells, facts)
+    return _upper(law, params, lr, decay, term.cells, facts, interval_terms)
 
 
 @cache
 def _compiled_value(law: Law) -> Callable[..., Any]:
     return jax.jit(
         jax.value_and_grad(
-            lambda x, reading, params, facts, robust: value(law, x, reading, params, facts, robust)
+            lambda x, term, params, facts, interval_terms: value(
+                law, x, term, params, facts, interval_terms
+            )
         )
     )
 
 
 def objective_of(
     law: Law,
-    readings: Sequence[Reading],
+    terms: Sequence[HorizonTerm],
     params: Params,
     facts: Params,
     penalty: Penalty | None = None,
-    robust: Any = None,
+    interval_terms: Any = None,
 ) -> Callable[[Array], tuple[float, Array]]:
     """Free numbers (free numbers,) -> the objective in nats and its gradient.
 
-    A reading is compiled once for each number of cells, whatever the length of the run.
+    A term is compiled once for each number of cells, whatever the length of the run.
     """
     function = _compiled_value(law)
 
     def objective(free: Array) -> tuple[float, Array]:
         x = jnp.asarray(free)
-        found = [function(x, each, params, facts, robust) for each in readings]
+        found = [function(x, each, params, facts, interval_terms) for each in terms]
         total = float(np.mean([float(value) for value, _ in found]))
         slope = np.mean([np.asarray(slope) for _, slope in found], axis=0)
         if penalty is None:
             return total, slope
-        excess = np.maximum(penalty.rows @ free - penalty.most, 0.0)
+        excess = np.maximum(penalty.rows @ free - penalty.upper, 0.0)
         total += 0.5 * penalty.cost * float(excess @ excess)
         return total, slope + penalty.cost * (excess @ penalty.rows)
 
@@ -162,28 +166,30 @@ def objective_of(
 def compiled_rows(law: Law) -> Callable[..., Any]:
     """(params, lr (schedules, K), cells, facts) -> losses (schedules,), or upper ends."""
 
-    def rows(params: Params, lr: Any, cells: Cells, facts: Params, robust: Any) -> Any:
+    def rows(params: Params, lr: Any, cells: Cells, facts: Params, interval_terms: Any) -> Any:
         def one(row: Any) -> Any:
-            if robust is None:
+            if interval_terms is None:
                 return _loss(law, params, row, None, cells, facts)
-            return _upper(law, params, row, None, cells, facts, robust)
+            return _upper(law, params, row, None, cells, facts, interval_terms)
 
         return jax.vmap(one)(lr)
 
     return jax.jit(rows)
 
 
-def params_of(fitted: CurveFit, tame: NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """Parameters as arrays, with the draws at the places `tame` after them if it is given."""
-    if tame is None:
+def params_of(fitted: CurveFit, inliers: NDArray[np.int64] | None = None) -> dict[str, Any]:
+    """Parameters as arrays, with the draws at the places `inliers` after them if it is given."""
+    if inliers is None:
         return {name: jnp.float64(number) for name, number in fitted.params.items()}
     return {
-        name: jnp.asarray(np.append(number, fitted.draws[name][tame]))
+        name: jnp.asarray(np.append(number, fitted.draws[name][inliers]))
         for name, number in fitted.params.items()
     }
 
 
-def tame_draws(log_losses: Array) -> NDArray[np.int64]:
-    """Which draws are not wild, by the log final losses (draws,) of a common schedule."""
+def inlier_draws(log_losses: Array) -> NDArray[np.int64]:
+    """Which draws are not outliers, by the log final losses (draws,) of a common schedule."""
     apart = np.abs(log_losses - np.median(log_losses))
-    return np.flatnonzero(apart <= WILD * max(float(robust_sd(log_losses[:, None])[0]), 1e-12))
+    return np.flatnonzero(
+        apart <= OUTLIER_SD * max(float(robust_sd(log_losses[:, None])[0]), 1e-12)
+    )

@@ -6,7 +6,7 @@ changes of them make small changes of the rate. A fixed number of intervals keep
 search that is free at every step finds 4 to 8 abrupt drops whose predicted gain a moving average
 removes.
 
-What is free are the drops from each coefficient to the next, as shares of the peak.
+What is free are the decrements from each coefficient to the next, as shares of the peak.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
 from scaling_laws.common import UsageError
-from scaling_laws.decisions.search.constraints import Limits
+from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.models import Cells
 
 __all__ = ["INTERVALS", "Spline", "spline_of"]
@@ -33,41 +33,43 @@ CROWDING = 1.5  # > 1 puts the knots closer to the end, where cooldowns are
 
 @dataclass(frozen=True, eq=False)
 class Spline:
-    """Schedules that a search can reach: every x of shape (drops,) in a polytope.
+    """Schedules that a search can reach: every x of shape (decrements,) in a polytope.
 
     Attributes:
-        limits: the frame.
-        design: weights of the coefficients at every step that is shaped: (steps shaped, drops + 1).
-        centre: where on the part that is shaped each coefficient counts most, from 0 to 1.
-        per_step: drop between coefficients where the rate falls by the peak in a step: (drops,).
+        constraints: the frame.
+        design: weights of the coefficients at each shaped step: (shaped steps, decrements + 1).
+        centre: where on the shaped part each coefficient has the most weight, from 0 to 1.
+        per_step: decrement at which the rate falls by the peak in one step: (decrements,).
         low: lowest value of each drop.
         high: highest value of each drop.
-        matrix: rows of linear constraints, (rows, drops).
-        least: lowest value of each row.
-        most: highest value of each row.
+        matrix: rows of linear constraints, (rows, decrements).
+        lower: lowest value of each row.
+        upper: highest value of each row.
     """
 
-    limits: Limits
+    constraints: ScheduleConstraints
     design: csr_array
     centre: Array
     per_step: Array
     low: Array
     high: Array
     matrix: Array
-    least: Array
-    most: Array
+    lower: Array
+    upper: Array
 
-    def rates(self, drops: Array) -> Array:
+    def rates(self, decrements: Array) -> Array:
         """Learning rates of the steps that are shaped: (steps shaped,)."""
-        limits = self.limits
-        level = limits.first - limits.peak * np.concatenate([[0.0], np.cumsum(drops)])
-        most = limits.peak if limits.allow_rewarm else limits.first
-        return np.asarray(np.clip(self.design @ level, limits.end_min, most))
+        constraints = self.constraints
+        level = constraints.initial_lr - constraints.peak_lr * np.concatenate(
+            [[0.0], np.cumsum(decrements)]
+        )
+        upper = constraints.peak_lr if constraints.allow_rewarm else constraints.initial_lr
+        return np.asarray(np.clip(self.design @ level, constraints.end_min, upper))
 
     def of_cells(
         self, fixed: Array, cells: Cells, cooldown: tuple[int, Array] | None = None
     ) -> tuple[Array, Array]:
-        """Mean rates of cells as offset (K,) and matrix (K, drops).
+        """Mean rates of cells as offset (K,) and matrix (K, decrements).
 
         Args:
             fixed: rates before the part that is shaped.
@@ -82,7 +84,7 @@ class Spline:
             start, fall = cooldown[0] - begin, cooldown[1]
             last = self.design[[start - 1], :]
             design = vstack([self.design[:start], csr_array(fall[:, None]) @ last], format="csr")
-            added[start:] = self.limits.end_min * (1.0 - fall)
+            added[start:] = self.constraints.end_min * (1.0 - fall)
         width = np.diff(edges)
         offset = np.add.reduceat(np.concatenate([fixed, added]), edges[:-1]) / width
         later = edges[:-1] >= begin
@@ -92,80 +94,82 @@ class Spline:
             (np.ones(shaped), np.arange(shaped), start_of), shape=(int(later.sum()), shaped)
         )
         mean = (gather @ design).toarray() / width[later, None]
-        offset[later] += mean.sum(axis=1) * self.limits.first
+        offset[later] += mean.sum(axis=1) * self.constraints.initial_lr
         matrix = np.zeros((len(width), len(self.low)))
-        matrix[later] = -self.limits.peak * _felt(mean)
+        matrix[later] = -self.constraints.peak_lr * suffix_weights(mean)
         return offset, matrix
 
     def start_from(self, lr: Array) -> Array:
-        """Drops whose schedule is near that of shape (steps,), within bounds: (drops,)."""
-        limits = self.limits
-        after = lr[limits.begin :]
+        """Decrements, within bounds, whose schedule is near that of shape (steps,)."""
+        constraints = self.constraints
+        after = lr[constraints.first_free_step :]
         level = np.interp(self.centre * len(after), np.arange(len(after)), after)
-        level = np.concatenate([[limits.first], np.clip(level, limits.end_min, limits.peak)[1:]])
-        if not limits.allow_rewarm:
+        level = np.concatenate(
+            [[constraints.initial_lr], np.clip(level, constraints.end_min, constraints.peak_lr)[1:]]
+        )
+        if not constraints.allow_rewarm:
             level = np.minimum.accumulate(level)
-        return np.clip(-np.diff(level) / limits.peak, self.low, self.high)
+        return np.clip(-np.diff(level) / constraints.peak_lr, self.low, self.high)
 
-    def steepest_gain(self, gradient: Array, drops: Array) -> float:
-        """How much a straight line along any allowed direction promises to lower the objective.
+    def frank_wolfe_gap(self, gradient: Array, decrements: Array) -> float:
+        """Frank-Wolfe gap: what the best feasible straight step gains to first order.
 
-        The gap of a conditional-gradient step, in units of the objective: 0 at a stationary point.
+        In units of the objective; 0 at a stationary point.
         """
         best = linprog(
             gradient,
             A_ub=np.concatenate([self.matrix, -self.matrix]),
-            b_ub=np.concatenate([self.most, -self.least]),
+            b_ub=np.concatenate([self.upper, -self.lower]),
             bounds=list(zip(self.low, self.high, strict=True)),
             method="highs",
         )
-        return max(0.0, float(gradient @ drops - best.fun)) if best.success else np.nan
+        return max(0.0, float(gradient @ decrements - best.fun)) if best.success else np.nan
 
 
-def _felt(weights: Array) -> Array:
-    """Weights of coefficients -> of drops, each of which lowers all after it: (rows, drops)."""
+def suffix_weights(weights: Array) -> Array:
+    """Weights of coefficients -> of decrements, which lower all later coefficients."""
     return np.asarray(np.cumsum(weights[:, ::-1], axis=1)[:, ::-1][:, 1:])
 
 
-def spline_of(limits: Limits, intervals: int = INTERVALS[0]) -> Spline:
+def spline_of(constraints: ScheduleConstraints, intervals: int = INTERVALS[0]) -> Spline:
     """The spline of a frame.
 
     Args:
-        limits: the frame.
+        constraints: the frame.
         intervals: between knots; the fewer, the smoother.
 
     Raises:
-        UsageError: if no schedule keeps to the limits.
+        UsageError: if no schedule satisfies the constraints.
     """
-    shaped = limits.steps - limits.begin
+    shaped = constraints.steps - constraints.first_free_step
     breaks = 1.0 - np.linspace(1.0, 0.0, intervals + 1) ** CROWDING
     knots = np.concatenate([np.zeros(DEGREE), breaks, np.ones(DEGREE)])
     design = csr_array(BSpline.design_matrix(np.arange(shaped) / shaped, knots, DEGREE))
     count = intervals + DEGREE
     spans = np.array([knots[j + 1 + DEGREE] - knots[j + 1] for j in range(count - 1)])
-    room = (limits.peak - limits.end_min) / limits.peak
+    room = (constraints.peak_lr - constraints.end_min) / constraints.peak_lr
     high = np.full(count - 1, room)
     per_step = shaped * spans / DEGREE  # the slope of a spline is a mean of drop / per_step
-    if limits.max_change is not None:
-        high = np.minimum(high, limits.max_change * per_step)
-    low = -high if limits.allow_rewarm else np.zeros(count - 1)
-    fallen = (limits.first - limits.end_min) / limits.peak
-    risen = (limits.first - limits.peak) / limits.peak
-    if limits.allow_rewarm:
+    if constraints.max_change is not None:
+        high = np.minimum(high, constraints.max_change * per_step)
+    low = -high if constraints.allow_rewarm else np.zeros(count - 1)
+    fallen = (constraints.initial_lr - constraints.end_min) / constraints.peak_lr
+    risen = (constraints.initial_lr - constraints.peak_lr) / constraints.peak_lr
+    if constraints.allow_rewarm:
         matrix = np.tril(np.ones((count - 1, count - 1)))
     else:
         matrix = np.ones((1, count - 1))
-    least, most = np.full(len(matrix), risen), np.full(len(matrix), fallen)
-    for step, rate in limits.fixed.items():
-        row = _felt(design[[step - limits.begin], :].toarray())
-        wanted = (limits.first - rate) / limits.peak
+    lower, upper = np.full(len(matrix), risen), np.full(len(matrix), fallen)
+    for step, rate in constraints.fixed_rates.items():
+        row = suffix_weights(design[[step - constraints.first_free_step], :].toarray())
+        wanted = (constraints.initial_lr - rate) / constraints.peak_lr
         matrix = np.concatenate([matrix, row])
-        least, most = np.append(least, wanted), np.append(most, wanted)
+        lower, upper = np.append(lower, wanted), np.append(upper, wanted)
     centre = np.array([knots[j + 1 : j + 1 + DEGREE].mean() for j in range(count)])
-    found = Spline(limits, design, centre, per_step, low, high, matrix, least, most)
-    if not np.isfinite(found.steepest_gain(np.zeros(count - 1), np.zeros(count - 1))):
+    found = Spline(constraints, design, centre, per_step, low, high, matrix, lower, upper)
+    if not np.isfinite(found.frank_wolfe_gap(np.zeros(count - 1), np.zeros(count - 1))):
         raise UsageError(
-            "no smooth schedule keeps to these limits: allow a larger max_change, more steps, or "
-            "fewer fixed rates"
+            "no smooth schedule satisfies these constraints: allow a larger max_change, "
+            "more steps, or fewer fixed rates"
         )
     return found

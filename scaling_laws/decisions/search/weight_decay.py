@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import UsageError
-from scaling_laws.decisions.search.constraints import Limits
+from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.models import Cells, Law, schedule_laws
 
 __all__ = ["DecayRange", "decay_rows", "read_decay_range"]
@@ -52,11 +52,11 @@ class DecayRange:
         """Where the search begins."""
         return np.full(self.count, min(max(self.usual, self.lowest), self.highest))
 
-    def every_step(self, free: Array, limits: Limits) -> Array:
+    def every_step(self, free: Array, constraints: ScheduleConstraints) -> Array:
         """Weight decay of every step: (steps,)."""
-        found = _line(np.arange(limits.steps) / limits.steps) @ free
+        found = _line(np.arange(constraints.steps) / constraints.steps) @ free
         found = np.clip(found, self.lowest, self.highest)  # the sum carries rounding
-        found[: len(limits.head)] = self.usual
+        found[: len(constraints.prefix_lr)] = self.usual
         return np.asarray(found)
 
 
@@ -78,14 +78,14 @@ def read_decay_range(
     low, high = given
     if not law.uses_weight_decay:
         others = ", ".join(other.name for other in schedule_laws() if other.uses_weight_decay)
-        raise UsageError(f"{law.name} does not know weight decay; laws that do: {others}")
+        raise UsageError(f"{law.name} does not model weight decay; laws that do: {others}")
     if not (0 <= low < high < np.inf):
         raise UsageError(f"weight_decay={low:g}:{high:g} must be a range of numbers >= 0")
     return DecayRange(float(low), float(high), float(facts["weight_decay"]))
 
 
 def decay_rows(
-    decays: DecayRange, cells: Cells, limits: Limits, shape: tuple[int, ...]
+    decays: DecayRange, cells: Cells, constraints: ScheduleConstraints, shape: tuple[int, ...]
 ) -> tuple[Array, Array]:
     """Weight decay of cells as offset (K,) and matrix (K, free numbers).
 
@@ -94,11 +94,11 @@ def decay_rows(
     Args:
         decays: the range.
         cells: of the run.
-        limits: the frame; steps of its head keep the usual weight decay.
+        constraints: the frame; steps of its head keep the usual weight decay.
         shape: of the matrix; the corners are its last columns.
     """
-    line = _line(cells.node / limits.steps)
-    done = cells.node < len(limits.head)
+    line = _line(cells.node / constraints.steps)
+    done = cells.node < len(constraints.prefix_lr)
     line[done] = 0.0
     matrix = np.zeros(shape)
     matrix[:, shape[1] - decays.count :] = line
