@@ -202,7 +202,7 @@ def test_rates_that_no_family_explains(tmp_path: Path) -> None:
     log = tmp_path / "run.csv"
     lr = [3e-4, 1e-4, 2.5e-4, 1.7e-4, 2.9e-4, 0.4e-4]
     log.write_text("step,lr,loss\n" + "".join(f"{10 * i},{x},3.5\n" for i, x in enumerate(lr)))
-    with pytest.raises(UsageError, match="no family explains them to the printed digits"):
+    with pytest.raises(UsageError, match="no family agrees with them to the printed digits"):
         one(tmp_path, log)
     assert not (tmp_path / "set").exists()
     run, report = one(tmp_path, log, between="hold")
