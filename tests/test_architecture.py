@@ -21,7 +21,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     ),
     "models": ({"numerics", "parameters"}, {"schedules", "laws"}),
     "data": ({"runs"}, {"logs"}, {"importing"}),
-    "inference": ({"metrics", "results"}, {"fitting", "evaluation"}, {"comparison"}),
+    "inference": ({"constants", "metrics", "results"}, {"fitting", "evaluation"}, {"comparison"}),
     "decisions": ({"search", "screening", "planning", "export"}, {"replanning"}),
     "proxy": ({"training"}, {"sweep"}),
     "interface": ({"report"}, {"cli"}),
