@@ -175,7 +175,7 @@ REFUSED = {
     "--fix alpha=nan": "alpha=nan must be > 0 to be fixed",
     "--tie alpha": "--tie 'alpha': write NAME=OTHER, e.g. --tie beta=gamma",
     "--tie alpha=": "--tie 'alpha=': write NAME=OTHER",
-    "--tie alpha=B": "'B' cannot be tied; its shape parameters are alpha",
+    "--tie alpha=B": "'B' cannot be tied; the nonlinear parameters are alpha",
     "--weight wsd": "--weight 'wsd': write RUN=NUMBER, e.g. --weight cosine=2",
     "--weight wsd=much": "--weight 'wsd=much': 'much' is no number",
     "--weight wdd=2": "unknown run 'wdd'; did you mean 'wsd'?",
