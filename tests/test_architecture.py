@@ -24,7 +24,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     ),
     "models": ({"numerics", "parameters"}, {"schedules", "laws"}),
     "data": ({"runs"}, {"logs"}, {"importing"}),
-    "inference": ({"metrics"}, {"results"}, {"fitting"}, {"comparison"}),
+    "inference": ({"constants", "metrics"}, {"results"}, {"fitting"}, {"comparison"}),
     "decisions": ({"constraints"}, {"search", "screening", "planning", "export"}, {"replanning"}),
     "proxy": ({"training"}, {"sweep"}),
     "interface": ({"report"}, {"cli"}),

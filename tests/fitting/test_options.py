@@ -121,7 +121,7 @@ def test_tied_parameters_are_equal() -> None:
         ({"fix": {"gama": 1.0}}, LawError, "did you mean 'gamma'"),
         ({"fix": {"gamma": -1.0}}, LawError, "gamma=-1.0 must be > 0"),
         ({"tie": {"beta": "L0"}}, LawError, "'L0' cannot be tied"),
-        ({"tie": {"beta": "beta"}}, LawError, "tie to another"),
+        ({"tie": {"beta": "beta"}}, LawError, "cannot tie beta to beta"),
         ({"weights": {"cosin": 1.0}}, UsageError, "did you mean 'cosine'"),
         ({"weights": {"cosine": -1.0}}, UsageError, "must be finite and >= 0"),
         ({"solver": "newton"}, UsageError, "unknown solver 'newton'"),

@@ -89,7 +89,7 @@ def test_a_flat_direction_is_reported() -> None:
     table = {"share_web": web, "share_code": code, "loss": 2.0 + np.exp(-0.5 * web - 1.0)}
     fitted = fit(law, table, starts=8, hold_out=False)
     assert fitted.record is not None
-    assert any("not identified apart" in warning for warning in fitted.record.warnings)
+    assert any("not identified separately" in warning for warning in fitted.record.warnings)
 
 
 def test_law_file_round_trip(tmp_path: Path) -> None:

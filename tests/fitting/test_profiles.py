@@ -126,7 +126,7 @@ def test_given_tied_and_weighted(runs: list[Run]) -> None:
     for each in found.values():
         assert each.objective[1] == pytest.approx(record.lowest, rel=1e-6)
         assert each.objective[1] == each.objective.min()
-    with pytest.raises(UsageError, match="unknown searched shape parameter 'beta'"):
+    with pytest.raises(UsageError, match="unknown searched nonlinear parameter 'beta'"):
         profile(fitted, runs, names=["beta"])
 
 
