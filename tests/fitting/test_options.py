@@ -265,7 +265,7 @@ def test_runs_that_are_alike_are_told() -> None:
     twin = replace(first, name="again", loss=first.loss * 1.0001)
     fitted = fit("power", [first, twin], **BARE)
     assert fitted.record is not None
-    assert any("one and the same schedule" in line for line in fitted.record.warnings)
+    assert any("follow the same schedule" in line for line in fitted.record.warnings)
 
 
 def test_what_counts_as_an_abrupt_drop() -> None:
