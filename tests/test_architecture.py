@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "interface": ({"report"}, {"cli"}),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
+FOLDERS = ("models/laws", "models/schedules", "data/logs", "decisions/export")
+REGISTRIES = [PACKAGE / folder for folder in FOLDERS]  # one file for each entry
 # a name that is also that of a family (power) or a field of schedules (peak_lr) means those
 LAW_NAMES = {name for name in LAWS if name not in FAMILIES and not hasattr(Schedule, name)}
 
@@ -143,3 +146,21 @@ def test_only_defaults_and_help_texts_name_a_law() -> None:
     assert not found, "\n".join(found)
     prior = PACKAGE / "models" / "laws" / "norm_clock.py"
     assert any(law == "norm_clock" for _, law in named_laws(prior))  # the search does see them
+
+
+def test_no_two_modules_or_classes_share_a_name() -> None:
+    """A law and a family, or a reader and a target of exports, are named after the same thing."""
+    modules: dict[str, list[str]] = defaultdict(list)
+    classes: dict[str, list[str]] = defaultdict(list)
+    for path in FILES:
+        name = str(path.relative_to(PACKAGE))
+        # `common` is what the modules of its own folder share
+        if path.stem not in ("__init__", "common") and path.parent not in REGISTRIES:
+            modules[path.stem].append(name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                classes[node.name].append(name)
+    shared = {name: places for name, places in {**modules, **classes}.items() if len(places) > 1}
+    assert not shared, "give each its own name: " + "; ".join(
+        f"{name} in {', '.join(places)}" for name, places in shared.items()
+    )

@@ -2,12 +2,12 @@ from .sweep.budget import Budget as Budget
 from .sweep.job_scripts import SCRIPTS as SCRIPTS
 from .sweep.job_scripts import ClusterJob as ClusterJob
 from .sweep.job_scripts import script_text as script_text
-from .sweep.progress_display import format_duration as format_duration
-from .sweep.progress_display import progress_table as progress_table
-from .sweep.progress_display import show_progress as show_progress
 from .sweep.run_groups import chains as chains
 from .sweep.run_progress import read_progress as read_progress
 from .sweep.sweep_configs import known_settings as known_settings
+from .sweep.sweep_display import format_duration as format_duration
+from .sweep.sweep_display import progress_table as progress_table
+from .sweep.sweep_display import show_progress as show_progress
 from .sweep.sweep_plan import SweepPlan as SweepPlan
 from .sweep.sweep_plan import read_plan as read_plan
 from .sweep.sweep_training import Sweep as Sweep

@@ -183,7 +183,7 @@ REFUSED = {
     "--objective hubr": "'hubr' 'huber'",
     "--objective huber:x": "'huber:x' > 0",
     "--prior strong": "--prior 'strong'",
-    "--solver fast": "--solver 'fast'",
+    "--solver fast": "'fast' varpro scipy",
     "--draws -1": "--draws: -1 >= 0",
     "--draws some": "--draws: 'some'",
     "--from-step warm-up": "--from-step: 'warm-up' warmup",

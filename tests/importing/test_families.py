@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
-from scaling_laws.data.importing.precision import precision_of
+from scaling_laws.data.importing.printed_precision import precision_of
 from scaling_laws.data.importing.recognise import recognise
 from scaling_laws.data.importing.samples import Samples, simplest_between, simplest_share
 from tests.importing.test_recognise import error, sampled

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import scaling_laws as sl
 from scaling_laws.common.errors import UsageError
 from scaling_laws.data.importing import Options, import_logs
-from scaling_laws.data.importing.smoothing import average_rows
+from scaling_laws.data.importing.moving_average import average_rows
 from scaling_laws.data.runs import Run
 from tests.cli.calls import SPECS, TRUTH
 

@@ -15,7 +15,7 @@ from scaling_laws.common.errors import DataError
 from scaling_laws.data.importing import Options
 from scaling_laws.data.importing.roles import find_roles
 from scaling_laws.data.logs import read_tables
-from scaling_laws.data.logs.cells import comma_style
+from scaling_laws.data.logs.cell_values import comma_style
 from tests.logs.test_readers import quick, write
 from tests.logs.test_tracker_readers import one, points
 

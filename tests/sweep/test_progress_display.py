@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.proxy.sweep.progress_display import progress_table, show_progress
 from scaling_laws.proxy.sweep.run_progress import RunProgress, claimed, write_progress
+from scaling_laws.proxy.sweep.sweep_display import progress_table, show_progress
 from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
 
 ROWS = tuple(PlannedRun(name, Path("/set"), {}, None, "here") for name in ("one", "two"))

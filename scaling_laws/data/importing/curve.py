@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import MAX_STEPS, DataError, UsageError
 from scaling_laws.data.importing.counts import tokens_of
+from scaling_laws.data.importing.moving_average import average_rows
 from scaling_laws.data.importing.options import Finding, Options
-from scaling_laws.data.importing.precision import precision_of
-from scaling_laws.data.importing.smoothing import average_rows
+from scaling_laws.data.importing.printed_precision import precision_of
 from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
 

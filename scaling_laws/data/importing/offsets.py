@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scaling_laws.common import UsageError
 from scaling_laws.data.importing.curve import LossCurve
 from scaling_laws.data.importing.options import Finding
-from scaling_laws.data.importing.precision import precision_of
+from scaling_laws.data.importing.printed_precision import precision_of
 from scaling_laws.data.importing.recognise import Explanation, recognise
 from scaling_laws.data.importing.samples import Samples, digits_of, rounded
 from scaling_laws.data.importing.schedule_candidates import DecayCandidate

@@ -16,8 +16,8 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from scaling_laws.data.importing.curve_shapes import SHAPES
-from scaling_laws.data.importing.infinite import infinite
-from scaling_laws.data.importing.precision import DOUBLE
+from scaling_laws.data.importing.infinite_candidates import infinite
+from scaling_laws.data.importing.printed_precision import DOUBLE
 from scaling_laws.data.importing.ramps import ramps
 from scaling_laws.data.importing.recognised import FamilyCandidate
 from scaling_laws.data.importing.repeating import repeating

@@ -18,7 +18,7 @@ from scaling_laws.data.importing.offsets import (
     recognise_shifted,
 )
 from scaling_laws.data.importing.options import Finding, Options
-from scaling_laws.data.importing.precision import DOUBLE, precision_of
+from scaling_laws.data.importing.printed_precision import DOUBLE, precision_of
 from scaling_laws.data.importing.recognise import Recognition, recognise
 from scaling_laws.data.importing.samples import Samples
 from scaling_laws.data.logs.configs import spec_of

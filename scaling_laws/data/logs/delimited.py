@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from scaling_laws.common import DataError, undecodable_line
-from scaling_laws.data.logs.cells import (
+from scaling_laws.data.logs.cell_values import (
     ABSENT_BITS,
     COMMAS,
     comma_style,

@@ -6,7 +6,7 @@ from scaling_laws.decisions.constraints.schedule_constraints import (
     ScheduleConstraints,
     constraints_from,
 )
-from scaling_laws.decisions.constraints.smoothing import (
+from scaling_laws.decisions.constraints.smoothing_sensitivity import (
     MAX_SMOOTHING_SENSITIVITY,
     smoothing_sensitivity,
 )

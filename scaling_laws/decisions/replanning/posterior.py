@@ -18,7 +18,7 @@ from scaling_laws.decisions.replanning.parameter_prior import (
     priors_of,
     shipped_prior,
 )
-from scaling_laws.decisions.replanning.replan_result import LossCurve
+from scaling_laws.decisions.replanning.replan_result import ForecastCurve
 from scaling_laws.inference import (
     CurveFit,
     FitResult,
@@ -73,7 +73,7 @@ class Posterior:
         rows = log_losses(fitted.law, params, lr, last, self.facts)[:, 0]
         return float(np.exp(rows[0])), rows[1:]
 
-    def curve(self, lr: Array, first: int) -> LossCurve:
+    def curve(self, lr: Array, first: int) -> ForecastCurve:
         """Losses of a schedule from step `first` to its end, with 90 % intervals."""
         law, last = self.fitted.law, len(lr) - 1
         params = {
@@ -87,7 +87,7 @@ class Posterior:
         spread = robust_sd(log_losses(law, params, lr, knots, self.facts)[1:])
         exposure = VarianceInputs.of(lr, steps, np.interp(steps, knots, spread))
         low, high = interval_around(loss, self.fitted.uncertainty, 0.9, exposure)
-        return LossCurve(steps, loss, low, high)
+        return ForecastCurve(steps, loss, low, high)
 
     def interval(self, value: float, lr: Array, draws: Array) -> tuple[float, float]:
         """90 % interval of a final loss."""

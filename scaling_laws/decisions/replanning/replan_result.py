@@ -12,7 +12,7 @@ from scaling_laws.data import Run
 from scaling_laws.inference import CurveFit
 from scaling_laws.models import Schedule
 
-__all__ = ["Cooldown", "LossCurve", "Now", "PlanOutcome", "Replan", "Stop"]
+__all__ = ["Cooldown", "ForecastCurve", "Now", "PlanOutcome", "Replan", "Stop"]
 
 Interval = tuple[float, float]
 
@@ -33,7 +33,7 @@ class Now:
 
 
 @dataclass(frozen=True, eq=False)
-class LossCurve:
+class ForecastCurve:
     """Predicted losses along a schedule.
 
     Attributes:
@@ -63,7 +63,7 @@ class PlanOutcome:
     schedule: Schedule
     final_loss: float
     interval_90: Interval
-    curve: LossCurve = field(repr=False)
+    curve: ForecastCurve = field(repr=False)
 
 
 @dataclass(frozen=True)
