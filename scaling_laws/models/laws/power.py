@@ -6,6 +6,9 @@ it gives two schedules of equal summed LR the same loss, so a cooldown gains not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from scaling_laws.models.laws.common import (
     ALPHA,
     FLOOR_LOSS,
@@ -14,8 +17,15 @@ from scaling_laws.models.laws.common import (
     rescale_power,
 )
 from scaling_laws.models.laws.law import Law
+from scaling_laws.models.numerics.history import History
 
 __all__ = ["POWER"]
+
+
+def design_matrix(values: Mapping[str, Any], history: History) -> Any:
+    """Columns 1, S^-alpha: (points, 2)."""
+    return power_terms(values, history)
+
 
 POWER = Law(
     name="power",
@@ -23,7 +33,7 @@ POWER = Law(
     citation="the schedule-blind limit of Luo et al. 2025, arXiv 2503.12811",
     linear_parameters=(FLOOR_LOSS, POWER_AMPLITUDE),
     nonlinear_parameters=(ALPHA,),
-    design_matrix=power_terms,
+    design_matrix=design_matrix,
     rescale=rescale_power,
     conventions="S sums the LR of steps 0..t inclusive, warm-up included",
 )
