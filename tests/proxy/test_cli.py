@@ -134,7 +134,7 @@ def test_a_branch_is_the_whole_run(tiny, corpus, tmp_path, capsys) -> None:
     # what does not fit is said before the training
     for more, message in (
         (["--from", "parent@2"], "has no checkpoint at step 2"),
-        (["--from", "parent"], "write RUN@STEP"),
+        (["--from", "parent"], "RUN@STEP"),
         (["--from", "parent@6"], r"a branch at step 6 must lie in [1, 5]"),
         (["--from", "parent@4", "--weight-decay", "0.3"], "weight_decay = 0.1, not 0.3"),
         (["--keep", "3"], "step 3 must lie in"),

@@ -282,8 +282,8 @@ def test_a_folder_that_is_a_file_is_refused(configure, tmp_path: Path) -> None:
     ("text", "error", "message"),
     [
         ("title = ", DataError, "not valid TOML"),
-        ("runs = 3", DataError, "runs must be tables"),
-        ("runs = {a = 3}", DataError, "runs must be tables"),
+        ("runs = 3", DataError, "runs = 3 must be tables"),
+        ("runs = {a = 3}", DataError, "3 must be a table"),
         ('title = "by hand"', ProxyError, "does not state size"),
     ],
 )

@@ -41,6 +41,6 @@ def test_fit_evaluate_and_compare_take_the_keys() -> None:
     fitted = fit("power", RUNS, starts=1, draws=0, weights={"b": 2.0})
     assert fitted.record is not None and list(fitted.record.runs) == ["a", "b"]
     assert list(evaluate(fitted, RUNS).runs) == ["a", "b"]
-    assert "power" in compare(RUNS, ["power"], starts=1).laws
+    assert "power" in compare(["power"], RUNS, starts=1).laws
     # `fit_runs` are names, too
-    assert compare(RUNS, ["power"], starts=1, hold_out="rest", fit_runs=["b"]).units == 1
+    assert compare(["power"], RUNS, starts=1, hold_out="rest", fit_runs=["b"]).units == 1
