@@ -9,9 +9,11 @@ shares the folder. A cache that the caller has configured in JAX is left as it i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ __all__ = ["ENVIRONMENT", "MAX_BYTES", "compile_cache_folder", "use_compile_cach
 
 ENVIRONMENT = "SCALING_LAWS_COMPILE_CACHE"  # a folder, or "off"
 MAX_BYTES = 2**29  # some thousand programs
+STALE = 60.0  # seconds after which an empty entry is not one that is just being written
 FASTEST = 0.05  # seconds of compilation below which a program is not worth a file
 
 
@@ -54,10 +57,20 @@ def use_compile_cache() -> Path | None:
         return None
     if not os.access(folder, os.W_OK):
         return None
+    _drop_empty(folder)
     config.update("jax_compilation_cache_dir", str(folder))
     config.update("jax_compilation_cache_max_size", MAX_BYTES)
     config.update("jax_persistent_cache_min_compile_time_secs", FASTEST)
     return folder
+
+
+def _drop_empty(folder: Path) -> None:
+    """Remove entries of processes that were killed before they wrote: JAX would warn of each."""
+    for entry in folder.glob("*-cache"):
+        with contextlib.suppress(OSError):  # another process may be faster
+            status = entry.stat()
+            if status.st_size == 0 and time.time() - status.st_mtime > STALE:
+                entry.unlink()
 
 
 def _processor() -> str:

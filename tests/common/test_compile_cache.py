@@ -67,3 +67,13 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
     assert run(PROGRAM, **{ENVIRONMENT: str(blocked)}) == "None"
+
+
+def test_empty_entries_of_killed_processes_are_dropped(tmp_path: Path) -> None:
+    folder = Path(run(PROGRAM, **{ENVIRONMENT: str(tmp_path)}))
+    old, new = folder / "old-cache", folder / "new-cache"
+    for entry in (old, new):
+        entry.write_bytes(b"")
+    os.utime(old, (0, 0))
+    run(PROGRAM, **{ENVIRONMENT: str(tmp_path)})
+    assert not old.exists() and new.exists() and programs(tmp_path) >= 2
