@@ -1,4 +1,5 @@
 from . import tables as tables
+from .compile_cache import COMPILE_CACHE_VARIABLE as COMPILE_CACHE_VARIABLE
 from .compile_cache import use_compile_cache as use_compile_cache
 from .errors import DataError as DataError
 from .errors import FitError as FitError

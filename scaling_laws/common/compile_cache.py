@@ -18,9 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ENVIRONMENT", "MAX_BYTES", "compile_cache_folder", "use_compile_cache"]
+__all__ = ["COMPILE_CACHE_VARIABLE", "MAX_BYTES", "compile_cache_folder", "use_compile_cache"]
 
-ENVIRONMENT = "SCALING_LAWS_COMPILE_CACHE"  # a folder, or "off"
+COMPILE_CACHE_VARIABLE = "SCALING_LAWS_COMPILE_CACHE"  # a folder, or "off"
 MAX_BYTES = 2**29  # some thousand programs
 STALE = 60.0  # seconds after which an empty entry is not one that is just being written
 FASTEST = 0.05  # seconds of compilation below which a program is not worth a file
@@ -28,7 +28,7 @@ FASTEST = 0.05  # seconds of compilation below which a program is not worth a fi
 
 def compile_cache_folder() -> Path | None:
     """Where compiled programs are kept; None if that is switched off."""
-    chosen = os.environ.get(ENVIRONMENT, "")
+    chosen = os.environ.get(COMPILE_CACHE_VARIABLE, "")
     if chosen.lower() == "off":
         return None
     if chosen:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling_laws.common.compile_cache import ENVIRONMENT, compile_cache_folder
+from scaling_laws.common.compile_cache import COMPILE_CACHE_VARIABLE as ENVIRONMENT
+from scaling_laws.common.compile_cache import compile_cache_folder
 
 PROGRAM = """
 import jax
@@ -77,3 +78,11 @@ def test_empty_entries_of_killed_processes_are_dropped(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     run(PROGRAM, **{ENVIRONMENT: str(tmp_path)})
     assert not old.exists() and new.exists() and programs(tmp_path) >= 2
+
+
+@pytest.mark.parametrize("words", [(), ("--no-compile-cache",)])
+def test_the_command_line_can_do_without(tmp_path: Path, words: tuple[str, ...]) -> None:
+    command = ["predict", "multi_power:25M", "--schedule", "linear:peak=3e-4,steps=700", *words]
+    program = f"from scaling_laws.interface import main; raise SystemExit(main({command!r}))"
+    run(program, **{ENVIRONMENT: str(tmp_path)})
+    assert (programs(tmp_path) == 0) == bool(words)

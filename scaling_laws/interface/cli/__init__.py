@@ -13,7 +13,12 @@ from types import ModuleType
 from typing import Any
 
 from scaling_laws._version import __version__
-from scaling_laws.common import PluginWarning, ScalingLawsError, ScalingLawsWarning
+from scaling_laws.common import (
+    COMPILE_CACHE_VARIABLE,
+    PluginWarning,
+    ScalingLawsError,
+    ScalingLawsWarning,
+)
 from scaling_laws.interface.cli import (
     common,
     compare,
@@ -107,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     """Do the work of a verb, print its result, and return the exit code."""
+    if parsed.no_compile_cache:
+        os.environ[COMPILE_CACHE_VARIABLE] = "off"  # for worker processes, too
     display = progress_shown(sys.stderr, lines=not parsed.json)
     with contextlib.nullcontext() if "own_progress" in parsed else display:
         result = parsed.run(parsed)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scaling_laws.common import UsageError
+from scaling_laws.common import COMPILE_CACHE_VARIABLE, UsageError
 
 if TYPE_CHECKING:
     from scaling_laws.data import Run
@@ -57,6 +57,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
     parser.add_argument("--seed", type=whole, default=0, help="random seed (default 0)")
+    parser.add_argument(
+        "--no-compile-cache",
+        action="store_true",
+        help=f"do not keep compiled programs on disk (or set {COMPILE_CACHE_VARIABLE}=off)",
+    )
 
 
 def whole(text: str) -> int:
