@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.common import LawError, UsageError
-from scaling_laws.data import Run
+from scaling_laws.data import Run, run_list
 from scaling_laws.inference.metrics import log_errors, mean_metrics, metrics
 from scaling_laws.inference.results.html import html_page, html_table
 from scaling_laws.inference.results.point_prediction import at, check_output
@@ -73,7 +73,7 @@ def evaluate_curves(
 ) -> Evaluation:
     """Compare predicted with logged losses; see `CurveFit.evaluate`."""
     results = {}
-    for run in runs.values() if isinstance(runs, Mapping) else runs:
+    for run in run_list(runs):
         kept, predicted, facts = _predicted(fitted, run, from_step)
         inputs = variance_inputs_of(fitted, run.schedule.lr, kept.steps, facts, run.traces)
         results[run.name] = _score(fitted, kept.loss, predicted, inputs)
@@ -88,7 +88,7 @@ def points_of_runs(
 ) -> FittedPoints:
     """The logged points of runs, and what the fit predicts there."""
     names, steps, observed, predicted = [], [], [], []
-    for run in runs.values() if isinstance(runs, Mapping) else runs:
+    for run in run_list(runs):
         kept, losses, _ = _predicted(fitted, run, from_step)
         names.append(np.full(len(kept.steps), run.name))
         steps.append(kept.steps)
