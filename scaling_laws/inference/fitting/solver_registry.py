@@ -28,7 +28,7 @@ def find_solver(solver: str | Solver) -> Solver:
     """
     if isinstance(solver, str):
         return SOLVERS.find(solver)
-    if not isinstance(solver, Solver):
+    if isinstance(solver, type) or not isinstance(solver, Solver):
         raise UsageError(
             f"solver={solver!r} is a {type(solver).__name__}; pass a name ({', '.join(SOLVERS)}) "
             "or an object with name, batch_size, init, step, done and result",
