@@ -48,5 +48,5 @@ from .results.ranges import fastest_fall as fastest_fall
 from .results.report_text import run_table as run_table
 from .results.uncertainty import interval_around as interval_around
 from .results.uncertainty import interval_of_end as interval_of_end
-from .results.uncertainty import interval_text as interval_text
+from .results.uncertainty import interval_phrase as interval_phrase
 from .results.uncertainty import robust_sd as robust_sd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scaling_laws.inference import interval_text
+from scaling_laws.inference import interval_phrase
 from scaling_laws.models import Schedule
 
 __all__ = ["DesignChoice", "Plan", "half_of"]
@@ -82,7 +82,7 @@ class Plan:
         runs = ", ".join(choice.schedule.spec for choice in self.choices) or "none"
         return (
             f"Plan({self.target.spec}: final loss {self.final_loss:.4f}"
-            f"{interval_text(self.interval_90)}; runs to train: {runs})"
+            f"{interval_phrase(self.interval_90)}; runs to train: {runs})"
         )
 
     def as_json(self) -> dict[str, Any]:

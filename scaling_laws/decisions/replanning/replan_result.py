@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.data import Run
-from scaling_laws.inference import CurveFit, interval_text
+from scaling_laws.inference import CurveFit, interval_phrase
 from scaling_laws.models import Schedule
 
 __all__ = ["Cooldown", "ForecastCurve", "Now", "PlanOutcome", "Replan", "Stop"]
@@ -151,8 +151,8 @@ class Replan:
     def __repr__(self) -> str:
         return (
             f"Replan({self.run.name} at step {self.now.step}: plan {self.plan.final_loss:.4f}"
-            f"{interval_text(self.plan.interval_90)}, best {self.best.final_loss:.4f}"
-            f"{interval_text(self.best.interval_90)}: {self.best.schedule.spec})"
+            f"{interval_phrase(self.plan.interval_90)}, best {self.best.final_loss:.4f}"
+            f"{interval_phrase(self.best.interval_90)}: {self.best.schedule.spec})"
         )
 
     def as_json(self) -> dict[str, Any]:

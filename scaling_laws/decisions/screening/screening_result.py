@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.decisions.constraints import MAX_SMOOTHING_SENSITIVITY
-from scaling_laws.inference import interval_text
+from scaling_laws.inference import interval_phrase
 
 __all__ = ["Ranked", "Screening"]
 
@@ -106,7 +106,7 @@ class Screening:
         best = self.best
         return (
             f"Screening({self.law}: {self.candidates:,} schedules, best {best.spec}, final loss "
-            f"{best.final_loss:.4f}{interval_text(best.interval_90)})"
+            f"{best.final_loss:.4f}{interval_phrase(best.interval_90)})"
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from scaling_laws.inference import (
     Uncertainty,
     VarianceInputs,
     interval_of_end,
-    interval_text,
+    interval_phrase,
 )
 from scaling_laws.models import Schedule
 
@@ -84,7 +84,7 @@ class Optimum:
     def __repr__(self) -> str:
         return (
             f"Optimum({self.schedule.spec}: {self.schedule.steps} steps, final loss "
-            f"{self.final_loss:.4f}{interval_text(self.interval())}; best baseline "
+            f"{self.final_loss:.4f}{interval_phrase(self.interval())}; best baseline "
             f"{min(self.baselines.values()):.4f})"
         )
 
