@@ -120,7 +120,8 @@ def compiled_gradients(law: Law) -> Any:
     """(values, lr, traces) -> final loss and its gradients in values and lr; one program."""
     return jax.jit(
         jax.value_and_grad(
-            lambda v, r, t: law.loss(v, law.last_step(r, facts=FACTS, traces=t))[0], argnums=(0, 1)
+            lambda v, r, t: law.loss(v, law.history(FINAL, r, facts=FACTS, traces=t))[0],
+            argnums=(0, 1),
         )
     )
 
