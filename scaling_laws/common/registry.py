@@ -54,8 +54,8 @@ class Registry(Mapping[str, Item], Generic[Item]):
         """
         if not isinstance(item, self._record_type):
             raise self._error(
-                f"{item!r} is a {type(item).__name__}; a {self.kind} is a "
-                f"{self._record_type.__name__}",
+                f"{item!r} is a {type(item).__name__}, not a {self.kind}: register an instance of "
+                f"{self._type_names()}",
                 value=item,
             )
         if not replace and self._items.get(item.name, item) is not item:
@@ -66,6 +66,11 @@ class Registry(Mapping[str, Item], Generic[Item]):
             )
         self._items[item.name] = item
         return item
+
+    def _type_names(self) -> str:
+        """The classes of records: those derived from the registry's class, or that class."""
+        classes: list[type] = self._record_type.__subclasses__() or [self._record_type]
+        return " or ".join(record.__name__ for record in classes)
 
     def is_installed(self, item: Item) -> bool:
         """Whether every process finds this very record by its name: shipped, or of a plug-in."""

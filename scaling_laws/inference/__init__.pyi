@@ -14,6 +14,10 @@ from .fitting.identifiability import ABRUPT as ABRUPT
 from .fitting.identifiability import NO_DROP as NO_DROP
 from .fitting.identifiability import abrupt_drop as abrupt_drop
 from .fitting.priors import prior_of as prior_of
+from .fitting.problem import Solution as Solution
+from .fitting.problem import SolveRequest as SolveRequest
+from .fitting.problem import SolverStatus as SolverStatus
+from .fitting.solver import SolveContext as SolveContext
 from .results import CurveFit as CurveFit
 from .results import Evaluation as Evaluation
 from .results import FitResult as FitResult
@@ -44,4 +48,5 @@ from .results.ranges import fastest_fall as fastest_fall
 from .results.report_text import run_table as run_table
 from .results.uncertainty import interval_around as interval_around
 from .results.uncertainty import interval_of_end as interval_of_end
+from .results.uncertainty import interval_phrase as interval_phrase
 from .results.uncertainty import robust_sd as robust_sd

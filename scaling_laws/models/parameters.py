@@ -155,7 +155,7 @@ def check_facts(facts: Mapping[str, float]) -> None:
     """Raise a UsageError for an unknown fact or a value that cannot be one."""
     for name, value in facts.items():
         if name not in FACTS:
-            raise UsageError(unknown_name("fact", name, FACTS))
+            raise UsageError(unknown_name("fact", name, FACTS), value=name)
         if not is_fact(name, value):
             raise UsageError(f"{name}={value!r} must be a number >= {FACTS[name]:g}")
 
@@ -176,7 +176,7 @@ def check_parameters(
     names = [parameter.name for parameter in parameters]
     for name in values:
         if name not in names:
-            raise LawError(f"{law}: {unknown_name('parameter', name, names)}")
+            raise LawError(f"{law}: {unknown_name('parameter', name, names)}", value=name)
     checked = {}
     for parameter in parameters:
         if parameter.name not in values:

@@ -72,7 +72,7 @@ def test_the_same_record_may_be_registered_twice(points: list[EntryPoint]) -> No
 @pytest.mark.parametrize("item", [3, "a", Record, None])
 def test_another_type_is_refused(points: list[EntryPoint], item: Any) -> None:
     records = registry(Record("a"))
-    with pytest.raises(LawError, match="a record is a Record") as caught:
+    with pytest.raises(LawError, match="not a record: register an instance of Record") as caught:
         records.register(item)
     assert caught.value.value is item and list(records) == ["a"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from scaling_laws.common import ExtrapolationWarning, LawError, UsageError
+from scaling_laws.common import ExtrapolationWarning, LawError, ScheduleError, UsageError
 from scaling_laws.data.runs import Run
+from scaling_laws.decisions import optimize, plan, screen
 from scaling_laws.inference.comparison import compare
 from scaling_laws.inference.fitting import fit
 from scaling_laws.inference.metrics import information_criteria
@@ -125,10 +127,36 @@ def test_data_of_the_other_kind_are_refused(runs: list[Run]) -> None:
         fit("power", {"loss": [1.0, 2.0]})
     with pytest.raises(LawError, match="fitted to a table with the columns model_params, tokens"):
         fit("chinchilla", runs)
+    with pytest.raises(LawError, match="model_params, tokens, loss, not to runs"):
+        fit("chinchilla", {run.name: run for run in runs})
     with pytest.raises(UsageError, match="prior is about fits to runs; chinchilla takes a table"):
         fit("chinchilla", {}, prior="none")  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="source is about fits to tables; power takes runs"):
         fit("power", runs, source="a.csv")  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="unknown run 'x'") as caught:
+        fit("power", runs, weights={"x": 1.0})
+    assert caught.value.value == "x"
+
+
+@pytest.mark.parametrize("law", ["power", get_law("power"), None])
+def test_a_law_is_not_a_fit(law: Any) -> None:
+    frame: dict[str, Any] = {"steps": 400, "peak": 1e-3}
+    calls = (
+        lambda: optimize(law, **frame),
+        lambda: screen(law, candidates=1024, **frame),
+        lambda: plan(law, SPECS["cosine"]),
+    )
+    for call in calls:
+        with pytest.raises(UsageError, match="pass a fitted law") as caught:
+            call()
+        assert caught.value.value is law
+
+
+@pytest.mark.parametrize("schedule", [3, [1e-3, 1e-3], None])
+def test_rates_are_not_a_schedule(fitted: CurveFit, schedule: Any) -> None:
+    with pytest.raises(ScheduleError, match="pass a spec or Schedule") as caught:
+        fitted.predict(schedule)
+    assert caught.value.value is schedule
 
 
 def test_leaving_the_fitted_range_warns(fitted: CurveFit) -> None:
@@ -157,6 +185,13 @@ def test_short_texts(fitted: CurveFit, runs: list[Run]) -> None:
     assert repr(found).startswith("Comparison(") and found.best in repr(found)
     point = published("chinchilla", "hoffmann").at(model_params=1e9, tokens=1e10)
     texts = [repr(point), repr(fitted.evaluate(runs)), repr(fitted.points)]
+    frame: dict[str, Any] = {"steps": 400, "peak": 1e-3, "warmup": 20}
+    best = optimize(fitted, **frame)
+    screening = screen(fitted, candidates=1024, families=["linear"], **frame)
+    planned = plan(fitted, SPECS["cosine"], runs=1)
+    assert best.schedule.spec in repr(best) and f"{best.final_loss:.4f}" in repr(best)
+    assert screening.best.spec in repr(screening) and SPECS["cosine"] in repr(planned)
+    texts += [repr(best), repr(screening), repr(planned)]
     assert all(len(text) < 300 and "array(" not in text for text in texts)
 
 
@@ -202,7 +237,11 @@ def test_pictures(fitted: CurveFit, tmp_path: Path) -> None:
     rates, losses = prediction.plot().axes
     np.testing.assert_array_equal(rates.lines[0].get_ydata(), prediction.schedule.lr)
     np.testing.assert_array_equal(losses.lines[0].get_ydata(), prediction.loss)
-    assert len(losses.collections) == 1  # the interval
+    (interval,) = losses.collections
+    edges = interval.get_paths()[0].vertices[:, 0]
+    assert edges.max() == prediction.steps[-1]
+    # not at the first steps, whose losses are above the axis
+    assert prediction.loss[int(edges.min())] <= losses.get_ylim()[1] < prediction.loss[0]
     figure.savefig(tmp_path / "fit.png")
     assert (tmp_path / "fit.png").stat().st_size > 1000
 

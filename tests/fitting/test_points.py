@@ -138,6 +138,11 @@ def test_reads_a_csv(tmp_path: Path) -> None:
     assert isinstance(law, PointLaw)
     table = read_points(tmp_path / "runs.csv", law)
     assert list(table) == ["model_params", "tokens", "loss"]
+    named = read_points(tmp_path / "runs.csv", "chinchilla")
+    assert all(np.array_equal(named[name], column) for name, column in table.items())
+    with pytest.raises(LawError, match="load_runs") as caught:
+        read_points(tmp_path / "runs.csv", "power")
+    assert caught.value.value == "power"
     fitted = fit(law, table, starts=8, hold_out=False)
     assert fitted.params["alpha"] == pytest.approx(0.35, rel=1e-2)
 

@@ -130,3 +130,7 @@ def test_scipy_confirms_refits() -> None:
 def test_unknown_solvers_are_refused() -> None:
     with pytest.raises(UsageError, match="did you mean 'varpro'"):
         fit(LAW, runs(), solver="varpr")
+    for value in (3, None, Solver):
+        with pytest.raises(UsageError, match="varpro") as caught:
+            fit(LAW, runs(), solver=value)  # type: ignore[arg-type]
+        assert caught.value.value is value

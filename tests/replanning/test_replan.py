@@ -27,6 +27,10 @@ def test_forecast_of_a_run_like_those_fitted(found: Replan) -> None:
     assert found.run.steps[-1] < NOW and found.now.loss == found.run.loss[-1]
 
 
+def test_a_replan_is_shown_in_short(found: Replan) -> None:
+    assert f"{found.best.final_loss:.4f}" in repr(found) and len(repr(found)) < 400
+
+
 def test_what_is_done_stays_done(found: Replan) -> None:
     best = found.best.schedule
     assert np.array_equal(best.lr[:NOW], found.done)

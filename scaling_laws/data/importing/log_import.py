@@ -106,7 +106,7 @@ def _grouped(
         known = [table.name for _, table in read]
         for wanted in runs:
             if wanted not in known:
-                raise UsageError(f"--run: {unknown_name('run', wanted, known)}")
+                raise UsageError(f"--run: {unknown_name('run', wanted, known)}", value=wanted)
         read = [(reader, table) for reader, table in read if table.name in runs]
     if join:
         runs_per_source = Counter(str(table.source) for _, table in read)

@@ -177,7 +177,7 @@ def loss_key(log: TrainingLog, asked: str | None = None) -> tuple[str, str]:
     """
     if asked is not None:
         if asked not in log.columns:
-            raise UsageError(f"--loss-key: {unknown_name('key', asked, log.columns)}")
+            raise UsageError(f"--loss-key: {unknown_name('key', asked, log.columns)}", value=asked)
         return asked, f"loss: {asked}, as requested"
     matches = _known(LOSSES, log.columns)
     if not matches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from types import MappingProxyType
 
 import numpy as np
@@ -19,11 +20,25 @@ def run_list(runs: Iterable[Run] | Mapping[str, Run]) -> list[Run]:
     """Runs as a list; the keys of a mapping name its runs.
 
     Raises:
-        UsageError: if two have the same name.
+        UsageError: if a value is not a `Run`, or two have the same name.
     """
+    if isinstance(runs, str | PathLike | Run):
+        load = "[run]" if isinstance(runs, Run) else f"scaling_laws.load_runs({str(runs)!r})"
+        raise UsageError(
+            f"runs must be Run objects in a list or a mapping, not a {type(runs).__name__}; "
+            f"pass {load}",
+            value=runs,
+        )
+    values = list(runs.values() if isinstance(runs, Mapping) else runs)
+    for value in values:
+        if not isinstance(value, Run):
+            raise UsageError(
+                f"runs must be Run objects, not {type(value).__name__}; read them with "
+                "scaling_laws.load_runs or read_run",
+                value=value,
+            )
     if isinstance(runs, Mapping):
         return [run if run.name == name else replace(run, name=name) for name, run in runs.items()]
-    values = list(runs)
     names: set[str] = set()
     for run in values:
         if run.name in names:
@@ -34,7 +49,7 @@ def run_list(runs: Iterable[Run] | Mapping[str, Run]) -> list[Run]:
     return values
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """One training run.
 
@@ -118,6 +133,12 @@ class Run:
         object.__setattr__(self, "window", int(self.window))
         object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
         object.__setattr__(self, "traces", MappingProxyType(traces))
+
+    def __repr__(self) -> str:
+        return (
+            f"Run({self.name}: {self.schedule.spec}, {len(self.steps)} losses at steps "
+            f"{self.steps[0]} to {self.steps[-1]})"
+        )
 
     def from_step(self, first: int | str) -> Run:
         """The same run without the points before a step, or before the end of its warm-up.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from scaling_laws.inference import interval_phrase
 from scaling_laws.models import Schedule
 
 __all__ = ["DesignChoice", "Plan", "half_of"]
@@ -45,7 +46,7 @@ class DesignChoice:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Which runs to train next, and what each is expected to tell about a target.
 
@@ -76,6 +77,13 @@ class Plan:
     def half_width_90(self) -> float:
         """Half of today's interval's width, in nats."""
         return half_of(self.interval_90)
+
+    def __repr__(self) -> str:
+        runs = ", ".join(choice.schedule.spec for choice in self.choices) or "none"
+        return (
+            f"Plan({self.target.spec}: final loss {self.final_loss:.4f}"
+            f"{interval_phrase(self.interval_90)}; runs to train: {runs})"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The plan as a JSON-able mapping."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.data import Run
-from scaling_laws.inference import CurveFit
+from scaling_laws.inference import CurveFit, interval_phrase
 from scaling_laws.models import Schedule
 
 __all__ = ["Cooldown", "ForecastCurve", "Now", "PlanOutcome", "Replan", "Stop"]
@@ -106,7 +106,7 @@ class Stop:
     start: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Replan:
     """A run in progress: what will happen, and what to do.
 
@@ -147,6 +147,13 @@ class Replan:
     def done(self) -> NDArray[np.float64]:
         """Learning rates of the updates that are done: (now.step,)."""
         return self.run.schedule.lr[: self.now.step]
+
+    def __repr__(self) -> str:
+        return (
+            f"Replan({self.run.name} at step {self.now.step}: plan {self.plan.final_loss:.4f}"
+            f"{interval_phrase(self.plan.interval_90)}, best {self.best.final_loss:.4f}"
+            f"{interval_phrase(self.best.interval_90)}: {self.best.schedule.spec})"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The keys of the interface, without the files."""

@@ -262,7 +262,7 @@ def space_of(
     known = {family.name: family for family in FAMILIES.values() if family.shapes}
     for name in families or ():
         if name not in known:
-            raise UsageError(unknown_name("family with a shape to search", name, known))
+            raise UsageError(unknown_name("family with a shape to search", name, known), value=name)
     chosen = [known[name] for name in dict.fromkeys(families)] if families else known.values()
     shapes = [(family, shape) for family in chosen for shape in family.shapes]
     searched = int(peak[1] > peak[0])

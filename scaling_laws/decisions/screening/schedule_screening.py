@@ -34,7 +34,7 @@ from scaling_laws.decisions.screening.finalists import finalists_of
 from scaling_laws.decisions.screening.reduction import ReducerState
 from scaling_laws.decisions.screening.screen_state import StateFile
 from scaling_laws.decisions.screening.screening_result import Screening
-from scaling_laws.inference import CurveFit, check_needs, facts_for
+from scaling_laws.inference import CurveFit, check_needs, facts_for, require_curve_fit
 from scaling_laws.models import Law
 
 __all__ = ["LostProcess", "screen"]
@@ -171,7 +171,7 @@ def screen(
 
 def _facts(fitted: CurveFit, facts: Mapping[str, float] | None) -> dict[str, float]:
     """The numbers of the run, once the law is known to be able to be screened with them."""
-    law = fitted.law
+    law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     if not law.accepts_cells:
         raise LawError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.decisions.constraints import MAX_SMOOTHING_SENSITIVITY
+from scaling_laws.inference import interval_phrase
 
 __all__ = ["Ranked", "Screening"]
 
@@ -41,7 +42,7 @@ class Ranked:
     regret: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Screening:
     """A million schedules, and the best of them.
 
@@ -100,6 +101,13 @@ class Screening:
             and each.smoothing_sensitivity <= MAX_SMOOTHING_SENSITIVITY
         )
         return next(smooth, self.ranked[0])
+
+    def __repr__(self) -> str:
+        best = self.best
+        return (
+            f"Screening({self.law}: {self.candidates:,} schedules, best {best.spec}, final loss "
+            f"{best.final_loss:.4f}{interval_phrase(best.interval_90)})"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Everything, in plain values, under the keys of the interface."""

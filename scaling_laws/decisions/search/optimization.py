@@ -41,7 +41,13 @@ from scaling_laws.decisions.search.peak_search import golden_section
 from scaling_laws.decisions.search.search_objective import cells_for, compiled_rows
 from scaling_laws.decisions.search.spline import INTERVALS
 from scaling_laws.decisions.search.weight_decay import DecayRange, read_decay_range
-from scaling_laws.inference import CurveFit, check_needs, facts_for, variance_inputs_of
+from scaling_laws.inference import (
+    CurveFit,
+    check_needs,
+    facts_for,
+    require_curve_fit,
+    variance_inputs_of,
+)
 from scaling_laws.models import Schedule, in_float64
 
 __all__ = ["OBJECTIVES", "optimize"]
@@ -176,7 +182,7 @@ def _evaluator(
     facts: Mapping[str, float] | None,
 ) -> ObjectiveEvaluator:
     """The objective, once the law is known to be able to compute it."""
-    law = fitted.law
+    law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     if weight_decay is not None and law.uses_weight_decay:
         known.setdefault("weight_decay", float(np.sqrt(weight_decay[0] * weight_decay[1])))

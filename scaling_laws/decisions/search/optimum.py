@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from scaling_laws.decisions.search.evaluator import ScoredSchedule
 from scaling_laws.decisions.search.gains import Gain
-from scaling_laws.inference import Uncertainty, VarianceInputs, interval_of_end
+from scaling_laws.inference import (
+    Uncertainty,
+    VarianceInputs,
+    interval_of_end,
+    interval_phrase,
+)
 from scaling_laws.models import Schedule
 
 __all__ = ["Optimum"]
@@ -19,7 +24,7 @@ __all__ = ["Optimum"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Optimum:
     """The result of a search.
 
@@ -75,6 +80,13 @@ class Optimum:
         if self.uncertainty is None:
             return None
         return interval_of_end(self.final_loss, self.uncertainty, level, self.exposure)
+
+    def __repr__(self) -> str:
+        return (
+            f"Optimum({self.schedule.spec}: {self.schedule.steps} steps, final loss "
+            f"{self.final_loss:.4f}{interval_phrase(self.interval())}; best baseline "
+            f"{min(self.baselines.values()):.4f})"
+        )
 
     @property
     def starts_at_best(self) -> int:

@@ -51,7 +51,7 @@ def hold_out_of(
         UsageError: if the runs do not allow it; the message lists the hold-outs that they allow.
     """
     if name not in HOLD_OUTS:
-        raise UsageError(unknown_name("hold-out", name, HOLD_OUTS))
+        raise UsageError(unknown_name("hold-out", name, HOLD_OUTS), value=name)
     if not 0.0 < last < 1.0:
         raise UsageError(f"last={last!r} must be a share between 0 and 1")
     if not runs:
@@ -153,7 +153,7 @@ def _rest(runs: Sequence[Run], fit_runs: Sequence[str]) -> HoldOut:
     names = [run.name for run in runs]
     for name in fit_runs:
         if name not in names:
-            raise UsageError(unknown_name("run", name, names))
+            raise UsageError(unknown_name("run", name, names), value=name)
     fold = {name: 0 for name in names if name not in fit_runs}
     if not fit_runs or not fold:
         raise UsageError(

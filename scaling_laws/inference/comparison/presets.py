@@ -85,5 +85,5 @@ def preset_of(name: str) -> Preset:
         UsageError: listing the near matches if there is none.
     """
     if name not in PRESETS:
-        raise UsageError(unknown_name("preset", name, PRESETS))
+        raise UsageError(unknown_name("preset", name, PRESETS), value=name)
     return PRESETS[name]

@@ -147,7 +147,9 @@ def fit(
         for name, value in of_curves.items():
             if value is not CURVE_DEFAULTS[name] and value != CURVE_DEFAULTS[name]:
                 raise UsageError(f"{name} is about fits to runs; {chosen.name} takes a table")
-        if not isinstance(data, Mapping) and not hasattr(data, "columns"):
+        if not hasattr(data, "columns") and (
+            not isinstance(data, Mapping) or any(isinstance(run, Run) for run in data.values())
+        ):
             raise LawError(
                 f"{chosen.name} is fitted to a table with the columns "
                 f"{', '.join((*chosen.input_names, chosen.output))}, not to runs"

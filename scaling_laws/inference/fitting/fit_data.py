@@ -259,7 +259,7 @@ def prepare(
     names = [run.name for run in given_runs]
     for name, factor in (weights or {}).items():
         if name not in names:
-            raise UsageError(unknown_name("run", name, names))
+            raise UsageError(unknown_name("run", name, names), value=name)
         if not (np.isfinite(factor) and factor >= 0):
             raise UsageError(f"weight {factor!r} of run {name!r} must be finite and >= 0")
     notes: list[Note] = []
@@ -321,7 +321,7 @@ def _fixed_and_tied(
     nonlinear = [parameter.name for parameter in law.nonlinear_parameters]
     for name, value in fix.items():
         if name not in by_name:
-            raise LawError(f"{law.name}: {unknown_name('parameter', name, by_name)}")
+            raise LawError(f"{law.name}: {unknown_name('parameter', name, by_name)}", value=name)
         if not (by_name[name].support.contains(value) or (name not in nonlinear and value == 0)):
             raise LawError(
                 f"{law.name}: {name}={value!r} must be {by_name[name].support.value} to be fixed"

@@ -141,7 +141,7 @@ def read_objective(text: str) -> Objective:
     """
     name, _, rest = text.partition(":")
     if name not in OBJECTIVES:
-        raise UsageError(unknown_name("objective", name, OBJECTIVES))
+        raise UsageError(unknown_name("objective", name, OBJECTIVES), value=name)
     try:
         numbers = [float(part) for part in rest.split(",") if part.strip()]
         if not all(0.0 < number < math.inf for number in numbers):

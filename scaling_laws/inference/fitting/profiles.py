@@ -141,7 +141,9 @@ def _chosen_names(data: Data, names: Sequence[str] | None) -> list[str]:
     ]
     for name in names or ():
         if name not in searched:
-            raise UsageError(unknown_name("searched nonlinear parameter", name, searched))
+            raise UsageError(
+                unknown_name("searched nonlinear parameter", name, searched), value=name
+            )
     return searched if names is None else list(dict.fromkeys(names))
 
 

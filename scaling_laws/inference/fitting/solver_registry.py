@@ -23,6 +23,15 @@ def find_solver(solver: str | Solver) -> Solver:
     """A solver, or the registered one of that name.
 
     Raises:
-        UsageError: listing the near matches if there is none of that name.
+        UsageError: listing the near matches if there is none of that name; or if the value is
+            neither a name nor a solver.
     """
-    return SOLVERS.find(solver) if isinstance(solver, str) else solver
+    if isinstance(solver, str):
+        return SOLVERS.find(solver)
+    if isinstance(solver, type) or not isinstance(solver, Solver):
+        raise UsageError(
+            f"solver={solver!r} is a {type(solver).__name__}; pass a name ({', '.join(SOLVERS)}) "
+            "or an object with name, batch_size, init, step, done and result",
+            value=solver,
+        )
+    return solver

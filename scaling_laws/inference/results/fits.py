@@ -28,7 +28,14 @@ def require_curve_fit(fitted: AnyFit) -> CurveFit:
 
     Raises:
         LawError: if it is a fit of a tabular law.
+        UsageError: if it is not a fit.
     """
+    if not isinstance(fitted, CurveFit | PointFit):
+        raise UsageError(
+            f"{fitted!r} is a {type(fitted).__name__}; pass a fitted law, from scaling_laws.fit, "
+            "load_law, published or from_params",
+            value=fitted,
+        )
     if not isinstance(fitted, CurveFit):
         raise LawError(needs_inputs(fitted.law))
     return fitted

@@ -15,7 +15,7 @@ from scaling_laws.inference.results.ranges import InputRange, Range
 from scaling_laws.inference.results.record import FitRecord
 from scaling_laws.inference.results.state import AnyState, FitState
 from scaling_laws.inference.results.uncertainty import Uncertainty
-from scaling_laws.models import AnyLaw, PointLaw, get_law
+from scaling_laws.models import LAWS, AnyLaw, PointLaw, get_law
 
 __all__ = ["FORMAT", "VERSION", "from_document", "read_state", "to_document", "write_state"]
 
@@ -212,6 +212,21 @@ def write_state(fitted: AnyState, path: Path | str) -> Path:
     return write_text(path, text + "\n")
 
 
+def _hint(path: Path | str) -> str:
+    """What to pass instead of a law file that does not exist."""
+    name = str(path).partition(":")[0]
+    law = LAWS.get(name)
+    if law is None:
+        return "make one with scaling-laws fit"
+    labels = ", ".join(f"{name}:{label}" for label in law.published)
+    return f"{name} is a law: fit it to runs (scaling-laws fit --law {name} --out LAW.json)" + (
+        f", or use its published parameters: {labels} on the command line, "
+        f"scaling_laws.published({name!r}, LABEL) in Python"
+        if labels
+        else ""
+    )
+
+
 def read_state(path: Path | str, law: AnyLaw | None = None) -> AnyState:
     """Read a law file.
 
@@ -226,7 +241,7 @@ def read_state(path: Path | str, law: AnyLaw | None = None) -> AnyState:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LawFileError(f"{file}: no such file", path=file) from None
+        raise LawFileError(f"{file}: no such file; {_hint(path)}", path=file) from None
     except json.JSONDecodeError as error:
         raise LawFileError(
             f"{file} line {error.lineno}: not JSON ({error.msg}); make it with scaling-laws fit",

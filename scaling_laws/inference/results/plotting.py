@@ -40,9 +40,17 @@ def plot_prediction(
     rates.plot(schedule.lr, color=COLOURS[0])
     rates.set_ylabel("learning rate")
     losses.plot(steps, loss, color=COLOURS[0])
-    if band is not None:
-        losses.fill_between(steps, *band, color=COLOURS[0], alpha=0.25, linewidth=0)
     loss_limits(losses, [loss])
+    if band is not None:
+        # the first steps lie far above the axis; their wide intervals would cross it
+        losses.fill_between(
+            steps,
+            *band,
+            where=loss <= losses.get_ylim()[1],
+            color=COLOURS[0],
+            alpha=0.25,
+            linewidth=0,
+        )
     losses.set(xlabel="step", ylabel="loss (nats)")
     return figure
 

@@ -101,7 +101,9 @@ def check_inputs(law: PointLaw, inputs: Mapping[str, ArrayLike]) -> dict[str, Ar
     """
     for name in inputs:
         if name not in law.input_names:
-            raise LawError(f"{law.name}: {unknown_name('input', name, law.input_names)}")
+            raise LawError(
+                f"{law.name}: {unknown_name('input', name, law.input_names)}", value=name
+            )
     arrays = {}
     for item in law.inputs:
         if item.name not in inputs:

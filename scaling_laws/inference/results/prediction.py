@@ -254,6 +254,10 @@ def predict(
         LawError: if the law takes no schedule, or a fact or trace that it needs is missing.
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+    if not isinstance(plan, Schedule):
+        raise ScheduleError(
+            f"schedule is a {type(plan).__name__}; pass a spec or Schedule(NAME, rates)", value=plan
+        )
     law = fitted.law
     all_facts = facts_for(fitted, facts, plan)
     series = {name: np.asarray(row, dtype=float) for name, row in (traces or {}).items()}
@@ -262,7 +266,7 @@ def predict(
         if row.shape != (plan.steps,):
             raise LawError(f"trace {name} has shape {row.shape}; it must be ({plan.steps},)")
         if name not in TRACES:
-            raise LawError(unknown_name("trace", name, TRACES))
+            raise LawError(unknown_name("trace", name, TRACES), value=name)
         if not in_trace(name, row).all():
             raise LawError(f"trace {name} must be finite and {TRACES[name]} at every step")
     if plan.peak_lr == 0:

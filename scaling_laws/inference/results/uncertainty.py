@@ -14,6 +14,7 @@ __all__ = [
     "VarianceInputs",
     "interval_around",
     "interval_of_end",
+    "interval_phrase",
     "robust_sd",
     "scale_of",
 ]
@@ -177,3 +178,12 @@ def interval_of_end(
     """Lower and upper end of an interval around one loss; see `interval_around`."""
     low, high = interval_around(np.array([value]), uncertainty, level, inputs)
     return float(low[0]), float(high[0])
+
+
+def interval_phrase(interval: tuple[float, float] | None) -> str:
+    """A 90 % interval for the representation of a result, or nothing if there is none.
+
+    >>> interval_phrase((1.5, 2.0))
+    ', 90 % interval 1.5000 to 2.0000'
+    """
+    return "" if interval is None else f", 90 % interval {interval[0]:.4f} to {interval[1]:.4f}"

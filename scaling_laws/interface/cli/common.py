@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -95,8 +96,10 @@ def step_or_warmup(text: str) -> int | str:
         return text
     try:
         return whole(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error} or the word warmup") from None
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a whole number >= 0 nor the word warmup"
+        ) from None
 
 
 def add_frame_options(parser: argparse.ArgumentParser) -> None:
@@ -215,6 +218,12 @@ def read_table(arguments: argparse.Namespace, law: PointLaw) -> tuple[str, dict[
             f"--from-step applies to runs, but {law.name} is fitted to a table; omit it"
         )
     path = arguments.runs[0]
+    if os.path.isdir(path) or (":" in path and not os.path.exists(path)):
+        raise UsageError(
+            f"{path}: {law.name} is a tabular law; pass one CSV with columns "
+            f"{', '.join(law.input_names)} and {law.output}, one row per finished run",
+            path=path,
+        )
     return path, read_points(path, law)
 
 
@@ -223,8 +232,6 @@ LAW_HELP = "law file, or published parameters NAME:LABEL, e.g. multi_power:25M"
 
 def read_law(text: str) -> CurveFit | PointFit:
     """A law file, or a law with published parameters (``NAME:LABEL``)."""
-    import os
-
     from scaling_laws.inference import load_law, published
 
     name, colon, label = text.partition(":")

@@ -46,7 +46,7 @@ def _choose(runs: dict[str, Run], names: str) -> dict[str, Run]:
     chosen = common.names_in(names)
     for name in chosen:
         if name not in runs:
-            raise UsageError(unknown_name("run", name, runs))
+            raise UsageError(unknown_name("run", name, runs), value=name)
     return {name: runs[name] for name in chosen}
 
 

@@ -138,10 +138,6 @@ class Law(AnyLaw):
         """
         return not self.derived_traces and not self.required_traces and self.clock.reads_only_lr
 
-    def break_steps(self, facts: Mapping[str, Any]) -> list[Any]:
-        """Steps that events must not be gathered across; tracers where the facts are."""
-        return [facts[name] for name in self.break_facts]
-
     def loss(self, values: Values, history: History) -> Array:
         """Loss in nats at every point of a history.
 
@@ -188,7 +184,7 @@ class Law(AnyLaw):
             derived_traces={
                 name: partial(_derive, trace, used) for name, trace in self.derived_traces.items()
             },
-            break_steps=self.break_steps(used),
+            break_facts=self.break_facts,
         )
         return self.clock.history(discretisation, run, traces or {})
 

@@ -41,7 +41,7 @@ def scale_learning_rate(lr: float, tokens: float, new_tokens: float, regime: str
     Source: Filatov et al. 2024, arXiv 2410.05838v1, abstract.
     """
     if regime not in REGIMES:
-        raise LawError(unknown_name("regime", regime, REGIMES))
+        raise LawError(unknown_name("regime", regime, REGIMES), value=regime)
     return _scaled("lr", lr, tokens, new_tokens, REGIMES[regime])
 
 

@@ -243,13 +243,17 @@ def _parse(spec: str, family: Family, rest: str) -> dict[str, Any]:
         if not equals:
             raise ScheduleError(f"{spec}: {part!r} is not key=value; {_usage(family)}")
         if name not in keys:
-            raise ScheduleError(f"{spec}: {unknown_name(f'key of {family.name}', name, keys)}")
+            raise ScheduleError(
+                f"{spec}: {unknown_name(f'key of {family.name}', name, keys)}", value=name
+            )
         if name in values:
-            raise ScheduleError(f"{spec}: {name} is given twice; keep one")
+            raise ScheduleError(f"{spec}: {name} is given twice; keep one", column=name)
         try:
             values[name] = keys[name].convert(text)
         except ValueError as error:
-            raise ScheduleError(f"{spec}: {name}={text}: {error}") from None
+            raise ScheduleError(
+                f"{spec}: {name}={text}: {error}", column=name, value=text
+            ) from None
     return values
 
 

@@ -42,7 +42,7 @@ class AtPoints:
         lr, points = np.asarray(rate), self.points
         clock = np.cumsum(lr)
         every = np.arange(len(lr), dtype=np.float64)
-        count, cuts = len(points), [int(step) for step in run.break_steps]
+        count, cuts = len(points), run.break_steps
 
         def column(values: Any) -> Rates:
             return np.asarray(values, dtype=np.float64).reshape(count, 1, 1)

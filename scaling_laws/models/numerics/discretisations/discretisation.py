@@ -22,13 +22,18 @@ class RunInputs:
         facts: metadata of the run that the law reads.
         derived_traces: quantities that the law derives per step, by name: lr -> an array of its
             shape; pure JAX.
-        break_steps: steps that events must not be gathered across.
+        break_facts: facts that are steps which events must not be gathered across.
     """
 
     lr: Array
     facts: Mapping[str, Any] = field(default_factory=dict)
     derived_traces: Mapping[str, Callable[[Array], Array]] = field(default_factory=dict)
-    break_steps: Sequence[Any] = ()
+    break_facts: Sequence[str] = ()
+
+    @property
+    def break_steps(self) -> list[int]:
+        """Steps that events must not be gathered across; the facts must not be traced."""
+        return [int(self.facts[name]) for name in self.break_facts]
 
 
 class Discretisation(Protocol):
