@@ -195,8 +195,8 @@ def refit_folds(
     """
     picklable = data_to_picklable(data, pool)
     chunks = [
-        (picklable, best, settings, list(folds[first : first + FOLDS_PER_TASK]))
-        for first in range(0, len(folds), FOLDS_PER_TASK)
+        (picklable, best, settings, list(folds[begin : begin + FOLDS_PER_TASK]))
+        for begin in range(0, len(folds), FOLDS_PER_TASK)
     ]
     solved = collect(pool, _refit_chunk, chunks, f"{data.law.name}: refits without some runs")
     return [solution for chunk in solved for solution in chunk]

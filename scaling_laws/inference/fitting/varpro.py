@@ -82,7 +82,7 @@ class VariableProjection:
 
     @property
     def batch_size(self) -> int:
-        """As many requests as the device advances at little more than the cost of one."""
+        """Number of requests that the device advances at little more than the cost of one."""
         return BATCH_SIZE_CPU if jax.default_backend() == "cpu" else BATCH_SIZE_ACCELERATOR
 
     def init(self, context: SolveContext, request: SolveRequest) -> _State:
@@ -105,7 +105,7 @@ class VariableProjection:
         self, context: SolveContext, requests: SolveRequest, states: list[_State]
     ) -> list[_State]:
         """Up to `ROUND` iterations of every state that is running."""
-        # one batch size, one compilation: copies of the first request that do not run fill up
+        # one batch size, one compilation: padded with copies of the first request that do not run
         rows = np.arange(self.batch_size)
         rows[len(states) :] = 0
         batch = _State(*(np.stack(leaves) for leaves in zip(*states, strict=True)))
@@ -196,8 +196,10 @@ def solve_amplitudes(
     return solved[best] / scale + fixed_values
 
 
-def _choose(which: Array, one: _State, other: _State) -> _State:
-    return _State(*(jnp.where(which, new, old) for new, old in zip(one, other, strict=True)))
+def _choose(which: Array, new: _State, old: _State) -> _State:
+    return _State(
+        *(jnp.where(which, new_leaf, old_leaf) for new_leaf, old_leaf in zip(new, old, strict=True))
+    )
 
 
 @cache
