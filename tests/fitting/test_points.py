@@ -146,7 +146,7 @@ def test_reads_a_csv(tmp_path: Path) -> None:
     ("text", "words"),
     [
         (CSV.replace("loss", "los"), "row 1: no column 'loss'; the columns are 'model_params'"),
-        (CSV.replace("1e+08", "0.5", 1), "row 5, column 'model_params': 0.5 must lie in"),
+        (CSV.replace("1e+08", "0.5", 1), "row 5, column 'model_params': 0.5 must be in"),
         (CSV + "1e9,1e9,-1,x\n", "row 11, column 'loss': -1 is not > 0"),
         (CSV + "1e9,,3,x\n", "row 11, column 'tokens'"),
     ],
