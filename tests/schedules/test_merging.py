@@ -108,7 +108,7 @@ def test_constant_schedule_takes_the_last_checkpoint(peak: float) -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([], "the row is empty"),
+        ([], "the array is empty"),
         ([0.5, 0.4], "they sum to 0.9, not to 1"),
         ([1.5, -0.5], "-0.5 is negative"),
         ([np.nan, 1.0], "nan is not finite"),
@@ -123,8 +123,8 @@ def test_bad_merge_weights(weights: list[float], message: str) -> None:
 @pytest.mark.parametrize(
     ("decay", "message"),
     [
-        ([1.0, 1.1], "w_2 = 1.1 does not lie"),
-        ([0.5, -0.1], "w_2 = -0.1 does not lie"),
+        ([1.0, 1.1], "w_2 = 1.1 is not in"),
+        ([0.5, -0.1], "w_2 = -0.1 is not in"),
         ([0.5, 0.4, 0.45], "w_3 = 0.45 is above w_2 = 0.4"),
         ([np.inf], "inf is not finite"),
         (0.5, r"got shape \(\)"),
@@ -143,7 +143,7 @@ def test_no_decay_is_the_one_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("lr", "checkpoints", "message"),
     [
-        ([1, 1, 0.5, 0.2], [2], "two whole numbers or more"),
+        ([1, 1, 0.5, 0.2], [2], "two or more increasing whole numbers"),
         ([1, 1, 0.5, 0.2], [2, 2, 4], "2/2/4 must be .* increasing"),
         ([1, 1, 0.5, 0.2], [1.5, 4], "two whole numbers"),
         ([1, 1, 0.5, 0.2], [2, 3], "to 4, where the schedule ends"),

@@ -71,7 +71,7 @@ def test_median_ignores_short_spikes() -> None:
         ([1.0, 1.0], {"smoothing": 1.0}, "smoothing=1"),
         ([1.0, 1.0], {"norm_power": 0.0}, "norm_power=0"),
         ([1.0, 1.0], {"peak": np.nan}, "peak=nan"),
-        ([1e-200, 1e200], {"norm_power": 2.0, "smoothing": 0}, "smooth more"),
+        ([1e-200, 1e200], {"norm_power": 2.0, "smoothing": 0}, "increase smoothing"),
     ],
 )
 def test_refine_refuses(norms: list[float], options: dict[str, float], message: str) -> None:

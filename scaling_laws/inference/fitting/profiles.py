@@ -124,7 +124,7 @@ def profile(
 
 def _check_arguments(fitted: CurveFit, points: int, width: float) -> FitRecord:
     if fitted.record is None:
-        raise LawError(f"{fitted.law.name}: its parameters were not fitted; fit the law first")
+        raise LawError(f"{fitted.law.name}: its parameters were given, not fitted; fit it first")
     if points < 3 or points % 2 == 0:
         raise UsageError(f"points={points} must be an odd number >= 3", value=points)
     if not 0.0 < width < np.inf:
