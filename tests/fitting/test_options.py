@@ -256,7 +256,7 @@ def test_sizes_share_their_shapes(tmp_path: Path) -> None:
     truth = CurveFit(law, {**VALUES, **size_law}).predict(SPECS["drop"], facts=unseen).final_loss
     found = again.predict(SPECS["drop"], facts=unseen).final_loss
     assert found == pytest.approx(truth, rel=2e-3)
-    with pytest.raises(LawError, match="knows model sizes itself"):
+    with pytest.raises(LawError, match="includes the model size already"):
         get_law("lr_annealing_size_across_sizes")
 
 

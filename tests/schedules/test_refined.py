@@ -63,8 +63,8 @@ def test_median_ignores_short_spikes() -> None:
 @pytest.mark.parametrize(
     ("norms", "options", "message"),
     [
-        ([1.0], {}, "two norms or more"),
-        ([[1.0, 2.0]], {}, "two norms or more"),
+        ([1.0], {}, "two or more norms"),
+        ([[1.0, 2.0]], {}, "two or more norms"),
         ([1.0, 0.0], {}, "gradient norm 0 at step 1"),
         ([np.nan, 1.0], {}, "gradient norm nan at step 0"),
         ([1.0, np.inf], {}, "gradient norm inf at step 1"),

@@ -3,7 +3,7 @@
 Parts joined by ``+`` run one after another.
 
 One file per family; see README.md in this folder for how to add one. `FAMILIES` contains the
-families shipped here, those that plug-ins bring (entry-point group ``scaling_laws.schedules``) and
+families shipped here, those of plug-ins (entry-point group ``scaling_laws.schedules``) and
 those added by `register_family`.
 """
 
@@ -160,7 +160,7 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
 
     Raises:
         ScheduleError: if the spec is malformed, with near matches for unknown words; of a joined
-            spec, the message says which part.
+            spec, the message names the part.
         DataError: if a file that the spec names cannot be used.
 
     >>> schedule("linear:peak=1.0,steps=4").lr.tolist()

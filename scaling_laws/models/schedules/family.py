@@ -202,7 +202,7 @@ class SearchBox:
         low: lower ends of the box, of shape (numbers,).
         high: upper ends.
         values: (unconstrained numbers, frame, numpy or jax.numpy) -> values for the family's keys
-            beside peak, steps, warmup; traceable.
+            except peak, steps, warmup; traceable.
     """
 
     label: str

@@ -1,6 +1,6 @@
 """Infinite schedule (Ibrahim et al. 2024): cool down to a constant rate, stay, anneal when asked.
 
-A run can stop or go on from any step of the constant phase, whatever was planned.
+A run can be stopped or continued from any step of the constant phase.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def build(values: Values) -> NDArray[np.float64]:
     cooled, start = warmup + values["cooldown"], values["anneal_start"]
     start = steps if start is None else start
     if not end <= hold <= peak:
-        raise ScheduleError(f"end={end:g} <= constant_lr={hold:g} <= peak={peak:g} must hold")
+        raise ScheduleError(f"end={end:g} <= constant_lr={hold:g} <= peak={peak:g} is required")
     if not warmup < cooled <= start <= steps:
         raise ScheduleError(
             f"the cooldown ends at step {cooled} and the annealing starts at {start}: they must "

@@ -1,4 +1,4 @@
-"""Inverse square root decay (Vaswani et al. 2017): never ends, so a run can always go on."""
+"""Inverse square root decay (Vaswani et al. 2017): has no end, so a run can always be continued."""
 
 from __future__ import annotations
 

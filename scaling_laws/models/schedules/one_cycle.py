@@ -1,7 +1,7 @@
 """One cycle (Smith and Topin 2018), with the steps and defaults of PyTorch's `OneCycleLR`.
 
 Cosine up from `start` to the peak, cosine down to `end`, which the last step reaches: the one
-family here that gets to `end` inside the run.
+family here that reaches `end` within the run.
 """
 
 from __future__ import annotations
