@@ -99,7 +99,7 @@ def main() -> None:
         print(lines[-1], *rows[-3:], sep="\n", flush=True)
     lines += [
         "",
-        "Warm: the second call in a process, several starts and nothing else. Cold: "
+        "Warm: the second call in a process, starts only. Cold: "
         "`scaling-laws fit` with its defaults (prior, 100 refits, hold-out) and these starts in a "
         "fresh process.",
         "",

@@ -67,10 +67,10 @@ def main() -> None:
         "",
         describe() + ".",
         "",
-        f"One run of {ROWS:,} logged rows under `{SPEC}`, by `scaling-laws import` in a process of "
-        "its own: reading, recognising the schedule, writing the set.",
+        f"One run of {ROWS:,} logged rows under `{SPEC}`, by `scaling-laws import` in a separate "
+        "process: reading, recognising the schedule, writing the set.",
         "",
-        "| format | file, MB | seconds | CPU seconds | largest memory, GB | schedule found |",
+        "| format | file, MB | seconds | CPU seconds | largest memory, GB | recognised schedule |",
         "|---|---|---|---|---|---|",
     ]
     for name, (file, write) in FORMATS.items():
@@ -94,7 +94,11 @@ def main() -> None:
                 f"{after.ru_maxrss * 1024 / 1e9:.2f} | `{run['schedule']}` |"
             )
             sys.stdout.write(lines[-1] + "\n")
-    lines += ["", "Memory is the largest of this process's children so far, so it only grows.", ""]
+    lines += [
+        "",
+        "Memory is the maximum over all child processes so far, so it cannot decrease.",
+        "",
+    ]
     write_text(HERE / "logs.md", "\n".join(lines))
 
 

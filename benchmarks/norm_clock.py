@@ -117,9 +117,9 @@ def simulated_norms() -> list[str]:
         "## Simulated against measured norms",
         "",
         "Proxy runs that differ in weight decay only. The squared norm of all matrices is a·P + "
-        "u²·Q with P and Q from schedule and weight decay; a and u² fitted for each run.",
+        "u²·Q with P and Q from schedule and weight decay; a and u² fitted per run.",
         "",
-        "| weight decay | u² a parameter | RMS relative error of the norm | final loss |",
+        "| weight decay | u² per parameter | RMS relative error of the norm | final loss |",
         "|---|---|---|---|",
     ]
     for index, folder in enumerate(DECAY_SETS):
@@ -157,7 +157,7 @@ def wrong_decays(runs: Mapping[str, Run]) -> list[str]:
         "",
         "124M, peak 1e-3: three runs, all others predicted.",
         "",
-        "| weight decay over the true one | PredE | mean \\|final\\| |",
+        "| weight decay / true value | PredE | mean \\|final\\| |",
         "|---|---|---|",
     ]
     names = PRESETS["three-runs"].fit_runs(list(runs.values()))
@@ -180,12 +180,11 @@ def free_decay(runs: Mapping[str, Run]) -> list[str]:
     assert shipped is not None
     lines = [
         "",
-        "## The weight decay that curves ask for",
+        "## The fitted weight decay",
         "",
-        f"norm_clock_free_decay fitted to {len(runs)} runs of three peaks; stated with the data: "
-        "0.1.",
+        f"norm_clock_free_decay fitted to {len(runs)} runs of three peaks; true value: 0.1.",
         "",
-        "| centre of the prior | weight decay found |",
+        "| prior mean | fitted weight decay |",
         "|---|---|",
     ]
     for mean in (0.02, 0.1, 0.5):

@@ -161,11 +161,12 @@ def main() -> None:
         "",
         describe() + f", jax on {jax.default_backend()}.",
         "",
-        "One update against the plain matrix products it is made of, each of them timed alone in "
-        "the same process, forward and back, in the same layouts. Operations are those of the "
+        "One update compared with its plain matrix products, timed separately in the same "
+        "process, forward and backward, in the same layouts. Operations are those of the "
         "products: 3 x forward, the embedding counts as a lookup.",
         "",
-        "| size | parameters | tokens an update | ms | GFLOP/s | plain products, GFLOP/s | share |",
+        "| size | parameters | tokens per update | ms | GFLOP/s | plain products, GFLOP/s | share "
+        "|",
         "|---|---|---|---|---|---|---|",
     ]
     for size in SIZES:
@@ -181,11 +182,11 @@ def main() -> None:
             )
     lines += [
         "",
-        "Thousands of tokens a second, all runs together. On a CPU `auto` trains one run after "
-        "another (no gain from vmap, numbers that do not depend on the company) and a sweep "
-        "starts a process a core; on an accelerator it is vmap.",
+        "Thousands of tokens per second, all runs together. On a CPU `auto` trains one run after "
+        "another (vmap gives no gain there, and results do not depend on the other runs) and a "
+        "sweep starts one process per core; on an accelerator it uses vmap.",
         "",
-        "| pico, sequences an update | one run | 4 runs, vmap | 16 runs, vmap | 2 processes |",
+        "| pico, sequences per update | one run | 4 runs, vmap | 16 runs, vmap | 2 processes |",
         "|---|---|---|---|---|",
     ]
     for batch in (4, 16, 64):
@@ -199,11 +200,11 @@ def main() -> None:
     added = {label: value / timings["bare"] - 1 for label, value in timings.items()}
     lines += [
         "",
-        "What is added to 1,200 bare updates of nano, a row every 20: "
+        "Time added to 1,200 bare updates of nano with one row per 20: "
         f"batches, norms and rows {added['logged']:+.1%}; checkpoints every 5 s (12 "
         f"times as often as by default) {added['checkpoints']:+.1%} in all; the loss "
         f"on 65,536 held-out bytes at every row {added['held-out']:+.1%} in all "
-        "(fewer with `--validation-windows`, more rarely with `--every`).",
+        "(fewer bytes with `--validation-windows`, fewer rows with `--every`).",
         "",
     ]
     write_text(HERE / "proxy.md", "\n".join(lines))

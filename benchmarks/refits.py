@@ -115,13 +115,13 @@ def main() -> None:
         "# Refits in several processes",
         "",
         f"`python -m benchmarks.refits` on {describe()}; {cores()} of them usable, load {busy:.1f} "
-        "before it began.",
+        "before the start.",
         "",
-        f"{REFITS} refits to reweighted runs, in pieces of {CHUNK_SIZE}, of laws fitted to three "
+        f"{REFITS} refits to reweighted runs, in tasks of {CHUNK_SIZE}, of laws fitted to three "
         f"runs of `data/proxy_nano` from step {FROM}. Cold: with the start of {WORKERS} processes, "
-        "their imports and compilations. Warm: once more in the same processes.",
+        "their imports and compilations. Warm: repeated in the same processes.",
         "",
-        "| law | points | this process, s | cores it kept busy | joblib, cold, s | warm, s | "
+        "| law | points | this process, s | cores used | joblib, cold, s | warm, s | "
         "this process / warm | same bits | dask, cold, s | warm, s | this process / warm | "
         "same bits |",
         "|---" * 12 + "|",

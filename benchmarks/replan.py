@@ -182,11 +182,11 @@ def main() -> None:
     lines += [
         f"Law {LAW}, fitted to three runs of a set (default fit). Runs are cut at a share of their "
         "steps and their last logged loss is forecast: mean |error| in 1e-3 nats at each cut, the "
-        "number of forecasts, the share of 90 % intervals that hold the truth, their mean half "
+        "number of forecasts, the share of 90 % intervals that contain the truth, their mean half "
         "width in 1e-3 nats. Forecasts of one run from three cuts, and of runs that share their "
-        "beginning, are not independent: five sets of two laboratories stand behind the table. "
+        "beginning, are not independent: the table is based on five sets of two laboratories. "
         "The shipped prior was chosen with the help of these sets; only the ratio of amplitudes "
-        "leaves a set's own fit out.",
+        "excludes the fit of the test set.",
         "",
         *table(rows),
     ]

@@ -234,7 +234,7 @@ def report(checkout: Path | None) -> None:
     ceiling_seconds = child("ceiling", main["cells"], million)["seconds"]
     events = 2 * main["cells"] + 4
     rows.append(
-        f"| the kernel's {KERNEL} functions alone, {events} events a schedule | "
+        f"| the kernel's {KERNEL} functions alone, {events} events per schedule | "
         f"{ceiling_seconds:.1f} | {1e6 * ceiling_seconds / million:.2f} | – |"
     )
     fill(PAGE, "candidates", rows)

@@ -141,20 +141,20 @@ def main() -> int:
         "found",
         "best power decay",
         "best baseline",
-        "found, without rises",
+        "result, without rises",
         "published search, without rises",
         "monotone, >= 0",
-        "smoothing moves it",
+        "smoothing sensitivity",
         "starts agree",
-        "slope left",
+        "Frank-Wolfe gap",
         "s warm",
         "s cold",
     ]
     text = f"""# Schedule search
 
 `python -m benchmarks.search`, {describe()}. Published parameters of the Multi-Power Law at 25M,
-peak {PEAK:g}, warm-up {WARMUP:,}. Losses in nats; *without rises*: the changes of the warm-up left
-out, as the published search counts them. Warm: the best of three calls after the first.
+peak {PEAK:g}, warm-up {WARMUP:,}. Losses in nats; *without rises*: without the changes of the warm-up,
+as in the published search. Warm: the best of three calls after the first.
 
 | {" | ".join(columns)} |
 |{"---|" * len(columns)}
@@ -163,9 +163,9 @@ out, as the published search counts them. Warm: the best of three calls after th
 Best power decay: of powers 1.25, 1.5, 2 over the last 8 to 14 %. Published search: final losses of
 the schedules that the paper's own code returns, from its own report.
 
-The same search by that method, Adam (learning rate 5e-9) on the decrement of every step, written
-here from its description and run on this engine, last iterate, in the same run. It may be lower
-before a 101-step moving average, because it is free at every step, and not after:
+The same search by the published method, Adam (learning rate 5e-9) on the decrement of every step,
+implemented from its description on this engine; last iterate. It may be lower before a 101-step
+moving average, because every step is free, but not after:
 
 | steps | iterations | final loss | after a moving average | without rises | lowest rate | s |
 |---|---|---|---|---|---|---|
