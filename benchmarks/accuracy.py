@@ -277,8 +277,8 @@ def main() -> None:
         "Every law whose required facts the sets have, fitted by the same procedure: one "
         f"objective, the shipped priors, {STARTS} starts, seed 0. Each split fits some runs and "
         "predicts all the others; points of the 124M sets from step 1,000. Errors of losses: "
-        "PredE and WorstE relative, final errors at the last logged step in nats. `scaling-laws compare SETS "
-        "--preset NAME` evaluates one of them.",
+        "PredE and WorstE relative, final errors at the last logged step in nats. "
+        "`scaling-laws compare SETS --preset NAME` evaluates one of them.",
         "",
         "PredE / mean absolute final error on held-out runs. Last row: repeated runs differ where "
         "their schedules are the same; a law that predicted the mean of all repeats would still "

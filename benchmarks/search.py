@@ -153,8 +153,8 @@ def main() -> int:
     text = f"""# Schedule search
 
 `python -m benchmarks.search`, {describe()}. Published parameters of the Multi-Power Law at 25M,
-peak {PEAK:g}, warm-up {WARMUP:,}. Losses in nats; *without rises*: without the changes of the warm-up,
-as in the published search. Warm: the best of three calls after the first.
+peak {PEAK:g}, warm-up {WARMUP:,}. Losses in nats; *without rises*: without the changes of the
+warm-up, as in the published search. Warm: the best of three calls after the first.
 
 | {" | ".join(columns)} |
 |{"---|" * len(columns)}
