@@ -33,7 +33,7 @@ DRAWS = 200
 def command(selection: str) -> tuple[float, dict[str, float]]:
     """Seconds of the whole command in a fresh process, and its answer."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        start = time.perf_counter()
         words = ["fit", selection, "--law", "multi_power", "--starts", str(STARTS), "--json"]
         words += ["--out", f"{folder}/law.json"]
         done = subprocess.run(
@@ -42,7 +42,7 @@ def command(selection: str) -> tuple[float, dict[str, float]]:
             check=True,
             text=True,
         )
-        return time.perf_counter() - began, json.loads(done.stdout)
+        return time.perf_counter() - start, json.loads(done.stdout)
 
 
 def main() -> None:

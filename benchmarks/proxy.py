@@ -68,15 +68,19 @@ def plain_products(size: Size) -> tuple[float, float]:
             (lambda d, w: d @ w.T, d, w),
             (lambda x, d: x.T @ d, x, d),
         )
-        for product, left, right in products:  # as arguments: constants would be folded away
-            seconds += count * best(partial(jax.jit(product), left, right), 30)
+        for (
+            product,
+            left_factor,
+            right_factor,
+        ) in products:  # as arguments: constants would be folded away
+            seconds += count * best(partial(jax.jit(product), left_factor, right_factor), 30)
             operations += count * 2.0 * tokens * inputs * outputs
     shape = (size.batch, size.heads, size.context)
     q = jax.random.normal(key, (*shape, size.head_width), jnp.float32)
     s = jax.random.normal(key, (*shape, size.context), jnp.float32)
     for form in ("bhqd,bhkd->bhqk", "bhqk,bhkd->bhqd", "bhqk,bhqd->bhkd"):
-        left_operand = q if form.startswith("bhqd") else s
-        call = partial(jax.jit(partial(jnp.einsum, form)), left_operand, q)
+        left_input = q if form.startswith("bhqd") else s
+        call = partial(jax.jit(partial(jnp.einsum, form)), left_input, q)
         seconds += 2 * size.layers * best(call, 30)  # scores and mixing, three products each
         operations += 2 * size.layers * 2.0 * q.size * size.context
     return operations, seconds

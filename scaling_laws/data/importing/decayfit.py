@@ -115,8 +115,8 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
         def residual(parameters: Array, zero: bool = zero) -> Array:
             share = shares(parameters)
             peak, end = _ends(rows, share, zero)
-            away = (peak * share + end * (1.0 - share) - rows.line) * rows.weight
-            return np.asarray(np.clip(away, -1e12, 1e12))
+            residuals = (peak * share + end * (1.0 - share) - rows.line) * rows.weight
+            return np.asarray(np.clip(residuals, -1e12, 1e12))
 
         trials: list[tuple[float, list[float]]] = []
         for start, end, power in itertools.product(starts, ends, powers):
@@ -130,12 +130,12 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
         if shape.powered:
             bounds = ([*bounds[0], math.log(0.05)], [*bounds[1], math.log(20.0)])
         best: tuple[float, Array] | None = None
-        for _, begin in trials[:BEST]:
+        for _, start_point in trials[:BEST]:
             solved = least_squares(
                 residual,
-                np.clip(begin, np.array(bounds[0]) + 1e-6, np.array(bounds[1]) - 1e-6),
+                np.clip(start_point, np.array(bounds[0]) + 1e-6, np.array(bounds[1]) - 1e-6),
                 bounds=bounds,
-                x_scale=np.maximum(np.abs(begin), 1.0),
+                x_scale=np.maximum(np.abs(start_point), 1.0),
                 xtol=1e-14,
                 ftol=1e-14,
                 gtol=1e-14,

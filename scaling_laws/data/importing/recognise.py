@@ -148,7 +148,7 @@ def _candidates(samples: Samples) -> Iterator[Explanation]:
 
 
 def _disagreement(
-    samples: Samples, best: Explanation, others: list[Explanation]
+    samples: Samples, best: Explanation, candidates: list[Explanation]
 ) -> tuple[float, int, str]:
     """Largest difference to the best, over all steps up to the last required one."""
     all_steps = np.arange(samples.last + 1)
@@ -156,9 +156,9 @@ def _disagreement(
     worst, step, rival = 0.0, 0, ""
     # the most complex candidates differ most: compare both ends of a long list
     compared = (
-        others
-        if len(others) <= MAX_COMPARED
-        else others[: MAX_COMPARED // 2] + others[-MAX_COMPARED // 2 :]
+        candidates
+        if len(candidates) <= MAX_COMPARED
+        else candidates[: MAX_COMPARED // 2] + candidates[-MAX_COMPARED // 2 :]
     )
     for candidate in compared:
         difference = np.abs(candidate.rates(all_steps) - best_rates)

@@ -105,12 +105,12 @@ def resample(
     """
     picklable = data_to_picklable(data, pool)
     chunks = [
-        (index, first, min(first + CHUNK_SIZE, bootstrap.count))
+        (index, begin, min(begin + CHUNK_SIZE, bootstrap.count))
         for index, bootstrap in enumerate(bootstraps)
-        for first in range(0, bootstrap.count, CHUNK_SIZE)
+        for begin in range(0, bootstrap.count, CHUNK_SIZE)
     ]
     arguments = [
-        (picklable, settings, bootstraps[index], first, stop) for index, first, stop in chunks
+        (picklable, settings, bootstraps[index], begin, stop) for index, begin, stop in chunks
     ]
     solved = collect(pool, _refit, arguments, f"{data.law.name}: {stage}")
     refits: list[list[Solution]] = [[] for _ in bootstraps]
@@ -124,16 +124,16 @@ def _refit(
     picklable: Data | SerializedData,
     settings: Settings,
     bootstrap: BootstrapRequest,
-    first: int,
+    begin: int,
     stop: int,
 ) -> list[Solution]:
-    """One task of `resample`: the refits from index `first` up to `stop`."""
+    """One task of `resample`: the refits from index `begin` up to `stop`."""
     data = data_from_picklable(picklable)
     generators = [
         np.random.default_rng(
             np.random.SeedSequence(settings.seed, spawn_key=(bootstrap.stream, index))
         )
-        for index in range(first, stop)
+        for index in range(begin, stop)
     ]
     base = data.weight if bootstrap.base is None else bootstrap.base
     weight = block_weights(data, base, generators)

@@ -190,10 +190,12 @@ def _draws(data: Data, refits: Sequence[Solution]) -> dict[str, NDArray[np.float
 
 def _range(law: Law, runs: Sequence[Run]) -> Range:
     peaks = [run.schedule.peak_lr for run in runs]
-    lowest = []
+    lowest_shares = []
     for run in runs:
-        after = run.schedule.lr[int(np.argmax(run.schedule.lr)) : int(run.steps[-1]) + 1]
-        lowest.append(float(after.min()) / run.schedule.peak_lr if after.size else 1.0)
+        after_peak = run.schedule.lr[int(np.argmax(run.schedule.lr)) : int(run.steps[-1]) + 1]
+        lowest_shares.append(
+            float(after_peak.min()) / run.schedule.peak_lr if after_peak.size else 1.0
+        )
     facts = {
         need: (float(min(row.min() for row in rows)), float(max(row.max() for row in rows)))
         for need in sorted(law.required_facts - set(law.break_facts))
@@ -202,7 +204,7 @@ def _range(law: Law, runs: Sequence[Run]) -> Range:
     last = max(int(run.steps[-1]) for run in runs)
     falls = [fastest_fall(run.schedule.lr[: int(run.steps[-1]) + 1]) for run in runs]
     fastest = min((fall for fall in falls if fall is not None), default=None)
-    return Range((min(peaks), max(peaks)), last, min(lowest), facts, fastest)
+    return Range((min(peaks), max(peaks)), last, min(lowest_shares), facts, fastest)
 
 
 def _along(run: Run, fact: str) -> NDArray[np.float64]:

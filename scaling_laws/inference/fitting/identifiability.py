@@ -155,8 +155,8 @@ def _prior_only(data: Data, prior: Prior, refits: Sequence[Solution]) -> list[No
 def abrupt_drop(schedule: Schedule, last: int | None = None) -> float:
     """Largest drop within 1 % of a run, up to a step, as a share of the peak LR."""
     lr = schedule.lr if last is None else schedule.lr[: last + 1]
-    apart = max(1, schedule.steps // 100)
-    before, after = lr[:-apart], lr[apart:]
+    distance = max(1, schedule.steps // 100)
+    before, after = lr[:-distance], lr[distance:]
     if before.size == 0:
         return 0.0
     return float(np.max(before - after, initial=0.0) / max(float(lr.max()), np.finfo(float).tiny))
