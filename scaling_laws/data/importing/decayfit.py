@@ -131,17 +131,20 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
             bounds = ([*bounds[0], math.log(0.05)], [*bounds[1], math.log(20.0)])
         best: tuple[float, Array] | None = None
         for _, start_point in trials[:BEST]:
-            solved = least_squares(
-                residual,
-                np.clip(start_point, np.array(bounds[0]) + 1e-6, np.array(bounds[1]) - 1e-6),
-                bounds=bounds,
-                x_scale=np.maximum(np.abs(start_point), 1.0),
-                xtol=1e-14,
-                ftol=1e-14,
-                gtol=1e-14,
-                max_nfev=60,
-            )
-            if best is None or solved.cost < best[0]:
+            # a residual that no parameter changes makes SciPy divide 0 by 0
+            with np.errstate(divide="ignore", invalid="ignore"):
+                solved = least_squares(
+                    residual,
+                    np.clip(start_point, np.array(bounds[0]) + 1e-6, np.array(bounds[1]) - 1e-6),
+                    bounds=bounds,
+                    x_scale=np.maximum(np.abs(start_point), 1.0),
+                    xtol=1e-14,
+                    ftol=1e-14,
+                    gtol=1e-14,
+                    max_nfev=60,
+                )
+            finite = bool(np.isfinite(solved.x).all())
+            if finite and (best is None or solved.cost < best[0]):
                 best = (float(solved.cost), solved.x)
         if best is None:
             continue
