@@ -1,8 +1,8 @@
-"""Judge every law on the same splits: fit some runs, predict the others.
+"""Evaluate every law on the same splits: fit some runs, predict the others.
 
-Writes `accuracy.md` and, when all sets are at hand, the tables in `README.md` and in
-`docs/norm_clock.md`, which says how choices about a law (its form, its priors) were made: on other
-splits than these.
+Writes `accuracy.md` and, if all sets are available, the tables in `README.md` and in
+`docs/norm_clock.md`. The form and the priors of the laws were chosen on other splits (see
+`docs/norm_clock.md`).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ LADDER = DATA / "ladder"
 STARTS = 4
 
 
-def _ours(meaning: str, fit: Sequence[str] | str) -> Preset:
+def _ours(description: str, fit: Sequence[str] | str) -> Preset:
     """A split of our proxy runs, which are short: points from step 400."""
-    return Preset(meaning, "rest", fit if isinstance(fit, str) else tuple(fit), 400)
+    return Preset(description, "rest", fit if isinstance(fit, str) else tuple(fit), 400)
 
 
 def _names(folder: str) -> list[str]:
@@ -49,7 +49,7 @@ def _names(folder: str) -> list[str]:
 
 
 def _beside(*folders: str) -> list[str]:
-    """The same beside sets that share names with it."""
+    """Names with the folder in front, for sets that share names."""
     return [f"{folder}/{name}" for folder in folders for name in _names(folder)]
 
 
@@ -128,7 +128,7 @@ OURS = {
     ),
 }
 PROTOCOLS = PUBLIC | OURS
-# laws of schedules that need nothing that these sets lack; our runs log the norm of the weights
+# laws of schedules whose required facts these sets have; our runs also log the weight norm
 LAWS = [law for law in schedule_laws() if not law.required_traces and not law.break_facts]
 MEASURED = [law for law in schedule_laws() if law.required_traces == {"param_norm"}]
 PUBLISHED = {
@@ -137,15 +137,15 @@ PUBLISHED = {
 }
 
 
-def _cells(each: LawScore) -> str:
-    mean = each.mean
+def _cells(score: LawScore) -> str:
+    mean = score.mean
     cells = [f"{mean[key]:.5f}" for key in ("pred_e", "worst_e")]
-    finals = f"{mean['abs_final_error']:.4f} | {each.worst_final_error:.4f}"
-    return f"{' | '.join(cells)} | {finals} | {each.log_error:.5f}"
+    finals = f"{mean['abs_final_error']:.4f} | {score.worst_final_error:.4f}"
+    return f"{' | '.join(cells)} | {finals} | {score.log_error:.5f}"
 
 
 def _judged(protocol: Protocol) -> dict[str, Law]:
-    """The laws that a split can judge, by the name of the law of one size."""
+    """The laws that a split can evaluate, by the name of the law of one size."""
     if protocol.across:
         return {
             law.name: law if law.uses_model_params else across_sizes(law)
@@ -159,10 +159,10 @@ def _judged(protocol: Protocol) -> dict[str, Law]:
 def _summary(
     scores: Mapping[str, Mapping[str, LawScore]],
     repeats: Mapping[str, Repeats | None],
-    wanted: Sequence[str],
+    order: Sequence[str],
 ) -> list[str]:
-    """PredE and mean absolute final error of every law and split, and what repeats differ by."""
-    names = [name for name in wanted if name in scores]
+    """PredE and mean absolute final error of every law and split, and the floor by repeats."""
+    names = [name for name in order if name in scores]
     lines = [f"| law | parameters | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for law in [*LAWS, *MEASURED]:
         row = [scores[name].get(law.name) for name in names]
@@ -170,14 +170,14 @@ def _summary(
             continue
         cells = [
             "-"
-            if each is None
-            else f"{each.mean['pred_e']:.5f} / {each.mean['abs_final_error']:.4f}"
-            for each in row
+            if score is None
+            else f"{score.mean['pred_e']:.5f} / {score.mean['abs_final_error']:.4f}"
+            for score in row
         ]
         lines.append(f"| {law.name} | {len(law.parameters)} | {' | '.join(cells)} |")
     floors = [repeats[name] for name in names]
     if any(floors):
-        cells = ["-" if each is None else f"{each.floor:.5f}" for each in floors]
+        cells = ["-" if score is None else f"{score.floor:.5f}" for score in floors]
         lines.append(f"| *the mean of repeated runs* | | {' | '.join(cells)} |")
     return lines
 
@@ -192,8 +192,8 @@ def _laws(scores: Mapping[str, Mapping[str, LawScore]]) -> list[str]:
     for law in LAWS:
         cells = []
         for name in sets:
-            each = scores[name].get(law.name)
-            cells.append("-" if each is None else f"{each.mean['pred_e']:.5f}")
+            score = scores[name].get(law.name)
+            cells.append("-" if score is None else f"{score.mean['pred_e']:.5f}")
         formula = law.formula.replace("|", "\\|")
         rows.append(f"| `{law.name}` | {formula} | {len(law.parameters)} | {' | '.join(cells)} |")
     return rows
@@ -206,7 +206,7 @@ def _runs(protocol: Protocol) -> tuple[dict[str, Run], list[str]]:
 
 
 def judge(name: str) -> tuple[Comparison, float]:
-    """Fit and score every law on a split; and the seconds that took."""
+    """Scores of every law on a split, and the seconds."""
     protocol = PROTOCOLS[name]
     runs, fitted = _runs(protocol)
     start = time.perf_counter()
@@ -221,9 +221,9 @@ def judge(name: str) -> tuple[Comparison, float]:
     return result, time.perf_counter() - start
 
 
-def _details(name: str, result: Comparison, spent: float) -> list[str]:
-    """What a split says, in full."""
-    lines = [f"{result.hold_out.description}; {spent:.0f} s."]
+def _details(name: str, result: Comparison, seconds: float) -> list[str]:
+    """All scores of a split."""
+    lines = [f"{result.hold_out.description}; {seconds:.0f} s."]
     if name in PUBLISHED:
         lines[-1] += f" For comparison, {PUBLISHED[name]}."
     if result.repeats is not None:
@@ -236,7 +236,7 @@ def _details(name: str, result: Comparison, spent: float) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     return lines + [
-        f"| {law} | {each.n_params} | {_cells(each)} |" for law, each in result.laws.items()
+        f"| {law} | {score.n_params} | {_cells(score)} |" for law, score in result.laws.items()
     ]
 
 
@@ -246,43 +246,43 @@ def main() -> None:
     repeats: dict[str, Repeats | None] = {}
     details: list[str] = []
     missing = {
-        name: [folder.name for folder in each.folders if not folder.is_dir()]
-        for name, each in PROTOCOLS.items()
+        name: [folder.name for folder in protocol.folders if not folder.is_dir()]
+        for name, protocol in PROTOCOLS.items()
     }
-    for name, none in missing.items():
-        if not none:
-            _runs(PROTOCOLS[name])  # a split that cannot be made is known before the work
-    # a process each: compiled code is only given back when a process ends
+    for name, absent in missing.items():
+        if not absent:
+            _runs(PROTOCOLS[name])  # an impossible split raises before the work
+    # one process per split: compiled code is only freed when a process ends
     with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool:
-        judged = {name: pool.submit(judge, name) for name, none in missing.items() if not none}
+        judged = {name: pool.submit(judge, name) for name, absent in missing.items() if not absent}
         for name, protocol in PROTOCOLS.items():
             details += ["", f"## {protocol.title}", ""]
             if missing[name]:
                 details.append(f"left out: no {', '.join(missing[name])} here")
                 continue
-            result, spent = judged[name].result()
+            result, seconds = judged[name].result()
             repeats[name] = result.repeats
             scores[name] = {
-                own: result.laws[law.name]
-                for own, law in _judged(protocol).items()
+                base_name: result.laws[law.name]
+                for base_name, law in _judged(protocol).items()
                 if law.name in result.laws
             }
-            details += _details(name, result, spent)
-            print(name, f"{spent:.0f} s", result.best, flush=True)
+            details += _details(name, result, seconds)
+            print(name, f"{seconds:.0f} s", result.best, flush=True)
     lines = [
         "# Accuracy",
         "",
         f"`python -m benchmarks.accuracy` on {describe()}.",
         "",
-        "Every law that the sets have the facts for, by one machinery: the same objective, the "
-        f"shipped priors, {STARTS} starts, seed 0. Each split fits some runs and predicts all the "
-        "others; points of the 124M sets from step 1,000. Errors of losses: PredE and WorstE "
-        "relative, final errors at the last logged step in nats. `scaling-laws compare SETS "
-        "--preset NAME` does one of them.",
+        "Every law whose required facts the sets have, fitted by the same procedure: one "
+        f"objective, the shipped priors, {STARTS} starts, seed 0. Each split fits some runs and "
+        "predicts all the others; points of the 124M sets from step 1,000. Errors of losses: "
+        "PredE and WorstE relative, final errors at the last logged step in nats. "
+        "`scaling-laws compare SETS --preset NAME` evaluates one of them.",
         "",
-        "PredE / mean absolute final error, of runs not fitted. Last row: runs of one schedule "
-        "differ where their schedules are the same; a law that knew the mean of all repeats would "
-        "still have this PredE there.",
+        "PredE / mean absolute final error on held-out runs. Last row: repeated runs differ where "
+        "their schedules are the same; a law that predicted the mean of all repeats would still "
+        "have this PredE there.",
         "",
         *_summary(scores, repeats, list(PUBLIC)),
         "",

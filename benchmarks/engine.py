@@ -33,7 +33,7 @@ PARAMS = dict(MULTI_POWER.published["25M"])
 COSINE = "cosine:peak=3e-4,end=3e-5,steps={steps},warmup=2160"
 LENGTHS = (24_000, 100_000, 200_000, 400_000, 1_000_000, 2_000_000, 4_000_000)
 EXPONENTS = [(beta, gamma) for beta in (0.02, 0.3, 0.58, 1.5, 3.0) for gamma in (0.0, 0.64, 2.0)]
-# one member of every family, with the LR as near 0 as the family goes
+# one schedule per family, with the lowest LR that the family allows
 SPECS = {
     "constant": "constant:peak=3e-4,steps=1500,warmup=100",
     "cosine": "cosine:peak=3e-4,steps=1500,warmup=100",
@@ -79,8 +79,8 @@ def dense(lr: np.ndarray, steps: np.ndarray, params: dict[str, float] = PARAMS) 
 
 def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
     """Shortest wall time of a few calls, after one to warm up."""
-    jax.block_until_ready(function())
-    return machine.best_of(lambda: jax.block_until_ready(function()), repeats)
+    jax.block_until_ready(function())  # type: ignore[no-untyped-call]
+    return machine.best_of(lambda: jax.block_until_ready(function()), repeats)  # type: ignore[no-untyped-call]
 
 
 def lengths() -> list[str]:
@@ -95,7 +95,7 @@ def lengths() -> list[str]:
         "| its gradient, s | gradient / loss |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    every = compiled_loss(MULTI_POWER)
+    losses_of = compiled_loss(MULTI_POWER)
     final = jax.jit(lambda lr: MULTI_POWER.loss(PARAMS, MULTI_POWER.history(FINAL, lr))[0])
     gradient = jax.jit(
         jax.grad(lambda lr: MULTI_POWER.loss(PARAMS, MULTI_POWER.history(FINAL, lr))[0])
@@ -104,20 +104,24 @@ def lengths() -> list[str]:
     for steps in LENGTHS:
         lr = schedule(COSINE.format(steps=steps)).lr
         history = jax.tree.map(jnp.asarray, MULTI_POWER.history(EVERY_STEP, lr))
-        seconds[steps] = best_of(partial(every, PARAMS, history))
-        losses = np.asarray(every(PARAMS, history))
+        seconds[steps] = best_of(partial(losses_of, PARAMS, history))
+        losses = np.asarray(losses_of(PARAMS, history))
         sample = np.unique(np.linspace(2160, steps - 1, 240).astype(int))
         start = time.perf_counter()
         expected = dense(lr, sample)
-        # every step of the dense sum costs in proportion to its number: scale the sample up
+        # a step of the dense sum costs in proportion to its index: extrapolate from the sample
         scale = steps * (steps + 1) / 2 / float(np.sum(sample + 1.0))
-        slow = (time.perf_counter() - start) * scale
+        dense_seconds = (time.perf_counter() - start) * scale
         error = float(np.abs(losses[sample] - expected).max())
         rates = jnp.asarray(lr)
-        one, slope = best_of(partial(final, rates), 20), best_of(partial(gradient, rates), 20)
+        loss_seconds, gradient_seconds = (
+            best_of(partial(final, rates), 20),
+            best_of(partial(gradient, rates), 20),
+        )
         lines.append(
-            f"| {steps:,} | {seconds[steps]:.4f} | {slow:.3g} | {slow / seconds[steps]:.0f} "
-            f"| {error:.1e} | {one:.5f} | {slope:.5f} | {slope / one:.1f} |"
+            f"| {steps:,} | {seconds[steps]:.4f} | {dense_seconds:.3g} "
+            f"| {dense_seconds / seconds[steps]:.0f} | {error:.1e} | {loss_seconds:.5f} "
+            f"| {gradient_seconds:.5f} | {gradient_seconds / loss_seconds:.1f} |"
         )
         print(lines[-1], flush=True)
     ratios = [
@@ -145,7 +149,7 @@ def memory() -> None:
     """Print this process' peak memory after every step of a 1,000,000-step cosine."""
     plan = schedule(COSINE.format(steps=1_000_000))
     CurveFit.published("multi_power", "25M").predict(plan)
-    # of this program alone: getrusage would count the process it was started from
+    # getrusage would include the parent process
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     print(f"{int(peak) / 1024:.0f} MB, the schedule, Python and its libraries included")
@@ -162,9 +166,9 @@ def accuracy() -> list[str]:
         "| family | lowest LR after the peak, share of it | float64, nats | float32, nats |",
         "|---|---|---|---|",
     ]
-    every = compiled_loss(MULTI_POWER)
+    losses_of = compiled_loss(MULTI_POWER)
     missing = {family.name for family in FAMILIES.values()} - set(SPECS) - {"csv", "refined"}
-    assert not missing, f"no schedule here for {missing}"  # those two need files
+    assert not missing, f"no schedule for {missing}"  # csv and refined need files
     worst, worst_single = 0.0, 0.0
     for name, spec in SPECS.items():
         lr = schedule(spec).lr
@@ -174,12 +178,14 @@ def accuracy() -> list[str]:
             params["C"] = PARAMS["C"] * 3e-4 ** (gamma - PARAMS["gamma"])  # as fast at the peak
             history = MULTI_POWER.history(EVERY_STEP, lr)
             exact = dense(lr, np.arange(1, len(lr)), params)
-            found = np.asarray(every(params, history))[1 : len(lr)]
-            double = max(double, float(np.abs(found - exact).max()))
-            small = {key: np.float32(value) for key, value in params.items()}
-            found = np.asarray(every(small, jax.tree.map(np.float32, history)))[1 : len(lr)]
+            losses = np.asarray(losses_of(params, history))[1 : len(lr)]
+            double = max(double, float(np.abs(losses - exact).max()))
+            params_single = {key: np.float32(value) for key, value in params.items()}
+            losses = np.asarray(losses_of(params_single, jax.tree.map(np.float32, history)))[
+                1 : len(lr)
+            ]
             late = slice(100, None)  # the power law itself is 1e4 nats at the first steps
-            single = max(single, float(np.abs(found[late] - exact[late]).max()))
+            single = max(single, float(np.abs(losses[late] - exact[late]).max()))
         low = lr[int(lr.argmax()) :].min() / lr.max()
         lines.append(f"| {name} | {low:.2g} | {double:.1e} | {single:.1e} |")
         worst, worst_single = max(worst, double), max(worst_single, single)
@@ -191,7 +197,7 @@ def accuracy() -> list[str]:
 def throughput() -> list[str]:
     """Final losses of 1,000 schedules, against what exp, log and the like alone would take."""
     lr = schedule(COSINE.format(steps=24_000)).lr
-    many = np.linspace(0.3, 1.0, 1000)[:, None] * lr
+    lr_of_schedules = np.linspace(0.3, 1.0, 1000)[:, None] * lr
     law = CurveFit.published("multi_power", "25M")
     lines = [
         "## Final losses of 1,000 schedules of 24,000 steps",
@@ -203,16 +209,16 @@ def throughput() -> list[str]:
         "| arithmetic | s | schedules·steps/s | exp and log alone, s | share |",
         "|---|---|---|---|---|",
     ]
-    for kind in (np.float64, np.float32):
-        seconds = best_of(partial(final_losses, law, many, dtype=kind))
-        rows = jnp.asarray(many[:16], dtype=kind)
+    for dtype in (np.float64, np.float32):
+        seconds = best_of(partial(final_losses, law, lr_of_schedules, dtype=dtype))
+        rows = jnp.asarray(lr_of_schedules[:16], dtype=dtype)
         alone = 0.0
         for function in (jnp.exp, jnp.log, jnp.expm1, jnp.log1p):
             total = jax.jit(lambda x, f=function: jnp.sum(f(x), axis=-1))
-            alone += best_of(partial(total, rows), 20) * len(many) / 16
+            alone += best_of(partial(total, rows), 20) * len(lr_of_schedules) / 16
         lines.append(
-            f"| {np.dtype(kind).name} | {seconds:.3f} | {many.size / seconds:.3g} | {alone:.3f} "
-            f"| {100 * alone / seconds:.0f} % |"
+            f"| {np.dtype(dtype).name} | {seconds:.3f} | {lr_of_schedules.size / seconds:.3g} "
+            f"| {alone:.3f} | {100 * alone / seconds:.0f} % |"
         )
         print(lines[-1], flush=True)
     return [*lines, ""]

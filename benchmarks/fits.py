@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.machine import describe
@@ -32,7 +33,7 @@ DRAWS = 200
 def command(selection: str) -> tuple[float, dict[str, float]]:
     """Seconds of the whole command in a fresh process, and its answer."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        start = time.perf_counter()
         words = ["fit", selection, "--law", "multi_power", "--starts", str(STARTS), "--json"]
         words += ["--out", f"{folder}/law.json"]
         done = subprocess.run(
@@ -41,7 +42,7 @@ def command(selection: str) -> tuple[float, dict[str, float]]:
             check=True,
             text=True,
         )
-        return time.perf_counter() - began, json.loads(done.stdout)
+        return time.perf_counter() - start, json.loads(done.stdout)
 
 
 def main() -> None:
@@ -57,24 +58,24 @@ def main() -> None:
         f"| {STARTS} starts, warm, s | whole command, cold, s | {DRAWS} refits, warm, s |",
         "|---" * 8 + "|",
     ]
-    held = []
+    rows = []
     for name, (optimum, public, seconds, public_error) in KNOWN.items():
         if not (SHARED / name).is_dir():
             lines.append(f"| {name} | not on this machine |")
             continue
         runs = load_runs(SHARED / name)
-        chosen = {key: runs[key] for key in SPLIT.split(",")}
-        test = {key: run for key, run in runs.items() if key not in chosen}
-        bare = {"starts": STARTS, "prior": "none", "draws": 0, "hold_out": False}
-        fit("multi_power", chosen, **bare)
-        began = time.perf_counter()
-        plain = fit("multi_power", chosen, **bare)
-        warm = time.perf_counter() - began
+        fit_runs = {key: runs[key] for key in SPLIT.split(",")}
+        test = {key: run for key, run in runs.items() if key not in fit_runs}
+        bare = partial(fit, "multi_power", starts=STARTS, prior="none", draws=0, hold_out=False)
+        bare(fit_runs)
+        start = time.perf_counter()
+        plain = bare(fit_runs)
+        warm = time.perf_counter() - start
         times = {}
         for draws in (0, DRAWS, 0, DRAWS):  # the second of each is warm
-            began = time.perf_counter()
-            fit("multi_power", chosen, starts=1, draws=draws, hold_out=False)
-            times[draws] = time.perf_counter() - began
+            start = time.perf_counter()
+            fit("multi_power", fit_runs, starts=1, draws=draws, hold_out=False)
+            times[draws] = time.perf_counter() - start
         cold, answer = command(f"{SHARED / name}:{SPLIT}")
         assert plain.record is not None
         lines.append(
@@ -83,22 +84,22 @@ def main() -> None:
             f"{times[DRAWS] - times[0]:.2f} |"
         )
         assert answer["starts"] == STARTS
-        with_prior = fit("multi_power", chosen)
+        with_prior = fit("multi_power", fit_runs)
         for label, fitted in (("no prior", plain), ("shipped prior", with_prior)):
             mean = evaluate(fitted, test).mean
             covered = f"{mean['coverage_90']:.2f}" if "coverage_90" in mean else ""
-            held.append(
+            rows.append(
                 f"| {name} | {label} | {mean['pred_e']:.5f} | {mean['abs_final_error']:.4f} | "
                 f"{mean['worst_e']:.4f} | {covered} |"
             )
-        held.append(
+        rows.append(
             f"| {name} | public implementation (objective {public:g}, {seconds} s for one start) | "
             f"{public_error:.5f} | | | |"
         )
-        print(lines[-1], *held[-3:], sep="\n", flush=True)
+        print(lines[-1], *rows[-3:], sep="\n", flush=True)
     lines += [
         "",
-        "Warm: the second call in a process, several starts and nothing else. Cold: "
+        "Warm: the second call in a process, starts only. Cold: "
         "`scaling-laws fit` with its defaults (prior, 100 refits, hold-out) and these starts in a "
         "fresh process.",
         "",
@@ -106,7 +107,7 @@ def main() -> None:
         "",
         "| set | fit | PredE | mean absolute final error | WorstE | points in the 90 % intervals |",
         "|---" * 6 + "|",
-        *held,
+        *rows,
     ]
     write_text(HERE / "fits.md", "\n".join(lines) + "\n")
 

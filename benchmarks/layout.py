@@ -61,9 +61,9 @@ def imports() -> set[tuple[str, str]]:
         group = path.relative_to(PACKAGE).parts[0]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scaling_laws."):
-                other = (node.module or "").split(".")[1]
-                if group in BOXES and other in BOXES and other != group:
-                    pairs.add((group, other))
+                target = (node.module or "").split(".")[1]
+                if group in BOXES and target in BOXES and target != group:
+                    pairs.add((group, target))
     return pairs
 
 

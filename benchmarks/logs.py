@@ -33,13 +33,13 @@ def csv(steps: np.ndarray, lr: np.ndarray, loss: np.ndarray) -> Iterator[str]:
 
 
 def jsonl(steps: np.ndarray, lr: np.ndarray, loss: np.ndarray) -> Iterator[str]:
-    """An object a line."""
+    """One object per line."""
     for step, rate, value in zip(steps.tolist(), lr.tolist(), loss.tolist(), strict=True):
         yield json.dumps({"step": step, "lr": rate, "loss": round(value, 6)})
 
 
 def megatron(steps: np.ndarray, lr: np.ndarray, loss: np.ndarray) -> Iterator[str]:
-    """Text as Megatron-LM prints it: updates done, and the rate of the next one."""
+    """Text in the format of Megatron-LM: completed updates, and the rate of the next one."""
     after = np.append(lr[1:], lr[-1]).tolist()
     for step, rate, value in zip(steps.tolist(), after, loss.tolist(), strict=True):
         yield (
@@ -67,10 +67,10 @@ def main() -> None:
         "",
         describe() + ".",
         "",
-        f"One run of {ROWS:,} logged rows under `{SPEC}`, by `scaling-laws import` in a process of "
-        "its own: reading, recognising the schedule, writing the set.",
+        f"One run of {ROWS:,} logged rows under `{SPEC}`, by `scaling-laws import` in a separate "
+        "process: reading, recognising the schedule, writing the set.",
         "",
-        "| format | file, MB | seconds | CPU seconds | largest memory, GB | schedule found |",
+        "| format | file, MB | seconds | CPU seconds | largest memory, GB | recognised schedule |",
         "|---|---|---|---|---|---|",
     ]
     for name, (file, write) in FORMATS.items():
@@ -79,22 +79,26 @@ def main() -> None:
             path.write_text("\n".join(write(steps, plan.lr, loss)) + "\n", encoding="utf-8")
             words = [sys.executable, str(HERE.parent / "cli.py"), "import", str(path), "--json"]
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            began = time.perf_counter()
-            done = subprocess.run(
+            start = time.perf_counter()
+            process = subprocess.run(
                 [*words, "--out", str(Path(folder) / "set")], capture_output=True, text=True
             )
-            took = time.perf_counter() - began
+            seconds = time.perf_counter() - start
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            if done.returncode:
-                sys.exit(done.stderr)
-            (run,) = json.loads(done.stdout)["runs"].values()
-            work = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            if process.returncode:
+                sys.exit(process.stderr)
+            (run,) = json.loads(process.stdout)["runs"].values()
+            cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             lines.append(
-                f"| {name} | {path.stat().st_size / 1e6:.0f} | {took:.1f} | {work:.1f} | "
+                f"| {name} | {path.stat().st_size / 1e6:.0f} | {seconds:.1f} | {cpu_seconds:.1f} | "
                 f"{after.ru_maxrss * 1024 / 1e9:.2f} | `{run['schedule']}` |"
             )
             sys.stdout.write(lines[-1] + "\n")
-    lines += ["", "Memory is the largest of this process's children so far, so it only grows.", ""]
+    lines += [
+        "",
+        "Memory is the maximum over all child processes so far, so it cannot decrease.",
+        "",
+    ]
     write_text(HERE / "logs.md", "\n".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Machine of a measurement, and timing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def describe() -> str:
 
 
 def best_of(function: Callable[[], Any], repeats: int = 3) -> float:
-    """Seconds of the fastest of some calls."""
+    """Seconds of the fastest of several calls."""
     times = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        start = time.perf_counter()
         function()
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     return min(times)

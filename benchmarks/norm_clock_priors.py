@@ -1,16 +1,16 @@
-"""Learn the prior of the norm clock from what fits of a few runs predict.
+"""Learn the prior of the norm clock from the predictions of fits to a few runs.
 
-Prints the centres and spreads that the law ships, and held-out errors on other random splits
-before and after. Needs the public curves beside the project.
+Prints the means and sds that the law ships, and held-out errors on other random splits before and
+after. Needs the public curves next to the project.
 
-A fit's optimum moves with the prior's centres μ and spreads s: with H the curvature of its
-objective and P = strength/s² that of the prior,
+The optimum of a fit depends on the prior's means μ and sds s: with H the Hessian of its objective
+and P = strength/s² that of the prior,
 
     dθ/dμ = H^-1·P,    dθ/d(log s) = 2·H^-1·P·(θ - μ),
 
-so that what it predicts of other runs has a derivative in all of them. Gauss-Newton steps go down
-the sum over splits of log(mean square error + 3e-4²), and no further from where they began than
-the data of some splits justify.
+so that its predictions of other runs are differentiable in all of them. Gauss-Newton steps minimise
+the sum over splits of log(mean square error + 3e-4²), with a penalty on the distance from the
+initial prior.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import PEAKS, SHARED
-from benchmarks.coverage import kind_of
+from benchmarks.coverage import schedule_type
 from scaling_laws import load_runs
 from scaling_laws.data.runs import Run
 from scaling_laws.inference import BLOCKS, MISFIT
@@ -58,13 +58,13 @@ REPORTED = (  # triples of benchmarks/accuracy.md
     {"constant_50000", "cosine_to10_25000", "wsd_linear_0.2_25000"},
 )
 LAW = get_schedule_law("norm_clock")
-NAMES = [each.name for each in LAW.nonlinear_parameters]
+NAMES = [parameter.name for parameter in LAW.nonlinear_parameters]
 SIZE = len(NAMES)
-POINTS = 110  # of a run
-SMALLEST = 3e-4  # relative error that is as good as none
+POINTS = 110  # per run
+SMALLEST = 3e-4  # relative error that is negligible
 FINAL = 8.0 / 9.0  # weight of the final loss beside the mean of the curve
 WEIGHTS = {"two": 0.5, "many": 0.5, **dict.fromkeys(OURS, 0.35), "ours": 0.35}
-FREEDOM = (0.9, 0.7)  # by how much centres (spreads) and spreads (logarithm) may move, softly
+SOFT_LIMITS = (0.9, 0.7)  # soft limits of the changes of means (in sds) and of log sds
 
 
 class Split(NamedTuple):
@@ -72,7 +72,7 @@ class Split(NamedTuple):
 
     group: str
     fitted: Index
-    held: Index
+    held_out: Index
 
 
 class Stack(NamedTuple):
@@ -80,31 +80,31 @@ class Stack(NamedTuple):
 
     name: list[str]
     set: NDArray[np.str_]
-    kind: NDArray[np.str_]
+    schedule_type: NDArray[np.str_]
     peak: Array
     history: Any
     observed: Array  # (runs, points)
     counts: NDArray[np.bool_]  # (runs, points)
-    scale: Array  # logged start of the norm over the prior's centre, (runs,)
+    scale: Array  # logged initial norm over the prior mean, (runs,)
 
 
 def thinned(run: Run, from_step: int) -> Run:
-    """At most `POINTS` of a run's points, the last twenty among them."""
+    """At most `POINTS` points of a run, including the last twenty."""
     late = run.from_step(from_step)
     count = len(late.steps)
-    some = np.linspace(0, count - 1, min(count, POINTS - 20)).round().astype(int)
-    kept = np.unique(np.concatenate([some, np.arange(max(0, count - 20), count)]))
-    return Run(run.name, run.schedule, late.steps[kept], late.loss[kept], run.facts)
+    coarse = np.linspace(0, count - 1, min(count, POINTS - 20)).round().astype(int)
+    chosen = np.unique(np.concatenate([coarse, np.arange(max(0, count - 20), count)]))
+    return Run(run.name, run.schedule, late.steps[chosen], late.loss[chosen], run.facts)
 
 
 def stack(prior: Prior) -> Stack:
     """Read the runs."""
     runs, sets, scales = [], [], []
     for name, (folder, from_step) in SETS.items():
-        every = list(load_runs(folder).values())
-        start = logged_start(every)
+        run_list = list(load_runs(folder).values())
+        start = logged_start(run_list)
         scale = 1.0 if start is None else start / np.exp(prior.mean["initial_norm"])
-        for run in every:
+        for run in run_list:
             if np.sum(run.steps >= from_step) >= 5:
                 runs.append(thinned(run, from_step))
                 sets.append(name)
@@ -117,7 +117,7 @@ def stack(prior: Prior) -> Stack:
     return Stack(
         [run.name for run in runs],
         np.array(sets),
-        np.array([kind_of(run.name) for run in runs]),
+        np.array([schedule_type(run.name) for run in runs]),
         np.array([run.schedule.peak_lr for run in runs]),
         jax.tree.map(lambda *rows: np.concatenate(rows), *padded),
         np.stack(
@@ -130,233 +130,255 @@ def stack(prior: Prior) -> Stack:
 
 @cache
 def compiled() -> Any:
-    """(free numbers and amplitudes, histories, observed, scales) -> errors, Jacobian, columns."""
-    transforms = [each.transform for each in LAW.nonlinear_parameters]
+    """(unconstrained and linear parameters, histories, observed, scales) -> errors, Jacobian."""
+    transforms = [parameter.transform for parameter in LAW.nonlinear_parameters]
 
-    def columns(free: Any, history: Any, scale: Any) -> Any:
+    def columns(unconstrained: Any, history: Any, scale: Any) -> Any:
         values = {
             name: transform.forward(number, jnp)
-            for name, transform, number in zip(NAMES, transforms, free, strict=True)
+            for name, transform, number in zip(NAMES, transforms, unconstrained, strict=True)
         }
         values["initial_norm"] = values["initial_norm"] * scale
         return LAW.design_matrix(values, history)
 
-    def errors(both: Any, history: Any, observed: Any, scale: Any) -> Any:
-        every = jax.vmap(columns, in_axes=(None, 0, 0))(both[:SIZE], history, scale)
-        return (every @ both[SIZE:]) / observed - 1.0, every / observed[..., None]
+    def errors(parameters: Any, history: Any, observed: Any, scale: Any) -> Any:
+        all_columns = jax.vmap(columns, in_axes=(None, 0, 0))(parameters[:SIZE], history, scale)
+        return (all_columns @ parameters[SIZE:]) / observed - 1.0, all_columns / observed[..., None]
 
-    def everything(both: Any, *run: Any) -> Any:
-        slope = jax.jacfwd(lambda free: errors(jnp.concatenate([free, both[SIZE:]]), *run)[0])
-        found, by_amplitude = errors(both, *run)
-        return found, jnp.concatenate([slope(both[:SIZE]), by_amplitude], axis=-1)
+    def errors_and_jacobian(parameters: Any, *run: Any) -> Any:
+        def errors_of(unconstrained: Any) -> Any:
+            return errors(jnp.concatenate([unconstrained, parameters[SIZE:]]), *run)[0]
 
-    return jax.jit(everything)
+        relative_errors, by_amplitude = errors(parameters, *run)
+        by_nonlinear = jax.jacfwd(errors_of)(parameters[:SIZE])
+        return relative_errors, jnp.concatenate([by_nonlinear, by_amplitude], axis=-1)
+
+    return jax.jit(errors_and_jacobian)
 
 
-def seen(runs: Stack, chosen: Index, both: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Relative errors (runs, points), their Jacobian, and which count."""
-    size = 3
-    while size < len(chosen):  # few sizes, few compilations
-        size *= 2
-    rows = np.concatenate([chosen, np.repeat(chosen[-1:], size - len(chosen))])
+def predict_errors(
+    runs: Stack, chosen: Index, parameters: Array
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Relative errors (runs, points), their Jacobian, and a mask of padding."""
+    padded_size = 3
+    while padded_size < len(chosen):  # few sizes, few compilations
+        padded_size *= 2
+    rows = np.concatenate([chosen, np.repeat(chosen[-1:], padded_size - len(chosen))])
     history = jax.tree.map(lambda row: row[rows], runs.history)
-    found = compiled()(both, history, runs.observed[rows], runs.scale[rows])
-    error, slope = (np.asarray(each)[: len(chosen)] for each in found)
-    return error, slope, runs.counts[chosen]
+    results = compiled()(parameters, history, runs.observed[rows], runs.scale[rows])
+    error, jacobian = (np.asarray(part)[: len(chosen)] for part in results)
+    return error, jacobian, runs.counts[chosen]
 
 
 def strength(runs: Stack, chosen: Index, most: float) -> float:
-    """That of the prior; as `Settings.strength`."""
+    """Strength of the prior, as in `Settings.strength`."""
     points = float(runs.counts[chosen].sum())
     return float(MISFIT**2 * max(1.0, points / (BLOCKS * min(len(chosen), most))))
 
 
 def fit_split(
-    runs: Stack, chosen: Index, centre: Array, pull: Array, start: Array | None
+    runs: Stack, chosen: Index, mean: Array, precision: Array, start: Array | None
 ) -> tuple[Array, Array]:
-    """Levenberg-Marquardt: free numbers with amplitudes, and the curvature at the optimum."""
-    aim, weight = np.append(centre, np.zeros(3)), np.append(pull, np.zeros(3))
+    """Levenberg-Marquardt: unconstrained and linear parameters, and the Hessian at the optimum."""
+    full_mean, full_precision = np.append(mean, np.zeros(3)), np.append(precision, np.zeros(3))
     if start is None:
-        _, slope, counts = seen(runs, chosen, np.append(centre, np.ones(3)))
-        terms = slope[counts][:, SIZE:]
-        start = np.append(centre, np.linalg.lstsq(terms, np.ones(len(terms)), rcond=None)[0])
+        _, jacobian, counts = predict_errors(runs, chosen, np.append(mean, np.ones(3)))
+        terms = jacobian[counts][:, SIZE:]
+        start = np.append(mean, np.linalg.lstsq(terms, np.ones(len(terms)), rcond=None)[0])
 
-    def look(both: Array) -> tuple[float, Array, Array]:
-        error, slope, counts = seen(runs, chosen, both)
-        rest, rows = error[counts], slope[counts]
-        if not np.isfinite(rest).all():
-            return np.inf, np.zeros_like(aim), np.zeros((len(aim), len(aim)))
-        size = np.abs(rest)
-        inside = np.minimum(size, HUBER_DELTA)
-        cost = np.sum(inside * (size - 0.5 * inside)) + 0.5 * np.sum(weight * (both - aim) ** 2)
-        robust = np.minimum(1.0, HUBER_DELTA / np.maximum(size, 1e-15))
-        gradient = rows.T @ (robust * rest) + weight * (both - aim)
-        return float(cost), gradient, rows.T @ (rows * robust[:, None]) + np.diag(weight)
+    def evaluate(parameters: Array) -> tuple[float, Array, Array]:
+        error, jacobian, counts = predict_errors(runs, chosen, parameters)
+        residuals, jacobian_rows = error[counts], jacobian[counts]
+        if not np.isfinite(residuals).all():
+            return np.inf, np.zeros_like(full_mean), np.zeros((len(full_mean), len(full_mean)))
+        magnitude = np.abs(residuals)
+        inside = np.minimum(magnitude, HUBER_DELTA)
+        offset = parameters - full_mean
+        prior_cost = 0.5 * np.sum(full_precision * offset**2)
+        cost = np.sum(inside * (magnitude - 0.5 * inside)) + prior_cost
+        robust = np.minimum(1.0, HUBER_DELTA / np.maximum(magnitude, 1e-15))
+        gradient = jacobian_rows.T @ (robust * residuals) + full_precision * offset
+        hessian = jacobian_rows.T @ (jacobian_rows * robust[:, None]) + np.diag(full_precision)
+        return float(cost), gradient, hessian
 
-    both, damping = start, 1e-3
-    cost, gradient, curvature = look(both)
+    parameters, damping = start, 1e-3
+    cost, gradient, hessian = evaluate(parameters)
     for _ in range(60):
-        step = -np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), gradient)
-        trial = both + step * min(1.0, 1.0 / np.abs(step[:SIZE]).max())
-        found = look(trial)
-        if found[0] < cost:
-            done = cost - found[0] < 1e-7 * cost
-            both, (cost, gradient, curvature), damping = trial, found, 0.2 * damping
+        step = -np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
+        trial_parameters = parameters + step * min(1.0, 1.0 / np.abs(step[:SIZE]).max())
+        trial_result = evaluate(trial_parameters)
+        if trial_result[0] < cost:
+            done = cost - trial_result[0] < 1e-7 * cost
+            parameters, (cost, gradient, hessian), damping = (
+                trial_parameters,
+                trial_result,
+                0.2 * damping,
+            )
             if done:
                 break
         elif damping > 1e6:
             break
         else:
             damping = max(5.0 * damping, 1e-6)
-    return both, curvature
+    return parameters, hessian
 
 
 def random_splits(runs: Stack, seed: int) -> list[Split]:
-    """Of public sets and of ours: within a peak, over two peaks, to a third."""
-    random, found = np.random.default_rng(seed), []
+    """Splits of the public sets and of ours: within a peak, over two peaks, to a third one."""
+    random, splits = np.random.default_rng(seed), []
 
-    def of(name: str) -> Index:
+    def runs_of_set(name: str) -> Index:
         return np.flatnonzero(runs.set == name)
 
-    def one(pool: Index, kind: str) -> int:
-        return int(random.choice(pool[runs.kind[pool] == kind]))
+    def draw(pool: Index, type_: str) -> int:
+        return int(random.choice(pool[runs.schedule_type[pool] == type_]))
 
-    for name, count in [*[(each, 6) for each in PUBLIC], *[(each, 5) for each in OURS]]:
-        pool = of(name)
+    for name, count in [*[(item, 6) for item in PUBLIC], *[(item, 5) for item in OURS]]:
+        pool = runs_of_set(name)
         while count:
-            triple = np.array([one(pool, kind) for kind in ("constant", "cosine", "decay")])
-            if {runs.name[each] for each in triple} not in REPORTED:
-                found.append(Split(name, triple, np.setdiff1d(pool, triple)))
+            triple = np.array([draw(pool, type_) for type_ in ("constant", "cosine", "decay")])
+            if {runs.name[item] for item in triple} not in REPORTED:
+                splits.append(Split(name, triple, np.setdiff1d(pool, triple)))
                 count -= 1
-    for turn in range(12):
-        unseen = list(PEAKS)[turn % 3]
-        first, second = random.permutation([each for each in PEAKS if each != unseen])
-        last = "cosine" if turn % 4 < 2 else "decay"
-        triple = [one(of(first), "constant"), one(of(first), "decay"), one(of(second), last)]
-        pool = np.concatenate([of(first), of(second)])
-        found.append(Split("two", np.array(triple), np.setdiff1d(pool, triple)))
-        found.append(Split(f"to {unseen}", np.array(triple), of(unseen)))
-        if turn % 4 == 0:
-            several = random.choice(pool, 16 + 8 * (turn // 4), replace=False)
-            found.append(Split("many", several, np.setdiff1d(pool, several)))
-            found.append(Split(f"many to {unseen}", several, of(unseen)))
-    peaks = of("nano peaks")
-    ladder = [peaks[runs.peak[peaks] < 3e-3], of("nano"), peaks[runs.peak[peaks] > 5e-3]]
-    for turn in range(6):
-        unseen_peak = ladder[turn % 3]
-        first, second = (each for each in ladder if each is not unseen_peak)
-        triple = [one(first, "constant"), one(first, "decay"), one(second, "cosine")]
-        found.append(Split("ours", np.array(triple), unseen_peak))
-    return found
+    for round_ in range(12):
+        unseen = list(PEAKS)[round_ % 3]
+        first_peak, second_peak = random.permutation([item for item in PEAKS if item != unseen])
+        last = "cosine" if round_ % 4 < 2 else "decay"
+        chosen = [
+            draw(runs_of_set(first_peak), "constant"),
+            draw(runs_of_set(first_peak), "decay"),
+            draw(runs_of_set(second_peak), last),
+        ]
+        pool = np.concatenate([runs_of_set(first_peak), runs_of_set(second_peak)])
+        splits.append(Split("two", np.array(chosen), np.setdiff1d(pool, chosen)))
+        splits.append(Split(f"to {unseen}", np.array(chosen), runs_of_set(unseen)))
+        if round_ % 4 == 0:
+            several = random.choice(pool, 16 + 8 * (round_ // 4), replace=False)
+            splits.append(Split("many", several, np.setdiff1d(pool, several)))
+            splits.append(Split(f"many to {unseen}", several, runs_of_set(unseen)))
+    peaks = runs_of_set("nano peaks")
+    ladder = [peaks[runs.peak[peaks] < 3e-3], runs_of_set("nano"), peaks[runs.peak[peaks] > 5e-3]]
+    for round_ in range(6):
+        unseen_peak = ladder[round_ % 3]
+        first_peak, second_peak = (item for item in ladder if item is not unseen_peak)
+        chosen = [
+            draw(first_peak, "constant"),
+            draw(first_peak, "decay"),
+            draw(second_peak, "cosine"),
+        ]
+        splits.append(Split("ours", np.array(chosen), unseen_peak))
+    return splits
 
 
 def shares(split: Split, counts: NDArray[np.bool_]) -> Array:
-    """How much each held-out point counts: (runs, points)."""
+    """Weights of the held-out points: (runs, points)."""
     table = counts / counts.sum(axis=1, keepdims=True)
     last = counts.sum(axis=1) - 1
     table[np.arange(len(last)), last] += FINAL
-    return np.asarray(table / len(split.held))
+    return np.asarray(table / len(split.held_out))
 
 
 class Pass(NamedTuple):
-    """All splits under one prior: the objective, its gradient and curvature, and the fits."""
+    """All splits under one prior: the objective, its gradient and Hessian, and the fits."""
 
     value: float
     gradient: Array
-    curvature: Array
+    hessian: Array
     fits: list[Array | None]
 
 
 def judge(
     runs: Stack, splits: Sequence[Split], numbers: Array, most: float, fits: Sequence[Array | None]
 ) -> Pass:
-    """Fit every split and predict what it holds out."""
-    centre, spread = numbers[:SIZE], np.exp(numbers[SIZE:])
-    value, gradient, curvature = 0.0, np.zeros(2 * SIZE), np.zeros((2 * SIZE, 2 * SIZE))
-    found: list[Array | None] = []
+    """Fit every split and predict its held-out runs."""
+    mean, sd = numbers[:SIZE], np.exp(numbers[SIZE:])
+    value, gradient, hessian = 0.0, np.zeros(2 * SIZE), np.zeros((2 * SIZE, 2 * SIZE))
+    fits_now: list[Array | None] = []
     for split, start in zip(splits, fits, strict=True):
-        pull = strength(runs, split.fitted, most) / spread**2
-        both, bend = fit_split(runs, split.fitted, centre, pull, start)
-        found.append(both)
-        error, slope, counts = seen(runs, split.held, both)
-        share, weight = shares(split, counts), WEIGHTS.get(split.group, 1.0)
-        square = float(np.sum(share * np.clip(error, -0.02, 0.02) ** 2)) + SMALLEST**2
-        value += weight * np.log(square)
-        moves = np.linalg.inv(bend)[:, :SIZE] * pull
-        moves = np.concatenate([moves, 2.0 * moves * (both[:SIZE] - centre)], axis=1)
-        rows = slope[counts] @ moves
-        each = 2.0 * weight / square * share[counts]
-        gradient += rows.T @ (each * error[counts])
-        curvature += rows.T @ (rows * each[:, None])
-    return Pass(value, gradient, curvature, found)
+        precision = strength(runs, split.fitted, most) / sd**2
+        parameters, fit_hessian = fit_split(runs, split.fitted, mean, precision, start)
+        fits_now.append(parameters)
+        error, jacobian, counts = predict_errors(runs, split.held_out, parameters)
+        point_share, weight = shares(split, counts), WEIGHTS.get(split.group, 1.0)
+        mean_square = float(np.sum(point_share * np.clip(error, -0.02, 0.02) ** 2)) + SMALLEST**2
+        value += weight * np.log(mean_square)
+        by_mean = np.linalg.inv(fit_hessian)[:, :SIZE] * precision
+        by_log_sd = 2.0 * by_mean * (parameters[:SIZE] - mean)
+        rows = jacobian[counts] @ np.concatenate([by_mean, by_log_sd], axis=1)
+        point_weight = 2.0 * weight / mean_square * point_share[counts]
+        gradient += rows.T @ (point_weight * error[counts])
+        hessian += rows.T @ (rows * point_weight[:, None])
+    return Pass(value, gradient, hessian, fits_now)
 
 
 def learn(runs: Stack, splits: Sequence[Split], prior: Prior, rounds: int = 10) -> Prior:
-    """The prior that predicts best, near the one given."""
-    before = np.array(
+    """The prior near an initial one that predicts best."""
+    initial = np.array(
         [*[prior.mean[name] for name in NAMES], *[np.log(prior.sd[name]) for name in NAMES]]
     )
-    room = np.append(FREEDOM[0] * np.exp(before[SIZE:]), np.full(SIZE, FREEDOM[1])) ** -2.0
+    precision = (
+        np.append(SOFT_LIMITS[0] * np.exp(initial[SIZE:]), np.full(SIZE, SOFT_LIMITS[1])) ** -2.0
+    )
 
     def regular(numbers: Array, fits: Sequence[Array | None]) -> Pass:
-        found, away = judge(runs, splits, numbers, prior.most_runs, fits), numbers - before
+        judged, offset = judge(runs, splits, numbers, prior.most_runs, fits), numbers - initial
         return Pass(
-            found.value + 0.5 * float(np.sum(room * away**2)),
-            found.gradient + room * away,
-            found.curvature + np.diag(room),
-            found.fits,
+            judged.value + 0.5 * float(np.sum(precision * offset**2)),
+            judged.gradient + precision * offset,
+            judged.hessian + np.diag(precision),
+            judged.fits,
         )
 
-    numbers, now = before, regular(before, [None] * len(splits))
+    numbers, current = initial, regular(initial, [None] * len(splits))
     damping = 1e-2
-    for turn in range(rounds):
-        bent = now.curvature + damping * np.diag(np.diag(now.curvature))
-        trial = numbers + np.clip(-np.linalg.solve(bent, now.gradient), -0.7, 0.7)
-        found = regular(trial, now.fits)
-        print(f"round {turn}: {found.value:.3f}, before {now.value:.3f}", flush=True)
-        if found.value >= now.value:
+    for round_ in range(rounds):
+        damped = current.hessian + damping * np.diag(np.diag(current.hessian))
+        trial = numbers + np.clip(-np.linalg.solve(damped, current.gradient), -0.7, 0.7)
+        judged = regular(trial, current.fits)
+        print(f"round {round_}: {judged.value:.3f}, before {current.value:.3f}", flush=True)
+        if judged.value >= current.value:
             damping *= 6.0
             continue
-        done = now.value - found.value < 0.03
-        numbers, now, damping = trial, found, 0.3 * damping
-        if done:
+        converged = current.value - judged.value < 0.03
+        numbers, current, damping = trial, judged, 0.3 * damping
+        if converged:
             break
-    centre = dict(zip(NAMES, numbers[:SIZE].tolist(), strict=True))
-    spread = dict(zip(NAMES, np.exp(numbers[SIZE:]).tolist(), strict=True))
-    return Prior(centre, spread, prior.source, prior.most_runs)
+    mean = dict(zip(NAMES, numbers[:SIZE].tolist(), strict=True))
+    sd = dict(zip(NAMES, np.exp(numbers[SIZE:]).tolist(), strict=True))
+    return Prior(mean, sd, prior.source, prior.most_runs)
 
 
 def report(runs: Stack, splits: Sequence[Split], prior: Prior, title: str) -> None:
     """Geometric means over the splits of a group: mean relative error, final error in nats."""
-    centre = np.array([prior.mean[name] for name in NAMES])
-    spread = np.array([prior.sd[name] for name in NAMES])
+    mean = np.array([prior.mean[name] for name in NAMES])
+    sd = np.array([prior.sd[name] for name in NAMES])
     groups: dict[str, list[tuple[float, float]]] = {}
     for split in splits:
-        pull = strength(runs, split.fitted, prior.most_runs) / spread**2
-        both, _ = fit_split(runs, split.fitted, centre, pull, None)
-        error, _, counts = seen(runs, split.held, both)
+        precision = strength(runs, split.fitted, prior.most_runs) / sd**2
+        parameters, _ = fit_split(runs, split.fitted, mean, precision, None)
+        error, _, counts = predict_errors(runs, split.held_out, parameters)
         last = counts.sum(axis=1) - 1
         rows = np.arange(len(last))
         curve = np.mean(np.sum(np.abs(error) * counts, axis=1) / counts.sum(axis=1))
-        final = np.mean(np.abs(error * runs.observed[split.held])[rows, last])
+        final = np.mean(np.abs(error * runs.observed[split.held_out])[rows, last])
         groups.setdefault(split.group, []).append((float(curve), float(final)))
-    shown = {name: np.exp(np.mean(np.log(rows), axis=0)) for name, rows in groups.items()}
-    print(title, "; ".join(f"{name} {a:.5f}/{b:.4f}" for name, (a, b) in shown.items()), flush=True)
+    means = {name: np.exp(np.mean(np.log(rows), axis=0)) for name, rows in groups.items()}
+    print(title, "; ".join(f"{name} {a:.5f}/{b:.4f}" for name, (a, b) in means.items()), flush=True)
 
 
 @in_float64
 def main() -> None:
-    """Learn, and judge on splits drawn anew."""
+    """Learn a prior, and evaluate it on new random splits."""
     prior = prior_of(LAW, "weak")
     assert prior is not None
     runs = stack(prior)
     splits = [*random_splits(runs, 0), *random_splits(runs, 1)]
-    other = random_splits(runs, 2)
-    report(runs, other, prior, "shipped:")
+    test_splits = random_splits(runs, 2)
+    report(runs, test_splits, prior, "shipped:")
     learnt = learn(runs, splits, prior)
-    report(runs, other, learnt, "learnt: ")
-    print("centre", {name: round(value, 3) for name, value in learnt.mean.items()})
-    print("spread", {name: round(value, 3) for name, value in learnt.sd.items()})
+    report(runs, test_splits, learnt, "learnt: ")
+    print("mean", {name: round(value, 3) for name, value in learnt.mean.items()})
+    print("sd", {name: round(value, 3) for name, value in learnt.sd.items()})
 
 
 if __name__ == "__main__":

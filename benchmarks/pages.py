@@ -1,4 +1,4 @@
-"""Tables inside pages that people write: refreshed between their markers."""
+"""Tables in hand-written pages, refreshed between their markers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scaling_laws.common.files import write_text
 
 def fill(path: Path, marker: str, table: Sequence[str]) -> None:
     """Put a table into a page, between its two markers."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(f"<!-- {marker} -->\n")
-    _, _, after = rest.partition(f"<!-- /{marker} -->")
+    before, _, remainder = path.read_text(encoding="utf-8").partition(f"<!-- {marker} -->\n")
+    _, _, after = remainder.partition(f"<!-- /{marker} -->")
     text = "\n".join(table)
     write_text(path, f"{before}<!-- {marker} -->\n{text}\n<!-- /{marker} -->{after}")

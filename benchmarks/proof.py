@@ -1,6 +1,6 @@
-"""Do predictions hold and do found schedules win, in training that the laws have not seen?
+"""Are predictions accurate, and do the optimised schedules win, in training runs not fitted?
 
-    python -m benchmarks.proof search     # laws from cheap runs, schedules for the plans
+    python -m benchmarks.proof search     # fits to cheap runs, schedules for the plans
     scaling-laws proxy sweep data/proof/plan.toml
     scaling-laws proxy sweep data/proof/peaks.toml
     python -m benchmarks.proof            # docs/proof.md with its figures
@@ -34,7 +34,7 @@ FROM_STEP = 400
 LAWS = ("norm_clock", "multi_power", "lr_annealing")
 SEARCHED = ("norm_clock", "multi_power")
 SEEDS = (0, 1, 2, 3)
-ARMS = {  # names of data/proof/*.toml -> what a reader calls them
+ARMS = {  # names of data/proof/*.toml -> labels
     "found_norm_clock": "found by norm_clock",
     "found_multi_power": "found by multi_power",
     "wsd_1sqrt_0.2": "WSD, last 20 %, 1-sqrt",
@@ -49,15 +49,15 @@ ARMS = {  # names of data/proof/*.toml -> what a reader calls them
 
 @dataclass(frozen=True)
 class Round:
-    """One search and the training of what it found.
+    """One search and the training with its schedules.
 
     Attributes:
         folder: of the trained set below data/proof.
         marker: of its table in the page.
-        prefix: of the files of the found schedules.
-        peak: what the search was given, or the ends of what it searched.
-        peaks: further sets of peaks that its laws were fitted to.
-        top: upper end of the losses in its figure.
+        prefix: of the files of the optimised schedules.
+        peak: of the search, or the bounds of the searched peak.
+        peaks: further peaks whose runs its laws were fitted to.
+        top: upper limit of the losses in its figure.
     """
 
     folder: str
@@ -68,12 +68,12 @@ class Round:
     top: float = 1.62
 
     def runs(self) -> list[Run]:
-        """What its laws are fitted to."""
+        """The runs to which its laws are fitted."""
         further = [run for peak in self.peaks for run in cheap_runs("nano_peaks", peak)]
         return [*cheap_runs(), *further]
 
     def figure(self, name: str) -> Path:
-        """Where a figure of it goes."""
+        """Path of a figure."""
         return DOCS / f"proof_{name}{self.prefix.removeprefix('found')}.png"
 
 
@@ -84,7 +84,7 @@ ROUNDS = (
 
 
 def cheap_runs(folder: str = "nano", peak: str = "") -> list[Run]:
-    """Every run of at most `CHEAP_STEPS` of a set, and its constant run up to there."""
+    """Every run of a set with at most `CHEAP_STEPS`, and its constant run up to that step."""
     ending = f"_peak_{peak}" if peak else ""
     constant = f"constant_{STEPS}{ending}"
     short = [
@@ -92,36 +92,36 @@ def cheap_runs(folder: str = "nano", peak: str = "") -> list[Run]:
         for name, run in sl.load_runs(LADDER / folder).items()
         if name.endswith(f"_{CHEAP_STEPS}{ending}")
     ]
-    head = read_run(LADDER / folder / f"{constant}.csv", before=CHEAP_STEPS)
-    return [replace(run, name=f"{folder}/{run.name}") for run in (*short, head)]
+    constant_run = read_run(LADDER / folder / f"{constant}.csv", before=CHEAP_STEPS)
+    return [replace(run, name=f"{folder}/{run.name}") for run in (*short, constant_run)]
 
 
 def runs_of(folder: str, ending: str = "") -> list[Run]:
-    """The whole runs of a set whose names end so, under names that differ between sets."""
-    found = sl.load_runs(LADDER / folder).items()
-    return [replace(run, name=f"{folder}/{name}") for name, run in found if name.endswith(ending)]
+    """The runs of a set whose names have an ending, renamed to be unique across sets."""
+    runs = sl.load_runs(LADDER / folder).items()
+    return [replace(run, name=f"{folder}/{name}") for name, run in runs if name.endswith(ending)]
 
 
 def fitted_to(law: str, runs: Iterable[Run]) -> CurveFit:
-    """A law fitted to runs, as everywhere here."""
+    """A law fitted to runs with the settings of this benchmark."""
     return sl.fit(law, list(runs), from_step=FROM_STEP, seed=0)
 
 
 def search() -> None:
-    """Fit each law to the cheap runs and write the schedules it finds for twice the horizon."""
-    for each in ROUNDS:
+    """Fit the laws to the cheap runs and write their optimised schedules for twice the horizon."""
+    for round_ in ROUNDS:
         for name in SEARCHED:
-            law = fitted_to(name, each.runs())
-            found = sl.optimize(law, steps=STEPS, peak=each.peak, warmup=WARMUP)
-            path = write_schedule(PROOF / f"{each.prefix}_{name}.csv", found.schedule)
-            sys.stdout.write(f"{name}: {found.final_loss:.4f} -> {path}\n")
-            for spec, loss in sorted(found.baselines.items(), key=lambda item: item[1]):
+            law = fitted_to(name, round_.runs())
+            optimum = sl.optimize(law, steps=STEPS, peak=round_.peak, warmup=WARMUP)
+            path = write_schedule(PROOF / f"{round_.prefix}_{name}.csv", optimum.schedule)
+            sys.stdout.write(f"{name}: {optimum.final_loss:.4f} -> {path}\n")
+            for spec, loss in sorted(optimum.baselines.items(), key=lambda item: item[1]):
                 sys.stdout.write(f"  {loss:.4f} {spec}\n")
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is fitted, what is predicted, and by which variant of a law."""
+    """Runs to fit, runs to predict, and the variant of a law."""
 
     title: str
     fit: tuple[Run, ...]
@@ -131,17 +131,17 @@ class Question:
 
 
 def questions() -> list[Question]:
-    """The predictions that are checked; a question whose runs are not trained yet is left out."""
-    long = f"_{STEPS}"
-    found = [Question("twice the horizon", tuple(cheap_runs()), tuple(runs_of("nano", long)))]
+    """The predictions to check; questions whose runs are not trained yet are omitted."""
+    ending = f"_{STEPS}"
+    matches = [Question("twice the horizon", tuple(cheap_runs()), tuple(runs_of("nano", ending)))]
     if (LADDER / "nano_peaks" / "dataset.toml").exists():
-        for known, asked in (("0.002", "0.008"), ("0.008", "0.002")):
-            fit = (*cheap_runs(), *cheap_runs("nano_peaks", known))
-            test = tuple(runs_of("nano_peaks", f"{long}_peak_{asked}"))
-            title = f"twice the horizon, peak {float(asked):g} from {float(known):g} and {PEAK:g}"
-            found.append(Question(title, fit, test))
+        for fitted_peak, asked_peak in (("0.002", "0.008"), ("0.008", "0.002")):
+            fit = (*cheap_runs(), *cheap_runs("nano_peaks", fitted_peak))
+            test = tuple(runs_of("nano_peaks", f"{ending}_peak_{asked_peak}"))
+            peaks = f"peak {float(asked_peak):g} from {float(fitted_peak):g} and {PEAK:g}"
+            matches.append(Question(f"twice the horizon, {peaks}", fit, test))
     if (LADDER / "nano_decays" / "dataset.toml").exists():
-        found.append(
+        matches.append(
             Question(
                 "weight decay 0, 0.4, 1.6 from 0.1",
                 tuple(runs_of("nano")),
@@ -150,8 +150,10 @@ def questions() -> list[Question]:
         )
     if (LADDER / "micro" / "dataset.toml").exists():
         fit = (*runs_of("pico"), *runs_of("nano"))
-        found.append(Question("next size up", fit, tuple(runs_of("micro")), suffix="_across_sizes"))
-    return found
+        matches.append(
+            Question("next size up", fit, tuple(runs_of("micro")), suffix="_across_sizes")
+        )
+    return matches
 
 
 def prediction_table() -> list[str]:
@@ -193,8 +195,8 @@ def finals(folder: str) -> dict[str, np.ndarray]:
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """Mean, and half the width of its 95 % interval by Student's t."""
-    reach = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(reach)
+    half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(half_width)
 
 
 def proof_table(
@@ -217,57 +219,60 @@ def proof_table(
         "|---|---|---|---|" + "---|---|" * len(laws),
     ]
     for arm in sorted(measured, key=lambda arm: float(measured[arm].mean())):
-        difference, reach = mean_and_error(measured[arm] - reference)
+        difference, half_width = mean_and_error(measured[arm] - reference)
         cells = [ARMS[arm], f"{measured[arm].mean():.4f}"]
         if arm == "found_norm_clock":
             cells += ["-", "-"]
         else:
             cells += [
-                f"{difference:+.4f} ± {reach:.4f}",
+                f"{difference:+.4f} ± {half_width:.4f}",
                 f"{int((measured[arm] > reference).sum())} of {len(SEEDS)}",
             ]
         for law in laws:
-            guess = predicted[law][arm]
-            low, high = guess.interval(0.9)
-            gap = guess.loss[0] - predicted[law]["found_norm_clock"].loss[0]
-            cells += [f"{guess.loss[0]:.4f} [{low[0]:.3f}, {high[0]:.3f}]", f"{gap:+.4f}"]
+            prediction = predicted[law][arm]
+            low, high = prediction.interval(0.9)
+            gap = prediction.loss[0] - predicted[law]["found_norm_clock"].loss[0]
+            cells += [f"{prediction.loss[0]:.4f} [{low[0]:.3f}, {high[0]:.3f}]", f"{gap:+.4f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def draw(each: Round, measured: dict[str, np.ndarray], laws: dict[str, CurveFit]) -> None:
+def draw(round_: Round, measured: dict[str, np.ndarray], laws: dict[str, CurveFit]) -> None:
     """The figures of a round: schedules and curves; paired differences."""
-    runs = sl.load_runs(PROOF / each.folder)
-    shown = ("found_norm_clock", "found_multi_power", "wsd_1sqrt_0.2", "linear", "cosine")
+    runs = sl.load_runs(PROOF / round_.folder)
+    arms_shown = ("found_norm_clock", "found_multi_power", "wsd_1sqrt_0.2", "linear", "cosine")
     figure = new_figure(8.0, 6.0)
     rates, losses = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1, 2]})
     colours = ("#d1495b", "#8d3b72", "#edae49", "#00798c", "#30638e")
-    for arm, colour in zip(shown, colours, strict=True):
+    for arm, colour in zip(arms_shown, colours, strict=True):
         seeds = [runs[f"{arm}_seed_{seed}"] for seed in SEEDS]
         mean = np.mean([run.loss for run in seeds], axis=0)
         rates.plot(seeds[0].schedule.lr, color=colour, label=ARMS[arm])
         losses.plot(seeds[0].steps, mean, color=colour, marker=".", label=ARMS[arm])
-    losses.set_ylim(min(row.min() for row in measured.values()) - 0.01, each.top)
+    losses.set_ylim(min(row.min() for row in measured.values()) - 0.01, round_.top)
     losses.set_ylabel("held-out loss, mean of 4 seeds\n(nats per byte)")
     losses.set_xlabel("step")
     rates.set_ylabel("learning rate")
     losses.legend(frameon=False, fontsize=9)
     bare((rates, losses))
-    save_figure(figure, each.figure("curves"))
+    save_figure(figure, round_.figure("curves"))
     figure = new_figure(8.0, 4.2)
     axes = figure.subplots()
     reference = measured["found_norm_clock"]
     order = sorted((a for a in measured if a != "constant"), key=lambda a: -measured[a].mean())
-    for place, arm in enumerate(order):
+    for index, arm in enumerate(order):
         gaps = 1e3 * (measured[arm] - reference)
-        axes.plot(gaps, np.full(len(gaps), place), "o", color="#00798c", alpha=0.6, markersize=5)
+        axes.plot(gaps, np.full(len(gaps), index), "o", color="#00798c", alpha=0.6, markersize=5)
         mean, reach = mean_and_error(gaps)
-        axes.errorbar(mean, place, xerr=reach, color="black", capsize=3, marker="|", linewidth=1)
+        axes.errorbar(mean, index, xerr=reach, color="black", capsize=3, marker="|", linewidth=1)
         schedule = runs[f"{arm}_seed_0"].schedule
-        first = runs["found_norm_clock_seed_0"].schedule
+        reference_schedule = runs["found_norm_clock_seed_0"].schedule
         for law, mark in zip(laws, ("x", "+"), strict=True):
-            gap = [laws[law].predict(s, steps=[STEPS - 1]).loss[0] for s in (schedule, first)]
-            axes.plot(1e3 * (gap[0] - gap[1]), place + 0.25, mark, color="#d1495b", markersize=7)
+            gap = [
+                laws[law].predict(s, steps=[STEPS - 1]).loss[0]
+                for s in (schedule, reference_schedule)
+            ]
+            axes.plot(1e3 * (gap[0] - gap[1]), index + 0.25, mark, color="#d1495b", markersize=7)
     axes.axvline(0.0, color="black", linewidth=0.6)
     axes.set_yticks(range(len(order)), [ARMS[arm] for arm in order])
     axes.set_xlabel(
@@ -275,18 +280,18 @@ def draw(each: Round, measured: dict[str, np.ndarray], laws: dict[str, CurveFit]
         "dots: seeds, bars: mean and 95 %; x, +: predicted by norm_clock, multi_power"
     )
     bare((axes,))
-    save_figure(figure, each.figure("finals"))
+    save_figure(figure, round_.figure("finals"))
 
 
 def report() -> None:
     """Refresh the page."""
     page = DOCS / "proof.md"
     fill(page, "machine", [describe() + "."])
-    for each in ROUNDS:
-        laws = {law: fitted_to(law, each.runs()) for law in SEARCHED}
-        measured = finals(each.folder)
-        draw(each, measured, laws)
-        fill(page, each.marker, proof_table(each.folder, measured, laws))
+    for round_ in ROUNDS:
+        laws = {law: fitted_to(law, round_.runs()) for law in SEARCHED}
+        measured = finals(round_.folder)
+        draw(round_, measured, laws)
+        fill(page, round_.marker, proof_table(round_.folder, measured, laws))
     fill(page, "predictions", prediction_table())
 
 

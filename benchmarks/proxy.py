@@ -1,4 +1,4 @@
-"""Proxy training against plain matrix products, fleets and what logging costs; writes `proxy.md`.
+"""Proxy training against plain matrix products, fleets, and the cost of logging; writes `proxy.md`.
 
 python -m benchmarks.proxy
 """
@@ -35,26 +35,26 @@ UPDATES = 20
 
 
 def best(work: Callable[[], Any], repeats: int) -> float:
-    """Seconds of the fastest of some calls after a first one."""
-    jax.block_until_ready(work())
-    found = []
+    """Seconds of the fastest of several calls, after a first one."""
+    jax.block_until_ready(work())  # type: ignore[no-untyped-call]
+    seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
-        jax.block_until_ready(work())
-        found.append(time.perf_counter() - began)
-    return min(found)
+        start = time.perf_counter()
+        jax.block_until_ready(work())  # type: ignore[no-untyped-call]
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def plain_products(size: Size) -> tuple[float, float]:
-    """Operations and seconds of all matrix products of one update, each alone.
+    """Operations and seconds of all matrix products of one update, timed separately.
 
-    Forward and both products of the derivative, in the layouts in which a model has them.
+    The forward product and both products of its derivative, in the layouts of the model.
     """
-    tokens, width, wide = size.tokens_per_step, size.width, size.mlp_width
+    tokens, width, mlp_width = size.tokens_per_step, size.width, size.mlp_width
     dense = [
         (width, width, 4 * size.layers),
-        (width, wide, size.layers),
-        (wide, width, size.layers),
+        (width, mlp_width, size.layers),
+        (mlp_width, width, size.layers),
         (width, size.vocabulary, 1),
     ]
     key = jax.random.key(0)
@@ -68,22 +68,26 @@ def plain_products(size: Size) -> tuple[float, float]:
             (lambda d, w: d @ w.T, d, w),
             (lambda x, d: x.T @ d, x, d),
         )
-        for product, left, right in products:  # as arguments: constants would be folded away
-            seconds += count * best(partial(jax.jit(product), left, right), 30)
+        for (
+            product,
+            left_factor,
+            right_factor,
+        ) in products:  # as arguments: constants would be folded away
+            seconds += count * best(partial(jax.jit(product), left_factor, right_factor), 30)
             operations += count * 2.0 * tokens * inputs * outputs
     shape = (size.batch, size.heads, size.context)
     q = jax.random.normal(key, (*shape, size.head_width), jnp.float32)
     s = jax.random.normal(key, (*shape, size.context), jnp.float32)
     for form in ("bhqd,bhkd->bhqk", "bhqk,bhkd->bhqd", "bhqk,bhqd->bhkd"):
-        first = q if form.startswith("bhqd") else s
-        call = partial(jax.jit(partial(jnp.einsum, form)), first, q)
+        left_input = q if form.startswith("bhqd") else s
+        call = partial(jax.jit(partial(jnp.einsum, form)), left_input, q)
         seconds += 2 * size.layers * best(call, 30)  # scores and mixing, three products each
         operations += 2 * size.layers * 2.0 * q.size * size.context
     return operations, seconds
 
 
 def updates(size: Size, members: int = 1) -> float:
-    """Seconds of one update of all members, side by side if there are several."""
+    """Seconds of one update of all members, batched if there are several."""
     corpus = load_corpus("synthetic")
     config = ProxyConfig(size, schedule(f"constant:peak=1e-3,steps={UPDATES}"), corpus)
     shapes, fleet = compiled.shapes_of(config), members > 1
@@ -97,22 +101,22 @@ def updates(size: Size, members: int = 1) -> float:
         .astype(np.uint8)
     )
     decay = jnp.full(lead, 0.1, jnp.float32)
-    found = []
+    seconds = []
     for _ in range(4):
-        began = time.perf_counter()
+        start = time.perf_counter()
         state, logged = compiled.update(state, rates, windows, decay, shapes=shapes, fleet=fleet)
         logged.block_until_ready()
-        found.append((time.perf_counter() - began) / UPDATES)
-    return min(found[1:])
+        seconds.append((time.perf_counter() - start) / UPDATES)
+    return min(seconds[1:])
 
 
 def two_processes(name: str, batch: int) -> float:
-    """Seconds of one update of each of two processes that run at once with one thread each."""
+    """Seconds per update of two concurrent processes with one thread each."""
     code = (
         "from dataclasses import replace; from benchmarks.proxy import *; "
         f"print(updates(replace(get_size({name!r}), batch={batch})))"
     )
-    running = [
+    processes = [
         subprocess.Popen(
             [sys.executable, "-c", code],
             env=os.environ | ONE_THREAD,
@@ -122,14 +126,14 @@ def two_processes(name: str, batch: int) -> float:
         )
         for _ in range(2)
     ]
-    return max(float(each.communicate()[0]) for each in running)
+    return max(float(process.communicate()[0]) for process in processes)
 
 
 def overhead(steps: int = 1200, checkpoint_every: float = 5.0) -> dict[str, float]:
     """Seconds of a nano run: bare updates, with logs and checkpoints, and with held-out text."""
     corpus, size = load_corpus("stdlib"), get_size("nano")
     plan = schedule(f"constant:peak=1e-3,steps={steps},warmup=100")
-    found = {"bare": updates(size) * steps}
+    seconds_by_label = {"bare": updates(size) * steps}
     for label, windows, seconds in (
         ("logged", 1, 1e9),
         ("checkpoints", 1, checkpoint_every),
@@ -137,16 +141,21 @@ def overhead(steps: int = 1200, checkpoint_every: float = 5.0) -> dict[str, floa
     ):
         config = ProxyConfig(replace(size, validation_windows=windows), plan, corpus)
         with tempfile.TemporaryDirectory() as folder:
-            short = replace(config, schedule=schedule("constant:peak=1e-3,steps=20,warmup=10"))
-            place = Path(folder)
-            for name, each in (("short", short), ("long", config)):  # the first one compiles
+            short_config = replace(
+                config, schedule=schedule("constant:peak=1e-3,steps=20,warmup=10")
+            )
+            folder_path = Path(folder)
+            for name, run_config in (
+                ("short", short_config),
+                ("long", config),
+            ):  # the first one compiles
                 (result,) = train_fleet(
-                    [TrainingRun(each, Destination(place, name))],
-                    work=place / "work",
+                    [TrainingRun(run_config, Destination(folder_path, name))],
+                    work=folder_path / "work",
                     checkpoint_every=seconds,
                 )
-            found[label] = result.seconds
-    return found
+            seconds_by_label[label] = result.seconds
+    return seconds_by_label
 
 
 def main() -> None:
@@ -156,11 +165,12 @@ def main() -> None:
         "",
         describe() + f", jax on {jax.default_backend()}.",
         "",
-        "One update against the plain matrix products it is made of, each of them timed alone in "
-        "the same process, forward and back, in the same layouts. Operations are those of the "
+        "One update compared with its plain matrix products, timed separately in the same "
+        "process, forward and backward, in the same layouts. Operations are those of the "
         "products: 3 x forward, the embedding counts as a lookup.",
         "",
-        "| size | parameters | tokens an update | ms | GFLOP/s | plain products, GFLOP/s | share |",
+        "| size | parameters | tokens per update | ms | GFLOP/s | plain products, GFLOP/s | share "
+        "|",
         "|---|---|---|---|---|---|---|",
     ]
     for size in SIZES:
@@ -168,19 +178,19 @@ def main() -> None:
             operations, seconds = plain_products(size)
             counted = BACKWARD * size.forward_flops * size.tokens_per_step
             assert operations == counted, (operations, counted)
-            took = updates(size)
+            update_seconds = updates(size)
             lines.append(
                 f"| {size.name} | {size.parameters:,} | {size.tokens_per_step:,} | "
-                f"{1e3 * took:.1f} | {counted / took / 1e9:.0f} | "
-                f"{operations / seconds / 1e9:.0f} | {seconds / took:.0%} |"
+                f"{1e3 * update_seconds:.1f} | {counted / update_seconds / 1e9:.0f} | "
+                f"{operations / seconds / 1e9:.0f} | {seconds / update_seconds:.0%} |"
             )
     lines += [
         "",
-        "Thousands of tokens a second, all runs together. On a CPU `auto` trains one run after "
-        "another (no gain from vmap, numbers that do not depend on the company) and a sweep "
-        "starts a process a core; on an accelerator it is vmap.",
+        "Thousands of tokens per second, all runs together. On a CPU `auto` trains one run after "
+        "another (vmap gives no gain there, and results do not depend on the other runs) and a "
+        "sweep starts one process per core; on an accelerator it uses vmap.",
         "",
-        "| pico, sequences an update | one run | 4 runs, vmap | 16 runs, vmap | 2 processes |",
+        "| pico, sequences per update | one run | 4 runs, vmap | 16 runs, vmap | 2 processes |",
         "|---|---|---|---|---|",
     ]
     for batch in (4, 16, 64):
@@ -189,16 +199,16 @@ def main() -> None:
         cells = [tokens / updates(size)]
         cells += [members * tokens / updates(size, members) for members in (4, 16)]
         cells.append(2 * tokens / two_processes("pico", batch))
-        lines.append(f"| {batch} | " + " | ".join(f"{each:.0f}" for each in cells) + " |")
-    found = overhead()
-    base = found["bare"]
+        lines.append(f"| {batch} | " + " | ".join(f"{rate:.0f}" for rate in cells) + " |")
+    timings = overhead()
+    added = {label: value / timings["bare"] - 1 for label, value in timings.items()}
     lines += [
         "",
-        "What is added to 1,200 bare updates of nano, a row every 20: "
-        f"batches, norms and rows {found['logged'] / base - 1:+.1%}; checkpoints every 5 s (12 "
-        f"times as often as by default) {found['checkpoints'] / base - 1:+.1%} in all; the loss "
-        f"on 65,536 held-out bytes at every row {found['held-out'] / base - 1:+.1%} in all "
-        "(fewer with `--validation-windows`, more rarely with `--every`).",
+        "Time added to 1,200 bare updates of nano with one row per 20: "
+        f"batches, norms and rows {added['logged']:+.1%}; checkpoints every 5 s (12 "
+        f"times as often as by default) {added['checkpoints']:+.1%} in all; the loss "
+        f"on 65,536 held-out bytes at every row {added['held-out']:+.1%} in all "
+        "(fewer bytes with `--validation-windows`, fewer rows with `--every`).",
         "",
     ]
     write_text(HERE / "proxy.md", "\n".join(lines))

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ WORKERS = 2
 
 def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
     """Wall seconds, seconds of this process's threads, and the result."""
-    began, used = time.perf_counter(), time.process_time()
+    start, cpu_start = time.perf_counter(), time.process_time()
     result = work()
-    return time.perf_counter() - began, time.process_time() - used, result
+    return time.perf_counter() - start, time.process_time() - cpu_start, result
 
 
 def prepared(law: str) -> tuple[Data, MultiStartResult]:
@@ -54,28 +55,30 @@ def prepared(law: str) -> tuple[Data, MultiStartResult]:
 
 
 def numbers(outcomes: list[Solution]) -> np.ndarray:
-    """What refits found: (refits, shape)."""
-    return np.array([each.unconstrained for each in outcomes])
+    """Unconstrained parameters of refits: (refits, nonlinear)."""
+    return np.array([solution.unconstrained for solution in outcomes])
 
 
 def refits(law: str) -> str:
-    """A row of the first table."""
+    """One row of the first table."""
     data, search = prepared(law)
-    asked = [BootstrapRequest(search.best, REFITS)]
+    requests = [BootstrapRequest(search.best, REFITS)]
 
-    def again(pool: Any) -> list[Solution]:
-        return resample(data, search.settings, asked, pool)[0]
+    def run_refits(pool: Any) -> list[Solution]:
+        return resample(data, search.settings, requests, pool)[0]
 
     resample(data, search.settings, [BootstrapRequest(search.best, CHUNK_SIZE)])  # compiles
-    wall, used, here = timed(lambda: again(HERE))
-    cells = [law, str(len(data.observed)), f"{wall:.1f}", f"{used / wall:.2f}"]
+    wall, cpu_seconds, local = timed(lambda: run_refits(HERE))
+    cells = [law, str(len(data.observed)), f"{wall:.1f}", f"{cpu_seconds / wall:.2f}"]
     for backend in ("joblib", "dask"):
-        began = time.perf_counter()
+        start = time.perf_counter()
         with start_pool(PoolOptions(backend, WORKERS), REFITS // CHUNK_SIZE) as pool:
-            there = again(pool)
-            cold = time.perf_counter() - began
-            warm, _, once_more = timed(lambda pool=pool: again(pool))
-        same = all(np.array_equal(numbers(each), numbers(here)) for each in (there, once_more))
+            remote = run_refits(pool)
+            cold = time.perf_counter() - start
+            warm, _, repeated = timed(partial(run_refits, pool))
+        same = all(
+            np.array_equal(numbers(solutions), numbers(local)) for solutions in (remote, repeated)
+        )
         cells += [f"{cold:.1f}", f"{warm:.1f}", f"{wall / warm:.2f}", "yes" if same else "no"]
     print(" | ".join(cells), flush=True)
     return f"| {' | '.join(cells)} |"
@@ -84,23 +87,23 @@ def refits(law: str) -> str:
 def commands() -> list[str]:
     """Rows of the second table: whole commands in fresh processes."""
     rows = []
-    both = {
+    command_arguments = {
         f"fit --draws {REFITS}": [f"{SET}:{','.join(FIT)}"],
         "compare --laws all": [str(SET)],
     }
     with tempfile.TemporaryDirectory() as folder:
-        for shown, given in both.items():
+        for shown, arguments in command_arguments.items():
             verb, *options = shown.split()
-            words = [verb, *given, "--from-step", str(FROM), *options]
+            words = [verb, *arguments, "--from-step", str(FROM), *options]
             words += ["--out", f"{folder}/{verb}.json"]
             seconds = []
-            for where in ([], ["--backend", "joblib", "--workers", str(WORKERS)]):
-                line = [sys.executable, str(FOLDER.parent / "cli.py"), *words, *where]
-                began = time.perf_counter()
+            for pool_options in ([], ["--backend", "joblib", "--workers", str(WORKERS)]):
+                line = [sys.executable, str(FOLDER.parent / "cli.py"), *words, *pool_options]
+                start = time.perf_counter()
                 subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
-                seconds.append(time.perf_counter() - began)
-            here, there = seconds
-            rows.append(f"| `{shown}` | {here:.0f} | {there:.0f} | {here / there:.2f} |")
+                seconds.append(time.perf_counter() - start)
+            local, joblib = seconds
+            rows.append(f"| `{shown}` | {local:.0f} | {joblib:.0f} | {local / joblib:.2f} |")
             print(rows[-1], flush=True)
     return rows
 
@@ -112,13 +115,13 @@ def main() -> None:
         "# Refits in several processes",
         "",
         f"`python -m benchmarks.refits` on {describe()}; {cores()} of them usable, load {busy:.1f} "
-        "before it began.",
+        "before the start.",
         "",
-        f"{REFITS} refits to reweighted runs, in pieces of {CHUNK_SIZE}, of laws fitted to three "
+        f"{REFITS} refits to reweighted runs, in tasks of {CHUNK_SIZE}, of laws fitted to three "
         f"runs of `data/proxy_nano` from step {FROM}. Cold: with the start of {WORKERS} processes, "
-        "their imports and compilations. Warm: once more in the same processes.",
+        "their imports and compilations. Warm: repeated in the same processes.",
         "",
-        "| law | points | this process, s | cores it kept busy | joblib, cold, s | warm, s | "
+        "| law | points | this process, s | cores used | joblib, cold, s | warm, s | "
         "this process / warm | same bits | dask, cold, s | warm, s | this process / warm | "
         "same bits |",
         "|---" * 12 + "|",

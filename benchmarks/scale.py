@@ -1,9 +1,9 @@
-"""From one schedule to a million, one device to several: one table; fills `docs/scale.md`.
+"""Times from one schedule to a million, on one device and several; fills `docs/scale.md`.
 
     python -m benchmarks.scale
     python -m benchmarks.scale --reference CHECKOUT    # of thu-yao-01-luo/MultiPowerLaw, timed too
 
-Every figure is of a process of its own, so that memory and compilation are its own.
+Every measurement runs in a new process, so that memory and compilation are separate.
 """
 
 from __future__ import annotations
@@ -32,48 +32,51 @@ PAGE = ROOT / "docs" / "scale.md"
 STEPS, WARMUP, PEAK = 24_000, 2160, 3e-4
 COMMAND = [sys.executable, str(ROOT / "cli.py")]
 FACTS = {"weight_decay": 0.1}
-KERNEL = 4  # log, exp, log1p, expm1 an event
+KERNEL = 4  # log, exp, log1p, expm1 per event
 
 
 def child(*words: object) -> dict[str, Any]:
-    """What one of the measurements below prints, run in a process of its own."""
-    done = subprocess.run(
+    """The output of one of the measurements below, run in a new process."""
+    process = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale", "child", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=True,
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return measured
 
 
 def candidates(law: str, label: str, count: int, devices: int, draws: int, steps: int) -> None:
     """A screen, cold and warm."""
     import jax
 
-    jax.config.update("jax_num_cpu_devices", devices)
+    jax.config.update("jax_num_cpu_devices", devices)  # type: ignore[no-untyped-call]
     from scaling_laws.decisions.screening import screen
     from scaling_laws.inference.results import CurveFit
 
     fitted = CurveFit.published(law, label)
     if draws:
-        spread = np.random.default_rng(0).standard_normal((len(fitted.params), draws))
+        noise = np.random.default_rng(0).standard_normal((len(fitted.params), draws))
         fitted = replace(
             fitted,
             draws={
                 name: value * np.exp(0.01 * row)
-                for (name, value), row in zip(fitted.params.items(), spread, strict=True)
+                for (name, value), row in zip(fitted.params.items(), noise, strict=True)
             },
         )
 
-    def one(seed: int) -> Any:
+    def run_screen(seed: int) -> Any:
         return screen(
             fitted, steps=steps, peak=PEAK, warmup=WARMUP, candidates=count, draws=draws,
             facts=FACTS if "norm" in law else None, seed=seed,
         )  # fmt: skip
 
-    cold, warm = one(0), min((one(seed) for seed in (1, 2)), key=lambda each: each.seconds)
+    cold, warm = (
+        run_screen(0),
+        min((run_screen(seed) for seed in (1, 2)), key=lambda result: result.seconds),
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         json.dumps(
@@ -90,7 +93,7 @@ def candidates(law: str, label: str, count: int, devices: int, draws: int, steps
 
 
 def ceiling(cells: int, count: int) -> None:
-    """The four functions of the kernel alone, on as many events, by tiles as the screen has."""
+    """The four functions of the kernel alone, on as many events and in tiles as in the screen."""
     import jax
     import jax.numpy as jnp
 
@@ -98,12 +101,12 @@ def ceiling(cells: int, count: int) -> None:
 
     @jax.jit
     def all_tiles(values: Any) -> Any:
-        def one(before: Any, _: None) -> Any:
+        def tile_sum(before: Any, _: None) -> Any:
             speed = jnp.exp(0.6 * jnp.log(values + before))
-            found = -jnp.expm1(-0.5 * jnp.log1p(speed * values))
-            return jnp.sum(found) * 1e-12, None
+            kernel = -jnp.expm1(-0.5 * jnp.log1p(speed * values))
+            return jnp.sum(kernel) * 1e-12, None
 
-        return jax.lax.scan(one, jnp.float32(0), None, length=count // 1024)[0]
+        return jax.lax.scan(tile_sum, jnp.float32(0), None, length=count // 1024)[0]
 
     all_tiles(tile).block_until_ready()
     print(json.dumps({"seconds": best_of(lambda: all_tiles(tile).block_until_ready())}))
@@ -120,36 +123,36 @@ def other_parts() -> None:
     lr = sl.schedule(f"cosine:peak={PEAK},end=3e-5,steps={STEPS},warmup={WARMUP}").lr
     points = np.arange(0, STEPS, 100)
 
-    def every() -> Any:
+    def predict_all() -> Any:
         return predict_losses(law.law, law.params, lr, {})
 
     def search() -> Any:
         return sl.optimize(law, steps=STEPS, peak=PEAK, warmup=WARMUP)
 
     runs = sl.load_runs(ROOT / "data" / "proxy_nano")
-    chosen = [runs[name] for name in ("constant_4000", "cosine_4000", "drop_to_0.1_4000")]
+    fit_runs = [runs[name] for name in ("constant_4000", "cosine_4000", "drop_to_0.1_4000")]
 
     def fit() -> Any:
-        return sl.fit("multi_power", chosen)
+        return sl.fit("multi_power", fit_runs)
 
-    found = {}
-    for name, function in (("engine", every), ("search", search), ("fit", fit)):
-        began = time.perf_counter()
+    seconds = {}
+    for name, function in (("engine", predict_all), ("search", search), ("fit", fit)):
+        start = time.perf_counter()
         function()
-        found[f"{name}_cold"] = time.perf_counter() - began
-        found[name] = best_of(function)
-    began = time.perf_counter()
+        seconds[f"{name}_cold"] = time.perf_counter() - start
+        seconds[name] = best_of(function)
+    start = time.perf_counter()
     dense(lr, points)
-    found["dense"] = (time.perf_counter() - began) * STEPS * STEPS / 2 / float(points.sum())
-    began = time.perf_counter()
+    seconds["dense"] = (time.perf_counter() - start) * STEPS * STEPS / 2 / float(points.sum())
+    start = time.perf_counter()
     for _ in range(20):
         dense(lr, np.array([STEPS - 1]))
-    found["dense_final"] = (time.perf_counter() - began) / 20
-    print(json.dumps(found))
+    seconds["dense_final"] = (time.perf_counter() - start) / 20
+    print(json.dumps(seconds))
 
 
 def command(*words: object, repeats: int = 3) -> float:
-    """Seconds of a command, from the shell."""
+    """Seconds of a command, including the start of the process."""
     line = [*COMMAND, *map(str, words)]
     return best_of(lambda: subprocess.run(line, capture_output=True, check=True), repeats)
 
@@ -178,7 +181,7 @@ def two_processes(count: int) -> float:
         WARMUP, "--candidates", count, "--json", "--coordinator", f"127.0.0.1:{port}",
         "--processes", 2,
     ]  # fmt: skip
-    each = [
+    processes = [
         subprocess.Popen(
             [*map(str, line), "--process", str(number)],
             stdout=subprocess.PIPE,
@@ -188,23 +191,23 @@ def two_processes(count: int) -> float:
         )
         for number in (0, 1)
     ]
-    found = json.loads(each[0].communicate()[0])
-    each[1].wait()
-    return float(found["seconds"])
+    result = json.loads(processes[0].communicate()[0])
+    processes[1].wait()
+    return float(result["seconds"])
 
 
 def reference(checkout: Path) -> str:
-    """The public implementation's own command, fit and search of the 25M set, beside ours."""
-    began = time.perf_counter()
+    """Time of the command of the public implementation: fit and search of the 25M set."""
+    start = time.perf_counter()
     subprocess.run([sys.executable, "main.py", "-f", "25"], cwd=checkout, check=True)
-    return f"| public implementation, `main.py -f 25`, whole | {time.perf_counter() - began:.1f} |"
+    return f"| public implementation, `main.py -f 25`, whole | {time.perf_counter() - start:.1f} |"
 
 
 def report(checkout: Path | None) -> None:
-    """Measure all and fill the page."""
+    """Run all measurements and fill the page."""
     million = 1_000_000
     rows = ["| what | s | per schedule, µs | peak memory, GB |", "|---|---|---|---|"]
-    seen: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for title, words in {
         "multi_power, 10⁵": ("multi_power", "25M", million // 10, 1, 0, STEPS),
         "multi_power, 10⁶": ("multi_power", "25M", million, 1, 0, STEPS),
@@ -215,11 +218,11 @@ def report(checkout: Path | None) -> None:
         "multi_power, 10⁶ on 2 devices": ("multi_power", "25M", million, 2, 0, STEPS),
         "multi_power, 2·10⁶ on 2 devices": ("multi_power", "25M", 2 * million, 2, 0, STEPS),
     }.items():
-        found = seen[title] = child("candidates", *words)
+        result = results[title] = child("candidates", *words)
         rows.append(
-            f"| {title} ({found['cells']} cells, off by {found['off']:.0e}) | {found['warm']:.1f}, "
-            f"cold {found['cold']:.1f} | {1e6 * found['pass'] / words[2]:.2f} | "
-            f"{found['gigabytes']:.2f} |"
+            f"| {title} ({result['cells']} cells, off by {result['off']:.0e}) | "
+            f"{result['warm']:.1f}, cold {result['cold']:.1f} | "
+            f"{1e6 * result['pass'] / words[2]:.2f} | {result['gigabytes']:.2f} |"
         )
         print(rows[-1], flush=True)
     small, large = two_processes(million), two_processes(3 * million)
@@ -227,16 +230,16 @@ def report(checkout: Path | None) -> None:
         "| multi_power, two processes of one device, between 10⁶ and 3·10⁶ | "
         f"{large - small:.1f} | {(large - small) / 2:.2f} | – |"
     )
-    main = seen["multi_power, 10⁶"]
-    alone = child("ceiling", main["cells"], million)["seconds"]
+    main = results["multi_power, 10⁶"]
+    ceiling_seconds = child("ceiling", main["cells"], million)["seconds"]
     events = 2 * main["cells"] + 4
     rows.append(
-        f"| the kernel's {KERNEL} functions alone, {events} events a schedule | {alone:.1f} | "
-        f"{1e6 * alone / million:.2f} | – |"
+        f"| the kernel's {KERNEL} functions alone, {events} events per schedule | "
+        f"{ceiling_seconds:.1f} | {1e6 * ceiling_seconds / million:.2f} | – |"
     )
     fill(PAGE, "candidates", rows)
     parts = child("other_parts")
-    moved = importing()
+    imported = importing()
     predicted = command(
         "predict", "multi_power:25M", "--schedule", f"cosine:peak={PEAK},steps={STEPS}"
     )
@@ -250,7 +253,7 @@ def report(checkout: Path | None) -> None:
         f"| search for 24,000 steps | {parts['search']:.2f}, cold {parts['search_cold']:.1f} | | |",
         f"| fit of `multi_power` to three runs, with intervals | {parts['fit']:.2f}, cold "
         f"{parts['fit_cold']:.1f} | | |",
-        f"| import of 10⁶ rows of CSV | {moved['seconds']:.1f} | asked 10 | |",
+        f"| import of 10⁶ rows of CSV | {imported['seconds']:.1f} | asked 10 | |",
         f"| `scaling-laws --help` | {command('--help'):.2f} | asked 0.3 | |",
         f"| `scaling-laws predict`, one schedule, cold | {predicted:.2f} | asked 2.5 | |",
     ]
@@ -258,21 +261,21 @@ def report(checkout: Path | None) -> None:
         lines.append(reference(checkout) + " | |")
     fill(PAGE, "parts", lines)
     fill(PAGE, "machine", [describe() + "."])
-    fill(PAGE, "plan", plan(seen, moved))
+    fill(PAGE, "plan", plan(results, imported))
     print("\n".join(lines))
 
 
-def plan(seen: dict[str, dict[str, Any]], moved: dict[str, float]) -> list[str]:
-    """What larger work would take, from the measured constants alone."""
-    each = seen["multi_power, 10⁶, of 1,000,000 steps"]["pass"] / 1e6
-    norm = seen["norm_clock, 10⁶"]["pass"] / 1e6
-    drawn = seen["multi_power, 10⁵ under 50 draws"]["pass"] / 1e5
-    row = moved["seconds"] / moved["rows"]
+def plan(results: dict[str, dict[str, Any]], imported: dict[str, float]) -> list[str]:
+    """Extrapolated times of larger work, from the measured constants."""
+    per_schedule = results["multi_power, 10⁶, of 1,000,000 steps"]["pass"] / 1e6
+    per_norm_schedule = results["norm_clock, 10⁶"]["pass"] / 1e6
+    per_schedule_drawn = results["multi_power, 10⁵ under 50 draws"]["pass"] / 1e5
+    per_row = imported["seconds"] / imported["rows"]
     work = {
-        "10⁹ candidates × 10⁶ steps, multi_power": 1e9 * each,
-        "10⁹ candidates, norm_clock": 1e9 * norm,
-        "10⁷ candidates × 50 draws, multi_power": 1e7 * drawn,
-        "10⁵ runs of 10⁴ logged rows imported": 1e9 * row,
+        "10⁹ candidates × 10⁶ steps, multi_power": 1e9 * per_schedule,
+        "10⁹ candidates, norm_clock": 1e9 * per_norm_schedule,
+        "10⁷ candidates × 50 draws, multi_power": 1e7 * per_schedule_drawn,
+        "10⁵ runs of 10⁴ logged rows imported": 1e9 * per_row,
     }
     lines = ["| work | 1 device or process | 8 | 512 |", "|---|---|---|---|"]
     for name, seconds in work.items():

@@ -1,4 +1,4 @@
-"""The schedule search against the published way to search, in one run; writes `search.md`.
+"""The schedule search against the published method; writes `search.md`.
 
 python -m benchmarks.search
 """
@@ -33,51 +33,53 @@ ITERATIONS = {24_000: 10_000, 72_000: 3_000}
 
 
 def without_rises(lr: np.ndarray) -> float:
-    """Final loss without the changes of the warm-up, as the published search counts it."""
-    law = LAW.params
+    """Final loss without the changes of the warm-up, as defined by the published search."""
+    params = LAW.params
     total = np.cumsum(lr)
     before = total - lr
     change = np.append(0.0, lr[:-1] - lr[1:])[WARMUP:]
-    level = np.maximum(lr[WARMUP:], 1e-6 * PEAK) ** -law["gamma"]
+    level = np.maximum(lr[WARMUP:], 1e-6 * PEAK) ** -params["gamma"]
     reach = total[-1] - before[WARMUP:]
-    felt = 1.0 - (1.0 + law["C"] * level * reach) ** -law["beta"]
-    power = law["A"] * total[-1] ** -law["alpha"]
-    return float(law["L0"] + power - law["B"] * np.sum(change * felt))
+    decayed = 1.0 - (1.0 + params["C"] * level * reach) ** -params["beta"]
+    power = params["A"] * total[-1] ** -params["alpha"]
+    return float(params["L0"] + power - params["B"] * np.sum(change * decayed))
 
 
 @in_float64
 def adam_on_decrements(steps: int, iterations: int) -> tuple[np.ndarray, float]:
-    """The published way, written from its description: Adam (5e-9) on decrements of every step.
+    """The published method, from its description: Adam (5e-9) on the decrements of every step.
 
     Returns:
-        The last iterate's rates, unclamped as there, and the seconds.
+        The last iterate's rates, not clamped, as in the paper, and the seconds.
     """
-    head = jnp.linspace(0.0, PEAK, WARMUP)
+    warmup_rates = jnp.linspace(0.0, PEAK, WARMUP)
     law = LAW.law
     params = {name: jnp.float64(value) for name, value in LAW.params.items()}
     solver = optax.adam(5e-9)
 
-    def rates(drops: Any) -> Any:
-        return jnp.concatenate([head, PEAK - jnp.cumsum(jnp.maximum(drops, 0.0))])
+    def rates(decrements: Any) -> Any:
+        return jnp.concatenate([warmup_rates, PEAK - jnp.cumsum(jnp.maximum(decrements, 0.0))])
 
-    def loss(drops: Any) -> Any:
-        return law.loss(params, law.history(FINAL, jnp.maximum(rates(drops), 0.0)))[0]
+    def loss(decrements: Any) -> Any:
+        return law.loss(params, law.history(FINAL, jnp.maximum(rates(decrements), 0.0)))[0]
 
     @jax.jit
-    def run(drops: Any) -> Any:
+    def run(decrements: Any) -> Any:
         def step(carry: Any, _: Any) -> Any:
-            drops, state = carry
-            update, state = solver.update(jax.grad(loss)(drops), state)
-            return (optax.apply_updates(drops, update), state), None
+            decrements, state = carry
+            update, state = solver.update(jax.grad(loss)(decrements), state)
+            return (optax.apply_updates(decrements, update), state), None
 
-        (drops, _), _ = jax.lax.scan(step, (drops, solver.init(drops)), None, length=iterations)
-        return drops
+        (decrements, _), _ = jax.lax.scan(
+            step, (decrements, solver.init(decrements)), None, length=iterations
+        )
+        return decrements
 
     start = jnp.full(steps - WARMUP, PEAK / (steps - WARMUP) * 1e-3)
     compiled = run.lower(start).compile()
-    began = time.perf_counter()
-    found = np.asarray(rates(compiled(start)))
-    return found, time.perf_counter() - began
+    start_time = time.perf_counter()
+    final_rates = np.asarray(rates(compiled(start)))
+    return final_rates, time.perf_counter() - start_time
 
 
 def final(lr: np.ndarray) -> float:
@@ -99,9 +101,9 @@ def main() -> int:
     for steps in LENGTHS:
         times = []
         for _ in range(4):
-            began = time.perf_counter()
+            start = time.perf_counter()
             best = optimize(LAW, steps=steps, peak=PEAK, warmup=WARMUP)
-            times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - start)
         lr = best.schedule.lr
         power = min(
             final(
@@ -127,42 +129,43 @@ def main() -> int:
         print(rows[-1], flush=True)
     for steps, iterations in ITERATIONS.items():
         lr, seconds = adam_on_decrements(steps, iterations)
-        kept = np.maximum(lr, 0.0)
+        clipped = np.maximum(lr, 0.0)
         notes.append(
-            f"| {steps:,} | {iterations:,} | {final(kept):.6f} | {final(averaged(kept)):.6f} | "
-            f"{without_rises(kept):.6f} | {lr.min():.1e} | {seconds:.1f} |"
+            f"| {steps:,} | {iterations:,} | {final(clipped):.6f} | "
+            f"{final(averaged(clipped)):.6f} | {without_rises(clipped):.6f} | "
+            f"{lr.min():.1e} | {seconds:.1f} |"
         )
         print(notes[-1], flush=True)
-    head = [
+    columns = [
         "steps",
         "found",
         "best power decay",
         "best baseline",
-        "found, without rises",
+        "result, without rises",
         "published search, without rises",
         "monotone, >= 0",
-        "smoothing moves it",
+        "smoothing sensitivity",
         "starts agree",
-        "slope left",
+        "Frank-Wolfe gap",
         "s warm",
         "s cold",
     ]
     text = f"""# Schedule search
 
 `python -m benchmarks.search`, {describe()}. Published parameters of the Multi-Power Law at 25M,
-peak {PEAK:g}, warm-up {WARMUP:,}. Losses in nats; *without rises*: the changes of the warm-up left
-out, as the published search counts them. Warm: the best of three calls after the first.
+peak {PEAK:g}, warm-up {WARMUP:,}. Losses in nats; *without rises*: without the changes of the
+warm-up, as in the published search. Warm: the best of three calls after the first.
 
-| {" | ".join(head)} |
-|{"---|" * len(head)}
+| {" | ".join(columns)} |
+|{"---|" * len(columns)}
 {chr(10).join(rows)}
 
 Best power decay: of powers 1.25, 1.5, 2 over the last 8 to 14 %. Published search: final losses of
 the schedules that the paper's own code returns, from its own report.
 
-The same search by that method, Adam (learning rate 5e-9) on the decrement of every step, written
-here from its description and run on this engine, last iterate, in the same run. It may be lower
-before a 101-step moving average, because it is free at every step, and not after:
+The same search by the published method, Adam (learning rate 5e-9) on the decrement of every step,
+implemented from its description on this engine; last iterate. It may be lower before a 101-step
+moving average, because every step is free, but not after:
 
 | steps | iterations | final loss | after a moving average | without rises | lowest rate | s |
 |---|---|---|---|---|---|---|

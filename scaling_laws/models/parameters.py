@@ -1,4 +1,4 @@
-"""Parameters of a law: names, supports, units, start ranges; solvers see unconstrained numbers."""
+"""Parameters of a law: names, supports, units, start ranges; solvers use unconstrained values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 FACTS: Mapping[str, float] = MappingProxyType(
     {"model_params": 1.0, "weight_decay": 0.0, "tokens_per_step": 1.0, "transfer_step": 1.0}
 )
-# quantities that a log may contain beside the loss and that laws may use at every step, with their
+# quantities besides the loss that a log may contain and that laws may use at every step, with their
 # constraints; a trace with the name of a fact replaces it, step by step
 TRACES: Mapping[str, str] = MappingProxyType({"param_norm": "> 0", "weight_decay": ">= 0"})
 

@@ -87,7 +87,7 @@ def test_a_prior_of_ones_own_is_obeyed() -> None:
     tight = Prior({"gamma": np.log(1.3)}, {"gamma": 1e-3}, "a colleague")
     fitted = fit("multi_power", made(), prior=tight, **BARE)
     assert fitted.params["gamma"] == pytest.approx(1.3, rel=0.01)
-    with pytest.raises(UsageError, match="no shape parameter 'gama'"):
+    with pytest.raises(UsageError, match="no nonlinear parameter 'gama'"):
         fit("multi_power", made(), prior=Prior({"gama": 0.0}, {"gama": 1.0}, ""), **BARE)
 
 
@@ -117,7 +117,7 @@ def test_tied_parameters_are_equal() -> None:
     [
         ({"objective": "hubber"}, UsageError, "did you mean 'huber'"),
         ({"objective": "huber:-1"}, UsageError, "numbers > 0"),
-        ({"prior": "strong"}, UsageError, "'weak' and 'none'"),
+        ({"prior": "strong"}, UsageError, "'weak', 'none' or a Prior"),
         ({"fix": {"gama": 1.0}}, LawError, "did you mean 'gamma'"),
         ({"fix": {"gamma": -1.0}}, LawError, "gamma=-1.0 must be > 0"),
         ({"tie": {"beta": "L0"}}, LawError, "'L0' cannot be tied"),
@@ -256,7 +256,7 @@ def test_sizes_share_their_shapes(tmp_path: Path) -> None:
     truth = CurveFit(law, {**VALUES, **size_law}).predict(SPECS["drop"], facts=unseen).final_loss
     found = again.predict(SPECS["drop"], facts=unseen).final_loss
     assert found == pytest.approx(truth, rel=2e-3)
-    with pytest.raises(LawError, match="knows model sizes itself"):
+    with pytest.raises(LawError, match="includes the model size already"):
         get_law("lr_annealing_size_across_sizes")
 
 

@@ -170,8 +170,8 @@ def test_a_piece_that_always_dies_ends_the_work() -> None:
         collect(pool, square, [(3,)], "power: refits")
     assert pool.calls == TRIES
     assert str(caught.value) == (
-        "power: refits, piece 1 of 1: its process died 3 times (Lost); look for a lack of memory, "
-        "or take fewer --workers"
+        "power: refits, piece 1 of 1: its process died 3 times (Lost); check the memory, "
+        "or use fewer --workers"
     )
 
 
@@ -183,7 +183,7 @@ def test_a_scheduler_that_goes_away_ends_the_work() -> None:
             future.set_running_or_notify_cancel()
             return future
 
-    with pytest.raises(PoolError, match="piece 1 of 3: the dask scheduler dropped it or is gone"):
+    with pytest.raises(PoolError, match="piece 1 of 3: the dask scheduler dropped it"):
         collect(Gone(lambda call: None), square, [(n,) for n in range(3)], "squares")
 
 
@@ -261,11 +261,11 @@ class Elsewhere(Frail):
 
 REFUSED = {
     "--backend ray": "--backend: invalid choice: 'ray' (choose from",
-    "--backend local --workers 2": "take --backend joblib",
-    "--backend joblib --workers 0": "--workers 0: 1 or more are needed",
+    "--backend local --workers 2": "use --backend joblib",
+    "--backend joblib --workers 0": "--workers 0 must be >= 1",
     "--workers two": "--workers: 'two' is not a whole number",
-    "--backend joblib --scheduler tcp://x:1": "--scheduler is for dask, and --backend joblib",
-    "--scheduler tcp://x:1 --workers 2": "that of --scheduler has its own",
+    "--backend joblib --scheduler tcp://x:1": "--scheduler requires --backend dask",
+    "--scheduler tcp://x:1 --workers 2": "the one at --scheduler has its own",
 }
 
 
@@ -335,7 +335,7 @@ def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(distributed, "Client", silent)
     with (
-        pytest.raises(UsageError, match=r"tcp://x:1: no dask scheduler answers there \(timed out"),
+        pytest.raises(UsageError, match=r"tcp://x:1: no dask scheduler responds there \(timed out"),
         start_pool(PoolOptions(scheduler="tcp://x:1"), 2),
     ):
         pass

@@ -201,7 +201,7 @@ def test_refuses_clearly(
 
 
 def test_runs_of_another_fit_are_refused(runs: list[Run], fitted: CurveFit) -> None:
-    with pytest.raises(UsageError, match="the fit was of runs cosine, constant, drop, not of"):
+    with pytest.raises(UsageError, match="the fit used runs cosine, constant, drop, not"):
         profile(fitted, runs[:2])
     fewer = [run.from_step(200) for run in runs]
     with pytest.raises(UsageError, match=r"these runs have \d+ points, the fit had"):

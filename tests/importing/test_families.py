@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import scaling_laws as sl
@@ -136,6 +136,7 @@ def test_simple_shares() -> None:
     st.integers(0, 30),
     st.sampled_from((1, 3)),
 )
+@example([0, 9, 7, 3, 3, 5, 1, 3, 0, 6, 8], 7, 1, 1)  # a flat residual for the decay fit
 def test_no_column_breaks_it(rates: list[int], every: int, first: int, repeat: int) -> None:
     """Whatever was logged: what is accepted agrees with every row, and its spec can be built."""
     lr = np.repeat(np.array(rates) * 1e-4, repeat)

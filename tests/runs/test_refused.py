@@ -149,7 +149,7 @@ def test_toml_that_is_a_folder(folder: Path) -> None:
         ("cosine:peak=1,stepss=4", "'stepss'; did you mean 'steps'"),
         ("linear:peak=abc,steps=4", "peak=abc: is not a number"),
         ("linear:peak=1,steps=4,warmup=9", "warmup=9 leaves no step of steps=4"),
-        ("csv:plan.csv", "plan.csv: 2 rows for 4 steps; say what holds between them"),
+        ("csv:plan.csv", "plan.csv: 2 rows for 4 steps; define the rates between them"),
     ],
 )
 def test_bad_spec_names_the_toml_and_the_run(folder: Path, spec: str, words: str) -> None:

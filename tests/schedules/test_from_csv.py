@@ -40,7 +40,7 @@ def test_rows_become_rates(file: Path, text: str, options: str, expected: list[f
     [
         ("step,lr\n0,1\n3,0.4\n", "", ScheduleError, "between=hold or between=linear"),
         ("step,lr\n0,1\n3,0.4\n", ",between=hold,steps=3", ScheduleError, "step 3, beyond steps=3"),
-        ("step,lr\n1,1\n", "", DataError, "row 2, column 'step': 1 comes first"),
+        ("step,lr\n1,1\n", "", DataError, "row 2, column 'step': 1 is the first step"),
         ("step,lr\n0,1\n\n1,-0.4\n", "", DataError, "row 4, column 'lr': -0.4 is negative"),
         ("step,lr\n0,1\n1,\n", "", DataError, "row 3, column 'lr': the cell is empty"),
         ("step,lr\n0,1\n1,abc\n", "", DataError, "row 3, column 'lr': 'abc' is not a number"),

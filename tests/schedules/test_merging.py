@@ -108,8 +108,8 @@ def test_constant_schedule_takes_the_last_checkpoint(peak: float) -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([], "the row is empty"),
-        ([0.5, 0.4], "they sum to 0.9, not to 1"),
+        ([], "the array is empty"),
+        ([0.5, 0.4], "they sum to 0.9, not 1"),
         ([1.5, -0.5], "-0.5 is negative"),
         ([np.nan, 1.0], "nan is not finite"),
         ([[1.0]], r"got shape \(1, 1\)"),
@@ -123,8 +123,8 @@ def test_bad_merge_weights(weights: list[float], message: str) -> None:
 @pytest.mark.parametrize(
     ("decay", "message"),
     [
-        ([1.0, 1.1], "w_2 = 1.1 does not lie"),
-        ([0.5, -0.1], "w_2 = -0.1 does not lie"),
+        ([1.0, 1.1], "w_2 = 1.1 is not in"),
+        ([0.5, -0.1], "w_2 = -0.1 is not in"),
         ([0.5, 0.4, 0.45], "w_3 = 0.45 is above w_2 = 0.4"),
         ([np.inf], "inf is not finite"),
         (0.5, r"got shape \(\)"),
@@ -143,15 +143,15 @@ def test_no_decay_is_the_one_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("lr", "checkpoints", "message"),
     [
-        ([1, 1, 0.5, 0.2], [2], "two whole numbers or more"),
+        ([1, 1, 0.5, 0.2], [2], "two or more increasing whole numbers"),
         ([1, 1, 0.5, 0.2], [2, 2, 4], "2/2/4 must be .* increasing"),
-        ([1, 1, 0.5, 0.2], [1.5, 4], "two whole numbers"),
+        ([1, 1, 0.5, 0.2], [1.5, 4], "two or more increasing whole numbers"),
         ([1, 1, 0.5, 0.2], [2, 3], "to 4, where the schedule ends"),
         ([1, 1, 0.5, 0.2], [2, 5], "to 4, where the schedule ends"),
         ([1, 1, 0.5, 0.2], [-1, 4], "from 0 or later"),
-        ([1, 1, 0.5, 0.2], [3, 4], "not at its peak 1 at the first checkpoint, 3"),
-        ([1, 0.5, 1, 0.2], [3, 4], "or fell before it"),
-        ([0.5, 0.7, 1, 0.2], [2, 4], "not at its peak 1 at the first checkpoint, 2"),
+        ([1, 1, 0.5, 0.2], [3, 4], "at the first checkpoint, 3, it is not at its peak 1"),
+        ([1, 0.5, 1, 0.2], [3, 4], "or it fell before"),
+        ([0.5, 0.7, 1, 0.2], [2, 4], "at the first checkpoint, 2, it is not at its peak 1"),
         ([1, 1, 0.2, 0.5], [2, 4], "rises at step 3, after the first checkpoint, 2"),
         ([0, 0], [0, 2], "one above 0"),
         ([], [0, 2], "one learning rate"),

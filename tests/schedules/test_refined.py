@@ -63,15 +63,15 @@ def test_median_ignores_short_spikes() -> None:
 @pytest.mark.parametrize(
     ("norms", "options", "message"),
     [
-        ([1.0], {}, "two norms or more"),
-        ([[1.0, 2.0]], {}, "two norms or more"),
+        ([1.0], {}, "two or more norms"),
+        ([[1.0, 2.0]], {}, "two or more norms"),
         ([1.0, 0.0], {}, "gradient norm 0 at step 1"),
         ([np.nan, 1.0], {}, "gradient norm nan at step 0"),
         ([1.0, np.inf], {}, "gradient norm inf at step 1"),
         ([1.0, 1.0], {"smoothing": 1.0}, "smoothing=1"),
         ([1.0, 1.0], {"norm_power": 0.0}, "norm_power=0"),
         ([1.0, 1.0], {"peak": np.nan}, "peak=nan"),
-        ([1e-200, 1e200], {"norm_power": 2.0, "smoothing": 0}, "smooth more"),
+        ([1e-200, 1e200], {"norm_power": 2.0, "smoothing": 0}, "increase smoothing"),
     ],
 )
 def test_refine_refuses(norms: list[float], options: dict[str, float], message: str) -> None:

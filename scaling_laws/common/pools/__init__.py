@@ -1,4 +1,4 @@
-"""Pieces of work in this process, in processes of this machine, or on a dask cluster."""
+"""Task pools: this process, processes of this machine, or a dask cluster."""
 
 from scaling_laws.common.pools.backends import (
     AUTO,

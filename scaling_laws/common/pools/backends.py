@@ -1,7 +1,7 @@
-"""Where pieces of work run: in this process, in processes of this machine, or on a dask cluster.
+"""Backends that run tasks: this process, processes of this machine, or a dask cluster.
 
-A backend is a way to call functions and to get futures. Work is cut into pieces whose results do
-not depend on where they run, so that all backends give the same, and one can stand in for another.
+A backend calls functions and returns futures. Work is divided into tasks whose results do not
+depend on where they run, so that all backends give the same results and are interchangeable.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ __all__ = [
 ]
 
 AUTO = "auto"
-LARGE = "distributed.admin.large-graph-warning-threshold"  # of a call's arguments, for a warning
-IDLE = 300.0  # seconds after which a process without work ends, should its leader be gone
+LARGE = "distributed.admin.large-graph-warning-threshold"  # size of arguments that warns
+IDLE = 300.0  # seconds after which an idle process ends, in case its leader has died
 
 
 @dataclass(frozen=True)
 class PoolOptions:
-    """Where work is to run.
+    """Backend and resources for a pool.
 
     Attributes:
         backend: the name of one of `BACKENDS`; ``"auto"``: dask if there is a scheduler, joblib if
-            there are several workers, else what `choose_backend` says.
-        workers: processes of this machine, or None for one a core.
+            there are several workers, else as decided by `choose_backend`.
+        workers: processes of this machine, or None for one per core.
         scheduler: address of a running dask scheduler, or None for a cluster of this machine.
     """
 
@@ -55,13 +55,13 @@ class PoolOptions:
 
 
 class Pool(Protocol):
-    """Somewhere to call functions.
+    """A pool of workers that call functions.
 
     Attributes:
-        workers: calls at the same time.
-        here: whether calls run in this process, so that they may be given what cannot travel.
-        leader: id of the process that its processes should not outlive, or 0.
-        lost: what a call raises when its process has died.
+        workers: number of concurrent calls.
+        here: whether calls run in this process, so that arguments need not be picklable.
+        leader: id of the process that the workers should not outlive, or 0.
+        lost: exceptions of a call whose process has died.
     """
 
     workers: int
@@ -70,17 +70,17 @@ class Pool(Protocol):
     lost: tuple[type[BaseException], ...]
 
     def submit(self, function: Callable[..., Any], *arguments: object) -> Future[Any]:
-        """Call it somewhere, soon."""
+        """Schedule a call."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One way to run pieces of work.
+    """A way to run tasks.
 
     Attributes:
-        name: the word after ``--backend``.
-        library: what must be installed for it, or None.
-        open: makes the pool, and ends its processes.
+        name: value of ``--backend``.
+        library: the required package, or None.
+        open: context manager that creates the pool and ends its processes.
         help: one line.
     """
 
@@ -98,24 +98,24 @@ def cores() -> int:
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Variables that hold a process to a number of threads; read when JAX starts.
+    """Environment variables that limit a process to a number of threads; read when JAX starts.
 
-    With one thread XLA must also be told not to split products for a pool of threads: that is
-    faster, and only then are the bits those of a process with more.
+    With one thread, XLA must also be prevented from splitting products for a thread pool: this is
+    faster, and only then are results bit-identical to those of a process with more threads.
     """
     count = str(threads)
-    found = {
+    variables = {
         name: count
         for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     }
     if threads == 1:
         flags = os.environ.get("XLA_FLAGS", "")
-        found["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    return found
+        variables["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    return variables
 
 
 class _Here:
-    """Calls at once, in this process."""
+    """Immediate calls in this process."""
 
     workers = 1
     here = True
@@ -131,21 +131,21 @@ class _Here:
         return future
 
 
-HERE: Pool = _Here()  # it keeps nothing
+HERE: Pool = _Here()  # stateless
 
 
 @contextlib.contextmanager
 def _open_here(options: PoolOptions) -> Iterator[Pool]:
     if options.workers not in (None, 1):
         raise UsageError(
-            f"--workers {options.workers}: the local backend works in this process; take "
+            f"--workers {options.workers}: the local backend runs in this process only; use "
             "--backend joblib"
         )
     yield HERE
 
 
 class _Processes:
-    """Processes of joblib's pool, started again when one of them dies."""
+    """Processes of joblib's pool, restarted when one of them dies."""
 
     here = False
 
@@ -184,10 +184,10 @@ def _open_processes(options: PoolOptions) -> Iterator[Pool]:
 
 
 class _Cluster:
-    """Workers of a dask scheduler; it gives a dead worker's call to another one by itself."""
+    """Workers of a dask scheduler, which itself reassigns the calls of a dead worker."""
 
     here = False
-    leader = 0  # dask's own processes look after that
+    leader = 0  # dask ends its workers itself
 
     def __init__(self, client: Any, workers: int) -> None:
         distributed: Any = importlib.import_module("distributed")
@@ -205,7 +205,7 @@ class _Cluster:
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Without the log lines of a library's part."""
+    """Suppress the log lines of one logger."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -220,9 +220,9 @@ def _open_cluster(options: PoolOptions) -> Iterator[Pool]:
     dask: Any = importlib.import_module("dask")
     distributed: Any = importlib.import_module("distributed")
     with contextlib.ExitStack() as stack:
-        # what a piece needs travels with it, and is dropped with it: no reason for a warning
+        # the arguments of a task are sent with it and dropped with it: no warning needed
         stack.enter_context(dask.config.set({LARGE: "1TB"}))
-        stack.enter_context(_quiet("distributed.client"))  # a lost scheduler is an error of ours
+        stack.enter_context(_quiet("distributed.client"))  # `collect` reports a lost scheduler
         if options.scheduler is None:
             count = options.workers or cores()
             try:
@@ -231,13 +231,13 @@ def _open_cluster(options: PoolOptions) -> Iterator[Pool]:
                     threads_per_worker=1,
                     processes=True,
                     dashboard_address=None,
-                    memory_limit=0,  # texts are mapped, and a worker killed for it helps nobody
+                    memory_limit=0,  # memory-mapped texts would count towards the limit
                     env=thread_environment(max(1, cores() // count)),
                 )
-            except RuntimeError as error:  # a script that starts itself again, among others
+            except RuntimeError as error:  # e.g. a script without a __main__ guard
                 raise UsageError(
                     f"--backend dask: its processes do not start ({error}); in a script, call this "
-                    "below if __name__ == '__main__', or take --backend joblib"
+                    "under if __name__ == '__main__', or use --backend joblib"
                 ) from error
             client = stack.enter_context(distributed.Client(stack.enter_context(cluster)))
         else:
@@ -245,13 +245,13 @@ def _open_cluster(options: PoolOptions) -> Iterator[Pool]:
                 client = stack.enter_context(distributed.Client(options.scheduler, timeout="10s"))
             except (OSError, ValueError) as error:
                 raise UsageError(
-                    f"--scheduler {options.scheduler}: no dask scheduler answers there ({error}); "
+                    f"--scheduler {options.scheduler}: no dask scheduler responds there ({error}); "
                     "start one with: dask scheduler"
                 ) from error
             count = len(client.scheduler_info(n_workers=-1)["workers"])
             if not count:
                 raise UsageError(
-                    f"--scheduler {options.scheduler} has no worker; start some with: "
+                    f"--scheduler {options.scheduler} has no workers; start some with: "
                     f"dask worker {options.scheduler} --nthreads 1"
                 )
             _check_workers(client, options.scheduler)
@@ -263,34 +263,34 @@ def _open_cluster(options: PoolOptions) -> Iterator[Pool]:
 
 
 def _versions() -> dict[str, str]:
-    """What decides the bits of a result."""
+    """Versions of the packages that determine the bits of a result."""
     from importlib.metadata import version
 
-    found = {"scaling-laws": __version__}
-    return found | {library: version(library) for library in ("jax", "jaxlib", "numpy")}
+    versions = {"scaling-laws": __version__}
+    return versions | {library: version(library) for library in ("jax", "jaxlib", "numpy")}
 
 
 def _check_workers(client: Any, scheduler: str) -> None:
-    """Refuse workers that cannot run a piece, or would give other results."""
-    here = _versions()
+    """Reject workers that cannot run a task or would give different results."""
+    local_versions = _versions()
     try:
-        found: dict[str, dict[str, str]] = client.run(_versions)
+        worker_versions: dict[str, dict[str, str]] = client.run(_versions)
     except ImportError as error:
         raise UsageError(
             f"--scheduler {scheduler}: a worker cannot import scaling_laws ({error}); install "
             f"scaling-laws {__version__} where its workers run"
         ) from error
-    for worker, there in found.items():
-        for library, wanted in here.items():
-            if there[library] != wanted:
+    for worker, remote in worker_versions.items():
+        for library, required in local_versions.items():
+            if remote[library] != required:
                 raise UsageError(
-                    f"--scheduler {scheduler}: worker {worker} has {library} {there[library]} and "
-                    f"this machine {wanted}, so that results may differ; install {wanted} there"
+                    f"--scheduler {scheduler}: worker {worker} has {library} {remote[library]} and "
+                    f"this machine {required}, so that results may differ; install {required} there"
                 )
 
 
 BACKENDS: tuple[Backend, ...] = (
-    Backend("local", None, _open_here, "this process, one piece of work after the other"),
+    Backend("local", None, _open_here, "this process, one task after the other"),
     Backend("joblib", "joblib", _open_processes, "processes of this machine"),
     Backend(
         "dask",
@@ -302,16 +302,16 @@ BACKENDS: tuple[Backend, ...] = (
 
 
 def choose_backend(options: PoolOptions, pieces: int, *, on_cpu: bool = False) -> Backend:
-    """The backend that options ask for; ``auto`` takes processes where they help.
+    """The backend for some options; ``auto`` uses processes where they are faster.
 
     Args:
-        options: where work is to run. ``auto`` without workers or a scheduler is joblib for several
-            pieces on several cores if `on_cpu`, else local.
-        pieces: how many pieces of work there are.
-        on_cpu: whether each piece is long, and this machine has no accelerator.
+        options: of the pool. ``auto`` without workers or a scheduler is joblib for several tasks on
+            several cores if `on_cpu`, else local.
+        pieces: number of tasks.
+        on_cpu: whether tasks are long and this machine has no accelerator.
 
     Raises:
-        UsageError: if the name is unknown, its library is missing, or options do not fit it.
+        UsageError: if the name is unknown, its library is missing, or options are not valid for it.
     """
     name = options.backend
     if name == AUTO:
@@ -328,18 +328,18 @@ def choose_backend(options: PoolOptions, pieces: int, *, on_cpu: bool = False) -
             f"--backend {name} needs {backend.library}; pip install 'scaling-laws[sweep]'"
         )
     if options.scheduler is not None and name != "dask":
-        raise UsageError(f"--scheduler is for dask, and --backend {name} was asked for")
+        raise UsageError(f"--scheduler requires --backend dask, not --backend {name}")
     if options.workers is not None and options.workers < 1:
-        raise UsageError(f"--workers {options.workers}: 1 or more are needed")
+        raise UsageError(f"--workers {options.workers} must be >= 1")
     if options.workers is not None and options.scheduler is not None:
         raise UsageError(
-            "--workers is for a cluster of this machine; that of --scheduler has its own"
+            "--workers is for a cluster of this machine; the one at --scheduler has its own workers"
         )
     return backend
 
 
 def open_pool(backend: Backend, options: PoolOptions, pieces: int) -> AbstractContextManager[Pool]:
-    """Its pool, with no more processes than there are pieces of work."""
+    """The pool of a backend, with at most as many processes as there are tasks."""
     workers = options.workers
     if backend.name != "local" and options.scheduler is None:
         workers = max(1, min(workers or cores(), pieces))
@@ -347,11 +347,11 @@ def open_pool(backend: Backend, options: PoolOptions, pieces: int) -> AbstractCo
 
 
 def start_pool(where: str | PoolOptions, pieces: int) -> AbstractContextManager[Pool]:
-    """The pool that a name of a backend, or options, ask for.
+    """The pool for the name of a backend, or for options.
 
     Raises:
-        UsageError: as `choose_backend`; and on entering, if no scheduler answers or its workers
-            cannot do the work.
+        UsageError: as `choose_backend`; and on entering, if no scheduler responds or its workers
+            cannot run the tasks.
     """
     options = PoolOptions(where) if isinstance(where, str) else where
     return open_pool(choose_backend(options, pieces), options, pieces)

@@ -1,4 +1,4 @@
-"""Pieces of work given to a pool, and their results in order."""
+"""Tasks submitted to a pool, and their results in order."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scaling_laws.common.progress import report_progress
 
 __all__ = ["PoolError", "collect"]
 
-TRIES = 3  # that a piece gets whose process dies
-AHEAD = 2  # pieces given to a pool for each of its processes: none waits for its next one
+TRIES = 3  # attempts per task whose process dies
+AHEAD = 2  # tasks submitted per process, so that none waits for its next one
 
 Result = TypeVar("Result")
 
 
 class PoolError(ScalingLawsError, RuntimeError):
-    """The processes that work was given to are gone."""
+    """The processes of a pool have died."""
 
 
 def collect(
@@ -29,52 +29,54 @@ def collect(
     pieces: Sequence[tuple[Any, ...]],
     what: str,
 ) -> list[Result]:
-    """Call a function for every piece of work, somewhere; a piece whose process dies is run again.
+    """Call a function for every task in a pool; a task whose process dies is rerun.
 
     Args:
-        pool: where.
-        function: called with the values of a piece. It leaves nothing behind but what it returns.
-        pieces: arguments of each call.
-        what: a piece does, for messages and for progress, which is reported after each.
+        pool: the pool.
+        function: called with the arguments of a task; it must not have side effects.
+        pieces: arguments per call.
+        what: label for messages and for progress, which is reported after every task.
 
     Returns:
-        What the function returned for each piece, in order.
+        The return values, in the order of the tasks.
 
     Raises:
-        PoolError: if the process of a piece has died `TRIES` times, or the scheduler is gone.
-        ScalingLawsError: what a call raised, the first that is seen; the others are dropped.
+        PoolError: if the process of a task has died `TRIES` times, or the scheduler has stopped.
+        ScalingLawsError: the first error of a call; the other tasks are dropped.
     """
-    found: dict[int, Result] = {}
+    results: dict[int, Result] = {}
     tries = [0] * len(pieces)
     waiting = deque(range(len(pieces)))
     running: dict[Future[Any], int] = {}
     try:
-        while len(found) < len(pieces):
+        while len(results) < len(pieces):
             while waiting and len(running) < AHEAD * pool.workers:
-                place = waiting.popleft()
-                running[pool.submit(function, *pieces[place])] = place
+                index = waiting.popleft()
+                running[pool.submit(function, *pieces[index])] = index
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in [each for each in running if each in done]:  # not in the set's order
-                place = running.pop(future)
+            for future in [
+                future_ for future_ in running if future_ in done
+            ]:  # not in the set's order
+                index = running.pop(future)
                 try:
-                    found[place] = future.result()
+                    results[index] = future.result()
                 except pool.lost as error:
-                    tries[place] += 1
-                    if tries[place] == TRIES:
+                    tries[index] += 1
+                    if tries[index] == TRIES:
                         raise PoolError(
-                            f"{what}, piece {place + 1} of {len(pieces)}: its process died {TRIES} "
-                            f"times ({type(error).__name__}); look for a lack of memory, or take "
-                            "fewer --workers"
+                            f"{what}, piece {index + 1} of {len(pieces)}: its process died {TRIES} "
+                            f"times ({type(error).__name__}); check the memory, or use fewer "
+                            "--workers"
                         ) from error
-                    waiting.appendleft(place)
+                    waiting.appendleft(index)
                 except CancelledError as error:
                     raise PoolError(
-                        f"{what}, piece {place + 1} of {len(pieces)}: the dask scheduler dropped "
-                        "it or is gone; start it again, or take --backend local"
+                        f"{what}, piece {index + 1} of {len(pieces)}: the dask scheduler dropped "
+                        "it or has stopped; restart it, or use --backend local"
                     ) from error
                 else:
-                    report_progress(what, len(found), len(pieces))
+                    report_progress(what, len(results), len(pieces))
     finally:
         for future in running:
             future.cancel()
-    return [found[place] for place in range(len(pieces))]
+    return [results[index] for index in range(len(pieces))]

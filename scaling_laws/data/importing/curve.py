@@ -69,27 +69,24 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         DataError: with the file and row of what cannot be used.
         UsageError: if an option contradicts the log.
     """
-    findings = [
-        Finding("file", note, "omitted" in note) for table in tables for note in table.notes
-    ]
+    notes = [note for table in tables for note in table.notes]
+    findings = [Finding("file", note, "omitted" in note) for note in notes]
     if len(tables) > 1:
         findings.append(Finding("joined", f"{len(tables)} files joined in the given order", True))
-    first = tables[0].first_step if options.first_step is None else options.first_step
-    steps, loss = _series(tables, keys, "loss", options, first, 0, findings)
+    first_step = tables[0].first_step if options.first_step is None else options.first_step
+    steps, loss = _series(tables, keys, "loss", options, first_step, 0, findings)
     early = steps < 0
     if early.any():
-        findings.append(
-            Finding("start", f"{int(early.sum())} losses before the first update omitted", True)
-        )
+        words = f"{int(early.sum())} losses before the first update omitted"
+        findings.append(Finding("start", words, True))
         steps, loss = steps[~early], loss[~early]
     steps, loss = _usable(tables[0], keys["loss"], steps, loss, findings)
     steps, loss, summary = resolve(steps, loss, options.repeats)
     if summary.n_back:
         findings.append(Finding("repeats", summary.describe(keys["loss"]), True))
-    if first:
-        findings.append(
-            Finding("first_step", f"the log counts updates from {first}; they are counted from 0")
-        )
+    if first_step:
+        words = f"the log counts updates from {first_step}; they are counted from 0"
+        findings.append(Finding("first_step", words))
     if options.steps_per_update > 1:
         words = f"{options.steps_per_update} logged steps make one update"
         findings.append(Finding("steps_per_update", words, True))
@@ -97,10 +94,10 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         words = f"the log counts from the branch: {options.step_offset} updates precede its first"
         findings.append(Finding("step_offset", words, True))
     offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
-    lr_steps, lr = _rates(tables, keys, options, first, offset, findings)
+    lr_steps, lr = _rates(tables, keys, options, first_step, offset, findings)
     _gaps(steps, findings)
     _quantised(keys["loss"], loss, findings)
-    steps, loss = _skipped(tables, keys, options, first, steps, loss, findings)
+    steps, loss = _skipped(tables, keys, options, first_step, steps, loss, findings)
     steps, loss = _spikes(steps, loss, options.drop_spikes, findings)
     window = _window(tables, keys, options, steps, findings)
     if options.average_window is not None:
@@ -112,7 +109,7 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         keys,
         options,
         steps,
-        lambda role: _series(tables, keys, role, options, first, 0, []),
+        lambda role: _series(tables, keys, role, options, first_step, 0, []),
     )
     findings += counted.findings
     planned = tables[0].total_steps
@@ -136,7 +133,7 @@ def _series(
     keys: Mapping[str, str],
     role: str,
     options: Options,
-    first: int,
+    first_step: int,
     shift: int,
     findings: list[Finding],
 ) -> tuple[Whole, Array]:
@@ -146,22 +143,24 @@ def _series(
         if keys[role] not in table.columns:
             continue
         column = table.column(keys[role])
-        at, how = _counter(table, keys, options)
-        at = at[column.rows]
-        placed = np.isfinite(at)
-        if not placed.all():
-            words = f"{keys[role]}: {int((~placed).sum())} rows without a {how} omitted"
+        counts, counter = _counter(table, keys, options)
+        counts = counts[column.rows]
+        counted = np.isfinite(counts)
+        if not counted.all():
+            words = f"{keys[role]}: {int((~counted).sum())} rows without a {counter} omitted"
             findings.append(Finding("rows", words, True))
-        steps = _updates(table, how, column.rows[placed], at[placed], keys, options, first)
+        steps = _updates(
+            table, counter, column.rows[counted], counts[counted], keys, options, first_step
+        )
         every_step.append(steps + shift)
-        every_value.append(column.values[placed])
+        every_value.append(column.values[counted])
     if not every_step:
         return np.array([], dtype=np.int64), np.array([])
     return np.concatenate(every_step), np.concatenate(every_value)
 
 
 def _counter(table: LogTable, keys: Mapping[str, str], options: Options) -> tuple[Array, str]:
-    """The number in each row from which the update follows, and its role."""
+    """The column from which updates follow, one number per row, and its role."""
     role = "step" if "step" in keys else "samples" if options.samples_per_step else "tokens"
     if keys.get(role) not in table.columns:
         raise DataError(
@@ -175,56 +174,56 @@ def _updates(
     table: LogTable,
     role: str,
     rows: Whole,
-    at: Array,
+    counts: Array,
     keys: Mapping[str, str],
     options: Options,
-    first: int,
+    first_step: int,
 ) -> Whole:
-    """Updates counted from 0, after a parent's where one is given; -1 is before the first."""
+    """Updates counted from 0, after those of a parent if any; -1 is before the first."""
     key = keys[role]
     if role != "step":
         per_step = options.samples_per_step if role == "samples" else options.tokens_per_step
         if per_step is None:
             assert options.samples_per_step is not None and options.sequence_length is not None
             per_step = options.samples_per_step * options.sequence_length
-        done = at / per_step
+        done = counts / per_step
         bad = np.abs(done - np.round(done)) > 1e-6 * np.maximum(done, 1.0)
         if bad.any():
             index = int(np.argmax(bad))
             raise UsageError(
-                f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is {done[index]:.4g} "
+                f"{table.where(int(rows[index]))}, {key!r}: {counts[index]:g} is {done[index]:.4g} "
                 f"updates of {per_step:g}; correct --{role}-per-step, or name a step key",
                 path=table.source,
                 row=int(table.lines[rows[index]]),
                 column=key,
-                value=at[index],
+                value=counts[index],
             )
         # a count includes the update of its row
-        updates = np.round(done) - (1 if options.first_step is None else first)
+        updates = np.round(done) - (1 if options.first_step is None else first_step)
     else:
-        bad = (at != np.floor(at)) | (at < 0)
+        bad = (counts != np.floor(counts)) | (counts < 0)
         if bad.any():
             index = int(np.argmax(bad))
             raise DataError(
-                f"{table.where(int(rows[index]))}, {key!r}: step {at[index]:g} is not a whole "
-                "number "
-                ">= 0; correct or delete the row, or name another --step-key",
+                f"{table.where(int(rows[index]))}, {key!r}: step {counts[index]:g} is not a whole "
+                "number >= 0; correct or delete the row, or name another --step-key",
                 path=table.source,
                 row=int(table.lines[rows[index]]),
                 column=key,
-                value=at[index],
+                value=counts[index],
             )
-        updates = np.floor((at - first) / options.steps_per_update)
+        updates = np.floor((counts - first_step) / options.steps_per_update)
     updates = updates + options.step_offset
     if (updates >= MAX_STEPS).any():
         index = int(np.argmax(updates >= MAX_STEPS))
+        count = counts[index]
         raise DataError(
-            f"{table.where(int(rows[index]))}, {key!r}: {at[index]:g} is not below {MAX_STEPS:,} "
+            f"{table.where(int(rows[index]))}, {key!r}: {count:g} is not below {MAX_STEPS:,} "
             "steps; is it a number of tokens? pass --tokens-per-step or --samples-per-step",
             path=table.source,
             row=int(table.lines[rows[index]]),
             column=key,
-            value=at[index],
+            value=count,
         )
     return updates.astype(np.int64)
 
@@ -247,8 +246,8 @@ def _usable(
     good = np.isfinite(loss) & (loss > 0)
     if not good.all():
         words = (
-            f"{key}: {int((~good).sum())} of {loss.size} losses are not finite or not > 0 and left "
-            f"out, at steps {_listed(np.unique(steps[~good]))}"
+            f"{key}: {int((~good).sum())} of {loss.size} losses are not finite or not > 0 and "
+            f"omitted, at steps {_listed(np.unique(steps[~good]))}"
         )
         findings.append(Finding("not_finite", words, True))
     if not good.any():
@@ -264,13 +263,13 @@ def _rates(
     tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
-    first: int,
+    first_step: int,
     offset: int,
     findings: list[Finding],
 ) -> tuple[Whole, Array]:
     if "lr" not in keys:
         return np.array([], dtype=np.int64), np.array([])
-    steps, lr = _series(tables, keys, "lr", options, first, offset, findings)
+    steps, lr = _series(tables, keys, "lr", options, first_step, offset, findings)
     if offset:
         where = f"{abs(offset)} {'after' if offset > 0 else 'before'}"
         words = f"each logged learning rate is that of the update {where} its row's"
@@ -306,13 +305,13 @@ def _rates(
 
 
 def _gaps(steps: Whole, findings: list[Finding]) -> None:
-    apart = np.diff(steps)
-    if not apart.size:
+    differences = np.diff(steps)
+    if not differences.size:
         return
-    stride = int(np.median(apart))
-    wide = apart > 1.5 * stride
+    stride = int(np.median(differences))
+    wide = differences > 1.5 * stride
     if wide.any():
-        index = int(np.argmax(apart))
+        index = int(np.argmax(differences))
         words = (
             f"losses are logged every {stride} steps, with {int(wide.sum())} gaps; the widest is "
             f"{steps[index]} -> {steps[index + 1]}"
@@ -333,7 +332,7 @@ def _skipped(
     tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
-    first: int,
+    first_step: int,
     steps: Whole,
     loss: Array,
     findings: list[Finding],
@@ -341,38 +340,42 @@ def _skipped(
     key = next((key for key in SKIPPED for table in tables if key in table.columns), None)
     if key is None:
         return steps, loss
-    at, values = _series(tables, {**keys, "skipped": key}, "skipped", options, first, 0, [])
-    bad = np.unique(at[values > 0])
-    hit = np.isin(steps, bad)
-    if not hit.any():
+    skipped_steps, values = _series(
+        tables, {**keys, "skipped": key}, "skipped", options, first_step, 0, []
+    )
+    bad = np.unique(skipped_steps[values > 0])
+    skipped = np.isin(steps, bad)
+    if not skipped.any():
         return steps, loss
-    words = f"{int(hit.sum())} points with skipped updates ({_listed(steps[hit])})"
+    words = f"{int(skipped.sum())} points with skipped updates ({_listed(steps[skipped])})"
     if options.drop_skipped:
         findings.append(Finding("skipped", f"{words} omitted", True))
-        return steps[~hit], loss[~hit]
+        return steps[~skipped], loss[~skipped]
     findings.append(Finding("skipped", f"{words}; --drop-skipped omits them"))
     return steps, loss
 
 
 def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> tuple[Whole, Array]:
-    """Points far above the median of their neighbours, in units of their usual deviation."""
+    """Find points far above the median of their neighbours, in units of their deviation."""
     if loss.size < 2 * NEIGHBOURS:
         return steps, loss
     half = NEIGHBOURS // 2
     logs = np.log(loss)
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(logs, half, mode="edge"), NEIGHBOURS)
-    middle = np.median(around, axis=1)
-    usual = np.median(np.abs(around - middle[:, None]), axis=1)
-    floor = max(float(np.median(usual)), 1e-5)
-    far = logs - middle > FAR * 1.4826 * np.maximum(usual, floor)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(logs, half, mode="edge"), NEIGHBOURS)
+    median = np.median(windows, axis=1)
+    deviation = np.median(np.abs(windows - median[:, None]), axis=1)
+    floor = max(float(np.median(deviation)), 1e-5)
+    spike = logs - median > FAR * 1.4826 * np.maximum(deviation, floor)
     # the first points fall steeply and are not spikes
-    far[:half] = False
-    if not far.any():
+    spike[:half] = False
+    if not spike.any():
         return steps, loss
-    words = f"{int(far.sum())} spikes far above their neighbours, at steps {_listed(steps[far])}"
+    words = (
+        f"{int(spike.sum())} spikes far above their neighbours, at steps {_listed(steps[spike])}"
+    )
     if drop:
         findings.append(Finding("spikes", f"{words}; omitted", True))
-        return steps[~far], loss[~far]
+        return steps[~spike], loss[~spike]
     findings.append(Finding("spikes", f"{words}; --drop-spikes omits them"))
     return steps, loss
 

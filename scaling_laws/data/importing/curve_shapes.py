@@ -28,8 +28,8 @@ class Decay:
         share: (x in [0, 1], power) -> g(x), from 1 down to 0.
         line: exponent of the scale on which it is linear in g: 1 the rate itself, 0 its logarithm,
             else that power of it.
-        whole: the family of a decay that begins where the warm-up ends; None if none is registered.
-        cooldown: value of `decay=` in `wsd` for one that begins later; None if there is none.
+        whole: family of a decay that begins at the end of the warm-up; None if none is registered.
+        cooldown: value of `decay=` in `wsd` for a decay that begins later; None if not available.
         powered: whether it has a free exponent.
     """
 
@@ -60,7 +60,7 @@ class Decay:
         return np.asarray(np.abs(safe ** (self.line - 1) * (self.line or 1.0)))
 
     def rates(self, x: Array, peak: float, end: float, power: float) -> Array:
-        """Learning rates at shares of the decay done."""
+        """Learning rates at elapsed fractions of the decay."""
         share = self.share(np.clip(x, 0.0, 1.0), power)
         if self.line == 1.0:
             return np.asarray(end + (peak - end) * share)

@@ -18,21 +18,21 @@ __all__ = ["DecayFit", "FitRows", "fit_decay", "rows_of", "solve_ends", "solve_s
 Array = NDArray[np.float64]
 ROWS = 240  # rows used by a fit; every row is checked afterwards
 BEST = 3  # starts that are refined
-HOPELESS = 3.0  # least squares are this near the smallest largest difference
-LONGEST = 1e3  # a decay may last this many times what is logged
+HOPELESS = 3.0  # no rounding is tried if the least-squares residual exceeds this many slacks
+MAX_LENGTH = 1e3  # longest decay, in lengths of the log
 
 
 @dataclass(frozen=True)
 class DecayFit:
-    """A decay whose steps need not be whole numbers.
+    """A decay with real-valued steps.
 
     Attributes:
-        start: step from which it counts.
+        start: its step 0.
         end_step: step at which it ends.
         peak: rate it starts from.
         end: rate it ends at.
-        power: exponent, of shapes that have one.
-        start_range: steps between which it may begin.
+        power: exponent, for shapes that have one.
+        start_range: bounds of its first step.
     """
 
     start: float
@@ -45,7 +45,7 @@ class DecayFit:
 
 @dataclass(frozen=True, eq=False)
 class FitRows:
-    """Rows after the warm-up, on the scale of a shape; `weight` is one over their slack there."""
+    """Rows after the warm-up, on the scale of a shape; `weight` is the inverse slack there."""
 
     steps: Array
     line: Array
@@ -59,21 +59,23 @@ def rows_of(samples: Samples, ramp: Ramp, shape: Decay) -> FitRows | None:
     if shape.line != 1.0 and not (lr > 0).all():
         return None
     if steps.size > ROWS:
-        # evenly, and all around both ends of the decay, where its shape shows
+        # evenly spaced rows, and all rows near both ends of the decay, where the shape is visible
         below = int(np.argmax(lr < lr.max() - slack))
-        near = np.arange(max(below - 10, 0), min(below + 10, steps.size))
+        near_start = np.arange(max(below - 10, 0), min(below + 10, steps.size))
         even = np.linspace(0, steps.size - 1, ROWS).astype(int)
-        chosen = np.unique(np.concatenate([near, even, np.arange(steps.size - 10, steps.size)]))
-        steps, lr, slack = steps[chosen], lr[chosen], slack[chosen]
+        indices = np.unique(
+            np.concatenate([near_start, even, np.arange(steps.size - 10, steps.size)])
+        )
+        steps, lr, slack = steps[indices], lr[indices], slack[indices]
     return FitRows(steps, shape.to_line(lr), 1.0 / (slack * shape.slope(lr)))
 
 
 def _ends(rows: FitRows, share: Array, zero: bool) -> tuple[float, float]:
-    """Peak and end on the line's scale that fit best, the end 0 if asked for."""
-    one, other = share * rows.weight, (1.0 - share) * rows.weight
+    """Least-squares peak and end on the line's scale; the end is 0 if `zero`."""
+    to_peak, to_end = share * rows.weight, (1.0 - share) * rows.weight
     target = rows.line * rows.weight
-    aa, ab, bb = float(one @ one), float(one @ other), float(other @ other)
-    at, bt = float(one @ target), float(other @ target)
+    aa, ab, bb = float(to_peak @ to_peak), float(to_peak @ to_end), float(to_end @ to_end)
+    at, bt = float(to_peak @ target), float(to_end @ target)
     determinant = aa * bb - ab * ab
     if zero or determinant <= 1e-14 * aa * max(bb, 1e-300):
         return (at / aa if aa > 0 else 0.0), 0.0
@@ -81,9 +83,9 @@ def _ends(rows: FitRows, share: Array, zero: bool) -> tuple[float, float]:
 
 
 def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list[DecayFit]:
-    """The best fits of a shape with steps that need not be whole, with a free end and with end 0.
+    """The best fits of a shape with real-valued steps, with a fitted end and with end 0.
 
-    Empty if no row lies below the peak.
+    Empty if no row is below the peak.
     """
     from scipy.optimize import least_squares
 
@@ -93,8 +95,8 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
         return []
     first_below = int(samples.steps[ramp.rows :][int(np.argmax(below))])
     low = max(ramp.last_rising, 0) if ramp.stated_length is None else max(ramp.stated_length - 1, 0)
-    # rows of the constant phase that are surely constant bound the start from below only for shapes
-    # that leave the peak at once; a cosine is flat there
+    # constant rows bound the start from below only for shapes that leave the peak at once; a cosine
+    # is flat there
     high = max(first_below, low + 1)
     last = float(samples.steps[-1])
     floor = after <= after.min() + samples.slack[ramp.rows :]
@@ -113,8 +115,8 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
         def residual(parameters: Array, zero: bool = zero) -> Array:
             share = shares(parameters)
             peak, end = _ends(rows, share, zero)
-            away = (peak * share + end * (1.0 - share) - rows.line) * rows.weight
-            return np.asarray(np.clip(away, -1e12, 1e12))
+            residuals = (peak * share + end * (1.0 - share) - rows.line) * rows.weight
+            return np.asarray(np.clip(residuals, -1e12, 1e12))
 
         trials: list[tuple[float, list[float]]] = []
         for start, end, power in itertools.product(starts, ends, powers):
@@ -123,23 +125,26 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
                 parameters = np.append(parameters, math.log(power)) if shape.powered else parameters
                 trials.append((float(np.square(residual(parameters)).sum()), parameters.tolist()))
         trials.sort()
-        limits = math.log(LONGEST * (last + 2))
+        limits = math.log(MAX_LENGTH * (last + 2))
         bounds = ([low - 1e-3, 0.0], [high + 1e-3, limits])
         if shape.powered:
             bounds = ([*bounds[0], math.log(0.05)], [*bounds[1], math.log(20.0)])
         best: tuple[float, Array] | None = None
-        for _, begin in trials[:BEST]:
-            solved = least_squares(
-                residual,
-                np.clip(begin, np.array(bounds[0]) + 1e-6, np.array(bounds[1]) - 1e-6),
-                bounds=bounds,
-                x_scale=np.maximum(np.abs(begin), 1.0),
-                xtol=1e-14,
-                ftol=1e-14,
-                gtol=1e-14,
-                max_nfev=60,
-            )
-            if best is None or solved.cost < best[0]:
+        for _, start_point in trials[:BEST]:
+            # a residual that no parameter changes makes SciPy divide 0 by 0
+            with np.errstate(divide="ignore", invalid="ignore"):
+                solved = least_squares(
+                    residual,
+                    np.clip(start_point, np.array(bounds[0]) + 1e-6, np.array(bounds[1]) - 1e-6),
+                    bounds=bounds,
+                    x_scale=np.maximum(np.abs(start_point), 1.0),
+                    xtol=1e-14,
+                    ftol=1e-14,
+                    gtol=1e-14,
+                    max_nfev=60,
+                )
+            finite = bool(np.isfinite(solved.x).all())
+            if finite and (best is None or solved.cost < best[0]):
                 best = (float(solved.cost), solved.x)
         if best is None:
             continue
@@ -159,7 +164,7 @@ def fit_decay(samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows) -> list
 
 
 def _late(samples: Samples, ramp: Ramp, first_below: int) -> list[float]:
-    """Starts of the decay right before the first row that lies below the peak."""
+    """Starts of the decay just before the first row below the peak."""
     steps = samples.steps[ramp.rows :]
     index = int(np.searchsorted(steps, first_below))
     before = float(steps[index - 1]) if index else float(max(ramp.last_rising, 0))
@@ -167,7 +172,7 @@ def _late(samples: Samples, ramp: Ramp, first_below: int) -> list[float]:
 
 
 def _rate(shape: Decay, line: float) -> float:
-    """A rate from its place on the line's scale."""
+    """The rate for a value on the line's scale."""
     if shape.line == 1.0:
         return line
     if shape.line == 0:
@@ -188,7 +193,7 @@ def solve_ends(
 
 
 def solve_share(shape: Decay, rows: FitRows, share: Array) -> tuple[float, float, float]:
-    """Highest and lowest rate of rows whose place between the two, on a shape's scale, is given.
+    """Highest and lowest rate of rows, given their positions between the two on a shape's scale.
 
     Args:
         shape: the scale.
@@ -204,21 +209,21 @@ def solve_share(shape: Decay, rows: FitRows, share: Array) -> tuple[float, float
         if peak <= 0 or end < 0 or (end == 0 and shape.line != 1.0):
             return math.inf
         ends = shape.to_line(np.array([peak, end]))
-        away = np.abs(ends[0] * share + ends[1] * (1.0 - share) - rows.line) * rows.weight
-        return float(away.max())
+        residual = np.abs(ends[0] * share + ends[1] * (1.0 - share) - rows.line) * rows.weight
+        return float(residual.max())
 
     best = (1.0, 0.0, math.inf)
     for zero in (True, False) if shape.line == 1.0 else (False,):
         peak, end = (_rate(shape, value) for value in _ends(rows, share, zero))
         end = max(end, 0.0)
-        plain = (peak, end, over(peak, end))
-        if plain[2] < best[2]:
-            best = plain
-        if plain[2] > HOPELESS:
+        candidate = (peak, end, over(peak, end))
+        if candidate[2] < best[2]:
+            best = candidate
+        if candidate[2] > HOPELESS:
             continue
-        others = [0.0] if zero else [rounded(end, digits) for digits in range(1, 15)]
-        for one in dict.fromkeys(rounded(peak, digits) for digits in range(1, 15)):
-            for other in dict.fromkeys(others):
-                if (away := over(one, other)) <= 1.0:
-                    return one, other, away
+        rounded_ends = [0.0] if zero else [rounded(end, digits) for digits in range(1, 15)]
+        for rounded_peak in dict.fromkeys(rounded(peak, digits) for digits in range(1, 15)):
+            for rounded_end in dict.fromkeys(rounded_ends):
+                if (residual := over(rounded_peak, rounded_end)) <= 1.0:
+                    return rounded_peak, rounded_end, residual
     return best

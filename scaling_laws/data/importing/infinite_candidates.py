@@ -20,14 +20,14 @@ LEVEL, FALLING = 3, 3  # rows that show the constant phase, and the annealing
 
 
 def infinite(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
-    """Members whose level rows and rows after them are there to be seen.
+    """Candidates whose constant phase and annealing are both logged.
 
-    Without an annealing the schedule is a decay with a level rest, which others find.
+    Without an annealing the schedule is a decay to a constant rate, which `decays` covers.
     """
     after = _level_end(samples, ramp)
     if after is None:
         return
-    head = replace(
+    before_annealing = replace(
         samples,
         steps=samples.steps[:after],
         lr=samples.lr[:after],
@@ -36,11 +36,13 @@ def infinite(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
         total=None,
     )
     for shape in COOLDOWNS:
-        for cooled in decays(head, ramp, shape):
-            away = np.abs(cooled.rates(head.steps) - head.lr)
+        for cooled in decays(before_annealing, ramp, shape):
+            residual = np.abs(cooled.rates(before_annealing.steps) - before_annealing.lr)
             if cooled.decay_start not in (cooled.warmup, cooled.warmup - 1) or not cooled.end > 0:
                 continue
-            if (away <= head.slack).all() and cooled.decay_end <= samples.steps[after - 1]:
+            if (residual <= before_annealing.slack).all() and cooled.decay_end <= samples.steps[
+                after - 1
+            ]:
                 for start, end, total in _annealings(samples, after, cooled):
                     values = {
                         "constant_lr": cooled.end,
@@ -65,7 +67,7 @@ def infinite(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
 
 
 def _level_end(samples: Samples, ramp: Ramp) -> int | None:
-    """The row after the longest level stretch that lies below the peak and above the last row."""
+    """The row after the longest constant phase that is below the peak and above the last row."""
     lr, slack = samples.lr, samples.slack
     flat = np.abs(np.diff(lr)) <= slack[1:] + slack[:-1]
     flat &= lr[1:] < lr.max() - 2 * slack[1:]
@@ -75,9 +77,9 @@ def _level_end(samples: Samples, ramp: Ramp) -> int | None:
         return None
     lengths = edges[1::2] - edges[::2]
     longest = int(np.argmax(lengths))
-    first, after = int(edges[2 * longest]), int(edges[2 * longest + 1]) + 1
+    begin, after = int(edges[2 * longest]), int(edges[2 * longest + 1]) + 1
     falls = after < lr.size - FALLING and lr[-1] < lr[after - 1] - 2 * slack[-1] and lr[-1] > 0
-    return after if after - first >= LEVEL and falls else None
+    return after if after - begin >= LEVEL and falls else None
 
 
 def _annealings(
@@ -93,7 +95,7 @@ def _annealings(
     if not slope < 0:
         return
     begins = -intercept / slope
-    # the next row would have been logged at or after the end
+    # the end is before the row that would have been logged next
     following = 2 * samples.last - int(samples.steps[-2])
     totals = {samples.last + 1, roundest(samples.last + 1, following), samples.total or 0}
     for start in range(round(begins) - 2, round(begins) + 3):

@@ -57,7 +57,7 @@ class InspectedRun:
         findings: anomalies, and how an import would handle them.
         schedule: the schedule that an import would write; empty if unknown.
         schedule_from: its origin, or why there is none.
-        points: number of losses that an import would keep.
+        points: number of losses after the import.
         command: the command that imports it.
         ready: whether the command is complete; else it has a placeholder.
         problem: what prevents an import without further options.
@@ -78,11 +78,11 @@ class InspectedRun:
     problem: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        every = {key: value for key, value in self.__dict__.items() if key != "keys"}
-        every["keys"] = [dict(key.__dict__) for key in self.keys]
-        every["findings"] = [dict(finding.__dict__) for finding in self.findings]
-        return every
+        """Values that can be written as JSON."""
+        values = {key: value for key, value in self.__dict__.items() if key != "keys"}
+        values["keys"] = [dict(key.__dict__) for key in self.keys]
+        values["findings"] = [dict(finding.__dict__) for finding in self.findings]
+        return values
 
 
 def inspect_log(
@@ -93,7 +93,7 @@ def inspect_log(
     Args:
         path: a file, or a folder that a reader recognises.
         out: output folder of the command.
-        options: of the import, as far as known.
+        options: of the import, where known.
 
     Returns:
         One report per run.

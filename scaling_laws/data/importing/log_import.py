@@ -25,7 +25,7 @@ from scaling_laws.data.runs import load_runs
 from scaling_laws.data.runs.columns import PARQUET
 from scaling_laws.models import check_facts, is_fact
 
-FEW = 50  # points before the branch that the log of a branch may repeat
+FEW = 50  # steps before the branch that the log of a branch may repeat
 
 __all__ = ["ImportedSet", "import_logs", "import_run"]
 
@@ -76,13 +76,14 @@ def import_logs(
     Raises:
         ScalingLawsError: with file and row of what cannot be used; nothing is written then.
     """
-    chosen = options or Options()
-    check_facts(chosen.facts)
+    import_options = options or Options()
+    check_facts(import_options.facts)
     if not logs:
         raise UsageError("no log given")
-    grouped = _grouped(logs, chosen, tuple(runs), name, join)
+    grouped = _grouped(logs, import_options, tuple(runs), name, join)
     entries = [
-        import_run(run, reader, tables, chosen, Path(out)) for run, reader, tables in grouped
+        import_run(run, reader, tables, import_options, Path(out))
+        for run, reader, tables in grouped
     ]
     files = write_set(Path(out), entries, about or {}, parquet=parquet, overwrite=overwrite)
     return ImportedSet(Path(out), files, tuple(entry.report for entry in entries))
@@ -103,10 +104,12 @@ def _grouped(
         for table in tables
     ]
     if runs:
-        known = [table.name for _, table in read]
-        for wanted in runs:
-            if wanted not in known:
-                raise UsageError(f"--run: {unknown_name('run', wanted, known)}", value=wanted)
+        names_read = [table.name for _, table in read]
+        for requested in runs:
+            if requested not in names_read:
+                raise UsageError(
+                    f"--run: {unknown_name('run', requested, names_read)}", value=requested
+                )
         read = [(reader, table) for reader, table in read if table.name in runs]
     if join:
         runs_per_source = Counter(str(table.source) for _, table in read)
@@ -128,7 +131,7 @@ def _grouped(
     grouped: list[tuple[str, str, tuple[LogTable, ...]]] = []
     for reader, table in read:
         label = name or table.name
-        if any(run_name(label) == run_name(other) for other, _, _ in grouped):
+        if any(run_name(label) == run_name(other_label) for other_label, _, _ in grouped):
             raise UsageError(
                 f"{table.source}: a second run is named {label!r}; pass --join if both are parts "
                 "of one "
@@ -142,14 +145,14 @@ def _grouped(
 def import_run(
     name: str, reader: str, tables: tuple[LogTable, ...], options: Options, out: Path | None = None
 ) -> SetEntry:
-    """One run, ready to be written.
+    """Import one run without writing it.
 
     Args:
         name: of the run, as logged or requested.
         reader: the format's name.
         tables: its parts in their order.
         options: of the import.
-        out: the set that contains a parent given without a folder.
+        out: the set that contains a parent without a folder.
 
     Raises:
         ScalingLawsError: with file and row of what cannot be used.
@@ -243,10 +246,10 @@ def _branched(
     if offset and curve.tokens is not None:
         words = "the column tokens counts from the start of the log, without the parent's tokens"
         findings.append(Finding("tokens", words))
-    return _kept(curve, on_branch)
+    return _select(curve, on_branch)
 
 
-def _kept(curve: LossCurve, keep: np.ndarray) -> LossCurve:
+def _select(curve: LossCurve, keep: np.ndarray) -> LossCurve:
     tokens = None if curve.tokens is None else curve.tokens[keep]
     return replace(curve, steps=curve.steps[keep], loss=curve.loss[keep], tokens=tokens)
 
@@ -255,19 +258,19 @@ def _cut(
     source: str,
     curve: LossCurve,
     planned: ResolvedSchedule,
-    first: int | str,
+    first_step: int | str,
     findings: list[Finding],
 ) -> LossCurve:
     """Omit the points before a step."""
-    if first == "warmup":
+    if first_step == "warmup":
         rising = np.diff(planned.lr) > 0
-        first = 0 if not rising[:1].any() else int(np.argmin(np.append(rising, False))) + 1
-    keep = curve.steps >= int(first)
+        first_step = 0 if not rising[:1].any() else int(np.argmin(np.append(rising, False))) + 1
+    keep = curve.steps >= int(first_step)
     if not keep.any():
         raise DataError(
-            f"{source}: no loss is logged at or after step {first} (--from-step)", path=source
+            f"{source}: no loss is logged at or after step {first_step} (--from-step)", path=source
         )
     if not keep.all():
-        words = f"{int((~keep).sum())} points before step {first} omitted (--from-step)"
+        words = f"{int((~keep).sum())} points before step {first_step} omitted (--from-step)"
         findings.append(Finding("from_step", words, True))
-    return _kept(curve, keep)
+    return _select(curve, keep)

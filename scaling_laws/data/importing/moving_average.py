@@ -25,7 +25,7 @@ class AveragedCurve:
         steps: of the last row of each mean, increasing: (means,).
         loss: the means: (means,).
         window: number of updates averaged by each mean, up to and including its own.
-        finding: what was done.
+        finding: for the report.
     """
 
     steps: Whole = field(repr=False)
@@ -45,21 +45,21 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         source: the file, for messages.
         steps: increasing: (points,).
         loss: (points,).
-        rows: how many make a mean.
+        rows: number of rows per mean.
         window: updates that each row averages already.
 
     Raises:
-        UsageError: if nowhere are so many rows evenly spaced.
+        UsageError: if that many consecutive, evenly spaced rows do not exist.
     """
     if rows < 1:
         raise UsageError(f"--average-window {rows} must be >= 1")
-    apart = np.diff(steps)
-    stride = int(np.median(apart)) if apart.size else 1
-    edges = np.concatenate([[0], np.flatnonzero(apart != stride) + 1, [steps.size]])
-    # the last rows of blocks that are counted back from the end of each even stretch
+    differences = np.diff(steps)
+    stride = int(np.median(differences)) if differences.size else 1
+    edges = np.concatenate([[0], np.flatnonzero(differences != stride) + 1, [steps.size]])
+    # the last rows of blocks, counted backwards from the end of every evenly spaced part
     ends = [
-        np.arange(after - 1, first + rows - 2, -rows)[::-1]
-        for first, after in itertools.pairwise(edges.tolist())
+        np.arange(after - 1, begin + rows - 2, -rows)[::-1]
+        for begin, after in itertools.pairwise(edges.tolist())
     ]
     index = np.concatenate(ends).astype(np.int64)
     if not index.size:
@@ -71,13 +71,13 @@ def average_rows(source: str, steps: Whole, loss: Array, rows: int, window: int)
         )
     total = np.concatenate([[0.0], np.cumsum(loss - loss.mean())])
     means = (total[index + 1] - total[index + 1 - rows]) / rows + loss.mean()
-    # the window has its middle where the rows have theirs
-    wide = (rows - 1) * stride + window
-    left = steps.size - rows * index.size
+    # the middle of the window is the middle of the rows
+    mean_window = (rows - 1) * stride + window
+    n_omitted = steps.size - rows * index.size
     words = (
-        f"each loss is now the mean of {rows} rows, {stride} steps apart, over a window of {wide} "
-        f"updates: {steps.size} points became {index.size}"
+        f"each loss is now the mean of {rows} rows, {stride} steps apart, over a window of "
+        f"{mean_window} updates: {steps.size} points became {index.size}"
     )
-    if left:
-        words += f"; {left} rows at the start or before gaps, too few for a mean, omitted"
-    return AveragedCurve(steps[index], means, wide, Finding("average_window", words, True))
+    if n_omitted:
+        words += f"; {n_omitted} rows at the start or before gaps, too few for a mean, omitted"
+    return AveragedCurve(steps[index], means, mean_window, Finding("average_window", words, True))

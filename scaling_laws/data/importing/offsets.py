@@ -58,8 +58,8 @@ def exact_offsets(lr: NDArray[np.float64], curve: LossCurve) -> tuple[int, ...]:
     for shift in (0, *SHIFTS):
         at = curve.lr_steps + shift
         inside = (at >= 0) & (at < lr.size)
-        away = np.abs(lr[np.clip(at, 0, lr.size - 1)] - curve.lr)
-        if inside.any() and (away <= slack)[inside].all():
+        residual = np.abs(lr[np.clip(at, 0, lr.size - 1)] - curve.lr)
+        if inside.any() and (residual <= slack)[inside].all():
             matches.append(shift)
     return tuple(matches)
 
@@ -70,15 +70,15 @@ def recognise_shifted(samples: Samples) -> list[tuple[int, Explanation]]:
     for shift in SHIFTS:
         at = samples.steps + shift
         inside = at >= 0
-        moved = replace(
+        shifted = replace(
             samples,
             steps=at[inside],
             lr=samples.lr[inside],
             slack=samples.slack[inside],
         )
-        if not inside.any() or not (moved.lr > 0).any():
+        if not inside.any() or not (shifted.lr > 0).any():
             continue
-        explained = recognise(moved)
+        explained = recognise(shifted)
         if explained.best is not None and explained.disagreement <= LR_TOLERANCE:
             matches.append((shift, explained.best))
     return matches
@@ -94,22 +94,22 @@ def offset_evidence(best: Explanation, samples: Samples, offset: int) -> Finding
     """
     total = samples.total
     for shift in SHIFTS:
-        moved = best.shifted(shift)
-        if moved is None or (best.spec is not None and moved.spec is None):
+        shifted = best.shifted(shift)
+        if shifted is None or (best.spec is not None and shifted.spec is None):
             continue
         at = samples.steps + shift
-        away = np.abs(moved.rates(at[at >= 0]) - samples.lr[at >= 0])
-        if not (away <= samples.slack[at >= 0]).all():
+        residual = np.abs(shifted.rates(at[at >= 0]) - samples.lr[at >= 0])
+        if not (residual <= samples.slack[at >= 0]).all():
             continue
-        if total is not None and best.length and moved.length == total:
+        if total is not None and best.length and shifted.length == total:
             reason = f"only the latter ends at the {total} steps that were planned"
-        elif _digits(moved) <= _digits(best) - CLEARER and best.length != total:
+        elif _digits(shifted) <= _digits(best) - CLEARER and best.length != total:
             reason = "the latter has rounder numbers"
         else:
             continue
         words = (
             f"the rates agree exactly both with --lr-offset {offset}, as {best.words}, and with "
-            f"--lr-offset {offset + shift}, as {moved.words}; {reason}: pass --lr-offset "
+            f"--lr-offset {offset + shift}, as {shifted.words}; {reason}: pass --lr-offset "
             f"{offset + shift} {WHY[shift]}"
         )
         return Finding("lr_offset", words)

@@ -11,7 +11,7 @@ __all__ = ["Finding", "Options", "RunReport"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the files do not contain, or overrides of it. None: taken from the log.
+    """Facts that the files do not contain, or overrides of them. None: taken from the log.
 
     Attributes:
         format: name of the reader.
@@ -34,7 +34,7 @@ class Options:
         steps: number of planned updates.
         warmup: warm-up steps, if the log does not show them.
         between: ``hold`` or ``linear``, for a schedule that no family fits.
-        parent: ``RUN@STEP``: the run from which this one branched, and its first own step.
+        parent: ``RUN@STEP``: the run from which this one branched, and its first step.
         facts: numbers that laws use, by name.
     """
 
@@ -72,7 +72,7 @@ class Finding:
 
     Attributes:
         kind: category: repeats, gaps, spikes, schedule, ...
-        words: one sentence.
+        words: a sentence.
         changed: whether data were changed or omitted because of it.
     """
 
@@ -116,7 +116,7 @@ class RunReport:
     findings: tuple[Finding, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Values that can be written as JSON."""
         return {
             "name": self.name,
             "reader": self.reader,

@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 __all__ = ["Precision", "precision_of"]
 
 Array = NDArray[np.float64]
-SAMPLE = 4000  # values looked at
-FULL = 12  # significant digits from which on a number was not rounded for printing
+SAMPLE = 4000  # values examined
+FULL = 12  # significant digits from which a number counts as not rounded
 # error of a trainer's arithmetic, as a fraction of the largest value
 DOUBLE, SINGLE = 1e-9, 5e-7
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How a column was written.
+    """The number format of a column.
 
     Attributes:
         kind: ``full`` (every digit), ``single`` (every digit of float32), ``significant`` or
             ``decimals`` (rounded to that many).
-        digits: how many; 0 for the first two kinds.
+        digits: number of digits; 0 for ``full`` and ``single``.
     """
 
     kind: str
     digits: int = 0
 
     def half_width(self, values: Array) -> Array:
-        """How far each value may be from what was printed as it: like `values`."""
+        """Largest rounding error of values, of the same shape."""
         top = float(np.abs(values).max(initial=0.0))
         slack = np.full(values.shape, (SINGLE if self.kind == "single" else DOUBLE) * top)
         if self.kind == "decimals":
@@ -45,7 +45,7 @@ class Precision:
 
     @property
     def words(self) -> str:
-        """In words."""
+        """A description."""
         return {
             "full": "all digits",
             "single": "single precision",
@@ -55,10 +55,10 @@ class Precision:
 
 
 def precision_of(values: Array) -> Precision:
-    """The precision that most of the values show.
+    """The precision of most of the values.
 
-    Trailing zeros are not seen, so the longest value counts; whether digits after the point or
-    significant digits were fixed is decided by which of the two most values reach in full.
+    Trailing zeros are invisible, so the longest value counts; the format is `decimals` or
+    `significant`, whichever count more values reach in full.
 
     >>> precision_of(np.array([2.99e-4, 1.5e-4, 1.23e-5])).words
     '3 significant digits'

@@ -1,4 +1,4 @@
-"""The rows of a warm-up, and the ramps that may explain them."""
+"""Rows of a warm-up, and the ramps that agree with them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from scaling_laws.data.importing.warmups import LINEAR, SHAPED, Warmup
 
 __all__ = ["Ramp", "first_top", "ramps"]
 
-MOST_LENGTHS = 2000  # lengths of a warm-up of another shape that are tried
-LOOSE = 1.5  # times the slack: lengths are found by least squares, and every row is checked later
+MAX_LENGTHS = 2000  # lengths that are tried for a non-linear warm-up
+LOOSE = 1.5  # times the slack: lengths are from least squares, and every row is checked later
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """The first rows, taken as a warm-up.
+    """The first rows, interpreted as a warm-up.
 
     Attributes:
-        rows: how many rows rise; the row after them is at or after the peak.
+        rows: number of rising rows; the row after them is at or after the peak.
         last_rising: step of the last of them, or the step before which the warm-up ends.
         first_after: step of the row after them.
         start: rate at step 0 on a straight line through them.
-        slope: rise a step on that line; None if fewer than two rows show it.
+        slope: rise per step on that line; None if there are fewer than two rows.
         stated_length: warm-up steps given by the user, if any.
-        row: step and rate of the last rising row, where there is one.
+        row: step and rate of the last rising row, if any.
         shape: of the warm-up.
-        known: (length, rate of step 0) of each that the rows allow, of shapes other than linear.
+        allowed_forms: (length, rate of step 0) pairs that agree with the rows; not for linear ones.
     """
 
     rows: int
@@ -40,16 +40,16 @@ class Ramp:
     stated_length: int | None = None
     row: tuple[int, float] | None = None
     shape: Warmup = LINEAR
-    known: tuple[tuple[int, float], ...] = ()
+    allowed_forms: tuple[tuple[int, float], ...] = ()
 
     def lengths(self, peak: float, begins: int | None = None) -> set[int]:
-        """Numbers of warm-up steps that the rows allow with that peak.
+        """Numbers of warm-up steps that agree with the rows for a peak.
 
-        If no row shows the slope, the shortest and the longest length bound the others; the longest
-        warm-up ends where what follows `begins`.
+        If the slope is unknown, only the shortest and the longest length are returned; the longest
+        warm-up ends at step `begins`, where the next part starts.
         """
         if self.shape is not LINEAR:
-            return {length for length, _ in self.known}
+            return {length for length, _ in self.allowed_forms}
         if self.stated_length is not None:
             return {self.stated_length}
         if self.rows == 0:
@@ -66,15 +66,15 @@ class Ramp:
         return {top + 1 for top in near if self.last_rising < top <= self.first_after}
 
     def forms(self, peak: float, begins: int | None = None) -> list[tuple[int, float]]:
-        """(warm-up steps, rate of step 0): from zero, from one step's rise, or as logged."""
+        """(warm-up steps, rate of step 0): from zero, from the rise of one step, or as logged."""
         if self.shape is not LINEAR:
-            return [form for form in self.known if form[1] <= peak]
+            return [form for form in self.allowed_forms if form[1] <= peak]
         forms: list[tuple[int, float]] = []
         for warmup in sorted(self.lengths(peak, begins)):
             if warmup == 0:
                 forms.append((0, 0.0))
                 continue
-            if self.rows == 0:  # given and not logged: it rises from 0
+            if self.rows == 0:  # stated by the user, not logged: it rises from 0
                 forms.append((warmup, 0.0))
                 continue
             starts = {0.0, rounded(peak / warmup, 12)}
@@ -99,7 +99,7 @@ def first_top(samples: Samples) -> tuple[int, int]:
 
 
 def ramps(samples: Samples, top: int | None = None) -> Iterator[Ramp]:
-    """The ways to split rows into a warm-up and what follows.
+    """The ways to split rows into a warm-up and the rows after it.
 
     Args:
         samples: the rows.
@@ -114,38 +114,38 @@ def ramps(samples: Samples, top: int | None = None) -> Iterator[Ramp]:
         steps, lr = samples.steps[:rows], samples.lr[:rows]
         after = int(samples.steps[rows])
         if rows == 0:
-            # rows that begin after the warm-up do not show it
+            # the rows begin after the warm-up
             yield Ramp(0, -1, after, stated_length=samples.warmup or 0)
             continue
         start, slope, straight = float(lr[0]) if steps[0] == 0 else 0.0, None, True
         if rows >= 2:
             slope, start = (float(coefficient) for coefficient in np.polyfit(steps, lr, 1))
-            away = np.abs(start + slope * steps - lr)
-            straight = bool((away <= LOOSE * samples.slack[:rows]).all())
+            residual = np.abs(start + slope * steps - lr)
+            straight = bool((residual <= LOOSE * samples.slack[:rows]).all())
             start = max(start, 0.0)
         row = (int(steps[-1]), float(lr[-1]))
         plain = Ramp(rows, int(steps[-1]), after, start, slope, samples.warmup, row)
         yield plain
         if not straight:
             for shape in SHAPED:
-                known = tuple(_forms(samples, plain, shape))
-                if known:
-                    yield replace(plain, shape=shape, known=known)
+                allowed_forms = tuple(_forms(samples, plain, shape))
+                if allowed_forms:
+                    yield replace(plain, shape=shape, allowed_forms=allowed_forms)
 
 
 def _forms(samples: Samples, ramp: Ramp, shape: Warmup) -> Iterator[tuple[int, float]]:
-    """Lengths and first rates of a warm-up of another shape that its rows allow."""
+    """Lengths and first rates of a non-linear warm-up that agree with its rows."""
     lengths = np.arange(ramp.last_rising + 2, ramp.first_after + 2)
     if ramp.stated_length is not None:
         lengths = np.array([ramp.stated_length])
-    elif lengths.size > MOST_LENGTHS:
-        lengths = lengths[np.linspace(0, lengths.size - 1, MOST_LENGTHS).astype(int)]
+    elif lengths.size > MAX_LENGTHS:
+        lengths = lengths[np.linspace(0, lengths.size - 1, MAX_LENGTHS).astype(int)]
     at = samples.steps[: ramp.rows].astype(np.float64)
     lr, slack = samples.lr[: ramp.rows], samples.slack[: ramp.rows]
     for length in lengths.tolist():
         share = shape.share(at, length)
         pair = np.stack([share, 1.0 - share], axis=1)
-        for count in (1, 2):  # from zero, or from a rate of its own
+        for count in (1, 2):  # from zero, or from a fitted rate
             ends = np.linalg.lstsq(pair[:, :count] / slack[:, None], lr / slack, rcond=None)[0]
             if (np.abs(pair[:, :count] @ ends - lr) <= LOOSE * slack).all():
                 start = float(ends[1]) if count == 2 else 0.0

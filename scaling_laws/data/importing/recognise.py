@@ -34,7 +34,7 @@ __all__ = ["Explanation", "Recognition", "ShapeTrial", "recognise"]
 Explanation = DecayCandidate | FamilyCandidate
 Array = NDArray[np.float64]
 EXACT_ROWS = 6  # distinct rates below the peak that an exact decay must match
-ENOUGH = 60  # candidates that are compared step by step
+MAX_COMPARED = 60  # candidates that are compared step by step
 
 
 @dataclass(frozen=True)
@@ -80,35 +80,39 @@ def recognise(samples: Samples) -> Recognition:
     Args:
         samples: logged rates with their precision, and warm-up and length if known.
     """
-    best_of: dict[str, ShapeTrial] = {}
+    best_trials: dict[str, ShapeTrial] = {}
     accepted: list[tuple[float, Explanation]] = []
-    # on a busy machine the threads of the linear algebra library wait for each other
+    # on a busy machine the threads of the linear algebra library block one another
     with threadpoolctl.threadpool_limits(limits=1):
         candidates = list(_candidates(samples))
     for candidate in candidates:
-        away = np.abs(candidate.rates(samples.steps) - samples.lr)
-        over = away / samples.slack
-        index = int(np.argmax(over))
-        good = bool(over[index] <= 1.0)
+        residual = np.abs(candidate.rates(samples.steps) - samples.lr)
+        ratio = residual / samples.slack
+        index = int(np.argmax(ratio))
+        agrees = bool(ratio[index] <= 1.0)
         tried = ShapeTrial(
             candidate.shape,
-            good,
-            float(away[index] / samples.peak),
+            agrees,
+            float(residual[index] / samples.peak),
             int(samples.steps[index]),
         )
-        before = best_of.get(candidate.shape)
-        if before is None or (good, -tried.worst) > (before.accepted, -before.worst):
-            best_of[candidate.shape] = tried
-        if good:
+        previous = best_trials.get(candidate.shape)
+        if previous is None or (agrees, -tried.worst) > (previous.accepted, -previous.worst):
+            best_trials[candidate.shape] = tried
+        if agrees:
             accepted.append((candidate.cost, candidate))
-    tried_all = tuple(sorted(best_of.values(), key=lambda trial: (not trial.accepted, trial.worst)))
+    tried_all = tuple(
+        sorted(best_trials.values(), key=lambda trial: (not trial.accepted, trial.worst))
+    )
     if not accepted:
         return Recognition(None, tried=tried_all)
     accepted = _exact(samples, accepted) or accepted
     accepted.sort(key=lambda pair: pair[0])
     best = accepted[0][1]
-    apart, at, rival = _disagreement(samples, best, [candidate for _, candidate in accepted[1:]])
-    return Recognition(best, apart, at, rival, tried_all)
+    difference, step, rival = _disagreement(
+        samples, best, [candidate for _, candidate in accepted[1:]]
+    )
+    return Recognition(best, difference, step, rival, tried_all)
 
 
 def _exact(
@@ -135,7 +139,7 @@ def _candidates(samples: Samples) -> Iterator[Explanation]:
     for ramp in ramps(samples):
         constant = list(level(samples, ramp))
         yield from constant
-        if constant:  # rows without any fall show no decay
+        if constant:  # rows that never fall contain no decay
             continue
         yield from stages(samples, ramp)
         for shape in SHAPES:
@@ -144,17 +148,21 @@ def _candidates(samples: Samples) -> Iterator[Explanation]:
 
 
 def _disagreement(
-    samples: Samples, best: Explanation, others: list[Explanation]
+    samples: Samples, best: Explanation, candidates: list[Explanation]
 ) -> tuple[float, int, str]:
     """Largest difference to the best, over all steps up to the last required one."""
-    every = np.arange(samples.last + 1)
-    here = best.rates(every)
-    worst, at, rival = 0.0, 0, ""
-    # the most complex ones differ most; compare both ends of a long list
-    chosen = others if len(others) <= ENOUGH else others[: ENOUGH // 2] + others[-ENOUGH // 2 :]
-    for other in chosen:
-        away = np.abs(other.rates(every) - here)
-        index = int(np.argmax(away))
-        if away[index] > worst:
-            worst, at, rival = float(away[index]), index, other.words
-    return worst / samples.peak, at, rival
+    all_steps = np.arange(samples.last + 1)
+    best_rates = best.rates(all_steps)
+    worst, step, rival = 0.0, 0, ""
+    # the most complex candidates differ most: compare both ends of a long list
+    compared = (
+        candidates
+        if len(candidates) <= MAX_COMPARED
+        else candidates[: MAX_COMPARED // 2] + candidates[-MAX_COMPARED // 2 :]
+    )
+    for candidate in compared:
+        difference = np.abs(candidate.rates(all_steps) - best_rates)
+        index = int(np.argmax(difference))
+        if difference[index] > worst:
+            worst, step, rival = float(difference[index]), index, candidate.words
+    return worst / samples.peak, step, rival

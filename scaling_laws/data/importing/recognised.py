@@ -19,12 +19,12 @@ __all__ = ["FamilyCandidate"]
 Array = NDArray[np.float64]
 COST = 3.0  # description length of these families beside their numbers, in digits
 NO_SPEC = 1.5
-FROM_START = ("anneal_start",)  # keys that are steps of the run, and not of what follows `begin`
+FROM_START = ("anneal_start",)  # keys counted from the start of the run instead of `begin`
 
 
 @dataclass(frozen=True, eq=False)
 class FamilyCandidate(ScheduleCandidate):
-    """A warm-up, and then a family whose registered formula gives the rates.
+    """A warm-up, followed by the registered formula of a family.
 
     Attributes:
         shape: name of the family.
@@ -51,9 +51,9 @@ class FamilyCandidate(ScheduleCandidate):
 
     def rates(self, steps: NDArray[np.int64]) -> Array:
         """Learning rates at some steps, like `steps`."""
-        every = schedule(self._text(self.begin)).lr
-        after = np.clip(steps - self.begin, 0, every.size - 1)
-        return self.ramped(steps, every[after])
+        family_lr = schedule(self._text(self.begin)).lr
+        after = np.clip(steps - self.begin, 0, family_lr.size - 1)
+        return self.ramped(steps, family_lr[after])
 
     @property
     def exists(self) -> bool:
@@ -65,21 +65,23 @@ class FamilyCandidate(ScheduleCandidate):
         return True
 
     def shifted(self, by: int) -> FamilyCandidate | None:
-        """The same rates so many steps later; None if step 0 would not be in it."""
-        moved = self.moved_ramp(by)
-        if moved is None or self.begin + by < 0:
+        """The same rates shifted by some steps; None if it would not cover step 0."""
+        ramp_changes = self.moved_ramp(by)
+        if ramp_changes is None or self.begin + by < 0:
             return None
         # the decay lengths of wsd_s are fractions of its steps, which would change
         if self.shape == "wsd_s" or not self.warmup:
             return None
-        values = {key: _moved(key, value, by) for key, value in self.values.items()}
-        return replace(self, **moved, begin=self.begin + by, steps=self.steps + by, values=values)
+        values = {key: _shifted_value(key, value, by) for key, value in self.values.items()}
+        return replace(
+            self, **ramp_changes, begin=self.begin + by, steps=self.steps + by, values=values
+        )
 
     def _text(self, origin: int, *, ramp: bool = False) -> str:
         """The spec of what follows step `origin`, with or without the warm-up."""
         parts = [f"peak={format_number(self.peak)}", f"steps={self.steps - origin}"]
         for key, stored in self.values.items():
-            value = _moved(key, stored, -origin)
+            value = _shifted_value(key, stored, -origin)
             if isinstance(value, tuple):
                 parts.append(f"{key}={'/'.join(map(format_number, value))}")
             else:
@@ -111,6 +113,6 @@ class FamilyCandidate(ScheduleCandidate):
         return f"{self._text(self.begin)} from step {self.begin} on, after {self.ramp_words}"
 
 
-def _moved(key: str, value: Any, by: int) -> Any:
-    """A value, so many steps later if it is a step."""
+def _shifted_value(key: str, value: Any, by: int) -> Any:
+    """A value, shifted if it is a step."""
     return value + by if key in FROM_START else value

@@ -1,6 +1,6 @@
 """Families that return to their peak: restarts, cycles, WSD-S.
 
-For each, the turning points of the rates restrict its integer parameters to few values; peak and
+The turning points of the rates restrict the integer parameters of a family to few values; peak and
 lowest rate follow from least squares, as for a decay. Every row is checked afterwards.
 """
 
@@ -23,30 +23,32 @@ from scaling_laws.data.importing.samples import Samples, rounded, simplest_betwe
 __all__ = ["repeating"]
 
 Array = NDArray[np.float64]
-# the step it begins at; highest and lowest rate and the worst row; values of the family's keys
+# first step; highest rate, lowest rate and worst residual over slack; values of the family's keys
 Trial = tuple[int, tuple[float, float, float], Mapping[str, Any]]
 LINEAR, INVERSE = (
     next(s for s in SHAPES if s.name == name) for name in ("linear", "inverse_linear")
 )
 ROWS = 240  # rows used by a trial
-MOST = 60  # values of a whole number that are tried one by one
-MOST_FACTOR = 8  # growth of cycles
+MAX_VALUES = 60  # values of an integer that are tried exhaustively
+MAX_FACTOR = 8  # growth of cycles
 
 
 def repeating(samples: Samples) -> Iterator[FamilyCandidate]:
-    """Members of families whose rates rise again after their first fall."""
+    """Candidates of families whose rates rise again after their first fall."""
     top, fall = first_top(samples)
     for ramp in ramps(samples, top):
-        rises = np.diff(samples.lr[ramp.rows :]) > _apart(samples.slack[ramp.rows :])
+        rises = np.diff(samples.lr[ramp.rows :]) > _rounding_of_differences(
+            samples.slack[ramp.rows :]
+        )
         if rises.any():
             # rows with equal printed rates may be on either side of the first peak
-            begins = _begins(ramp, int(samples.steps[fall]))
+            begins = _begin_steps(ramp, int(samples.steps[fall]))
             yield from _cosine_restarts(samples, ramp, begins)
             yield from _cyclic(samples, ramp, begins)
             yield from _wsd_s(samples, ramp)
 
 
-def _apart(slack: Array) -> Array:
+def _rounding_of_differences(slack: Array) -> Array:
     return np.asarray(slack[1:] + slack[:-1])
 
 
@@ -58,32 +60,32 @@ def _rows(samples: Samples, ramp: Ramp, shape: Decay) -> FitRows | None:
         return None
     if steps.size > ROWS:
         turns = np.flatnonzero(np.diff(np.sign(np.diff(lr))))[: ROWS // 4] + 1
-        near = np.concatenate([turns + shift for shift in (-1, 0, 1)])
+        near_turns = np.concatenate([turns + shift for shift in (-1, 0, 1)])
         even = np.linspace(0, steps.size - 1, ROWS).astype(int)
-        chosen = np.unique(np.concatenate([even, np.clip(near, 0, steps.size - 1)]))
-        steps, lr, slack = steps[chosen], lr[chosen], slack[chosen]
+        indices = np.unique(np.concatenate([even, np.clip(near_turns, 0, steps.size - 1)]))
+        steps, lr, slack = steps[indices], lr[indices], slack[indices]
     return FitRows(steps, shape.to_line(lr), 1.0 / (slack * shape.slope(lr)))
 
 
-def _whole(low: float, high: float, about: float | None = None) -> list[int]:
-    """Whole numbers from low to high; if they are many, those near a guess and round ones."""
-    first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
-    if last - first < MOST:
-        return list(range(first, last + 1))
-    middle = 0.5 * (first + last) if about is None else about
+def _whole_numbers(low: float, high: float, about: float | None = None) -> list[int]:
+    """Integers from low to high; if there are many, those near a guess and round ones."""
+    lowest, highest = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+    if highest - lowest < MAX_VALUES:
+        return list(range(lowest, highest + 1))
+    middle = 0.5 * (lowest + highest) if about is None else about
     near = {round(middle) + shift for shift in range(-2, 3)}
     near |= {round(rounded(middle, digits)) for digits in (1, 2, 3)}
-    even = np.linspace(first, last, MOST).astype(int).tolist()
-    return sorted(number for number in {*near, *even} if first <= number <= last)
+    even = np.linspace(lowest, highest, MAX_VALUES).astype(int).tolist()
+    return sorted(number for number in {*near, *even} if lowest <= number <= highest)
 
 
-def _begins(ramp: Ramp, fallen: int) -> list[int]:
-    """Steps at which what follows the warm-up may begin."""
+def _begin_steps(ramp: Ramp, fallen: int) -> list[int]:
+    """Possible first steps after the warm-up."""
     if ramp.rows == 0:
         return [ramp.stated_length or 0]
     if ramp.stated_length is not None:
         return [ramp.stated_length - 1, ramp.stated_length]
-    return _whole(max(ramp.last_rising, 0), fallen)
+    return _whole_numbers(max(ramp.last_rising, 0), fallen)
 
 
 def _members(
@@ -95,9 +97,9 @@ def _members(
     values: Mapping[str, Any],
     low: str,
 ) -> Iterator[FamilyCandidate]:
-    """Members with each warm-up that fits."""
-    peak, lowest, over = ends
-    if not 0 < peak < 1e6 or not 0 <= lowest <= peak or math.isinf(over):
+    """Candidates with every warm-up that agrees with the rows."""
+    peak, lowest, ratio = ends
+    if not 0 < peak < 1e6 or not 0 <= lowest <= peak or math.isinf(ratio):
         return
     total = max(samples.last + 1, samples.total or 0)
     if shape == "wsd_s":
@@ -120,37 +122,37 @@ def _members(
                 yield member
 
 
-def _tried(
+def _accepted_members(
     samples: Samples,
     ramp: Ramp,
     shape: str,
     low: str,
     trials: Iterator[Trial],
 ) -> Iterator[FamilyCandidate]:
-    """Candidates of every trial that agrees with its rows; else of the best one, for the report."""
+    """Candidates of every trial that agrees with its rows, or else of the best one for reports."""
     best: tuple[float, Trial] | None = None
     for trial in trials:
-        over = trial[1][2]
-        if over <= 1.0:
+        ratio = trial[1][2]
+        if ratio <= 1.0:
             yield from _members(samples, ramp, shape, *trial, low)
-        elif best is None or over < best[0]:
-            best = (over, trial)
+        elif best is None or ratio < best[0]:
+            best = (ratio, trial)
     if best is not None:
         yield from _members(samples, ramp, shape, *best[1], low)
 
 
 def _turns(lr: Array, slack: Array) -> list[int]:
-    """The first row, the lowest and highest rows between which rates fall and rise, and the last.
+    """The first row, the rows at alternating minima and maxima, and the last row.
 
-    A turn is one if the rates come back from it by more than they were rounded.
+    An extremum counts if the rates return from it by more than their rounding.
     """
     edges, sign = [0], 1.0
-    while len(edges) < MOST:
-        rest = sign * lr[edges[-1] :]
-        back = rest > np.minimum.accumulate(rest) + 2 * slack[edges[-1] :]
-        if not back.any():
+    while len(edges) < MAX_VALUES:
+        segment = sign * lr[edges[-1] :]
+        turned = segment > np.minimum.accumulate(segment) + 2 * slack[edges[-1] :]
+        if not turned.any():
             break
-        edges.append(edges[-1] + int(np.argmin(rest[: int(np.argmax(back))])))
+        edges.append(edges[-1] + int(np.argmin(segment[: int(np.argmax(turned))])))
         sign = -sign
     return [*edges, lr.size - 1]
 
@@ -158,21 +160,21 @@ def _turns(lr: Array, slack: Array) -> list[int]:
 def _cosine_restarts(
     samples: Samples, ramp: Ramp, begins: Sequence[int]
 ) -> Iterator[FamilyCandidate]:
-    """Cycles of cosine decays: each rise happens in one step, between two rows."""
+    """Cycles of cosine decays: every rise happens in one step, between two rows."""
     lr, steps = samples.lr[ramp.rows :], samples.steps[ramp.rows :]
-    jumps = np.flatnonzero(np.diff(lr) > _apart(samples.slack[ramp.rows :]))
+    jumps = np.flatnonzero(np.diff(lr) > _rounding_of_differences(samples.slack[ramp.rows :]))
     rows = _rows(samples, ramp, LINEAR)
     if (np.diff(jumps) == 1).any() or rows is None:
         return  # a rise over several rows is not a restart
 
     def trials() -> Iterator[Trial]:
-        for begin, grow in itertools.product(begins, range(1, MOST_FACTOR + 1)):
-            # the n-th restart comes after this many first cycles
+        for begin, grow in itertools.product(begins, range(1, MAX_FACTOR + 1)):
+            # the n-th restart is after this many lengths of the first cycle
             after = np.cumsum(float(grow) ** np.arange(jumps.size + 1))
             low = float(((steps[jumps] + 1 - begin) / after[:-1]).max())
             high = float(((steps[jumps + 1] - begin) / after[:-1]).min())
             low = max(low, (int(steps[-1]) + 1 - begin) / after[-1], 1.0)
-            for cycle in _whole(low, high) if low <= high else []:
+            for cycle in _whole_numbers(low, high) if low <= high else []:
                 starts = begin + cycle * np.concatenate([[0.0], after])
                 index = np.searchsorted(starts, rows.steps, side="right") - 1
                 x = np.clip((rows.steps - starts[index]) / (cycle * float(grow) ** index), 0.0, 1.0)
@@ -180,7 +182,7 @@ def _cosine_restarts(
                 values = {"cycle": cycle, **({"cycle_factor": grow} if grow > 1 else {})}
                 yield begin, ends, values
 
-    yield from _tried(samples, ramp, "cosine_restarts", "end", trials())
+    yield from _accepted_members(samples, ramp, "cosine_restarts", "end", trials())
 
 
 def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[FamilyCandidate]:
@@ -189,15 +191,15 @@ def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Fam
     rows = _rows(samples, ramp, LINEAR)
     edges = _turns(lr, samples.slack[ramp.rows :])
     lines: list[Array | None] = []
-    for first, last in itertools.pairwise(edges):
-        if last - first < 4:  # the rows at the turns may be on either side of them
+    for begin, stop in itertools.pairwise(edges):
+        if stop - begin < 4:  # the rows next to the turns may be on either side of them
             lines.append(None)
             continue
-        lines.append(np.polyfit(steps[first + 1 : last], lr[first + 1 : last], 1))
-    turns = {  # counted from 0, the first low
-        index: float((one[1] - other[1]) / (other[0] - one[0]))
-        for index, (one, other) in enumerate(itertools.pairwise(lines))
-        if one is not None and other is not None and one[0] * other[0] < 0
+        lines.append(np.polyfit(steps[begin + 1 : stop], lr[begin + 1 : stop], 1))
+    turns = {  # index 0 is the first minimum
+        index: float((line[1] - next_line[1]) / (next_line[0] - line[0]))
+        for index, (line, next_line) in enumerate(itertools.pairwise(lines))
+        if line is not None and next_line is not None and line[0] * next_line[0] < 0
     }
     if 0 not in turns or rows is None:
         return
@@ -217,11 +219,11 @@ def _cyclic(samples: Samples, ramp: Ramp, begins: Sequence[int]) -> Iterator[Fam
                 ends = solve_share(LINEAR, rows, np.abs(1.0 - 2.0 * x))
                 yield begin, ends, {"period": period}
 
-    yield from _tried(samples, ramp, "cyclic", "low", trials())
+    yield from _accepted_members(samples, ramp, "cyclic", "low", trials())
 
 
 def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
-    """Decays whose inverse is a straight line, each resumed at the peak in one step."""
+    """Decays whose inverse is linear, with a return to the peak in one step."""
     rows = _rows(samples, ramp, INVERSE)
     lines = _decay_lines(samples, ramp)
     if rows is None or not lines:
@@ -230,8 +232,8 @@ def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
 
     def trials() -> Iterator[Trial]:
         intercept, slope, bracket = lines[0]
-        for first in _whole(*bracket) if bracket is not None else []:
-            floor = intercept + slope * first  # one over the lowest rate
+        for first_end in _whole_numbers(*bracket) if bracket is not None else []:
+            floor = intercept + slope * first_end  # one over the lowest rate
             ends = [round((floor - number[0]) / number[1]) for number in lines]
             starts = [(top - number[0]) / number[1] for number in lines]
             if not floor > top or any(np.diff([0, *ends]) <= 0):
@@ -246,11 +248,11 @@ def _wsd_s(samples: Samples, ramp: Ramp) -> Iterator[FamilyCandidate]:
                 values = {"decay_ends": tuple(ends), "decay_fraction": share}
                 yield 0, solve_share(INVERSE, rows, _wsd_s_share(rows, ends, share)), values
 
-    yield from _tried(samples, ramp, "wsd_s", "end", trials())
+    yield from _accepted_members(samples, ramp, "wsd_s", "end", trials())
 
 
 def _wsd_s_share(rows: FitRows, ends: Sequence[int], fraction: float) -> Array:
-    """Place between peak and end, on the scale of one over the rate."""
+    """Position between peak and end on the scale of the inverse rate: 1 at the peak."""
     share = np.ones_like(rows.steps)
     for end in ends:
         length = max(1, round(end * fraction))
@@ -260,21 +262,21 @@ def _wsd_s_share(rows: FitRows, ends: Sequence[int], fraction: float) -> Array:
 
 
 def _decay_lines(samples: Samples, ramp: Ramp) -> list[tuple[float, float, tuple[int, int] | None]]:
-    """(intercept, slope, steps at which it may end) of one over the rate in each decay.
+    """(intercept, slope, range of its last step) of the inverse rate in every decay.
 
-    Empty if some decay has too few rows for a line.
+    Empty if a decay has too few rows for a line.
     """
     steps, lr = samples.steps[ramp.rows :], samples.lr[ramp.rows :]
     slack = samples.slack[ramp.rows :]
-    jumps = np.flatnonzero(np.diff(lr) > _apart(slack))
+    jumps = np.flatnonzero(np.diff(lr) > _rounding_of_differences(slack))
     if (np.diff(jumps) == 1).any() or not (lr > 0).all():
         return []
     lines: list[tuple[float, float, tuple[int, int] | None]] = []
     edges = [0, *(jumps + 1).tolist(), lr.size]
-    for number, (first, last) in enumerate(itertools.pairwise(edges)):
-        inside = np.arange(first, last)[lr[first:last] < samples.lr.max() - 2 * slack[first:last]]
+    for number, (begin, stop) in enumerate(itertools.pairwise(edges)):
+        inside = np.arange(begin, stop)[lr[begin:stop] < samples.lr.max() - 2 * slack[begin:stop]]
         if inside.size == 0 and number == len(jumps):
-            break  # after the last decay the rows stay at the peak
+            break  # after the last decay the rows are at the peak
         if inside.size < 2:
             return []
         slope, intercept = np.polyfit(
@@ -284,6 +286,6 @@ def _decay_lines(samples: Samples, ramp: Ramp) -> list[tuple[float, float, tuple
             return []
         bracket = None
         if number < len(jumps):
-            bracket = (int(steps[last - 1]) + 1, int(steps[last]))
+            bracket = (int(steps[stop - 1]) + 1, int(steps[stop]))
         lines.append((float(intercept), float(slope), bracket))
     return lines

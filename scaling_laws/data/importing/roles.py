@@ -29,33 +29,33 @@ def useful_keys(tables: Sequence[LogTable]) -> list[str]:
 
 
 def candidates(role: str, tables: Sequence[LogTable], options: Options) -> list[str]:
-    """Keys that may have a role, the preferred one first; of keys with the same values only one."""
-    asked = getattr(options, f"{role}_key")
-    every = list(dict.fromkeys(key for table in tables for key in table.columns))
-    if asked is not None:
-        if asked not in every:
+    """Keys that may have a role, the preferred one first; one of several with the same values."""
+    requested = getattr(options, f"{role}_key")
+    all_keys = list(dict.fromkeys(key for table in tables for key in table.columns))
+    if requested is not None:
+        if requested not in all_keys:
             raise UsageError(
-                f"{tables[0].source}: --{role}-key: {unknown_name('key', asked, every)}",
+                f"{tables[0].source}: --{role}-key: {unknown_name('key', requested, all_keys)}",
                 path=tables[0].source,
             )
-        return [asked]
+        return [requested]
     if role == "step" and tables[0].step is not None:
         return [tables[0].step]
-    known = known_keys(role, useful_keys(tables))
-    if role == "lr" and options.lr_group is not None and known:
-        chosen = [key for key in known if _group(key) == options.lr_group]
-        if not chosen:
+    matching_keys = known_keys(role, useful_keys(tables))
+    if role == "lr" and options.lr_group is not None and matching_keys:
+        in_group = [key for key in matching_keys if _group(key) == options.lr_group]
+        if not in_group:
             raise UsageError(
                 f"{tables[0].source}: --lr-group {options.lr_group}: no such group among "
-                f"{', '.join(known)}",
+                f"{', '.join(matching_keys)}",
                 path=tables[0].source,
             )
-        known = chosen
-    if role == "loss":  # two losses that agree so far are still two losses
-        return known
+        matching_keys = in_group
+    if role == "loss":  # two losses with equal values are still two losses
+        return matching_keys
     distinct: list[str] = []
-    for key in known:
-        if not any(_same(tables, key, other) for other in distinct):
+    for key in matching_keys:
+        if not any(_same(tables, key, other_key) for other_key in distinct):
             distinct.append(key)
     return distinct
 
@@ -66,11 +66,11 @@ def _group(key: str) -> int:
     return int(number[1]) if number else 0
 
 
-def _same(tables: Sequence[LogTable], one: str, other: str) -> bool:
+def _same(tables: Sequence[LogTable], key: str, other_key: str) -> bool:
     return all(
-        one in table.columns
-        and other in table.columns
-        and np.array_equal(table.dense(one), table.dense(other), equal_nan=True)
+        key in table.columns
+        and other_key in table.columns
+        and np.array_equal(table.dense(key), table.dense(other_key), equal_nan=True)
         for table in tables
     )
 
@@ -90,8 +90,7 @@ def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str
             group = " (or --lr-group N)" if role == "lr" else ""
             raise UsageError(
                 f"{source}: several keys may be the {_word(role)}: {', '.join(matches)}; choose "
-                "one "
-                f"with --{role}-key{group}",
+                f"one with --{role}-key{group}",
                 path=source,
             )
         keys.update({role: matches[0]} if matches else {})

@@ -39,12 +39,12 @@ class Samples:
 
 
 def rounded(value: float, digits: int) -> float:
-    """A number with so many significant digits."""
+    """A number rounded to significant digits."""
     return float(f"{value:.{digits - 1}e}")
 
 
 def digits_of(value: float) -> int:
-    """Significant digits of the shortest text that reads back as the number; 0 for zero."""
+    """Significant digits of the shortest decimal representation; 0 for zero."""
     if value == 0:
         return 0
     return len(Decimal(repr(float(value))).normalize().as_tuple().digits)
@@ -61,12 +61,12 @@ def roundest(low: int, high: int) -> int:
 def simplest_between(low: float, high: float) -> float:
     """The number from low to high, both within (0, 1), with the fewest decimals."""
     for decimals in range(1, 17):
-        first = math.ceil(low * 10**decimals)
-        if first <= high * 10**decimals:
-            return float(Decimal(first).scaleb(-decimals))
+        numerator = math.ceil(low * 10**decimals)
+        if numerator <= high * 10**decimals:
+            return float(Decimal(numerator).scaleb(-decimals))
     return 0.5 * (low + high)
 
 
-def simplest_share(whole: int, part: int) -> float:
+def simplest_share(total: int, part: int) -> float:
     """The share with the fewest decimals that makes ``round(whole·share)`` the part."""
-    return simplest_between((part - 0.49) / whole, (part + 0.49) / whole)
+    return simplest_between((part - 0.49) / total, (part + 0.49) / total)

@@ -1,4 +1,4 @@
-"""Candidate schedules for sampled rates: how they are fitted, and their specs."""
+"""Candidate schedules for sampled rates: their fits and specs."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 MAX_STAGES = 8
 POWER_DIGITS = 4
-# description length of each form beside its numbers, in digits
+# description length of a shape in addition to its numbers, in digits
 COSTS = {"constant": 0.0, "linear": 1.0, "cosine": 1.0, "stages": 2.0, "1-sqrt": 2.0}
 OTHER, POWERED, NO_SPEC = 3.0, 6.0, 1.5
 
 
 @dataclass(frozen=True, eq=False)
 class DecayCandidate(ScheduleCandidate):
-    """A schedule: a warm-up, a level stretch, then stages or one decay.
+    """A schedule: a warm-up, a constant phase, then stages or one decay.
 
     Attributes:
-        decay: its shape, if it decays.
-        decay_start: step from which the decay counts.
+        decay: shape of the decay, if any.
+        decay_start: step 0 of the decay.
         decay_end: step at which it reaches `end`.
         end: its lowest rate.
         power: exponent of a power decay.
@@ -65,7 +65,7 @@ class DecayCandidate(ScheduleCandidate):
 
     @property
     def smooth(self) -> bool:
-        """Whether all its rates differ, so that full agreement is not a coincidence."""
+        """Whether all rates differ, so that full agreement is not a coincidence."""
         return self.decay is not None
 
     @property
@@ -74,13 +74,13 @@ class DecayCandidate(ScheduleCandidate):
         return self.decay_end
 
     def shifted(self, by: int) -> DecayCandidate | None:
-        """The same rates so many steps later; None if step 0 would not be in it."""
-        moved = self.moved_ramp(by)
-        if moved is None or (self.decay is not None and self.decay_start + by < 0):
+        """The same rates shifted by some steps; None if it would not cover step 0."""
+        ramp_changes = self.moved_ramp(by)
+        if ramp_changes is None or (self.decay is not None and self.decay_start + by < 0):
             return None
         return replace(
             self,
-            **moved,
+            **ramp_changes,
             decay_start=self.decay_start + by if self.decay is not None else 0,
             decay_end=self.decay_end + by if self.decay is not None else 0,
             at=tuple(step + by for step in self.at),
@@ -88,19 +88,19 @@ class DecayCandidate(ScheduleCandidate):
 
     def rates(self, steps: Whole) -> Array:
         """Learning rates at some steps, like `steps`."""
-        at = steps.astype(np.float64)
-        lr = np.full(at.shape, self.peak)
+        step = steps.astype(np.float64)
+        lr = np.full(step.shape, self.peak)
         if self.at:
-            every = np.array([self.peak, *self.to])
-            lr = every[np.searchsorted(np.array(self.at), steps, side="right")]
+            stage_rates = np.array([self.peak, *self.to])
+            lr = stage_rates[np.searchsorted(np.array(self.at), steps, side="right")]
         if self.decay is not None:
-            x = (at - self.decay_start) / (self.decay_end - self.decay_start)
+            x = (step - self.decay_start) / (self.decay_end - self.decay_start)
             lr = np.where(x > 0, self.decay.rates(x, self.peak, self.end, self.power), lr)
         return self.ramped(steps, lr)
 
     @property
     def cost(self) -> float:
-        """Description length in digits; of two that agree with a log the shorter one is used."""
+        """Description length in digits; the shortest candidate that agrees with a log is used."""
         numbers: list[float] = [self.peak, *self.at, *self.to]
         cost = COSTS.get(self.shape, OTHER) + self.ramp_cost
         if self.decay is not None:
@@ -130,10 +130,14 @@ class DecayCandidate(ScheduleCandidate):
 
     def _decay_spec(self, common: str, ramp: str) -> str | None:
         assert self.decay is not None
-        rest = self.last + 1 - self.decay_end  # steps after the decay, at its end
-        if self.decay_start < self.warmup or (rest > 0 and self.end == 0):
+        steps_after = self.last + 1 - self.decay_end  # steps after the decay, at its end
+        if self.decay_start < self.warmup or (steps_after > 0 and self.end == 0):
             return None
-        tail = f" + constant:peak={format_number(self.end)},steps={rest}" if rest > 0 else ""
+        tail = (
+            f" + constant:peak={format_number(self.end)},steps={steps_after}"
+            if steps_after > 0
+            else ""
+        )
         end = f",end={format_number(self.end)}" if self.end else ""
         power = f",power={format_number(self.power)}" if self.decay.powered else ""
         length = f",steps={self.decay_end}{ramp}"
@@ -142,12 +146,16 @@ class DecayCandidate(ScheduleCandidate):
                 return f"{self.decay.whole}:{common}{end}{length}{power}{tail}"
             span = self.decay_end - self.decay_start
             scale = span / ((self.peak / self.end) ** 2 - 1.0)
-            near = rounded(scale, 6)
-            timescale = "" if near == self.warmup else f",timescale={format_number(near)}"
+            timescale_value = rounded(scale, 6)
+            timescale = (
+                ""
+                if timescale_value == self.warmup
+                else f",timescale={format_number(timescale_value)}"
+            )
             return f"inverse_sqrt:{common}{length}{timescale}{tail}"
         if self.decay.name == "inverse_linear":  # a single decay of that family
             if self.decay_end > 2 * (self.last + 1):
-                return None  # the logged rows are a short part of it and do not determine it
+                return None  # the logged rows cover too little of it to determine it
             share = simplest_share(self.decay_end, self.decay_end - self.decay_start)
             at = f",decay_ends={self.decay_end},decay_fraction={format_number(share)}"
             return f"wsd_s:{common}{end}{length}{at}{tail}"
@@ -157,7 +165,7 @@ class DecayCandidate(ScheduleCandidate):
         return f"wsd:{common}{end}{length}{start}{power}{tail}"
 
     def _one_cycle_spec(self) -> str | None:
-        """The family whose warm-up is half a cosine; it reaches its end at its last step."""
+        """Spec of the family whose warm-up is half a cosine and which ends at its last step."""
         cosine = self.decay is not None and self.decay.name == "cosine"
         steps = self.decay_end + 1
         if not (self.ramp is COSINE and cosine and self.start > 0 and self.end > 0):
@@ -211,22 +219,24 @@ def stages(samples: Samples, ramp: Ramp) -> Iterator[DecayCandidate]:
     edges = [0, *cuts.tolist(), len(lr)]
     values = []
     for low, high in itertools.pairwise(edges):
-        middle = float(np.median(lr[low:high]))
-        near = (rounded(middle, digits) for digits in range(1, 17))
-        values.append(next((v for v in near if abs(v - middle) <= slack[low:high].min()), middle))
+        median = float(np.median(lr[low:high]))
+        roundings = (rounded(median, digits) for digits in range(1, 17))
+        values.append(
+            next((v for v in roundings if abs(v - median) <= slack[low:high].min()), median)
+        )
     if max(values) > values[0]:
         return
     choices = [(int(steps[cut - 1]) + 1, int(steps[cut])) for cut in cuts]
-    for pick in (
+    for at in (
         tuple(roundest(low, high) for low, high in choices),
         tuple(low for low, _ in choices),
         tuple(high for _, high in choices),
     ):
-        yield from _with_ramp(samples, ramp, values[0], {"at": pick, "to": tuple(values[1:])})
+        yield from _with_ramp(samples, ramp, values[0], {"at": at, "to": tuple(values[1:])})
 
 
 def decays(samples: Samples, ramp: Ramp, shape: Decay) -> Iterator[DecayCandidate]:
-    """A decay of one shape, from the warm-up's end or after a level stretch."""
+    """A decay of one shape, from the end of the warm-up or after a constant phase."""
     rows = rows_of(samples, ramp, shape)
     if rows is None:
         return
@@ -237,7 +247,7 @@ def decays(samples: Samples, ramp: Ramp, shape: Decay) -> Iterator[DecayCandidat
 def _whole_numbers(
     samples: Samples, ramp: Ramp, shape: Decay, rows: FitRows, fit: DecayFit
 ) -> Iterator[DecayCandidate]:
-    """Candidates with whole steps and round rates near a fit with free ones."""
+    """Candidates with integer steps and short decimals near a real-valued fit."""
     warmups = ramp.lengths(fit.peak)
     starts = {round(fit.start) + shift for shift in (-1, 0, 1)}
     starts |= {warmup - shift for warmup in warmups for shift in (0, 1)}
@@ -249,12 +259,12 @@ def _whole_numbers(
     powers = [1.0]
     if shape.powered:
         powers = list(dict.fromkeys(rounded(fit.power, d) for d in range(1, POWER_DIGITS + 1)))
-    worst: tuple[float, DecayCandidate] | None = None
+    closest: tuple[float, DecayCandidate] | None = None
     for start, end_step, power in itertools.product(sorted(starts), sorted(ends), powers):
         if start < max(low, 0) or start > high or end_step <= start:
             continue
-        peak, end, over = solve_ends(shape, rows, start, end_step, power)
-        if not 0 < peak < 1e6 or not 0 <= end <= peak or math.isinf(over):
+        peak, end, ratio = solve_ends(shape, rows, start, end_step, power)
+        if not 0 < peak < 1e6 or not 0 <= end <= peak or math.isinf(ratio):
             continue
         keys = {
             "decay": shape,
@@ -264,19 +274,19 @@ def _whole_numbers(
             "power": power,
         }
         for candidate in _with_ramp(samples, ramp, peak, keys):
-            if over <= 1.0:
+            if ratio <= 1.0:
                 yield candidate
-            elif worst is None or over < worst[0]:
-                worst = (over, candidate)
-    if worst is not None:
-        yield worst[1]  # for the list of tried shapes
+            elif closest is None or ratio < closest[0]:
+                closest = (ratio, candidate)
+    if closest is not None:
+        yield closest[1]  # listed among the rejected shapes
 
 
 def _corners(ramp: Ramp, shape: Decay, fit: DecayFit) -> set[int]:
-    """Starts at which a shape without a scale of its own meets the ramp.
+    """Starts at which a scale-free shape meets the ramp.
 
-    Such a decay is the same whatever its first step, so its rows do not determine it; if no row
-    shows the peak, the decay starts where the warm-up meets it.
+    Such a decay is the same for any first step, so its rows do not determine the step; if no row is
+    at the peak, the decay starts where it meets the warm-up.
     """
     if not shape.scaleless or ramp.row is None or ramp.stated_length is not None:
         return set()
@@ -294,10 +304,10 @@ def _corners(ramp: Ramp, shape: Decay, fit: DecayFit) -> set[int]:
     for start, slope in rises:
         # the ramp reaches the peak a step before the decay counts, or as it begins to
         for shift in (0, 1):
-            away = np.abs(
+            distance = np.abs(
                 shape.to_line(np.maximum(start + slope * (steps - shift), 1e-300)) - level
             )
-            meeting_steps.add(int(steps[int(np.argmin(away))]))
+            meeting_steps.add(int(steps[int(np.argmin(distance))]))
     return {step + shift for step in meeting_steps for shift in (-1, 0, 1)}
 
 

@@ -1,4 +1,4 @@
-"""The learning rate of every step of an imported run: given, recognised, or interpolated."""
+"""The learning rate of every step of an imported run: specified, recognised or interpolated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["ResolvedSchedule", "resolve_schedule", "samples_of"]
 
 Array = NDArray[np.float64]
 SHOWN = 4
-COARSEST = 0.02  # rounding of a printed rate, of the peak, up to which rows can be filled between
+COARSEST = 0.02  # largest rounding of rates, as a share of the peak, that is interpolated
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +51,22 @@ class ResolvedSchedule:
 
 @dataclass(frozen=True, eq=False)
 class ParentPrefix:
-    """The part of its parent before a branch: name, and the rate of every step, (steps,)."""
+    """The parent of a branch: its name, and its rate at every step before the branch, (steps,)."""
 
     name: str
     lr: Array = field(repr=False)
 
 
 def samples_of(curve: LossCurve, options: Options, prefix: ParentPrefix | None = None) -> Samples:
-    """Logged rates with the precision they were printed with, after those of a parent."""
+    """Logged rates with their printed precision, after those of a parent."""
     precision = precision_of(curve.lr)
     slack = precision.half_width(curve.lr)
     steps, lr = curve.lr_steps, curve.lr
     if prefix is not None:
         after_branch = steps >= prefix.lr.size
-        every = np.arange(prefix.lr.size)
+        parent_steps = np.arange(prefix.lr.size)
         exact = np.full(prefix.lr.size, DOUBLE * float(prefix.lr.max()))
-        steps = np.concatenate([every, steps[after_branch]])
+        steps = np.concatenate([parent_steps, steps[after_branch]])
         lr, slack = (
             np.concatenate([prefix.lr, lr[after_branch]]),
             np.concatenate([exact, slack[after_branch]]),
@@ -95,7 +95,7 @@ def resolve_schedule(
         prefix: rates of the run that this one branched off.
 
     Raises:
-        UsageError: if nothing gives the rate of every step, saying what was tried.
+        UsageError: if the rate of every step cannot be determined; lists what was tried.
         DataError: if the logged rates contradict the given spec.
         ScheduleError: if the given spec is malformed or too short.
     """
@@ -113,37 +113,43 @@ def resolve_schedule(
             f"{source}: every logged learning rate is 0; pass --schedule SPEC", path=source
         )
     samples = samples_of(curve, options, prefix)
-    moved: dict[int, str] = {}
-    unseen = prefix is None and options.warmup is None and _begins_late(samples)
-    if not unseen:
+    other_offsets: dict[int, str] = {}
+    warmup_missing = prefix is None and options.warmup is None and _begins_late(samples)
+    if not warmup_missing:
         recognition = recognise(samples)
         planned = _accepted(recognition, samples, last, curve.lr_offset if prefix is None else None)
         if planned is not None:
             return planned
-        why = _rejection(recognition)
+        reason = _rejection(recognition)
         if prefix is None and recognition.best is None:
-            moved = {curve.lr_offset + by: best.words for by, best in recognise_shifted(samples)}
+            other_offsets = {
+                curve.lr_offset + by: best.words for by, best in recognise_shifted(samples)
+            }
     else:
-        why = (
+        reason = (
             f"the first logged rate, at step {samples.steps[0]}, is the highest, so the log does "
             "not show the warm-up: give --warmup STEPS, 0 if there was none"
         )
     confirmed = _from_settings(curve, config, last)
-    also = tuple(Finding("lr_offset", _with_offsets(moved)) for _ in moved)[:1]
+    offset_findings = tuple(
+        Finding("lr_offset", _with_offsets(other_offsets)) for _ in other_offsets
+    )[:1]
     if confirmed is not None:
-        return replace(confirmed, findings=(*also, *confirmed.findings))
+        return replace(confirmed, findings=(*offset_findings, *confirmed.findings))
     if options.between is not None:
-        filled = _interpolated(source, samples, options, last, unseen)
-        return replace(filled, findings=(*also, *filled.findings))
+        filled = _interpolated(source, samples, options, last, warmup_missing)
+        return replace(filled, findings=(*offset_findings, *filled.findings))
     words = (
         f"{source}: the learning rate of every step is required, and the logged ones do not "
         "determine it: "
-        f"{why}. "
+        f"{reason}. "
     )
     remedy = "--schedule SPEC, or --between hold|linear to fill in what was not logged"
-    if moved:
+    if other_offsets:
         raise ShiftedRatesError(
-            f"{words}{_with_offsets(moved)}; else {remedy}", path=source, offsets=tuple(moved)
+            f"{words}{_with_offsets(other_offsets)}; else {remedy}",
+            path=source,
+            offsets=tuple(other_offsets),
         )
     raise UsageError(f"{words}Pass {remedy}", path=source)
 
@@ -166,13 +172,13 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
     if not curve.lr.size:
         note = Finding("schedule", "no learning rate is logged to check the schedule against")
         return ResolvedSchedule(spec, planned_schedule.lr, "as given", (note,))
-    away, index = _distance(planned_schedule, curve)
+    distance, index = _distance(planned_schedule, curve)
     exact = exact_offsets(planned_schedule.lr, curve)
     hint = ""
     if 0 not in exact:
         hint = " or ".join(f"--lr-offset {curve.lr_offset + shift}" for shift in exact)
-    if away <= LR_TOLERANCE:
-        words = f"the logged rates agree with the schedule to {away:.1g} of its peak"
+    if distance <= LR_TOLERANCE:
+        words = f"the logged rates agree with the schedule to {distance:.1g} of its peak"
         findings = [Finding("schedule", words)]
         if hint:
             words = f"the logged rates agree with the schedule to every digit with {hint}"
@@ -189,24 +195,24 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
 
 
 def _distance(planned_schedule: Schedule, curve: LossCurve) -> tuple[float, int]:
-    """Largest distance of the logged rates, as a share of the peak, and where it is."""
+    """Largest distance of the logged rates, as a share of the peak, and its index."""
     steps = curve.lr_steps
     inside = (steps >= 0) & (steps < planned_schedule.steps)
     if not inside.any() or not planned_schedule.peak_lr > 0:
         return 0.0, 0
-    away = np.where(
+    distance = np.where(
         inside,
         np.abs(planned_schedule.lr[np.clip(steps, 0, planned_schedule.steps - 1)] - curve.lr),
         0.0,
     )
-    index = int(np.argmax(away))
-    return float(away[index] / planned_schedule.peak_lr), index
+    index = int(np.argmax(distance))
+    return float(distance[index] / planned_schedule.peak_lr), index
 
 
 def _accepted(
     recognition: Recognition, samples: Samples, last: int, offset: int | None
 ) -> ResolvedSchedule | None:
-    """What was recognised, unless others that explain the log differ too much from it."""
+    """The recognised schedule, unless another one that explains the log differs too much."""
     best = recognition.best
     if best is None or recognition.disagreement > LR_TOLERANCE:
         return None
@@ -220,28 +226,30 @@ def _accepted(
         )
         findings.append(Finding("schedule", words))
     # a branch shares its parent's rates, whose steps are fixed
-    moved = None if offset is None else offset_evidence(best, samples, offset)
-    if moved is not None:
-        findings.append(moved)
+    evidence = None if offset is None else offset_evidence(best, samples, offset)
+    if evidence is not None:
+        findings.append(evidence)
     origin = f"recognised: all {samples.lr.size} rates agree to the digits logged"
     spec = best.spec
     if spec is not None:
         planned_schedule = schedule(spec)
-        every = np.arange(planned_schedule.steps)
+        all_steps = np.arange(planned_schedule.steps)
         exact = np.allclose(
-            planned_schedule.lr, best.rates(every), rtol=0, atol=1e-9 * samples.peak
+            planned_schedule.lr, best.rates(all_steps), rtol=0, atol=1e-9 * samples.peak
         )
         if exact and planned_schedule.steps > last:
             return ResolvedSchedule(spec, planned_schedule.lr, origin, tuple(findings))
-    length = best.length if best.length <= 2 * (samples.last + 1) else 0  # else it only seems long
-    every = np.arange(max(samples.last + 1, length, samples.total or 0))
+    length = (
+        best.length if best.length <= 2 * (samples.last + 1) else 0
+    )  # a longer one is not determined by the log
+    all_steps = np.arange(max(samples.last + 1, length, samples.total or 0))
     origin = f"{origin}: {best.words}; no family has this warm-up, so every rate is written out"
-    return ResolvedSchedule(None, best.rates(every), origin, tuple(findings))
+    return ResolvedSchedule(None, best.rates(all_steps), origin, tuple(findings))
 
 
-def _with_offsets(moved: Mapping[int, str]) -> str:
+def _with_offsets(offsets: Mapping[int, str]) -> str:
     """The offsets with which a schedule fits."""
-    ways = " or ".join(f"--lr-offset {offset} ({words})" for offset, words in moved.items())
+    ways = " or ".join(f"--lr-offset {offset} ({words})" for offset, words in offsets.items())
     return f"Every rate agrees to its printed digits with {ways}: pass it if that is the schedule"
 
 
@@ -270,17 +278,17 @@ def _from_settings(
     after = (curve.lr_steps >= planned_schedule.warmup) & (curve.lr_steps < planned_schedule.steps)
     if not after.any():
         return None
-    away = (
+    distance = (
         np.abs(planned_schedule.lr[curve.lr_steps[after]] - curve.lr[after])
         / planned_schedule.peak_lr
     )
-    if away.max() > LR_TOLERANCE:
+    if distance.max() > LR_TOLERANCE:
         return None
     findings = [
         Finding(
             "schedule",
             f"the {int(after.sum())} logged rates after the warm-up agree with the settings to "
-            f"{float(away.max()):.1g} of the peak",
+            f"{float(distance.max()):.1g} of the peak",
         )
     ]
     before = (curve.lr_steps < planned_schedule.warmup) & (curve.lr_steps >= 0)
@@ -290,13 +298,13 @@ def _from_settings(
             / planned_schedule.peak_lr
         )
         if early > LR_TOLERANCE:
-            words = f"during the warm-up the logged rates leave it by up to {early:.2g} of the peak"
+            words = f"during the warm-up the logged rates differ by up to {early:.2g} of the peak"
             findings.append(Finding("schedule", words))
     return ResolvedSchedule(spec, planned_schedule.lr, "from the log's settings", tuple(findings))
 
 
 def _interpolated(
-    source: str, samples: Samples, options: Options, last: int, unseen: bool
+    source: str, samples: Samples, options: Options, last: int, warmup_missing: bool
 ) -> ResolvedSchedule:
     """Logged rates, interpolated as requested."""
     assert options.between is not None
@@ -308,7 +316,7 @@ def _interpolated(
             "--schedule SPEC",
             path=source,
         )
-    if unseen:
+    if warmup_missing:
         raise UsageError(
             f"{source}: the first logged rate, at step {samples.steps[0]}, is the highest, so the "
             "log does not show the warm-up; give --warmup STEPS, 0 if there was none",
@@ -329,19 +337,19 @@ def _interpolated(
     if options.warmup is None and samples.steps[0] > 0:
         words = f"the rate before step {samples.steps[0]}, the first logged one, is taken as its"
         findings.append(Finding("schedule", words, True))
-    first = densify(np.append(-1.0, steps), np.append(lr[0], lr), total, options.between)
+    filled = densify(np.append(-1.0, steps), np.append(lr[0], lr), total, options.between)
     ramp = samples.steps < warmup
-    if warmup and ramp.any():  # the logged part of the warm-up counts, straight lines between
-        at = np.append(samples.steps[ramp], warmup).astype(np.float64)
-        first[:warmup] = np.interp(
+    if warmup and ramp.any():  # the logged part of the warm-up, interpolated linearly
+        ramp_steps = np.append(samples.steps[ramp], warmup).astype(np.float64)
+        filled[:warmup] = np.interp(
             np.arange(warmup),
-            np.append(-1.0, at),
+            np.append(-1.0, ramp_steps),
             np.append(0.0, np.append(samples.lr[ramp], lr[0])),
         )
     elif warmup:
-        first[:warmup] = np.linspace(0.0, float(lr[0]), warmup)
+        filled[:warmup] = np.linspace(0.0, float(lr[0]), warmup)
     word = "constant" if options.between == "hold" else "linear"
     findings.append(
         Finding("schedule", f"rates between logged ones are {word}, as requested", True)
     )
-    return ResolvedSchedule(None, first, f"logged rates, {word} between them", tuple(findings))
+    return ResolvedSchedule(None, filled, f"logged rates, {word} between them", tuple(findings))

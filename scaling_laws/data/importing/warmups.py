@@ -23,7 +23,7 @@ class Warmup:
     """A shape of warm-up: ``start + (peak - start)·share``.
 
     Attributes:
-        name: of it, in words.
+        name: of the shape.
         share: (steps from 0, warm-up steps) -> from 0 at step 0 to 1 at the warm-up's last step.
     """
 
@@ -40,11 +40,11 @@ SHAPED = (COSINE, LOGARITHMIC)
 
 @dataclass(frozen=True, eq=False)
 class ScheduleCandidate:
-    """A warm-up, followed by what a subclass describes.
+    """A warm-up, followed by the part that a subclass describes.
 
     Attributes:
         warmup: steps of the warm-up; a linear one is ``linspace(start, peak, warmup)``.
-        start: rate of step 0, where there is a warm-up.
+        start: rate of step 0, if there is a warm-up.
         peak: highest rate.
         last: last step that must be covered.
         steps: total steps of the spec.
@@ -60,18 +60,18 @@ class ScheduleCandidate:
 
     def ramped(self, steps: NDArray[np.int64], lr: Array) -> Array:
         """Rates after the warm-up, with those of the warm-up inserted."""
-        at = steps.astype(np.float64)
-        rising = at < self.warmup
+        step = steps.astype(np.float64)
+        rising = step < self.warmup
         if not rising.any():
             return lr
-        share = self.ramp.share(np.where(rising, at, 0.0), self.warmup)
+        share = self.ramp.share(np.where(rising, step, 0.0), self.warmup)
         return np.where(rising, self.start + (self.peak - self.start) * share, lr)
 
     def moved_ramp(self, by: int) -> dict[str, Any] | None:
-        """Fields of the same linear warm-up so many steps later; None if step 0 would not be on it.
+        """Fields of the linear warm-up shifted by some steps; None if it would not cover step 0.
 
-        What is logged of a warm-up that is moved to earlier steps begins in its middle, at a higher
-        rate; moved to later ones, its line must still be at or above 0 at step 0.
+        Shifted to earlier steps, the logged part starts within the warm-up, at a higher rate;
+        shifted to later ones, the line must be >= 0 at step 0.
         """
         if not self.warmup:
             return {}

@@ -27,7 +27,7 @@ from scaling_laws.data.runs.manifest import SCHEDULES_FOLDER, read_manifest
 __all__ = ["ABOUT", "SetEntry", "run_name", "write_set"]
 
 ABOUT = ("title", "source", "license", "optimizer")  # metadata of a set
-LONGEST = 150
+MAX_NAME_LENGTH = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class SetEntry:
 
 def run_name(name: str) -> str:
     """A valid file name: letters, digits, ``_``, ``.``, ``-``; others become ``_``."""
-    return re.sub(r"[^\w.\-]|^[.\-]", "_", name, flags=re.ASCII)[:LONGEST] or "run"
+    return re.sub(r"[^\w.\-]|^[.\-]", "_", name, flags=re.ASCII)[:MAX_NAME_LENGTH] or "run"
 
 
 def write_set(
@@ -58,10 +58,10 @@ def write_set(
     parquet: bool = False,
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
-    """Write runs into a set, the manifest last; all of it or nothing.
+    """Write runs into a set, the manifest last; all files or none.
 
     Args:
-        folder: the set; made if it does not exist.
+        folder: the set; created if necessary.
         entries: the runs.
         about: metadata of the set, by the keys in `ABOUT`.
         parquet: whether to write Parquet files instead of CSV; entries name the file.
@@ -81,7 +81,7 @@ def write_set(
     tables = read_manifest(manifest)
     runs = dict(tables.pop("runs", {}))
     files = [path for entry in entries for path in _paths(folder, entry, parquet)]
-    old = []  # curves of the same runs in the other format
+    obsolete = []  # files of the same runs in the other format
     for entry in entries:
         name = entry.report.name
         curves = [folder / f"{name}{ending}" for ending in (".csv", PARQUET)]
@@ -92,9 +92,11 @@ def write_set(
                 "--overwrite",
                 path=folder,
             )
-        if name in runs:  # else a file of that name may be the log itself
-            before = runs[name].get("file", f"{name}.csv")
-            old += [path for path in curves if path.name == before and path not in files]
+        if name in runs:  # otherwise a file of that name may be the log itself
+            previous_file = runs[name].get("file", f"{name}.csv")
+            obsolete += [
+                path for path in curves if path.name == previous_file and path not in files
+            ]
         runs[name] = _manifest_entry(entry, parquet)
     for key, value in about.items():
         if key in tables and tables[key] != value and not overwrite:
@@ -108,12 +110,12 @@ def write_set(
         key: tables[key] for key in (*ABOUT, *sorted(set(tables) - set(ABOUT))) if key in tables
     }
     ordered["runs"] = dict(sorted(runs.items()))
-    with all_or_none([*files, *old, manifest]):
+    with all_or_none([*files, *obsolete, manifest]):
         make_folder(folder)
         for entry in entries:
             _write_run(folder, entry, parquet)
         write_text(manifest, _toml(ordered))
-        for path in old:
+        for path in obsolete:
             _remove(path)
     return (*files, manifest)
 
@@ -189,8 +191,8 @@ def _manifest_entry(entry: SetEntry, parquet: bool) -> dict[str, Any]:
 
 
 def _plain(value: float) -> float | int:
-    whole = math.isfinite(value) and value == int(value) and abs(value) >= 1
-    return int(value) if whole else value
+    is_integer = math.isfinite(value) and value == int(value) and abs(value) >= 1
+    return int(value) if is_integer else value
 
 
 def _toml(tables: Mapping[str, Any]) -> str:

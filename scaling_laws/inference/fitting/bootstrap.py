@@ -1,9 +1,9 @@
 """Uncertainty of the parameters: refits to reweighted runs (Bayesian bootstrap).
 
-Each refit has its own random numbers, determined by the seed, a stream and its index, and refits
-are solved in chunks that do not depend on where they run. So they are the same everywhere, and the
-first hundred of a thousand are those of a hundred (not to the last bit: a shorter last chunk solves
-some of them in other slots of the batch).
+The random numbers of a refit are determined by the seed, a stream and its index, and refits are
+solved in chunks that do not depend on the backend. Results are therefore the same everywhere, and
+the first 100 of 1,000 refits equal those of a bootstrap of 100 (not to the last bit: a shorter last
+chunk solves some of them in other slots of the batch).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from scaling_laws.models import in_float64
 __all__ = ["CHUNK_SIZE", "BootstrapRequest", "block_weights", "resample"]
 
 Array = NDArray[np.float64]
-CHUNK_SIZE = 64  # refits per piece of work, in every backend
+CHUNK_SIZE = 64  # refits per task, in every backend
 
 
 @dataclass(frozen=True, eq=False)
 class BootstrapRequest:
-    """Refits of one bootstrap.
+    """Request for the refits of one bootstrap.
 
     Attributes:
         best: the fit to start from.
@@ -53,7 +53,7 @@ def block_weights(data: Data, base: Array, generators: Sequence[np.random.Genera
     """Random weights of mean one: of each run, and of each block of its points.
 
     The Bayesian bootstrap (Rubin 1981) of blocks within runs: like resampling blocks and runs with
-    replacement, except that no refit lacks a run altogether, which would leave too few of three.
+    replacement, except that no refit lacks a run entirely, which would leave too few of three runs.
 
     Args:
         data: the runs.
@@ -87,7 +87,7 @@ def resample(
 ) -> list[list[Solution]]:
     """Refit to reweighted runs, with the prior's mean drawn from the prior.
 
-    Where the runs carry no information, refits then spread as the prior does (randomise, then
+    Where the runs carry no information, refits then vary as much as the prior (randomise-then-
     optimise; Bardsley et al. 2014).
 
     Args:
@@ -95,7 +95,7 @@ def resample(
         settings: of the fit.
         bootstraps: which refits.
         pool: where to refit, `CHUNK_SIZE` at a time.
-        stage: what progress is reported under.
+        stage: label of the progress reports.
 
     Returns:
         For each of `bootstraps`, the refits that succeeded.
@@ -105,12 +105,12 @@ def resample(
     """
     picklable = data_to_picklable(data, pool)
     chunks = [
-        (index, first, min(first + CHUNK_SIZE, bootstrap.count))
+        (index, begin, min(begin + CHUNK_SIZE, bootstrap.count))
         for index, bootstrap in enumerate(bootstraps)
-        for first in range(0, bootstrap.count, CHUNK_SIZE)
+        for begin in range(0, bootstrap.count, CHUNK_SIZE)
     ]
     arguments = [
-        (picklable, settings, bootstraps[index], first, stop) for index, first, stop in chunks
+        (picklable, settings, bootstraps[index], begin, stop) for index, begin, stop in chunks
     ]
     solved = collect(pool, _refit, arguments, f"{data.law.name}: {stage}")
     refits: list[list[Solution]] = [[] for _ in bootstraps]
@@ -124,16 +124,16 @@ def _refit(
     picklable: Data | SerializedData,
     settings: Settings,
     bootstrap: BootstrapRequest,
-    first: int,
+    begin: int,
     stop: int,
 ) -> list[Solution]:
-    """One piece of `resample`: the refits from index `first` up to `stop`."""
+    """One task of `resample`: the refits from index `begin` up to `stop`."""
     data = data_from_picklable(picklable)
     generators = [
         np.random.default_rng(
             np.random.SeedSequence(settings.seed, spawn_key=(bootstrap.stream, index))
         )
-        for index in range(first, stop)
+        for index in range(begin, stop)
     ]
     base = data.weight if bootstrap.base is None else bootstrap.base
     weight = block_weights(data, base, generators)

@@ -17,13 +17,13 @@ from scaling_laws.inference.results.uncertainty import scale_of
 __all__ = ["FEW_RUNS", "HeldOutErrors", "calibrate"]
 
 Array = NDArray[np.float64]
-OPTIMISM = 1.5  # held-out over fitted errors, where nothing better is known
-PSEUDO = 3.0  # runs that the fitted errors, so enlarged, count as
-OUTLIER = 9.0  # squared scaled errors above count as this: a few wild points do not set the scale
-# the 90 % quantile of some runs is too low for the next one: found by leaving runs of sets of 9 to
-# 34 out once more (docs/log.md)
+OPTIMISM = 1.5  # assumed ratio of held-out to fitted errors
+PSEUDO = 3.0  # pseudo-runs that the enlarged fitted errors count as
+OUTLIER = 9.0  # cap of squared scaled errors, so that a few outliers do not set the scale
+# the 90 % quantile over a few runs is too low for the next one; the correction was measured by
+# nested leave-one-out on sets of 9 to 34 runs (docs/log.md)
 FEW = 4.0
-FEW_RUNS = 6  # up to so many say more by their mean square than by a quantile
+FEW_RUNS = 6  # up to this many runs, a mean square is more accurate than a quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,29 +40,29 @@ class HeldOutErrors:
 
 
 def calibrate(
-    method: str, held: Sequence[HeldOutErrors], fitted: Sequence[HeldOutErrors], folds: int
+    method: str, held_out: Sequence[HeldOutErrors], fitted: Sequence[HeldOutErrors], folds: int
 ) -> Uncertainty:
-    """The uncertainty that held-out runs show.
+    """The uncertainty implied by errors of held-out runs.
 
-    Two numbers of the law's own error are fitted to the held-out errors by likelihood, fitted
-    errors counting as a little further evidence. Two factors then make 90 % of held-out points,
-    and of held-out final losses, lie inside; of a few runs they are Student's, from their mean
-    squares (a single run, held out in part, keeps the wider quantile).
+    Two parameters of the law's model error are fitted to the held-out errors by likelihood; fitted
+    errors enter with the weight of a few runs. Two factors then make the intervals contain 90 % of
+    held-out points and of held-out final losses. For a few runs the factors are Student-t, from
+    mean squares (a single run, held out in part, keeps the wider quantile).
 
     Args:
         method: how runs were held out.
-        held: held-out runs.
-        fitted: the same runs as the fit sees them.
-        folds: refits that `held` rests on.
+        held_out: errors of held-out runs.
+        fitted: residuals of the same runs in the fit.
+        folds: number of refits behind `held_out`.
     """
-    log_error = float(np.sqrt(np.mean([np.mean(run.error**2) for run in held])))
-    sigma_constant, sigma_decay = _scales(held, fitted)
-    dof = len(held) + PSEUDO
+    log_error = float(np.sqrt(np.mean([np.mean(run.error**2) for run in held_out])))
+    sigma_constant, sigma_decay = _scales(held_out, fitted)
+    dof = len(held_out) + PSEUDO
     widen = float(stdtrit(dof, 0.95)) / NORMAL_90
     scaled = [
-        np.abs(run.error) / scale_of(sigma_constant, sigma_decay, run.exposure) for run in held
+        np.abs(run.error) / scale_of(sigma_constant, sigma_decay, run.exposure) for run in held_out
     ]
-    if 1 < len(held) <= FEW_RUNS:
+    if 1 < len(held_out) <= FEW_RUNS:
         curve = _of_few([float(np.mean(row**2)) for row in scaled])
         final = _of_few([float(row[-1] ** 2) for row in scaled])
     else:
@@ -73,18 +73,23 @@ def calibrate(
     )
 
 
-def _scales(held: Sequence[HeldOutErrors], fitted: Sequence[HeldOutErrors]) -> tuple[float, float]:
+def _scales(
+    held_out: Sequence[HeldOutErrors], fitted: Sequence[HeldOutErrors]
+) -> tuple[float, float]:
     def cost(logs: Array) -> float:
         sigma_constant, sigma_decay = np.exp(logs)
         total = 0.0
-        for rows, share, stretch in ((held, 1.0, 1.0), (fitted, PSEUDO / len(fitted), OPTIMISM)):
+        for rows, share, stretch in (
+            (held_out, 1.0, 1.0),
+            (fitted, PSEUDO / len(fitted), OPTIMISM),
+        ):
             for run in rows:
                 scale = scale_of(sigma_constant, sigma_decay, run.exposure)
                 square = np.minimum((stretch * run.error / scale) ** 2, OUTLIER)
                 total += share * float(np.mean(0.5 * square + np.log(scale)))
         return total
 
-    errors = np.concatenate([run.error for run in (*held, *fitted)])
+    errors = np.concatenate([run.error for run in (*held_out, *fitted)])
     start = np.log(max(float(np.sqrt(np.mean(errors**2))), 1e-6))
     result = minimize(cost, np.array([start, start]), method="Nelder-Mead", options={"xatol": 1e-3})
     sigma_constant, sigma_decay = np.exp(np.clip(result.x, np.log(1e-6), np.log(1.0)))
@@ -92,7 +97,7 @@ def _scales(held: Sequence[HeldOutErrors], fitted: Sequence[HeldOutErrors]) -> t
 
 
 def _of_few(squares: Sequence[float]) -> float:
-    """The 90 % quantile of normal errors whose size is that of a few runs and of `PSEUDO` of 1.
+    """The 90 % quantile of normal errors with the rms of a few runs and `PSEUDO` runs of rms 1.
 
     Args:
         squares: mean squared scaled error of each run.

@@ -118,15 +118,17 @@ def cross_validate(
         if np.isfinite(refit.objective)
     }
     predicted = data.predict([result.best, *succeeded.values()])
-    held = []
+    predictions = []
     for number, prediction in zip(succeeded, predicted[1:], strict=True):
         fold = losses[number]
         for run in np.unique(data.run[fold]):
             part = fold[data.run[fold] == run]
             name = data.runs[run].name
-            held.append(HeldOut(name, number, steps[part], data.observed[part], prediction[part]))
+            predictions.append(
+                HeldOut(name, number, steps[part], data.observed[part], prediction[part])
+            )
     return HeldOutFit(
-        tuple(held),
+        tuple(predictions),
         tuple(sorted(set(range(len(folds))) - set(succeeded))),
         log_error_of(data, predicted[0]),
         effective_points_of(data),
@@ -148,5 +150,7 @@ def effective_points_of(data: Data) -> float:
 def _losses_of(data: Data, fold: Mapping[str, int], steps: NDArray[np.int64]) -> NDArray[np.int64]:
     """Indices of the losses that a fold holds out; `steps` are those of all losses."""
     index_of = {run.name: index for index, run in enumerate(data.runs)}
-    parts = [(data.run == index_of[name]) & (steps >= first) for name, first in fold.items()]
+    parts = [
+        (data.run == index_of[name]) & (steps >= first_step) for name, first_step in fold.items()
+    ]
     return np.flatnonzero(np.any(parts, axis=0))

@@ -100,22 +100,22 @@ def fit_curves(
         FitError: if there are too few points, or no start succeeded.
         PoolError: if processes of the backend keep dying.
     """
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     values = run_list(runs)
-    chosen, notes = law_for(get_schedule_law(law) if isinstance(law, str) else law, values)
+    schedule_law, notes = law_for(get_schedule_law(law) if isinstance(law, str) else law, values)
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
     if draws < 0:
         raise UsageError(f"draws={draws} must be >= 0")
     cost = read_objective(objective) if isinstance(objective, str) else objective
     used_solver = find_solver(solver)
-    used_prior = prior_for_runs(chosen, prior, values)
-    data = prepare(chosen, values, from_step=from_step, weights=weights, fix=fix, tie=tie)
+    used_prior = prior_for_runs(schedule_law, prior, values)
+    data = prepare(schedule_law, values, from_step=from_step, weights=weights, fix=fix, tie=tie)
     chunks = max(
         1, -(-draws // CHUNK_SIZE), chunks_of_folds(len(data.runs), draws) if hold_out else 0
     )
     with start_pool(backend, chunks) as pool:
-        law_to_picklable(chosen, pool)  # refused before the work, not after it
+        law_to_picklable(schedule_law, pool)  # raises before the work starts, not after it
         result = multistart_fit(data, cost, used_prior, starts, seed, used_solver)
         best, settings = result.best, result.settings
         (refits,) = resample(data, settings, [BootstrapRequest(best, draws)], pool)
@@ -125,11 +125,11 @@ def fit_curves(
     condition, doubts = identifiability(data, best, params, used_prior, refits)
     warnings = issue_warnings((*notes, *data.notes, *doubts))
     return CurveFit(
-        chosen,
+        schedule_law,
         params,
         uncertainty,
-        _range(chosen, data.runs),
-        _record(data, result, predicted, from_step, condition, warnings, began),
+        _range(schedule_law, data.runs),
+        _record(data, result, predicted, from_step, condition, warnings, start_time),
         _shared_facts(data.runs),
         _draws(data, refits),
         _points(data, predicted),
@@ -149,9 +149,9 @@ def _record(
     from_step: int | str,
     condition: float,
     warnings: tuple[str, ...],
-    began: float,
+    start_time: float,
 ) -> FitRecord:
-    """How the fit came about; `began` is when, by `time.perf_counter`."""
+    """The record of a fit; `start_time` is from `time.perf_counter`."""
     outcomes, settings = result.outcomes, result.settings
     return FitRecord(
         objective=huber_objective(data.observed, predicted),
@@ -159,7 +159,7 @@ def _record(
         n_points=len(data.observed),
         starts=len(outcomes),
         starts_at_best=sum(solution.objective <= 1.001 * result.lowest for solution in outcomes),
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - start_time,
         seed=settings.seed,
         from_step=from_step,
         runs={
@@ -190,10 +190,12 @@ def _draws(data: Data, refits: Sequence[Solution]) -> dict[str, NDArray[np.float
 
 def _range(law: Law, runs: Sequence[Run]) -> Range:
     peaks = [run.schedule.peak_lr for run in runs]
-    lowest = []
+    lowest_shares = []
     for run in runs:
-        after = run.schedule.lr[int(np.argmax(run.schedule.lr)) : int(run.steps[-1]) + 1]
-        lowest.append(float(after.min()) / run.schedule.peak_lr if after.size else 1.0)
+        after_peak = run.schedule.lr[int(np.argmax(run.schedule.lr)) : int(run.steps[-1]) + 1]
+        lowest_shares.append(
+            float(after_peak.min()) / run.schedule.peak_lr if after_peak.size else 1.0
+        )
     facts = {
         need: (float(min(row.min() for row in rows)), float(max(row.max() for row in rows)))
         for need in sorted(law.required_facts - set(law.break_facts))
@@ -202,7 +204,7 @@ def _range(law: Law, runs: Sequence[Run]) -> Range:
     last = max(int(run.steps[-1]) for run in runs)
     falls = [fastest_fall(run.schedule.lr[: int(run.steps[-1]) + 1]) for run in runs]
     fastest = min((fall for fall in falls if fall is not None), default=None)
-    return Range((min(peaks), max(peaks)), last, min(lowest), facts, fastest)
+    return Range((min(peaks), max(peaks)), last, min(lowest_shares), facts, fastest)
 
 
 def _along(run: Run, fact: str) -> NDArray[np.float64]:

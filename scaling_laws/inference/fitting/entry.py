@@ -131,7 +131,7 @@ def fit(
     >>> round(fit("chinchilla", table, hold_out=False).params["alpha"], 3)
     0.34
     """
-    chosen = get_law(law) if isinstance(law, str) else law
+    law_record = get_law(law) if isinstance(law, str) else law
     of_curves: dict[str, Any] = {
         "from_step": from_step,
         "objective": objective,
@@ -143,34 +143,34 @@ def fit(
         "solver": solver,
         "backend": backend,
     }
-    if isinstance(chosen, PointLaw):
+    if isinstance(law_record, PointLaw):
         for name, value in of_curves.items():
             if value is not CURVE_DEFAULTS[name] and value != CURVE_DEFAULTS[name]:
-                raise UsageError(f"{name} is about fits to runs; {chosen.name} takes a table")
+                raise UsageError(f"{name} is about fits to runs; {law_record.name} takes a table")
         if not hasattr(data, "columns") and (
             not isinstance(data, Mapping) or any(isinstance(run, Run) for run in data.values())
         ):
             raise LawError(
-                f"{chosen.name} is fitted to a table with the columns "
-                f"{', '.join((*chosen.input_names, chosen.output))}, not to runs"
+                f"{law_record.name} is fitted to a table with the columns "
+                f"{', '.join((*law_record.input_names, law_record.output))}, not to runs"
             )
         return table_fitting.fit_points(
-            chosen,
+            law_record,
             data,
             starts=table_fitting.DEFAULT_STARTS if starts is None else starts,
             seed=seed,
             hold_out=hold_out,
             source="table" if source is None else source,
         )
-    assert isinstance(chosen, Law)  # the registry contains no third kind
+    assert isinstance(law_record, Law)  # the registry contains no third kind
     if source is not None:
-        raise UsageError(f"source is about fits to tables; {chosen.name} takes runs")
+        raise UsageError(f"source is about fits to tables; {law_record.name} takes runs")
     if hasattr(data, "columns") or (
         isinstance(data, Mapping) and not all(isinstance(run, Run) for run in data.values())
     ):
-        raise LawError(f"{chosen.name} is a law of schedules; fit it to runs, not to a table")
+        raise LawError(f"{law_record.name} is a law of schedules; fit it to runs, not to a table")
     return fit_curves(
-        chosen,
+        law_record,
         data,
         starts=DEFAULT_STARTS if starts is None else starts,
         seed=seed,

@@ -1,4 +1,4 @@
-"""Runs prepared for a fit: checked, thinned, scaled, laid out as arrays."""
+"""Runs prepared for a fit: checked, thinned, scaled and arranged in arrays."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Data:
     Attributes:
         law: the law.
         runs: the runs, thinned and cut.
-        unit: the LR that the fit divides by.
+        unit: the LR by which the fit divides all LRs.
         problem: their points.
-        observed: losses, one run after the other: (losses,).
+        observed: losses of all runs, concatenated: (losses,).
         weight: of each loss in the objective: (losses,).
         run: index of the run of each loss: (losses,).
         fixed: fixed parameters, in the unit of the logs.
-        ties: nonlinear parameters that equal another one: (name, other).
-        notes: what a user should know about how the runs were prepared.
+        ties: nonlinear parameters that equal another one: (name, target).
+        notes: doubts that arose while the runs were prepared.
     """
 
     law: Law
@@ -82,7 +82,7 @@ class Data:
 
     @property
     def _logged_unit(self) -> bool:
-        """Whether the fit is in the unit of the logs because a fixed number is."""
+        """Whether the fit uses the LR unit of the logs because a fixed value does."""
         return bool(set(self.fixed) & _in_units_of_lr(self.law))
 
     def starts(self, count: int, seed: int) -> Array:
@@ -90,7 +90,7 @@ class Data:
         return self._in_unit(draw_starts(self.law.nonlinear_parameters, count, seed))
 
     def _in_unit(self, unconstrained: Array) -> Array:
-        """Unconstrained parameters for schedules scaled to a peak of 1 -> for those of this fit."""
+        """Unconstrained parameters for a peak LR of 1 -> those in the LR unit of this fit."""
         if not self._logged_unit:
             return unconstrained
         peak = _peak(self.law, self.runs)
@@ -116,10 +116,11 @@ class Data:
         return np.asarray(self._in_unit(prior.arrays(self.law)[0][None])[0])
 
     def free_mask(self) -> NDArray[np.bool_]:
-        """Which nonlinear parameters a fit searches, being neither fixed nor tied: (nonlinear,)."""
-        given = set(self.fixed) | {name for name, _ in self.ties}
+        """Whether a nonlinear parameter is searched, i.e. neither fixed nor tied: (nonlinear,)."""
+        excluded = set(self.fixed) | {name for name, _ in self.ties}
         return np.asarray(
-            [parameter.name not in given for parameter in self.law.nonlinear_parameters], dtype=bool
+            [parameter.name not in excluded for parameter in self.law.nonlinear_parameters],
+            dtype=bool,
         )
 
     def requests(
@@ -138,7 +139,7 @@ class Data:
             starts: unconstrained parameters, (requests, nonlinear) or (nonlinear,).
             weight: of the losses, (requests, losses) or (losses,); default the runs' own.
             prior: on nonlinear parameters.
-            strength: of the prior, in units of the objective: (requests,) or one for all.
+            strength: of the prior, in units of the objective: (requests,), or a scalar.
             shift: of the prior's mean, in units of its sd: (requests, nonlinear).
             free_mask: which nonlinear parameters are searched; default all that are neither fixed
                 nor tied.
@@ -163,7 +164,7 @@ class Data:
         for index, parameter in enumerate(parameters):
             if parameter.name in self.fixed:
                 start[:, index] = parameter.transform.inverse(self.fixed[parameter.name])
-        # where a fixed number depends on the unit of the LR, the fit is in the unit of the logs
+        # if a fixed value depends on the unit of the LR, the fit uses the unit of the logs
         fixed = [self.fixed.get(parameter.name, np.nan) for parameter in self.law.linear_parameters]
         return SolveRequest(
             start=start,
@@ -176,7 +177,7 @@ class Data:
         )
 
     def params(self, solution: Solution) -> dict[str, float]:
-        """The parameters of a solution, for LRs as they are logged."""
+        """The parameters of a solution, in the LR unit of the logs."""
         scaled = {
             parameter.name: float(value) + 0.0  # no -0
             for parameter, value in zip(
@@ -186,17 +187,17 @@ class Data:
         unconstrained = zip(self.law.nonlinear_parameters, solution.unconstrained, strict=True)
         for parameter, number in unconstrained:
             scaled[parameter.name] = float(parameter.transform.forward(float(number)))
-        for name, other in self.ties:
-            scaled[name] = scaled[other]
+        for name, target in self.ties:
+            scaled[name] = scaled[target]
         values = scaled if self.law.rescale is None else self.law.rescale(scaled, self.unit)
         return {name: float(values[name]) for name in self.law.names}
 
     def predict(self, solutions: Sequence[Solution]) -> Array:
-        """Predicted losses at every logged loss: (solutions, losses)."""
+        """Predictions of all logged losses: (solutions, losses)."""
         function = _compiled_losses(self.law, self.ties)
         parts = []
-        for first in range(0, len(solutions), EVALUATION_CHUNK):
-            part = list(solutions[first : first + EVALUATION_CHUNK])
+        for begin in range(0, len(solutions), EVALUATION_CHUNK):
+            part = list(solutions[begin : begin + EVALUATION_CHUNK])
             filled = part + part[:1] * (EVALUATION_CHUNK - len(part))  # one shape, one compilation
             unconstrained = np.stack([solution.unconstrained for solution in filled])
             amplitudes = np.stack([solution.amplitudes for solution in filled])
@@ -208,17 +209,17 @@ class Data:
 @cache
 def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
     def losses(problem: Problem, unconstrained: Any, amplitudes: Any) -> Any:
-        def one(unconstrained: Any, amplitudes: Any) -> Any:
+        def losses_of_one(unconstrained: Any, amplitudes: Any) -> Any:
             values = nonlinear_values(law, unconstrained, ties)
             return problem.design_matrix(law, values) @ amplitudes
 
-        return jnp.maximum(jax.vmap(one)(unconstrained, amplitudes), LOSS_FLOOR)
+        return jnp.maximum(jax.vmap(losses_of_one)(unconstrained, amplitudes), LOSS_FLOOR)
 
     return jax.jit(losses)
 
 
 def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[Note, ...]]:
-    """The law, or its fallback where a run lacks a required fact; and a note about that."""
+    """The law, or its fallback with a note if a run lacks a required fact."""
     missing = [
         (need, run.name)
         for run in runs
@@ -245,7 +246,7 @@ def prepare(
     fix: Mapping[str, float] | None = None,
     tie: Mapping[str, str] | None = None,
 ) -> Data:
-    """Check runs and lay them out for a solver.
+    """Check runs and arrange them in arrays for a solver.
 
     Raises:
         UsageError: if there are no runs, names repeat, `from_step` leaves a run empty, or a weight
@@ -253,18 +254,18 @@ def prepare(
         LawError: if the runs lack a required fact, or a fixed or tied parameter is invalid.
         FitError: if there are too few points.
     """
-    given_runs = run_list(runs)
-    if not given_runs:
+    all_runs = run_list(runs)
+    if not all_runs:
         raise UsageError("a fit needs at least one run")
-    names = [run.name for run in given_runs]
+    names = [run.name for run in all_runs]
     for name, factor in (weights or {}).items():
         if name not in names:
             raise UsageError(unknown_name("run", name, names), value=name)
         if not (np.isfinite(factor) and factor >= 0):
             raise UsageError(f"weight {factor!r} of run {name!r} must be finite and >= 0")
     notes: list[Note] = []
-    kept = tuple(_cut(law, run, from_step, notes) for run in given_runs)
-    sizes = {run.facts.get("model_params") for run in kept}
+    prepared = tuple(_cut(law, run, from_step, notes) for run in all_runs)
+    sizes = {run.facts.get("model_params") for run in prepared}
     if law.uses_model_params and len(sizes) == 1:
         message = (
             f"all runs have model_params={sizes.pop():g}: the terms of {law.name} in the model "
@@ -272,15 +273,15 @@ def prepare(
         )
         notes.append(Note(message, IdentifiabilityWarning))
     fixed, ties = _fixed_and_tied(law, fix or {}, tie or {})
-    if all(run.schedule.peak_lr == 0 for run in kept):
-        raise FitError("every learning rate is 0; there is nothing to fit")
+    if all(run.schedule.peak_lr == 0 for run in prepared):
+        raise FitError("every learning rate is 0, so there is nothing to fit")
     logged = bool(set(fixed) & _in_units_of_lr(law))
-    unit = 1.0 if law.rescale is None or logged else _peak(law, kept)
+    unit = 1.0 if law.rescale is None or logged else _peak(law, prepared)
     histories, indices, window_weights = zip(
-        *(_points(law, run, unit) for run in kept), strict=True
+        *(_points(law, run, unit) for run in prepared), strict=True
     )
     weight = np.concatenate(
-        [np.asarray(run.weight) * (weights or {}).get(run.name, 1.0) for run in kept]
+        [np.asarray(run.weight) * (weights or {}).get(run.name, 1.0) for run in prepared]
     )
     count = int(np.sum(weight > 0))
     if count <= len(law.parameters) - len(fixed) - len(ties):
@@ -290,12 +291,12 @@ def prepare(
         )
     return Data(
         law,
-        kept,
+        prepared,
         unit,
         Problem.of(histories, indices, window_weights),
-        np.concatenate([run.loss for run in kept]),
+        np.concatenate([run.loss for run in prepared]),
         weight,
-        np.repeat(np.arange(len(kept)), [len(run.loss) for run in kept]),
+        np.repeat(np.arange(len(prepared)), [len(run.loss) for run in prepared]),
         fixed,
         ties,
         tuple(notes),
@@ -304,14 +305,14 @@ def prepare(
 
 def _cut(law: Law, run: Run, from_step: int | str, notes: list[Note]) -> Run:
     check_needs(law, run.facts, run.traces, f"run {run.name!r}")
-    kept = run.from_step(from_step)
-    if len(kept.loss) > MAX_POINTS:
-        stride = -(-len(kept.loss) // MAX_POINTS)
-        chosen = np.arange(len(kept.loss) - 1, -1, -stride)[::-1]  # the last point is kept
-        message = f"{len(kept.loss)} points thinned to {len(chosen)}, every {stride}th"
+    used = run.from_step(from_step)
+    if len(used.loss) > MAX_POINTS:
+        stride = -(-len(used.loss) // MAX_POINTS)
+        indices = np.arange(len(used.loss) - 1, -1, -stride)[::-1]  # the last point is kept
+        message = f"{len(used.loss)} points thinned to {len(indices)}, every {stride}th"
         notes.append(Note(f"run {run.name!r}: {message}", DataWarning))
-        kept = kept.at(chosen)
-    return kept
+        used = used.at(indices)
+    return used
 
 
 def _fixed_and_tied(
@@ -326,28 +327,28 @@ def _fixed_and_tied(
             raise LawError(
                 f"{law.name}: {name}={value!r} must be {by_name[name].support.value} to be fixed"
             )
-    for name, other in tie.items():
-        for each in (name, other):
-            if each not in nonlinear:
+    for name, target in tie.items():
+        for tied in (name, target):
+            if tied not in nonlinear:
                 raise LawError(
-                    f"{law.name}: {each!r} cannot be tied; the nonlinear parameters are "
+                    f"{law.name}: {tied!r} cannot be tied; the nonlinear parameters are "
                     f"{', '.join(nonlinear) or 'none'}"
                 )
-        if name == other or name in fix or other in tie:
+        if name == target or name in fix or target in tie:
             raise LawError(
-                f"{law.name}: cannot tie {name} to {other}: {_why_not_tied(name, other, fix)}"
+                f"{law.name}: cannot tie {name} to {target}: {_why_not_tied(name, target, fix)}"
             )
-        if by_name[name].support is not by_name[other].support:
+        if by_name[name].support is not by_name[target].support:
             raise LawError(
-                f"{law.name}: {name} and {other} have different supports and cannot be tied"
+                f"{law.name}: {name} and {target} have different supports and cannot be tied"
             )
     return {name: float(value) for name, value in fix.items()}, tuple(sorted(tie.items()))
 
 
-def _why_not_tied(name: str, other: str, fix: Mapping[str, float]) -> str:
-    if name == other:
+def _why_not_tied(name: str, target: str, fix: Mapping[str, float]) -> str:
+    if name == target:
         return "they are the same parameter"
-    return f"{name} is fixed" if name in fix else f"{other} is itself tied"
+    return f"{name} is fixed" if name in fix else f"{target} is itself tied"
 
 
 def _in_units_of_lr(law: Law) -> set[str]:
@@ -365,12 +366,12 @@ def _peak(law: Law, runs: Sequence[Run]) -> float:
 
 
 def _points(law: Law, run: Run, unit: float) -> tuple[History, NDArray[np.int64], Array]:
-    """The points of a run; and for each loss, indices and weights of those that it averages."""
+    """The points of a run; and per loss, indices and weights of the points it averages."""
     nodes = min(run.window, WINDOW_NODES)
     back = run.window * (np.arange(nodes) + 0.5) / nodes  # midpoints of equal parts
-    wanted = run.steps[:, None] - np.floor(back).astype(np.int64)[None, :]
-    points, index = np.unique(np.maximum(wanted, 0), return_inverse=True)
+    averaged_steps = run.steps[:, None] - np.floor(back).astype(np.int64)[None, :]
+    points, index = np.unique(np.maximum(averaged_steps, 0), return_inverse=True)
     history = law.history(
         AtPoints(points), run.schedule.lr / unit, facts=run.facts, traces=run.traces
     )
-    return history, index.reshape(wanted.shape), np.full(wanted.shape, 1.0 / nodes)
+    return history, index.reshape(averaged_steps.shape), np.full(averaged_steps.shape, 1.0 / nodes)

@@ -1,4 +1,4 @@
-"""Held-out errors of a fit: refits without some runs, and the uncertainty that they show."""
+"""Held-out errors of a fit: refits without some runs, and the resulting uncertainty."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOLD_DRAWS = 32  # bootstrap refits per fold
 
 
 def chunks_of_folds(runs: int, draws: int) -> int:
-    """How many pieces of work the folds of a fit are, at most."""
+    """Upper bound on the number of tasks for the folds of a fit."""
     if draws and runs <= FEW_RUNS:
         return runs
     return -(-min(runs, MAX_FOLDS) // FOLDS_PER_TASK)
@@ -61,15 +61,15 @@ def held_out_uncertainty(
         return None
     outcomes = refit_folds(data, best, settings, folds, pool)
     errors = np.log(data.observed) - np.log(data.predict([best, *outcomes]))
-    spread = _spread(data, refits)
+    sd = _log_loss_sd(data, refits)
     fitted = [
-        _errors_of_run(data, np.flatnonzero(data.run == index), errors[0], spread)
+        _errors_of_run(data, np.flatnonzero(data.run == index), errors[0], sd)
         for index in range(len(data.runs))
     ]
     succeeded = [
         number for number, solution in enumerate(outcomes) if np.isfinite(solution.objective)
     ]
-    spreads = dict.fromkeys(succeeded, spread)
+    sd_of_fold = dict.fromkeys(succeeded, sd)
     if refits and len(data.runs) <= FEW_RUNS:  # a fold determines its parameters much less well
         bootstraps = [
             BootstrapRequest(
@@ -78,13 +78,16 @@ def held_out_uncertainty(
             for number in succeeded
         ]
         drawn = resample(data, settings, bootstraps, pool, "bootstrap refits of the folds")
-        spreads = {
-            number: _spread(data, solutions)
+        sd_of_fold = {
+            number: _log_loss_sd(data, solutions)
             for number, solutions in zip(succeeded, drawn, strict=True)
         }
     held_out = [
         _errors_of_run(
-            data, folds[number][data.run[folds[number]] == run], errors[1 + number], spreads[number]
+            data,
+            folds[number][data.run[folds[number]] == run],
+            errors[1 + number],
+            sd_of_fold[number],
         )
         for number in succeeded
         for run in np.unique(data.run[folds[number]])
@@ -105,23 +108,23 @@ def _folds(data: Data) -> tuple[str, list[Fold]]:
     return method, [fold for fold in folds if can_leave_out(data, fold)]
 
 
-def _spread(data: Data, refits: Sequence[Solution]) -> Array:
+def _log_loss_sd(data: Data, refits: Sequence[Solution]) -> Array:
     """Robust standard deviation of log losses over refits: (losses,)."""
     if len(refits) < 2:
         return np.zeros(len(data.observed))
     return robust_sd(np.log(data.predict(refits)))
 
 
-def _errors_of_run(data: Data, losses: Fold, error: Array, spread: Array) -> HeldOutErrors:
+def _errors_of_run(data: Data, losses: Fold, error: Array, sd: Array) -> HeldOutErrors:
     """Errors of losses of one run, given by indices.
 
     Args:
         data: the runs.
         losses: indices, all of one run.
         error: of all losses, (losses,).
-        spread: of the log predictions, over refits: (losses,).
+        sd: of the log predictions, over refits: (losses,).
     """
     index = int(data.run[losses[0]])
     run = data.runs[index]
     steps = run.steps[losses - int(np.argmax(data.run == index))]
-    return HeldOutErrors(error[losses], VarianceInputs.of(run.schedule.lr, steps, spread[losses]))
+    return HeldOutErrors(error[losses], VarianceInputs.of(run.schedule.lr, steps, sd[losses]))

@@ -1,4 +1,4 @@
-"""What the runs do not identify: bounds hit, flat directions, runs too alike, no abrupt drop."""
+"""What the runs do not identify: active bounds, flat directions, similar runs, no abrupt drop."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["abrupt_drop", "condition_number", "identifiability"]
 
 Array = NDArray[np.float64]
 NUDGE = 1e-4  # relative change of a parameter for a difference quotient
-LOOSE = 1.0  # standard deviation of a logarithm, along the flattest direction, that is reported
-NO_DROP = "no abrupt drop among the fitted runs"  # how the warning begins; a plan looks for it
-ABRUPT = 0.3  # share of the peak LR lost within a hundredth of a run that shows how a memory fades
-ALIKE = 0.02  # runs whose LRs differ by less, as a share of the peak, count as one schedule
+LOOSE = 1.0  # sd of a log parameter along the flattest direction above which it is reported
+NO_DROP = "no abrupt drop among the fitted runs"  # start of the message; planning searches for it
+ABRUPT = 0.3  # drop within 1 % of a run, as a share of the peak LR, that identifies the memory
+ALIKE = 0.02  # LR difference, as a share of the peak, below which two schedules count as the same
 
 
 def identifiability(
@@ -47,8 +47,8 @@ def identifiability(
     error = np.log(data.observed) - np.log(data.predict([best])[0])
     # residuals are autocorrelated: a run counts as `BLOCKS` points
     correlation = max(1.0, len(error) / (BLOCKS * len(data.runs)))
-    loose = float(np.sqrt(correlation * np.average(error**2, weights=data.weight))) / smallest
-    if loose > LOOSE:
+    flattest_sd = float(np.sqrt(correlation * np.average(error**2, weights=data.weight))) / smallest
+    if flattest_sd > LOOSE:
         advice = "do not interpret them individually"
         if prior is None:
             advice = "other values fit as well; add runs, or use the prior"
@@ -61,8 +61,8 @@ def identifiability(
     if prior is not None and refits:
         notes += _prior_only(data, prior, refits)
     memory = [name for name in data.law.memory if name not in data.fixed]
-    drops = [abrupt_drop(run.schedule, int(run.steps[-1])) for run in data.runs]
-    if memory and max(drops) < ABRUPT:
+    largest_drops = [abrupt_drop(run.schedule, int(run.steps[-1])) for run in data.runs]
+    if memory and max(largest_drops) < ABRUPT:
         notes.append(
             _doubt(
                 f"{NO_DROP}: the memory ({', '.join(memory)}) is not identified; add a run whose "
@@ -89,8 +89,8 @@ def _bounds(data: Data, best: Solution, params: Mapping[str, float]) -> list[Not
     for index, parameter in enumerate(data.law.nonlinear_parameters):
         if not data.free_mask()[index]:
             continue
-        for end, bound in zip((low[index], high[index]), parameter.bounds, strict=True):
-            if abs(best.unconstrained[index] - end) < 1e-3:
+        for limit, bound in zip((low[index], high[index]), parameter.bounds, strict=True):
+            if abs(best.unconstrained[index] - limit) < 1e-3:
                 message = f"{parameter.name} ended on its bound {bound:g}"
                 notes.append(Note(f"{message}: these runs do not identify it", ConvergenceWarning))
     for parameter in data.law.linear_parameters:
@@ -133,30 +133,30 @@ def condition_number(data: Data, best: Solution) -> tuple[float, float, list[str
 
 
 def _prior_only(data: Data, prior: Prior, refits: Sequence[Solution]) -> list[Note]:
-    """Parameters whose refits spread as wide as the prior, in one note."""
+    """One note on the parameters whose refits vary as much as the prior."""
     names = []
     unconstrained = np.array([solution.unconstrained for solution in refits])
     for index, parameter in enumerate(data.law.nonlinear_parameters):
-        spread = prior.sd.get(parameter.name)
-        if spread is None or not data.free_mask()[index]:
+        sd = prior.sd.get(parameter.name)
+        if sd is None or not data.free_mask()[index]:
             continue
-        if np.std(unconstrained[:, index]) > 0.85 * spread:
+        if np.std(unconstrained[:, index]) > 0.85 * sd:
             names.append(parameter.name)
     if not names:
         return []
     return [
         _doubt(
-            f"{', '.join(names)}: value and interval come from the prior, not from these runs; the "
+            f"{', '.join(names)}: value and interval come from the prior, not from these runs; "
             f"prior: {prior.source}"
         )
     ]
 
 
 def abrupt_drop(schedule: Schedule, last: int | None = None) -> float:
-    """Largest share of the peak LR lost within a hundredth of a run, up to a step."""
+    """Largest drop within 1 % of a run, up to a step, as a share of the peak LR."""
     lr = schedule.lr if last is None else schedule.lr[: last + 1]
-    apart = max(1, schedule.steps // 100)
-    before, after = lr[:-apart], lr[apart:]
+    distance = max(1, schedule.steps // 100)
+    before, after = lr[:-distance], lr[distance:]
     if before.size == 0:
         return 0.0
     return float(np.max(before - after, initial=0.0) / max(float(lr.max()), np.finfo(float).tiny))
@@ -172,9 +172,9 @@ def _example(data: Data) -> str:
 
 def _alike(data: Data) -> bool:
     plans: Sequence[Schedule] = [run.schedule for run in data.runs]
-    first = plans[0].lr
+    reference = plans[0].lr
     for plan in plans[1:]:
-        shared = min(len(first), len(plan.lr))
-        if np.max(np.abs(first[:shared] - plan.lr[:shared])) > ALIKE * plans[0].peak_lr:
+        shared = min(len(reference), len(plan.lr))
+        if np.max(np.abs(reference[:shared] - plan.lr[:shared])) > ALIKE * plans[0].peak_lr:
             return False
     return True

@@ -37,18 +37,18 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-FOLDS_PER_TASK = 16  # folds that one piece of work refits
+FOLDS_PER_TASK = 16  # folds that one task refits
 STARTS_WITH_PRIOR = 8  # of the fit with the prior: the prior mean and the best fits without it
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all refits of a fit share.
+    """Settings shared by all refits of a fit.
 
     Attributes:
         objective: the cost of residuals.
         prior: on nonlinear parameters.
-        variance: of a residual in log loss, no less than `MISFIT` squared.
+        variance: of a residual in log loss, at least `MISFIT` squared.
         seed: of the refits.
         solver: of every solve.
     """
@@ -62,15 +62,15 @@ class Settings:
     def strength(self, data: Data, weight: Array) -> Array:
         """Factor between the prior's log density and the objective.
 
-        The variance of a residual times the number of points that count as one: the residuals of a
-        misspecified law are correlated.
+        The variance of a residual times the number of points that count as one independent point,
+        because residuals of a misspecified law are correlated.
 
         Args:
             data: the runs.
             weight: of the losses, (..., losses): those at zero are not fitted.
 
         Returns:
-            One number for each row of weights, (...).
+            One number per row of weights, (...).
         """
         fitted = weight > 0
         points = fitted.sum(axis=-1)
@@ -147,7 +147,7 @@ def multistart_fit(
 
 
 def _succeeded(law: Law, ranked: Sequence[Solution]) -> Solution:
-    """The first of outcomes in order of their objectives, if it is finite."""
+    """The best of ranked outcomes, if its objective is finite."""
     if not np.isfinite(ranked[0].objective):
         cause, _ = Counter(outcome.status for outcome in ranked).most_common(1)[0]
         raise FitError(f"{law.name}: none of {len(ranked)} starts succeeded: {cause.value}")
@@ -155,15 +155,15 @@ def _succeeded(law: Law, ranked: Sequence[Solution]) -> Solution:
 
 
 def _variance(data: Data, best: Solution) -> float:
-    """Of a residual in log loss, no less than `MISFIT` squared."""
+    """Variance of a residual in log loss, at least `MISFIT` squared."""
     return max(2.0 * best.objective / float(np.sum(data.weight > 0)), MISFIT**2)
 
 
 def without(weight: Array, fold: NDArray[np.int64]) -> Array:
     """Weights with those of a fold, given by indices, set to zero."""
-    kept = weight.copy()
-    kept[fold] = 0.0
-    return kept
+    reduced = weight.copy()
+    reduced[fold] = 0.0
+    return reduced
 
 
 def can_leave_out(data: Data, fold: NDArray[np.int64]) -> bool:
@@ -195,8 +195,8 @@ def refit_folds(
     """
     picklable = data_to_picklable(data, pool)
     chunks = [
-        (picklable, best, settings, list(folds[first : first + FOLDS_PER_TASK]))
-        for first in range(0, len(folds), FOLDS_PER_TASK)
+        (picklable, best, settings, list(folds[begin : begin + FOLDS_PER_TASK]))
+        for begin in range(0, len(folds), FOLDS_PER_TASK)
     ]
     solved = collect(pool, _refit_chunk, chunks, f"{data.law.name}: refits without some runs")
     return [solution for chunk in solved for solution in chunk]

@@ -1,4 +1,4 @@
-"""What a user should know before trusting a fit: plain text in its record, and Python warnings."""
+"""Doubts about a fit: plain text in its record, and Python warnings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Note:
     """One doubt about a fit.
 
     Attributes:
-        message: the text, as the record of the fit keeps it.
+        message: the text, as stored in the record of the fit.
         category: class of the Python warning.
     """
 
@@ -24,7 +24,7 @@ class Note:
 
 
 def issue_warnings(notes: Sequence[Note]) -> tuple[str, ...]:
-    """Issue every note as a warning that points at the caller of the package.
+    """Issue the notes as warnings that point at the caller of the package.
 
     Returns:
         The messages, for the record of the fit.

@@ -1,7 +1,7 @@
-"""Objectives: what a residual in log loss costs.
+"""Objectives: the cost of a residual in log loss.
 
-Each is the sum over points of weight · cost(log(observed / predicted)). All are ½r² near zero, so
-that their values, and the strength of a prior beside them, can be compared.
+An objective is the sum over points of weight · cost(log(observed / predicted)). All costs are ½r²
+near zero, so that their values are comparable and a prior has the same relative strength.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ HUBER_DELTA = 1e-3  # in log loss; Hoffmann et al. 2022, Tissue et al. 2024, Luo
 
 
 class Objective(Hashable, Protocol):
-    """The cost of residuals; frozen and hashable."""
+    """A cost of residuals; frozen and hashable."""
 
     @property
     def spec(self) -> str:
-        """Its text, as `read_objective` reads it."""
+        """Text from which `read_objective` recreates it."""
 
     def cost(self, residual: Array) -> Array:
-        """Cost of each residual, ½r² near zero."""
+        """Cost per residual, ½r² near zero."""
 
     def weight(self, residual: Array) -> Array:
-        """Derivative of the cost over the residual: 1 near zero, less where it is robust."""
+        """Derivative of the cost over the residual: 1 near zero, less for outliers if robust."""
 
 
 def curvature(objective: Objective, residual: Array) -> Array:
@@ -139,20 +139,20 @@ def read_objective(text: str) -> Objective:
     >>> read_objective("student-t").spec
     'student-t:0.001,4'
     """
-    name, _, rest = text.partition(":")
+    name, _, numbers_text = text.partition(":")
     if name not in OBJECTIVES:
         raise UsageError(unknown_name("objective", name, OBJECTIVES), value=name)
     try:
-        numbers = [float(part) for part in rest.split(",") if part.strip()]
+        numbers = [float(part) for part in numbers_text.split(",") if part.strip()]
         if not all(0.0 < number < math.inf for number in numbers):
             raise ValueError
-        made: Objective = OBJECTIVES[name](*numbers)
+        objective: Objective = OBJECTIVES[name](*numbers)
     except (ValueError, TypeError):
-        forms = ", ".join(each().spec for each in OBJECTIVES.values())
+        forms = ", ".join(objective_type().spec for objective_type in OBJECTIVES.values())
         raise UsageError(
-            f"objective {text!r}: after the colon come numbers > 0, as in {forms}"
+            f"objective {text!r}: numbers > 0 are expected after the colon, as in {forms}"
         ) from None
-    return made
+    return objective
 
 
 def huber_objective(
@@ -162,5 +162,7 @@ def huber_objective(
 
     Sum, not mean: with a mean, the tolerances of common solvers stop a fit early.
     """
-    size = np.abs(log_errors(observed, predicted))
-    return float(np.sum(np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))))
+    residual = np.abs(log_errors(observed, predicted))
+    return float(
+        np.sum(np.where(residual <= delta, 0.5 * residual**2, delta * (residual - 0.5 * delta)))
+    )

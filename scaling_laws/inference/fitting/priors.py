@@ -1,4 +1,4 @@
-"""The prior of a fit: a law's own, centred by what the runs have logged, or one that is given."""
+"""The prior of a fit: the law's, with its mean adapted to the runs, or one from the caller."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ __all__ = ["Prior", "prior_for_runs", "prior_of"]
 
 
 def prior_of(law: Law, choice: str | Prior | None) -> Prior | None:
-    """The prior that a choice means for a law.
+    """The prior of a law for a choice of the caller.
 
     Args:
         law: the law.
-        choice: ``"weak"`` for that of the law, with its start ranges for parameters that it does
-            not name; ``"none"`` for none; or a prior. (None is accepted as ``"none"``.)
+        choice: ``"weak"`` for that of the law, completed by its start ranges for parameters that
+            the prior does not cover; ``"none"`` for none; or a prior. (None is accepted as
+            ``"none"``.)
 
     Raises:
-        UsageError: for another word, or a prior on a name that is not a nonlinear parameter.
+        UsageError: for another string, or a prior on a name that is not a nonlinear parameter.
     """
     if choice is None or choice == "none":
         return None
@@ -28,21 +29,21 @@ def prior_of(law: Law, choice: str | Prior | None) -> Prior | None:
         names = [parameter.name for parameter in law.nonlinear_parameters]
         for name in choice.mean:
             if name not in names:
-                raise UsageError(f"{law.name} has no shape parameter {name!r}; it has {names}")
+                raise UsageError(f"{law.name} has no nonlinear parameter {name!r}, only {names}")
         return choice
     if choice != "weak":
-        raise UsageError(f"prior={choice!r}: known are 'weak' and 'none'", value=choice)
+        raise UsageError(f"prior={choice!r}: must be 'weak', 'none' or a Prior", value=choice)
     if law.prior is None:
         return Prior.from_start_ranges(law)
     return law.prior.completed(law)
 
 
 def prior_for_runs(law: Law, choice: str | Prior | None, runs: Sequence[Run]) -> Prior | None:
-    """The prior that a choice means; that of the law is centred by what the runs have logged.
+    """The prior for a choice of the caller; the mean of the law's prior is adapted to the runs.
 
     Args:
         law: the law.
-        choice: as `prior_of` takes it.
+        choice: as for `prior_of`.
         runs: to fit.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Types of a fit: the points of all runs, what is asked of a solver, and what it returns.
+"""Types of a fit: the points of all runs, a request to a solver, and its solution.
 
-Nothing here refers to a solver.
+This module does not depend on any solver.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def nonlinear_values(
         parameter.name: parameter.transform.forward(unconstrained[index], jnp)
         for index, parameter in enumerate(law.nonlinear_parameters)
     }
-    return values | {name: values[other] for name, other in ties}
+    return values | {name: values[target] for name, target in ties}
 
 
 def _deepen(table: NDArray[Any], depth: int, fill: float | None = None) -> NDArray[Any]:
@@ -96,12 +96,12 @@ def _deepen(table: NDArray[Any], depth: int, fill: float | None = None) -> NDArr
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SolveRequest:
-    """One minimisation over the parameters of a law; shapes are those of one.
+    """One minimisation over the parameters of a law; shapes are those of a single request.
 
     Requests that are solved together are stacked: every leaf has a leading axis (requests,).
 
     Attributes:
-        start: unconstrained nonlinear parameters to begin with: (nonlinear,).
+        start: initial unconstrained nonlinear parameters: (nonlinear,).
         free_mask: which of them are searched: (nonlinear,).
         prior_mean: of the unconstrained parameters: (nonlinear,).
         prior_precision: ½·precision·(unconstrained - mean)² is added to the objective:
@@ -127,20 +127,20 @@ class SolverStatus(Enum):
     OUT_OF_ITERATIONS = "ran out of iterations; use more starts"
     NOT_FINITE = (
         "the loss was not finite; check for losses or learning rates of extreme size, "
-        "or leave out early points with --from-step"
+        "or omit early points with --from-step"
     )
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Where one minimisation ended.
+    """Result of one minimisation.
 
     Attributes:
         status: how it ended.
         objective: of the points and the prior; infinite unless finite.
         unconstrained: nonlinear parameters in unconstrained form: (nonlinear,).
         amplitudes: linear parameters: (linear,).
-        iterations: how many trials were evaluated.
+        iterations: number of evaluated trials.
     """
 
     status: SolverStatus

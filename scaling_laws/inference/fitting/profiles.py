@@ -32,7 +32,7 @@ class Profile:
 
     A profile fixes the parameter in the units of the fit, where LRs are divided by the highest
     peak. Where the unit of a parameter depends on another one (C of multi_power, in LR^gamma),
-    values are converted with the fitted value of the other.
+    values are converted with the fitted value of that parameter.
 
     Attributes:
         values: of the parameter, increasing: (points,).
@@ -61,8 +61,8 @@ def profile(
     """The objective of a fit along its nonlinear parameters.
 
     Objective, prior, fixed and tied parameters, first step and solver are those of the fit's
-    record. A parameter is fixed at points around the fit, evenly spaced in its unconstrained form,
-    within its bounds.
+    record. A parameter is fixed at points around the fit that are evenly spaced in its
+    unconstrained form, within its bounds.
 
     Args:
         fitted: the fit.
@@ -82,10 +82,10 @@ def profile(
         UsageError: if the runs are not those of the fit, a name is not a searched nonlinear
             parameter, or `points` or `width` is invalid.
     """
-    chosen = require_curve_fit(fitted).law
+    law = require_curve_fit(fitted).law
     record = _check_arguments(fitted, points, width)
     data = prepare(
-        chosen,
+        law,
         runs,
         from_step=record.from_step,
         weights=weights,
@@ -93,33 +93,33 @@ def profile(
         tie=record.ties,
     )
     _check_runs(data, record)
-    chosen_names = _chosen_names(data, names)
-    if not chosen_names:
+    parameter_names = _chosen_names(data, names)
+    if not parameter_names:
         return {}
     fit = _unconstrained(data, {name: np.array([value]) for name, value in fitted.params.items()})
     has_draws = len(fitted.draws) > 0
     draws = _unconstrained(data, fitted.draws) if has_draws else np.empty((0, fit.shape[1]))
     grids = {
         index: _grid_of(data, fit[0], draws, index, points, width)
-        for index, parameter in enumerate(chosen.nonlinear_parameters)
-        if parameter.name in chosen_names
+        for index, parameter in enumerate(law.nonlinear_parameters)
+        if parameter.name in parameter_names
     }
     solutions = _solve_grids(data, record, fit[0], grids, find_solver(solver or record.solver))
     objective = np.array([solution.objective for solution in solutions])
-    profiles, first = {}, 0
+    profiles, begin = {}, 0
     for index, grid in grids.items():
         ends = np.quantile(draws[:, index], [0.05, 0.95]) if has_draws else np.empty(0)
         values = _logged(data, fitted, index, np.concatenate([grid, ends]))
         low_high = [float(value) for value in values[len(grid) :]]
-        name = chosen.nonlinear_parameters[index].name
+        name = law.nonlinear_parameters[index].name
         profiles[name] = Profile(
             values[: len(grid)],
-            objective[first : first + len(grid)],
+            objective[begin : begin + len(grid)],
             fitted.params[name],
             (low_high[0], low_high[1]) if low_high else None,
         )
-        first += len(grid)
-    return {name: profiles[name] for name in chosen_names}
+        begin += len(grid)
+    return {name: profiles[name] for name in parameter_names}
 
 
 def _check_arguments(fitted: CurveFit, points: int, width: float) -> FitRecord:
@@ -164,7 +164,7 @@ def _solve_grids(
     requests = data.requests(
         np.where(is_pinned, values[:, None], fit), prior=_prior(record), strength=_strength(record)
     )
-    # fixed here and not through `requests`, which omits the prior of what is not searched
+    # not through `requests`, which omits the prior of parameters that are not searched
     return solve(
         solver,
         data.law,
@@ -181,7 +181,7 @@ def _check_runs(data: Data, record: FitRecord) -> None:
     names = {run.name for run in data.runs}
     if names != set(record.runs):
         raise UsageError(
-            f"the fit was of runs {', '.join(record.runs)}, not of {', '.join(sorted(names))}"
+            f"the fit used runs {', '.join(record.runs)}, not {', '.join(sorted(names))}"
         )
     if len(data.observed) != record.n_points:
         raise UsageError(
@@ -232,7 +232,7 @@ def _logged(data: Data, fitted: CurveFit, index: int, unconstrained: Array) -> A
         {**values, parameter.name: float(parameter.transform.forward(float(number)))}
         for number in unconstrained
     ]
-    return np.array([float(law.rescale(each, data.unit)[parameter.name]) for each in pinned])
+    return np.array([float(law.rescale(row, data.unit)[parameter.name]) for row in pinned])
 
 
 def _grid(fit: float, reach: float, low: float, high: float, points: int) -> Array:

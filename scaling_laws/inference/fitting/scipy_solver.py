@@ -132,9 +132,9 @@ def _solve_one(
     scale = RESIDUAL_SCALE
 
     def full(point: NDArray[np.float64]) -> NDArray[np.float64]:
-        whole = initial.copy()
-        whole[searched] = point
-        return whole
+        complete = initial.copy()
+        complete[searched] = point
+        return complete
 
     try:
         result = least_squares(

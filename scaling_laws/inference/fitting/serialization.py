@@ -1,10 +1,10 @@
-"""Laws and prepared runs on their way to another process.
+"""Serialisation of laws and prepared runs for other processes.
 
-A process compiles a law once and recognises it by identity. So a law that every process can find
-by its name, because it is shipped or comes from an installed plug-in, is sent as that name. Any
-other law is sent by value, pickled by cloudpickle, and a process keeps what it received under the
-law's name and a digest: one law, one compilation. Functions of a law that live in an importable
-module are pickled by reference, so that module must be importable in the other process too.
+A process compiles a law once and recognises it by identity. A law that every process can find by
+name, because it is shipped or comes from an installed plug-in, is therefore sent as that name. Any
+other law is sent by value, pickled by cloudpickle, and the receiving process caches it under its
+name and a digest, so that it is compiled once. Functions of a law that are defined in an importable
+module are pickled by reference; that module must be importable in the other process as well.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ _RECEIVED: dict[tuple[str, str], Law] = {}  # by name and digest
 def registered_name(law: Law) -> str | None:
     """The name by which every process finds a law, or None if others cannot find it."""
     try:
-        known = get_schedule_law(law.name)
+        registered = get_schedule_law(law.name)
     except LawError:
         return None
-    if known is not law:
+    if registered is not law:
         return None
     # NAME_across_sizes is derived from NAME, and not registered itself
     base = law if law.name in LAWS else get_schedule_law(law.name.removesuffix(SUFFIX))
@@ -76,7 +76,7 @@ def registered_name(law: Law) -> str | None:
 
 
 def law_to_picklable(law: Law, pool: Pool) -> Law | str | SerializedLaw:
-    """A law as calls of a pool take it.
+    """A law in a form that can be passed to calls of a pool.
 
     Raises:
         UsageError: if it must be sent by value and cannot be pickled.
@@ -97,7 +97,7 @@ def _serialized(law: Law) -> SerializedLaw:
             f"{error}); use the local backend, or define its functions in a module"
         ) from error
     digest = hashlib.sha256(payload).hexdigest()
-    _RECEIVED[law.name, digest] = law  # what comes back to this process is the same law
+    _RECEIVED[law.name, digest] = law  # this process unpickles to the same object
     return SerializedLaw(law.name, digest, payload)
 
 
@@ -114,7 +114,7 @@ def law_from_picklable(law: Law | str | SerializedLaw) -> Law:
 
 
 def data_to_picklable(data: Data, pool: Pool) -> Data | SerializedData:
-    """Prepared runs as calls of a pool take them.
+    """Prepared runs in a form that can be passed to calls of a pool.
 
     Raises:
         UsageError: if their law must be sent by value and cannot be pickled.
@@ -126,7 +126,7 @@ def data_to_picklable(data: Data, pool: Pool) -> Data | SerializedData:
 
 
 def data_from_picklable(data: Data | SerializedData) -> Data:
-    """The prepared runs, with this process's law."""
+    """The prepared runs, with the law of this process."""
     if isinstance(data, Data):
         return data
     return Data(law=law_from_picklable(data.law), **data.fields)

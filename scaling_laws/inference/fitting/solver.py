@@ -1,10 +1,10 @@
-"""What a solver implements, and the driver that every solve of the package goes through.
+"""The solver protocol, and the driver of every solve of the package.
 
 A solver is a frozen value with four methods, in the manner of optimistix: `init` makes the state of
-one request, `step` advances a batch of states, `done` says whether a state needs more steps, and
-`result` reads its solution. `solve` does the rest: it keeps a batch full (a finished request is
-replaced by a pending one, so that stragglers do not stall the batch), reports progress and returns
-solutions in order.
+one request, `step` advances a batch of states, `done` tells whether a state needs more steps, and
+`result` reads its solution. `solve` keeps the batch full (a finished request is replaced by a
+pending one, so that stragglers do not stall the batch), reports progress and returns the solutions
+in order.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class SolveContext:
     Attributes:
         law: the law.
         problem: the points of all runs.
-        objective: what residuals cost.
-        ties: nonlinear parameters that equal another one: (name, other).
+        objective: the cost of residuals.
+        ties: nonlinear parameters that equal another one: (name, target).
         bounds: lowest and highest unconstrained value of each nonlinear parameter.
     """
 
@@ -48,15 +48,15 @@ class SolveContext:
 
 @runtime_checkable
 class Solver(Protocol):
-    """A way to minimise; a frozen value that can be pickled, for it is sent to other processes."""
+    """A minimiser; a frozen, picklable value, because it is sent to other processes."""
 
     @property
     def name(self) -> str:
-        """By which `SOLVERS` and the record of a fit refer to it."""
+        """Name in `SOLVERS` and in the record of a fit."""
 
     @property
     def batch_size(self) -> int:
-        """How many requests `step` advances together, at most."""
+        """Largest number of requests that `step` advances together."""
 
     def init(self, context: SolveContext, request: SolveRequest) -> Any:
         """The state of one request before the first step; its start lies within the bounds."""
@@ -96,11 +96,11 @@ def solve(
         law: the law.
         problem: the points of all runs.
         requests: stacked: every leaf has a leading axis (requests,).
-        objective: what residuals cost.
-        ties: nonlinear parameters that equal another one: (name, other).
+        objective: the cost of residuals.
+        ties: nonlinear parameters that equal another one: (name, target).
         bounds: lowest and highest unconstrained value of each nonlinear parameter; default those of
             the law.
-        stage: what the solve is for, to report progress under; default no report.
+        stage: label for progress reports; default no reports.
 
     Returns:
         One solution per request, in order; none of them depends on the others.

@@ -1,4 +1,4 @@
-"""Solvers by name: those of the package, of plug-ins, and those that a caller registers."""
+"""Solvers by name: those of the package, of plug-ins, and those registered by callers."""
 
 from __future__ import annotations
 

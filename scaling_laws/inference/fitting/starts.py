@@ -1,4 +1,4 @@
-"""Where a fit begins, and how far its parameters may go."""
+"""Start points of a fit, and bounds of its parameters."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Array = NDArray[np.float64]
 
 
 def box(parameters: Sequence[Parameter]) -> tuple[Array, Array]:
-    """Lowest and highest free value of each parameter."""
+    """Lowest and highest unconstrained value per parameter."""
     low = [parameter.transform.inverse(parameter.bounds[0]) for parameter in parameters]
     high = [parameter.transform.inverse(parameter.bounds[1]) for parameter in parameters]
     return np.array(low), np.array(high)
 
 
 def draw_starts(parameters: Sequence[Parameter], count: int, seed: int) -> Array:
-    """Start points in free parameters: the middle of the start ranges, then a Sobol sequence.
+    """Unconstrained start points: the middle of the start ranges, then a Sobol sequence.
 
     Returns:
-        Array of shape (count, parameters); one start where there is none.
+        Array of shape (count, parameters); one start if there are no parameters.
     """
     if not parameters:
-        return np.zeros((1, 0))  # linear in all its parameters: one start is as good as many
+        return np.zeros((1, 0))  # a linear law needs one start
     low = np.array([parameter.transform.inverse(parameter.start[0]) for parameter in parameters])
     high = np.array([parameter.transform.inverse(parameter.start[1]) for parameter in parameters])
-    # what a forgetting factor remembers spans decades: draw its logarithm evenly
+    # the memory of a forgetting factor spans decades: sample its logarithm uniformly
     memory = np.array([parameter.support is Support.UNIT for parameter in parameters])
     low[memory], high[memory] = np.log(low[memory]), np.log(high[memory])
     sobol = qmc.Sobol(len(parameters), seed=np.random.default_rng(seed))

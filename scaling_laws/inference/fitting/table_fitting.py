@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 DEFAULT_STARTS = 64
 FOLDS = 6
 LOSS_FLOOR = 1e-6  # of the observed value
-FLAT = 1e-4  # ratio of singular values of a flat direction; sound tables have 1e-3 and more
+FLAT = 1e-4  # ratio of singular values of a flat direction; well-posed tables have 1e-3 and more
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class TableData:
     observed: Array
 
     def rows(self, keep: NDArray[Any]) -> TableData:
-        """Some of the rows."""
+        """A subset of the rows."""
         return TableData(
             {name: row[keep] for name, row in self.inputs.items()}, self.observed[keep]
         )
@@ -86,7 +86,7 @@ def fit_points(
         starts: how many starts; the first is the middle of each parameter's start range.
         seed: of the other starts and of the folds.
         hold_out: measure held-out errors, for intervals, by refitting without some rows.
-        source: where the table came from, for the law file.
+        source: origin of the table, for the law file.
 
     Returns:
         The law with its parameters, held-out uncertainty, range of inputs and record.
@@ -103,25 +103,27 @@ def fit_points(
     >>> round(fitted.params["alpha"], 3)
     0.34
     """
-    began = time.perf_counter()
-    chosen = get_law(law) if isinstance(law, str) else law
-    if not isinstance(chosen, PointLaw):
-        raise LawError(f"{chosen.name} is a law of schedules; fit it to runs, not to a table")
+    start_time = time.perf_counter()
+    point_law = get_law(law) if isinstance(law, str) else law
+    if not isinstance(point_law, PointLaw):
+        raise LawError(f"{point_law.name} is a law of schedules; fit it to runs, not to a table")
     if starts < 1:
         raise UsageError(f"starts={starts} must be >= 1")
     columns = [str(name) for name in table]
-    stars = [each.name[:-1] for each in chosen.inputs if each.name.endswith("*")]
-    chosen = chosen.expand_for_columns(columns) if chosen.has_wildcards else chosen
-    data = _table(chosen, table, columns)
-    delta = chosen.huber_delta or HUBER_DELTA
-    free, outcomes = _solve(chosen, data, draw_starts(chosen.parameters, starts, seed))
-    params = _params(chosen, free)
-    predicted = predict_points(chosen, params, data.inputs)
+    stars = [input_.name[:-1] for input_ in point_law.inputs if input_.name.endswith("*")]
+    point_law = point_law.expand_for_columns(columns) if point_law.has_wildcards else point_law
+    data = _table(point_law, table, columns)
+    delta = point_law.huber_delta or HUBER_DELTA
+    unconstrained, outcomes = _solve(
+        point_law, data, draw_starts(point_law.parameters, starts, seed)
+    )
+    params = _params(point_law, unconstrained)
+    predicted = predict_points(point_law, params, data.inputs)
     best = min(outcomes)
     return PointFit(
-        chosen,
+        point_law,
         params,
-        _hold_out(chosen, data, free, seed) if hold_out else None,
+        _hold_out(point_law, data, unconstrained, seed) if hold_out else None,
         InputRange.of(data.inputs, stars),
         FitRecord(
             objective=huber_objective(data.observed, predicted, delta),
@@ -129,12 +131,12 @@ def fit_points(
             n_points=len(data.observed),
             starts=starts,
             starts_at_best=sum(outcome <= 1.001 * best + 1e-15 for outcome in outcomes),
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - start_time,
             seed=seed,
             from_step=0,
             runs={source: metrics(data.observed, predicted)},
             sources={source: source},
-            warnings=issue_warnings(_doubts(chosen, data, free)),
+            warnings=issue_warnings(_doubts(point_law, data, unconstrained)),
             log_error=float(np.sqrt(np.mean(log_errors(data.observed, predicted) ** 2))),
             effective_points=float(len(data.observed)),
         ),
@@ -161,22 +163,22 @@ def _table(law: PointLaw, table: Mapping[str, ArrayLike], columns: list[str]) ->
     return TableData(inputs, observed)
 
 
-def _params(law: PointLaw, free: Array) -> dict[str, float]:
+def _params(law: PointLaw, unconstrained: Array) -> dict[str, float]:
     return {
-        each.name: float(each.transform.forward(float(number)))
-        for each, number in zip(law.parameters, free, strict=True)
+        parameter.name: float(parameter.transform.forward(float(number)))
+        for parameter, number in zip(law.parameters, unconstrained, strict=True)
     }
 
 
 @cache
 def _compiled(law: PointLaw) -> tuple[Any, Any]:
-    """Residual in units of δ, and its Jacobian, of (free parameters, inputs, observed)."""
+    """Residual in units of δ, and its Jacobian, of (unconstrained parameters, inputs, observed)."""
     delta = law.huber_delta or HUBER_DELTA
 
-    def residual(free: Any, inputs: Mapping[str, Any], observed: Any) -> Any:
+    def residual(unconstrained: Any, inputs: Mapping[str, Any], observed: Any) -> Any:
         values = {
-            each.name: each.transform.forward(free[index], jnp)
-            for index, each in enumerate(law.parameters)
+            parameter.name: parameter.transform.forward(unconstrained[index], jnp)
+            for index, parameter in enumerate(law.parameters)
         }
         # lower bound on predictions, so that the log is finite
         predicted = jnp.maximum(law.value(values, inputs), LOSS_FLOOR * observed)
@@ -186,17 +188,17 @@ def _compiled(law: PointLaw) -> tuple[Any, Any]:
 
 
 def _solve(law: PointLaw, data: TableData, starts: Array) -> tuple[Array, list[float]]:
-    """The best free parameters, and the objective of every start."""
+    """The best unconstrained parameters, and the objective of every start."""
     residual, jacobian = _compiled(law)
     arguments = (dict(data.inputs), data.observed)
     low, high = box(law.parameters)
-    best, at, outcomes = math.inf, starts[0], []
+    best_objective, best_point, outcomes = math.inf, starts[0], []
     for index, start in enumerate(np.clip(starts, low, high)):
         try:
-            found = least_squares(
-                lambda free: np.asarray(residual(free, *arguments)),
+            result = least_squares(
+                lambda unconstrained: np.asarray(residual(unconstrained, *arguments)),
                 start,
-                jac=lambda free: np.asarray(jacobian(free, *arguments)),
+                jac=lambda unconstrained: np.asarray(jacobian(unconstrained, *arguments)),
                 bounds=(low, high),
                 x_scale="jac",
                 ftol=1e-12,
@@ -204,33 +206,33 @@ def _solve(law: PointLaw, data: TableData, starts: Array) -> tuple[Array, list[f
                 gtol=1e-9,
                 max_nfev=500,
             )
-            objective, end = float(found.cost), found.x
+            objective, end = float(result.cost), result.x
         except ValueError:  # the residuals were not finite
             objective, end = math.inf, start
         outcomes.append(objective)
-        if objective < best:
-            best, at = objective, end
+        if objective < best_objective:
+            best_objective, best_point = objective, end
         report_progress(f"{law.name}: starts", index + 1, len(starts))
-    if not math.isfinite(best):
+    if not math.isfinite(best_objective):
         raise FitError(f"{law.name}: none of {len(starts)} starts gave a finite objective")
-    return at, outcomes
+    return best_point, outcomes
 
 
-def _doubts(law: PointLaw, data: TableData, free: Array) -> list[Note]:
+def _doubts(law: PointLaw, data: TableData, unconstrained: Array) -> list[Note]:
     notes = []
-    for each, number in zip(law.parameters, free, strict=True):
-        for bound in each.bounds:
-            if abs(number - each.transform.inverse(bound)) < 1e-3:
-                message = f"{each.name} ended on its bound {bound:g}"
+    for parameter, number in zip(law.parameters, unconstrained, strict=True):
+        for bound in parameter.bounds:
+            if abs(number - parameter.transform.inverse(bound)) < 1e-3:
+                message = f"{parameter.name} ended on its bound {bound:g}"
                 notes.append(Note(f"{message}: the table does not identify it", ConvergenceWarning))
-    jacobian = np.asarray(_compiled(law)[1](free, dict(data.inputs), data.observed))
+    jacobian = np.asarray(_compiled(law)[1](unconstrained, dict(data.inputs), data.observed))
     norm = np.linalg.norm(jacobian, axis=0)
     columns = jacobian / np.where(norm > 0, norm, 1.0)
     _, singular, directions = np.linalg.svd(columns, full_matrices=False)
     if singular[-1] < FLAT * singular[0]:
         flat = [
-            each.name
-            for each, share in zip(law.parameters, directions[-1], strict=True)
+            parameter.name
+            for parameter, share in zip(law.parameters, directions[-1], strict=True)
             if abs(share) > 0.1
         ]
         message = f"{', '.join(flat)} are not identified separately"
@@ -238,18 +240,20 @@ def _doubts(law: PointLaw, data: TableData, free: Array) -> list[Note]:
     return notes
 
 
-def _hold_out(law: PointLaw, data: TableData, free: Array, seed: int) -> Uncertainty | None:
-    """Errors of `FOLDS` refits, each without one part of the rows."""
+def _hold_out(
+    law: PointLaw, data: TableData, unconstrained: Array, seed: int
+) -> Uncertainty | None:
+    """Errors of `FOLDS` refits that each omit one part of the rows."""
     rows = len(data.observed)
     order = np.random.default_rng(seed).permutation(rows)
     squares = []
     for fold in range(min(FOLDS, rows)):
-        held = np.zeros(rows, dtype=bool)
-        held[order[fold :: min(FOLDS, rows)]] = True
-        if np.sum(~held) <= len(law.parameters):
+        held_out = np.zeros(rows, dtype=bool)
+        held_out[order[fold :: min(FOLDS, rows)]] = True
+        if np.sum(~held_out) <= len(law.parameters):
             return None
-        found, _ = _solve(law, data.rows(~held), free[None])
-        away = data.rows(held)
-        predicted = predict_points(law, _params(law, found), away.inputs)
-        squares.append(float(np.mean(log_errors(away.observed, predicted) ** 2)))
+        refit, _ = _solve(law, data.rows(~held_out), unconstrained[None])
+        left_out = data.rows(held_out)
+        predicted = predict_points(law, _params(law, refit), left_out.inputs)
+        squares.append(float(np.mean(log_errors(left_out.observed, predicted) ** 2)))
     return Uncertainty.plain("leave_rows_out", float(np.sqrt(np.mean(squares))), len(squares))

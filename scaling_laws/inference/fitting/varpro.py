@@ -82,7 +82,7 @@ class VariableProjection:
 
     @property
     def batch_size(self) -> int:
-        """As many requests as the device advances at little more than the cost of one."""
+        """Number of requests that the device advances at little more than the cost of one."""
         return BATCH_SIZE_CPU if jax.default_backend() == "cpu" else BATCH_SIZE_ACCELERATOR
 
     def init(self, context: SolveContext, request: SolveRequest) -> _State:
@@ -105,7 +105,7 @@ class VariableProjection:
         self, context: SolveContext, requests: SolveRequest, states: list[_State]
     ) -> list[_State]:
         """Up to `ROUND` iterations of every state that is running."""
-        # one batch size, one compilation: copies of the first request that do not run fill up
+        # one batch size, one compilation: padded with copies of the first request that do not run
         rows = np.arange(self.batch_size)
         rows[len(states) :] = 0
         batch = _State(*(np.stack(leaves) for leaves in zip(*states, strict=True)))
@@ -196,8 +196,10 @@ def solve_amplitudes(
     return solved[best] / scale + fixed_values
 
 
-def _choose(which: Array, one: _State, other: _State) -> _State:
-    return _State(*(jnp.where(which, new, old) for new, old in zip(one, other, strict=True)))
+def _choose(which: Array, new: _State, old: _State) -> _State:
+    return _State(
+        *(jnp.where(which, new_leaf, old_leaf) for new_leaf, old_leaf in zip(new, old, strict=True))
+    )
 
 
 @cache
@@ -231,8 +233,10 @@ def _compiled(
             predicted, residual = log_residual(amplitudes)
             # Σ ψ(r)/L̂ · term = 0 at the optimum; written as a weighted linear problem in L - L̂
             difference = observed - predicted
-            near = jnp.abs(difference) < 1e-9 * observed
-            chord = jnp.where(near, 1.0 / observed, residual / jnp.where(near, 1.0, difference))
+            is_small = jnp.abs(difference) < 1e-9 * observed
+            chord = jnp.where(
+                is_small, 1.0 / observed, residual / jnp.where(is_small, 1.0, difference)
+            )
             weight = request.weight * objective.weight(residual) * chord / predicted
             return solve_amplitudes(matrix, observed, weight, signed, request.fixed_amplitudes)
 
@@ -244,8 +248,8 @@ def _compiled(
         def next_pass(loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             return loop[0] + 1, loop[2], reweigh(loop[2])
 
-        first = (jnp.asarray(0), amplitudes, reweigh(amplitudes))
-        amplitudes = jax.lax.while_loop(changing, next_pass, first)[2]
+        initial = (jnp.asarray(0), amplitudes, reweigh(amplitudes))
+        amplitudes = jax.lax.while_loop(changing, next_pass, initial)[2]
         predicted, residual = log_residual(amplitudes)
         value = jnp.sum(request.weight * objective.cost(residual))
         nonlinear_jacobian = -jnp.einsum("pjs,j->ps", tangent, amplitudes) / predicted[:, None]
@@ -260,8 +264,8 @@ def _compiled(
         mixed = _definite_solve(gram[None], cross.T).T
         projected = nonlinear_jacobian - basis @ mixed
         gauss_newton_hessian = jnp.einsum("p,pr,ps->rs", weight, projected, projected)
-        pull = request.weight * objective.weight(residual) * residual
-        gradient = jnp.einsum("p,ps->s", pull, projected)
+        weighted_residual = request.weight * objective.weight(residual) * residual
+        gradient = jnp.einsum("p,ps->s", weighted_residual, projected)
         offset = unconstrained - request.prior_mean
         value = value + 0.5 * jnp.sum(request.prior_precision * offset**2)
         return (
@@ -285,14 +289,15 @@ def _compiled(
         system = normal * searched[:, None] * searched[None, :] + jnp.diag(
             1.0 - searched + state.damping * searched
         )
-        move = _definite_solve(system, -state.gradient / scale * searched) / scale
-        unclipped_decrease = -0.5 * state.gradient @ move
+        step_vector = _definite_solve(system, -state.gradient / scale * searched) / scale
+        unclipped_decrease = -0.5 * state.gradient @ step_vector
         # per parameter, so that a poorly determined one does not shorten the step in the others
-        move = jnp.clip(move, -MAX_STEP, MAX_STEP)
-        trial = jnp.clip(state.unconstrained + move, low, high)
-        move = trial - state.unconstrained
+        step_vector = jnp.clip(step_vector, -MAX_STEP, MAX_STEP)
+        trial = jnp.clip(state.unconstrained + step_vector, low, high)
+        step_vector = trial - state.unconstrained
         predicted_decrease = -(
-            state.gradient @ move + 0.5 * move @ state.gauss_newton_hessian @ move
+            state.gradient @ step_vector
+            + 0.5 * step_vector @ state.gauss_newton_hessian @ step_vector
         )
         amplitudes, value, gradient, gauss_newton_hessian = expand(
             problem, request, trial, state.amplitudes
@@ -307,13 +312,13 @@ def _compiled(
         ratio = jnp.where(accepted, decrease / jnp.maximum(predicted_decrease, 1e-300), 0.0)
         shrink = jnp.maximum(1.0 / 5.0, 1.0 - (2.0 * jnp.minimum(ratio, 1.0) - 1.0) ** 3)
         damping = jnp.where(accepted, state.damping * shrink, state.damping * state.damping_growth)
-        first = state.iterations == 0
-        damping = jnp.where(first, state.damping, damping)
+        is_first = state.iterations == 0
+        damping = jnp.where(is_first, state.damping, damping)
         negligible = options.tolerance * state.objective
         small_steps = jnp.where(
             (unclipped_decrease < negligible) & ~(decrease > negligible), state.small_steps + 1, 0
         )
-        failed = first & ~finite
+        failed = is_first & ~finite
         iterations = state.iterations + 1
         accepted_state = _State(
             unconstrained=trial,

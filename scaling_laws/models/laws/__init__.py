@@ -1,6 +1,6 @@
-"""Loss laws, one file each; see README.md in this folder for how to add one.
+"""Loss laws, one per file; see README.md in this folder for how to add one.
 
-`LAWS` contains the laws shipped here, those that plug-ins bring (entry-point group
+`LAWS` contains the laws shipped here, those of plug-ins (entry-point group
 ``scaling_laws.laws``) and those added by `register_law`.
 """
 
@@ -123,6 +123,6 @@ def get_schedule_law(name: str) -> Law:
     """
     law = get_law(name)
     if not isinstance(law, Law):
-        known = ", ".join(other.name for other in schedule_laws())
-        raise LawError(f"{name} does not take a schedule; laws that do: {known}", value=name)
+        names = ", ".join(schedule_law.name for schedule_law in schedule_laws())
+        raise LawError(f"{name} does not take a schedule; laws that do: {names}", value=name)
     return law

@@ -45,7 +45,7 @@ def across_sizes(law: Law) -> Law:
     """
     names = [parameter.name for parameter in law.linear_parameters]
     if law.uses_model_params:
-        raise LawError(f"{law.name} knows model sizes itself; fit it to all of them as it is")
+        raise LawError(f"{law.name} includes the model size already; fit it to all sizes directly")
     if "L0" not in names:
         raise LawError(f"{law.name} has no floor L0 that could fall with the model size")
     floor = names.index("L0")

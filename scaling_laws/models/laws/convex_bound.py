@@ -54,16 +54,16 @@ def rescale(values: Mapping[str, Any], factor: Any) -> dict[str, Any]:
 
 
 def _parts(lr: ArrayLike, gradient_norm: ArrayLike) -> tuple[float, float]:
-    """1/(2 S) and the rest of the bound at G as given, both after the last step of LR > 0."""
+    """1/(2 S), and the noise term of the bound, both after the last step with LR > 0."""
     rate = np.asarray(lr, dtype=float)
     if rate.ndim != 1 or not np.isfinite(rate).all() or (rate < 0).any():
-        raise LawError("lr must be a row of finite learning rates >= 0")
+        raise LawError("lr must be a 1-D array of finite learning rates >= 0")
     norm = np.broadcast_to(np.asarray(gradient_norm, dtype=float), rate.shape)
     moving = rate > 0
     rate, norm = rate[moving], norm[moving]
     if rate.size == 0:
-        raise LawError("every learning rate is 0: nothing is trained")
-    # summed backwards: a difference of two large sums would lose the small distances
+        raise LawError("every learning rate is 0, so nothing is trained")
+    # summed backwards, since the difference of two large sums would lose small distances
     ahead = np.append(np.cumsum(rate[:0:-1])[::-1], rate[-1])
     return float(0.5 / rate.sum()), float(0.5 * np.sum((rate * norm) ** 2 / ahead))
 
@@ -77,7 +77,7 @@ def bound(lr: ArrayLike, gradient_norm: ArrayLike = 1.0, distance: float = 1.0) 
         distance: D, from the start to the optimum.
 
     Returns:
-        The bound on the loss above the optimum, in the loss's unit.
+        The bound on the loss above the optimum, in the unit of the loss.
 
     Raises:
         LawError: for rates that are not finite or negative, or all zero.
@@ -85,8 +85,8 @@ def bound(lr: ArrayLike, gradient_norm: ArrayLike = 1.0, distance: float = 1.0) 
     >>> round(bound([0.5, 0.5]), 3)
     1.0
     """
-    first, rest = _parts(lr, gradient_norm)
-    return distance**2 * first + rest
+    distance_term, noise_term = _parts(lr, gradient_norm)
+    return distance**2 * distance_term + noise_term
 
 
 def optimal_base_lr(
@@ -94,7 +94,7 @@ def optimal_base_lr(
 ) -> tuple[float, float]:
     """The factor of a schedule at which the bound is lowest, and the bound there.
 
-    With T1 = D²/(2 Σ shape) and T2 the rest of the bound at factor 1: γ* = √(T1/T2),
+    With T1 = D²/(2 Σ shape) and T2 the noise term of the bound at factor 1: γ* = √(T1/T2),
     Ω* = 2·√(T1·T2).
 
     Args:
@@ -108,9 +108,11 @@ def optimal_base_lr(
     Raises:
         LawError: for rates that are not finite or negative, or all zero.
     """
-    first, rest = _parts(shape, gradient_norm)
-    first *= distance**2
-    return float(np.sqrt(first / rest)), float(2.0 * np.sqrt(first * rest))
+    distance_term, noise_term = _parts(shape, gradient_norm)
+    distance_term *= distance**2
+    return float(np.sqrt(distance_term / noise_term)), float(
+        2.0 * np.sqrt(distance_term * noise_term)
+    )
 
 
 CONVEX_BOUND = Law(

@@ -68,7 +68,7 @@ def critical_ratio(
     Source: Gu et al. 2024, arXiv 2407.17467, definition of feasible and critical ratios.
     """
     share, general, domain = (
-        np.asarray(each, dtype=np.float64) for each in (shares, general_losses, domain_losses)
+        np.asarray(values, dtype=np.float64) for values in (shares, general_losses, domain_losses)
     )
     if share.ndim != 1 or not share.size or {general.shape, domain.shape} != {share.shape}:
         raise LawError(
@@ -79,26 +79,31 @@ def critical_ratio(
         raise LawError("a critical ratio needs finite shares and losses")
     if np.any(np.diff(share) <= 0.0):
         raise LawError(f"shares must rise from one measurement to the next, not {share.tolist()}")
-    forgot = general - (general_before + tolerance)
-    lacks = domain - domain_before
-    # between these points neither condition changes, so one look inside each gap is enough
-    points = np.unique(np.concatenate([share, _zeros(share, forgot), _zeros(share, lacks)]))
+    general_excess = general - (general_before + tolerance)
+    domain_excess = domain - domain_before
+    # neither condition changes between these points, so one check per interval is enough
+    points = np.unique(
+        np.concatenate([share, _zeros(share, general_excess), _zeros(share, domain_excess)])
+    )
 
     def feasible(at: float) -> bool:
-        return bool(np.interp(at, share, forgot) <= 0.0 and np.interp(at, share, lacks) < 0.0)
+        return bool(
+            np.interp(at, share, general_excess) <= 0.0
+            and np.interp(at, share, domain_excess) < 0.0
+        )
 
-    for place in range(len(points) - 1, -1, -1):
-        point = float(points[place])
-        if feasible(point) or (place and feasible(0.5 * (point + float(points[place - 1])))):
+    for index in range(len(points) - 1, -1, -1):
+        point = float(points[index])
+        if feasible(point) or (index and feasible(0.5 * (point + float(points[index - 1])))):
             return point
     return None
 
 
-def _zeros(places: NDArray[np.float64], heights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _zeros(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the line through the points crosses zero between two of them."""
-    (left,) = np.nonzero(heights[:-1] * heights[1:] < 0.0)
-    fraction = heights[left] / (heights[left] - heights[left + 1])
-    return places[left] + fraction * (places[left + 1] - places[left])
+    (interval,) = np.nonzero(y[:-1] * y[1:] < 0.0)
+    fraction = y[interval] / (y[interval] - y[interval + 1])
+    return x[interval] + fraction * (x[interval + 1] - x[interval])
 
 
 CRITICAL_MIXTURE = PointLaw(

@@ -28,12 +28,12 @@ __all__ = ["DOMAIN_CONTINUAL"]
 def value(values: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
     """Loss in nats: (points,)."""
     share = inputs["domain_share"]
-    some = share > 0.0
+    nonzero = share > 0.0
     # both branches of a `where` are differentiated: log(0) must not appear in either
-    log_share = jnp.log(jnp.where(some, share, jnp.ones_like(share)))
+    log_share = jnp.log(jnp.where(nonzero, share, jnp.ones_like(share)))
     mixed = jnp.exp(values["eta"] * log_share - values["beta"] * jnp.log(inputs["tokens"]))
     by_size = jnp.exp(-values["alpha"] * jnp.log(inputs["model_params"]))
-    by_data = jnp.where(some, mixed, jnp.zeros_like(mixed))
+    by_data = jnp.where(nonzero, mixed, jnp.zeros_like(mixed))
     by_share = jnp.exp(-values["gamma"] * jnp.log(share + values["epsilon"]))
     return values["E"] + values["A"] * by_size + values["B"] * by_data + values["C"] * by_share
 

@@ -41,9 +41,9 @@ def rescale(values: Mapping[str, Any], factor: Any) -> dict[str, Any]:
 def denoise(
     steps: ArrayLike, loss: ArrayLike, smoothing: float | None = None
 ) -> NDArray[np.float64]:
-    """Losses of one stretch of a run, smoothed as before AutoLRS's fit.
+    """Losses of a part of a run, smoothed as before the fit of AutoLRS.
 
-    Ten times the 3 % of the points in the first half that lie furthest from a smoothing spline of
+    Ten times, the 3 % of the points in the first half that are furthest from a smoothing spline of
     degree two are dropped; the last spline is the result. From a reading of the authors' code
     (YuchenJin/autolrs); ties and the spline's smoothness are ours.
 
@@ -61,28 +61,30 @@ def denoise(
     """
     from scipy.interpolate import UnivariateSpline
 
-    at, observed = np.asarray(steps, dtype=float), np.asarray(loss, dtype=float)
-    if at.shape != observed.shape or at.ndim != 1 or len(at) < 8:
-        raise LawError(f"needs rows of 8 points or more, not {at.shape} and {observed.shape}")
-    if (np.diff(at) <= 0).any():
+    step, observed = np.asarray(steps, dtype=float), np.asarray(loss, dtype=float)
+    if step.shape != observed.shape or step.ndim != 1 or len(step) < 8:
+        raise LawError(
+            f"needs 1-D arrays of at least 8 points, not {step.shape} and {observed.shape}"
+        )
+    if (np.diff(step) <= 0).any():
         raise LawError("steps must increase")
-    half = len(at) // 2
-    keep = np.ones(len(at), dtype=bool)
+    half = len(step) // 2
+    keep = np.ones(len(step), dtype=bool)
 
     def spline() -> Any:
-        kept = observed[keep]
-        noise = float(np.mean(np.diff(kept, 2) ** 2)) / 6.0
-        allowed = len(kept) * noise if smoothing is None else smoothing
-        return UnivariateSpline(at[keep], kept, k=2, s=allowed)
+        remaining = observed[keep]
+        noise = float(np.mean(np.diff(remaining, 2) ** 2)) / 6.0
+        allowed = len(remaining) * noise if smoothing is None else smoothing
+        return UnivariateSpline(step[keep], remaining, k=2, s=allowed)
 
     for _ in range(ROUNDS):
-        first = np.flatnonzero(keep[:half])
-        drop = int(SHARE * len(first))
+        early_indices = np.flatnonzero(keep[:half])
+        drop = int(SHARE * len(early_indices))
         if drop == 0:
             break
-        far = np.abs(observed[first] - spline()(at[first]))
-        keep[first[np.argsort(far, kind="stable")[-drop:]]] = False
-    return np.asarray(spline()(at))
+        residuals = np.abs(observed[early_indices] - spline()(step[early_indices]))
+        keep[early_indices[np.argsort(residuals, kind="stable")[-drop:]]] = False
+    return np.asarray(spline()(step))
 
 
 EXPONENTIAL_FORECAST = Law(

@@ -43,16 +43,16 @@ def momentum(lr: Any, facts: Mapping[str, Any]) -> Any:
     index = jnp.arange(rates.shape[0], dtype=rates.dtype) + 1.0
 
     def moments(carry: tuple[Any, Any], now: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        first, second = carry
+        first_moment, second = carry
         after = (
-            FIRST * first + (1.0 - FIRST) * now,
+            FIRST * first_moment + (1.0 - FIRST) * now,
             SECOND * second + (1.0 - SECOND) * now**2,
         )
         return after, after
 
     start = (jnp.zeros_like(rates[0]), jnp.zeros_like(rates[0]))
-    _, (first, second) = jax.lax.scan(moments, start, change)
-    mean = first / -jnp.expm1(index * jnp.log(FIRST))
+    _, (first_moment, second) = jax.lax.scan(moments, start, change)
+    mean = first_moment / -jnp.expm1(index * jnp.log(FIRST))
     square = second / -jnp.expm1(index * jnp.log(SECOND))
     return jnp.cumsum(mean / (jnp.sqrt(SCALE * square + EPSILON) + EPSILON))
 

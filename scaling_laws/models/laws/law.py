@@ -1,4 +1,4 @@
-"""What a law is: named parameters and a pure function, of a schedule's history or of numbers."""
+"""Records of laws: named parameters and a pure function of a schedule's history or of numbers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ DerivedTrace = Callable[[Array, Mapping[str, Array]], Array]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class AnyLaw:
-    """What every law states.
+    """Fields of every law.
 
     Attributes:
         name: registry key and file name.
         formula: the equation, in one line.
         citation: paper and equation.
-        conventions: what a reader of a law file must know to use the numbers elsewhere.
+        conventions: definitions that are needed to use the numbers elsewhere.
         parameters: all parameters, in the order used everywhere.
         published: parameter values from the literature, or of our own law from fits to public
-            curves, by a label such as ``25M``; the law's file names the data they were fitted to.
+            curves, by a label such as ``25M``; the module of the law names the fitted data.
     """
 
     name: str
@@ -53,7 +53,7 @@ class AnyLaw:
 
     @property
     def module(self) -> ModuleType:
-        """The module that contains the formula; its docstring explains what the law is for."""
+        """The module that contains the formula; its docstring explains the use of the law."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -77,18 +77,18 @@ class Law(AnyLaw):
         design_matrix: (nonlinear values, history) -> (points, linear parameters); pure JAX.
         rescale: (all values, c) -> values that give the same losses when every LR is c times
             as large; None if no values do: the law then depends on the unit of the LR.
-        clock: what drives the law, and with it whether its histories contain events or a grid.
+        clock: the time of the law; determines whether its histories contain events or a grid.
         required_facts: metadata of a run that the law requires, such as model_params.
         required_traces: quantities logged along a run that the law requires.
         derived_traces: further quantities per step that the law derives from the schedule and the
             facts alone, by name: (lr (steps,), facts) -> (steps,); pure JAX. A history contains
             them as traces.
-        break_facts: required facts that are steps at which the past changes its meaning, such as
-            the start of another corpus; events are not gathered across them.
+        break_facts: required facts that are steps at which the meaning of the past changes, such as
+            the start of another corpus; events are not merged across them.
         memory: nonlinear parameters that only an abrupt change of the LR identifies.
-        prior: prior on nonlinear parameters, from other runs; those it does not name have one in
-            their start range.
-        prior_from_runs: (law, prior, runs) -> the prior, centred by what runs have logged.
+        prior: prior on nonlinear parameters, from other runs; other parameters have one from their
+            start range.
+        prior_from_runs: (law, prior, runs) -> the prior, with means estimated from logged values.
         in_progress: how forecasts of unfinished runs by this law are calibrated; None if they
             have not been tested.
         fallback: the law for runs that lack a required fact.
@@ -132,9 +132,9 @@ class Law(AnyLaw):
 
     @property
     def accepts_cells(self) -> bool:
-        """Whether the steps of a run may be gathered to cells or segments.
+        """Whether the steps of a run may be merged into cells or segments.
 
-        That is so if the law reads nothing but the LR, and the weight decay, per step.
+        True if the only quantities per step that the law reads are the LR and the weight decay.
         """
         return not self.derived_traces and not self.required_traces and self.clock.reads_only_lr
 
@@ -161,16 +161,16 @@ class Law(AnyLaw):
         facts: Mapping[str, Any] | None = None,
         traces: Mapping[str, Array] | None = None,
     ) -> History:
-        """What this law reads of a run, for `loss`.
+        """The input of `loss` for a run.
 
         Args:
             discretisation: how the run is sampled: `EVERY_STEP` or `EveryStep` (all losses of a
                 schedule), `AtPoints` (the logged ones), `FINAL` (the last one, traceable),
                 `FinalOnCells` or `FinalOnSegments` (the last one, approximately).
-            lr: learning rate, sampled as the discretisation takes it: of every step, (steps,); the
+            lr: learning rate, sampled as the discretisation requires: of every step, (steps,); the
                 mean of each cell, (cells,); or `SampledSegments.lr`, (2, cells).
-            facts: metadata of the run; what the law does not require is ignored, so that histories
-                of runs that differ in it can be stacked.
+            facts: metadata of the run; facts that the law does not require are ignored, so that
+                histories of runs that differ in them can be stacked.
             traces: logged quantities, sampled as `lr`. A ``weight_decay`` there is a schedule of
                 weight decay and takes precedence over the fact.
 
@@ -195,7 +195,7 @@ def _derive(trace: DerivedTrace, facts: Mapping[str, Any], lr: Array) -> Array:
 
 @dataclass(frozen=True)
 class Input:
-    """A number that a point law is evaluated at: a column of a table.
+    """An input of a point law: a column of a table.
 
     Attributes:
         name: of the column; a name that ends in ``*`` is a wildcard for one column per item, such
@@ -217,7 +217,7 @@ class PointLaw(AnyLaw):
 
     Attributes:
         parameters: a name that ends in ``*`` is a wildcard for one parameter per item.
-        inputs: the numbers it is evaluated at.
+        inputs: its inputs.
         value: (parameters, inputs) -> output, for inputs of shape (points,); pure JAX.
         output: name of the output, such as ``loss``.
         unit: of the output.
@@ -242,11 +242,11 @@ class PointLaw(AnyLaw):
 
     @property
     def has_wildcards(self) -> bool:
-        """Whether it must be expanded for its items before use; see `expand`."""
+        """Whether it must be expanded before use; see `expand`."""
         return any(column.name.endswith("*") for column in self.inputs)
 
     def expand(self, items: Sequence[str]) -> PointLaw:
-        """The same law for given items: each wildcard becomes one name per item.
+        """The law for some items: a wildcard becomes one name per item.
 
         Args:
             items: names of the items, such as those of the domains of a mixture.
@@ -270,11 +270,11 @@ class PointLaw(AnyLaw):
         return replace(self, inputs=expanded(self.inputs), parameters=expanded(self.parameters))
 
     def expand_for_columns(self, columns: Sequence[str]) -> PointLaw:
-        """The same law for the items that columns name; itself without wildcards."""
+        """The law for the items in the names of columns; unchanged without wildcards."""
         return self._expand_matching(columns, self.input_names)
 
     def expand_for_parameters(self, names: Sequence[str]) -> PointLaw:
-        """The same law for the items that parameters name; itself without wildcards."""
+        """The law for the items in the names of parameters; unchanged without wildcards."""
         return self._expand_matching(names, self.names)
 
     def _expand_matching(self, names: Sequence[str], patterns: Sequence[str]) -> PointLaw:

@@ -1,4 +1,4 @@
-"""What a law contributes before a fit: a prior on its nonlinear parameters, and its calibration.
+"""A prior on the nonlinear parameters of a law, and the calibration of its forecasts.
 
 Two or three runs do not identify how a memory fades; fits to other runs do. A prior is a normal
 distribution of the unconstrained parameter (the logarithm of a positive one).
@@ -28,9 +28,10 @@ class Prior:
     Attributes:
         mean: of the unconstrained parameter, by name.
         sd: its standard deviation, by name.
-        source: where the numbers come from.
-        most_runs: the data count against the prior as at most so many runs. Runs of one model share
-            the misfit of a law, and a fit that follows it predicts other runs worse.
+        source: origin of the numbers.
+        most_runs: largest number of runs that the data count as, relative to the prior. Runs of one
+            model share the misspecification of a law, and a fit that follows it predicts other runs
+            worse.
     """
 
     mean: Mapping[str, float]
@@ -49,7 +50,7 @@ class Prior:
         return cls(mean, sd, "the law's start ranges")
 
     def completed(self, law: Law) -> Prior:
-        """The same prior, with the start ranges of a law where it names no parameter."""
+        """The prior, completed by the start ranges of a law for the other parameters."""
         weak = Prior.from_start_ranges(law)
         return Prior(
             {name: self.mean.get(name, start) for name, start in weak.mean.items()},

@@ -3,7 +3,7 @@
 Parts joined by ``+`` run one after another.
 
 One file per family; see README.md in this folder for how to add one. `FAMILIES` contains the
-families shipped here, those that plug-ins bring (entry-point group ``scaling_laws.schedules``) and
+families shipped here, those of plug-ins (entry-point group ``scaling_laws.schedules``) and
 those added by `register_family`.
 """
 
@@ -113,7 +113,7 @@ FAMILIES: Registry[Family] = Registry(
     record_type=Family,
     error=ScheduleError,
 )
-# a plus sign joins two parts only before `word:`, so neither 1e+3 nor most paths are split
+# a plus sign joins two parts only before `word:`, so that 1e+3 and most paths are not split
 JOIN = re.compile(r"\s*\+\s*(?=\w*[A-Za-z_]\w*\s*:)")
 
 
@@ -143,11 +143,11 @@ def get_family(name: str) -> Family:
 
 
 def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
-    """The schedule a spec describes.
+    """The schedule of a spec.
 
     Args:
         spec: ``family:key=value,...``, e.g. ``wsd:peak=3e-4,steps=24000,decay_fraction=0.2``, or
-            ``csv:PATH`` with ``,between=hold|linear`` after it when not every step has a row.
+            ``csv:PATH``, followed by ``,between=hold|linear`` if not every step has a row.
             ``SPEC + SPEC`` runs one schedule after another, each with its own steps and warm-up:
             ``cosine:peak=3e-4,end=3e-5,steps=10000 +
             cosine:peak=1.5e-4,steps=5000,warmup=200,warmup_from=3e-5`` is a re-warm-up. A plus sign
@@ -160,7 +160,7 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
 
     Raises:
         ScheduleError: if the spec is malformed, with near matches for unknown words; of a joined
-            spec, the message says which part.
+            spec, the message names the part.
         DataError: if a file that the spec names cannot be used.
 
     >>> schedule("linear:peak=1.0,steps=4").lr.tolist()
@@ -171,12 +171,12 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
     text = spec.strip()
     parts = JOIN.split(text)
     if len(parts) == 1:
-        return _one(text, base)
+        return _single_schedule(text, base)
     plans: list[Schedule] = []
     joins: list[int] = []
     for number, part in enumerate(parts, start=1):
         try:
-            plans.append(_one(part, base))
+            plans.append(_single_schedule(part, base))
         except ScalingLawsError as error:
             message = str(error).removeprefix(f"{part}: ")
             raise type(error)(f"part {number} of {len(parts)} ({part}): {message}") from error
@@ -186,14 +186,16 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
     return Schedule(text, np.concatenate([plan.lr for plan in plans]), tuple(joins[:-1]))
 
 
-def _one(text: str, base: Path | str | None) -> Schedule:
-    """The schedule of a spec that joins nothing."""
-    name, colon, rest = text.partition(":")
+def _single_schedule(text: str, base: Path | str | None) -> Schedule:
+    """The schedule of a spec without joins."""
+    name, colon, values_text = text.partition(":")
     family = get_family(name.strip())
     if not colon:
         raise ScheduleError(f"{text}: a spec is family:key=value,...; {_usage(family)}")
     values = {key.name: key.default for key in family.keys}
-    values.update(_parse_csv(text, rest) if family is CSV else _parse(text, family, rest))
+    values.update(
+        _parse_csv(text, values_text) if family is CSV else _parse(text, family, values_text)
+    )
     missing = [key.name for key in family.keys if key.required and values[key.name] is None]
     if missing:
         raise ScheduleError(f"{text}: {' and '.join(missing)} missing; {_usage(family)}")
@@ -221,7 +223,7 @@ def reads_files(spec: str) -> bool:
 
 
 def format_spec(family: Family, values: Mapping[str, Any]) -> str:
-    """The spec that reads back as these values; keys with their default value are omitted."""
+    """The spec that parses to these values; keys with default values are omitted."""
     parts = []
     for key in family.keys:
         value = values.get(key.name, key.default)
@@ -235,10 +237,10 @@ def format_spec(family: Family, values: Mapping[str, Any]) -> str:
     return f"{family.name}:{','.join(parts)}"
 
 
-def _parse(spec: str, family: Family, rest: str) -> dict[str, Any]:
+def _parse(spec: str, family: Family, values_text: str) -> dict[str, Any]:
     keys = {key.name: key for key in family.keys}
     values: dict[str, Any] = {}
-    for part in filter(None, (piece.strip() for piece in rest.split(","))):
+    for part in filter(None, (piece.strip() for piece in values_text.split(","))):
         name, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ScheduleError(f"{spec}: {part!r} is not key=value; {_usage(family)}")
@@ -247,7 +249,7 @@ def _parse(spec: str, family: Family, rest: str) -> dict[str, Any]:
                 f"{spec}: {unknown_name(f'key of {family.name}', name, keys)}", value=name
             )
         if name in values:
-            raise ScheduleError(f"{spec}: {name} is given twice; keep one", column=name)
+            raise ScheduleError(f"{spec}: {name} is given twice; delete one", column=name)
         try:
             values[name] = keys[name].convert(text)
         except ValueError as error:
@@ -257,11 +259,11 @@ def _parse(spec: str, family: Family, rest: str) -> dict[str, Any]:
     return values
 
 
-def _parse_csv(spec: str, rest: str) -> dict[str, Any]:
+def _parse_csv(spec: str, values_text: str) -> dict[str, Any]:
     """`PATH[,between=...][,steps=...]`: the path may itself contain commas and equals signs."""
     options = []
     names = {key.name for key in CSV.keys} - {"path"}
-    path = rest.strip()
+    path = values_text.strip()
     while "," in path and path.rpartition(",")[2].partition("=")[0].strip() in names:
         path, _, option = path.rpartition(",")
         options.append(option)

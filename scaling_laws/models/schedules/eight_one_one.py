@@ -18,9 +18,9 @@ __all__ = ["EIGHT_ONE_ONE"]
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
     peak, steps = values["peak"], values["steps"]
-    drops = np.array([round(0.8 * steps), round(0.9 * steps)])
+    drop_steps = np.array([round(0.8 * steps), round(0.9 * steps)])
     rates = peak * 10.0 ** np.array([0.0, -0.5, -1.0])
-    return warm_up(values, lambda step: rates[np.searchsorted(drops, step, side="right")])
+    return warm_up(values, lambda step: rates[np.searchsorted(drop_steps, step, side="right")])
 
 
 EIGHT_ONE_ONE = Family(

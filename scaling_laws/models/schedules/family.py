@@ -1,9 +1,9 @@
-"""The schedule value, the spec text, and what a schedule family is.
+"""The schedule value, the spec text, and the record of a schedule family.
 
-The step convention, stated here once for the whole package: ``lr[t]`` is the learning rate of
-update ``t``, 0-based. A loss logged at step ``s`` comes after ``lr[0..s]``, both ends included.
-Decay families count the same way and reach ``end`` at step ``steps``, just past the last one:
-the last update still runs a little above it.
+The step convention of the whole package: ``lr[t]`` is the learning rate of update ``t``, 0-based. A
+loss logged at step ``s`` comes after ``lr[0..s]``, both ends included. Decay families count the
+same way and reach ``end`` at step ``steps``, just after the last update, whose rate is therefore
+slightly above it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Values = Mapping[str, Any]
-MAX_LR = 1e100  # sums and powers of rates stay finite; no training runs anywhere near
+MAX_LR = 1e100  # sums and powers of rates are finite below it
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Schedule:
         lr = np.array(self.lr, dtype=np.float64, copy=True)
         if lr.ndim != 1 or lr.size == 0:
             raise ScheduleError(
-                f"{self.spec}: a schedule is a non-empty row of LRs, got {lr.shape}"
+                f"{self.spec}: a schedule is a non-empty 1-D array of LRs, got shape {lr.shape}"
             )
         bad = ~((lr >= 0) & (lr <= MAX_LR))  # NaN is bad too
         if bad.any():
@@ -70,7 +70,7 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """How many updates the schedule has, warm-up included."""
+        """Number of updates, warm-up included."""
         return int(self.lr.size)
 
     @property
@@ -80,7 +80,7 @@ class Schedule:
 
     @property
     def warmup(self) -> int:
-        """Steps of rising rate at the start, up to and including the first at the peak of them."""
+        """Number of steps of the initial rise, up to and including its peak."""
         rising = np.diff(self.lr) > 0
         if not rising[:1].any():
             return 0
@@ -131,19 +131,19 @@ def fraction(text: str) -> float:
     """A number strictly between 0 and 1."""
     value = _number(text)
     if not 0 < value < 1:
-        raise ValueError("must lie between 0 and 1")
+        raise ValueError("must be between 0 and 1")
     return value
 
 
 def file_path(text: str) -> str:
-    """A file; a spec's relative one starts from the `base` folder of `schedule`."""
+    """A file; relative paths start from the `base` folder of `schedule`."""
     if not text:
         raise ValueError("the path is missing")
     return text
 
 
 def choice(*options: str) -> Callable[[str], str]:
-    """One of the given words."""
+    """One of the options."""
 
     def convert(text: str) -> str:
         if text not in options:
@@ -154,7 +154,7 @@ def choice(*options: str) -> Callable[[str], str]:
 
 
 def row_of(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """A row of values separated by ``/``."""
+    """Values separated by ``/``."""
 
     def convert_row(text: str) -> tuple[Any, ...]:
         return tuple(convert(part) for part in text.split("/"))
@@ -174,7 +174,7 @@ def _number(text: str) -> float:
 
 @dataclass(frozen=True)
 class Key:
-    """One ``key=value`` of a family: how to read it, what it means, its default if it has one."""
+    """One ``key=value`` of a family: parser, meaning, and default if any."""
 
     name: str
     convert: Callable[[str], Any]
@@ -185,7 +185,7 @@ class Key:
 
 @dataclass(frozen=True)
 class SearchFrame:
-    """What a search keeps fixed while it varies a schedule; numbers, or arrays while traced."""
+    """The fixed part of a schedule search; numbers, or arrays while traced."""
 
     peak: Any
     steps: Any
@@ -195,14 +195,14 @@ class SearchFrame:
 
 @dataclass(frozen=True)
 class SearchBox:
-    """What a search may vary in a family: a box of unconstrained numbers, decoded to spec values.
+    """The variable part of a family in a search: a box of numbers, decoded to spec values.
 
     Attributes:
         label: a name for messages.
         low: lower ends of the box, of shape (numbers,).
         high: upper ends.
         values: (unconstrained numbers, frame, numpy or jax.numpy) -> values for the family's keys
-            beside peak, steps, warmup; traceable.
+            except peak, steps, warmup; traceable.
     """
 
     label: str
@@ -218,10 +218,10 @@ class Family:
     Attributes:
         name: the word before the colon of a spec.
         formula: the learning rate after warm-up, with T the total steps, W the warm-up.
-        citation: where the family comes from.
+        citation: source of the family.
         keys: every key a spec may have.
         build: values by key name -> learning rates of shape (steps,).
-        shapes: what a schedule search may vary; empty when there is nothing to search.
+        shapes: what a schedule search may vary; empty if the family is not searched.
         lr_after_warmup: (values, steps from the warm-up on, numpy or jax.numpy) -> their rates,
             traceable; every family with search boxes has it, and `build` uses it.
         breakpoints: values -> the steps, in increasing order, at which a new smooth segment of
@@ -257,8 +257,8 @@ def warm_up(
         values: must contain peak, steps, warmup and warmup_from.
         lr_after_warmup: steps from `warmup` on (float64) -> their learning rates.
         to_peak: whether the warm-up rises to the peak; else to the first rate of
-            `lr_after_warmup`, for a family that may start below its peak: there is then no fall at
-            the end of the warm-up.
+            `lr_after_warmup`, for a family that may start below its peak, to avoid a drop at the
+            end of the warm-up.
 
     Returns:
         Learning rates of shape (steps,).
@@ -293,23 +293,23 @@ def decay_start(values: Values) -> int:
     start, share = values["decay_start"], values["decay_fraction"]
     steps, warmup = int(values["steps"]), int(values["warmup"])
     if (start is None) == (share is None):
-        raise ScheduleError("give either decay_start=STEP or decay_fraction=SHARE, and only one")
-    first = int(start) if start is not None else steps - round(steps * float(share))
-    if first < warmup:
-        raise ScheduleError(f"the cooldown starts at step {first}, within warmup={warmup}")
-    if first >= steps:
-        raise ScheduleError(f"the cooldown starts at step {first}, not before steps={steps}")
-    return first
+        raise ScheduleError("give exactly one of decay_start=STEP and decay_fraction=SHARE")
+    first_step = int(start) if start is not None else steps - round(steps * float(share))
+    if first_step < warmup:
+        raise ScheduleError(f"the cooldown starts at step {first_step}, within warmup={warmup}")
+    if first_step >= steps:
+        raise ScheduleError(f"the cooldown starts at step {first_step}, not before steps={steps}")
+    return first_step
 
 
 def end_between(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
-    """Search the end LR: the first free number in [0, 1] runs from the lowest end to the peak."""
+    """Search the end LR: the first number in [0, 1] maps to the lowest end up to the peak."""
     end = frame.end_min + free[0] * (frame.peak - frame.end_min)
-    return {"end": xp.minimum(end, frame.peak)}  # the sum may round to just above the peak
+    return {"end": xp.minimum(end, frame.peak)}  # rounding may put the sum above the peak
 
 
 def format_number(value: float) -> str:
-    """The shortest text that reads back as the same number."""
+    """The shortest text that parses to the same number."""
     if isinstance(value, int) or (value == int(value) and abs(value) < 1e15 and abs(value) >= 1):
         return str(int(value))
     return repr(float(value))

@@ -1,4 +1,4 @@
-"""A schedule read from a CSV file with columns `step,lr`, one row per step or rows of changes."""
+"""A schedule from a CSV file with columns `step,lr`, one row per step or per change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["CSV", "densify", "write_schedule"]
 BETWEEN = Key(
     "between",
     choice("hold", "linear"),
-    "learning rate between rows: the last one, or a straight line",
+    "learning rate between rows: that of the previous row, or linear",
 )
 
 
@@ -44,7 +44,7 @@ def build(values: Values) -> NDArray[np.float64]:
         row = int(np.argmax(lr < 0))
         raise cell_error(path, row, "lr", f"{lr[row]:g} is negative; a learning rate is >= 0")
     if step[0] != 0:
-        raise cell_error(path, 0, "step", f"{step[0]:g} comes first; add a row at step 0")
+        raise cell_error(path, 0, "step", f"{step[0]:g} is the first step; add a row for step 0")
     total = int(step[-1]) + 1 if values["steps"] is None else int(values["steps"])
     if total <= step[-1]:
         raise ScheduleError(f"{path}: the last row is step {step[-1]:.0f}, beyond steps={total}")
@@ -52,7 +52,7 @@ def build(values: Values) -> NDArray[np.float64]:
         return lr
     if values["between"] is None:
         raise ScheduleError(
-            f"{path}: {len(step)} rows for {total} steps; say what holds between them with "
+            f"{path}: {len(step)} rows for {total} steps; define the rates between them with "
             "between=hold or between=linear"
         )
     return densify(step, lr, total, values["between"])
@@ -66,18 +66,18 @@ def densify(
     Args:
         step: increasing steps of shape (rows,), the first one 0.
         lr: their learning rates.
-        steps: how many steps to return; after the last row its rate is held.
+        steps: how many steps to return; the rate is constant after the last row.
         between: ``hold`` (a rate lasts until the next row) or ``linear``.
 
     Returns:
         Learning rates of shape (steps,).
     """
-    every = np.arange(steps, dtype=np.float64)
+    all_steps = np.arange(steps, dtype=np.float64)
     if between == "hold":
-        return lr[np.searchsorted(step, every, side="right") - 1]
+        return lr[np.searchsorted(step, all_steps, side="right") - 1]
     if between == "linear":
-        return np.interp(every, step, lr)
-    raise DataError(f"between={between!r}: known are 'hold' and 'linear'")
+        return np.interp(all_steps, step, lr)
+    raise DataError(f"between={between!r}: must be 'hold' or 'linear'")
 
 
 CSV = Family(
@@ -85,7 +85,7 @@ CSV = Family(
     formula="columns step,lr of a file",
     citation="none",
     keys=(
-        Key("path", file_path, "the file, straight after the colon", required=True),
+        Key("path", file_path, "the file, directly after the colon", required=True),
         BETWEEN,
         Key("steps", count, "total steps; default: the last row's step + 1"),
     ),
@@ -96,7 +96,7 @@ CSV = Family(
 def write_schedule(
     path: Path | str, plan: Schedule, weight_decay: NDArray[np.float64] | None = None
 ) -> Path:
-    """Columns step,lr, one row per step; reads back exactly as ``csv:PATH``.
+    """Write columns step,lr, one row per step; ``csv:PATH`` reads it back exactly.
 
     Args:
         path: the file.

@@ -1,6 +1,6 @@
-"""Infinite schedule (Ibrahim et al. 2024): cool down to a constant rate, stay, anneal when asked.
+"""Infinite schedule (Ibrahim et al. 2024): cooldown to a constant rate, then optional annealing.
 
-A run can stop or go on from any step of the constant phase, whatever was planned.
+A run can be stopped or continued from any step of the constant phase.
 """
 
 from __future__ import annotations
@@ -25,26 +25,28 @@ __all__ = ["INFINITE"]
 
 def build(values: Values) -> NDArray[np.float64]:
     """Learning rates of shape (steps,)."""
-    peak, hold, end, steps, warmup = (
+    peak, constant_lr, end, steps, warmup = (
         values[key] for key in ("peak", "constant_lr", "end", "steps", "warmup")
     )
     cooled, start = warmup + values["cooldown"], values["anneal_start"]
     start = steps if start is None else start
-    if not end <= hold <= peak:
-        raise ScheduleError(f"end={end:g} <= constant_lr={hold:g} <= peak={peak:g} must hold")
+    if not end <= constant_lr <= peak:
+        raise ScheduleError(
+            f"end={end:g} <= constant_lr={constant_lr:g} <= peak={peak:g} is required"
+        )
     if not warmup < cooled <= start <= steps:
         raise ScheduleError(
             f"the cooldown ends at step {cooled} and the annealing starts at {start}: they must "
-            f"follow each other between warmup={warmup} and steps={steps}"
+            f"be in this order between warmup={warmup} and steps={steps}"
         )
 
     def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         x = np.clip((step - warmup) / (cooled - warmup), 0.0, 1.0)
         if values["shape"] == "cosine":
-            rate = hold + 0.5 * (peak - hold) * (1.0 + np.cos(np.pi * x))
+            rate = constant_lr + 0.5 * (peak - constant_lr) * (1.0 + np.cos(np.pi * x))
         else:  # inverse square root of time, scaled to meet the constant rate
-            rate = peak / np.sqrt(1.0 + ((peak / hold) ** 2 - 1.0) * x)
-        annealed = hold * (end / hold) ** ((step - start) / max(steps - start, 1))
+            rate = peak / np.sqrt(1.0 + ((peak / constant_lr) ** 2 - 1.0) * x)
+        annealed = constant_lr * (end / constant_lr) ** ((step - start) / max(steps - start, 1))
         return np.asarray(np.where(step >= start, annealed, rate))
 
     return warm_up(values, lr_after_warmup)

@@ -1,4 +1,4 @@
-"""Inverse linear decay (Liu et al. 2025): after warm-up, 1/lr grows along a straight line.
+"""Inverse linear decay (Liu et al. 2025): after warm-up, 1/lr grows linearly.
 
 The explicit form is from memory, not checked against the text of Neural Thermodynamic Laws; `end`
 fixes the slope of 1/lr. It is the decay of `wsd_s` over the whole run.

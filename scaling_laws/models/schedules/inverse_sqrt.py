@@ -1,4 +1,4 @@
-"""Inverse square root decay (Vaswani et al. 2017): never ends, so a run can always go on."""
+"""Inverse square root decay (Vaswani et al. 2017): has no end, so a run can always be continued."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(values: Values) -> NDArray[np.float64]:
     timescale = values["timescale"] or float(values["warmup"])
     if timescale == 0:
         raise ScheduleError(
-            "without a warm-up, give timescale=STEPS: it sets how fast the rate falls"
+            "without a warm-up, give timescale=STEPS: it determines how fast the rate falls"
         )
     return warm_up(
         values, lambda step: lr_after_warmup({**values, "timescale": timescale}, step, np)

@@ -1,6 +1,6 @@
 """Lowered linear cooldown (Dremov et al. 2025): jump to a share of the peak, then linear to zero.
 
-The reading of `lower` (0.7 is the paper's best) is not checked against the paper's text.
+The interpretation of `lower` (0.7 is the paper's best) is not checked against the paper's text.
 """
 
 from __future__ import annotations

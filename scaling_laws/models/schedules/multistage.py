@@ -52,14 +52,16 @@ def build(values: Values) -> NDArray[np.float64]:
 
 
 def _two_drops(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
-    """Two drops: the first at a share of the run, the second at a share of the rest."""
+    """Two drops: the first at a share of the run, the second at a share of the remaining steps."""
     span = frame.steps - frame.warmup
-    first = xp.minimum(frame.warmup + xp.maximum(1.0, xp.round(free[0] * span)), frame.steps - 2.0)
-    rest = xp.maximum(1.0, xp.round(free[1] * (frame.steps - first)))
-    second = xp.minimum(first + rest, frame.steps - 1.0)
+    first_drop = xp.minimum(
+        frame.warmup + xp.maximum(1.0, xp.round(free[0] * span)), frame.steps - 2.0
+    )
+    remaining = xp.maximum(1.0, xp.round(free[1] * (frame.steps - first_drop)))
+    second_drop = xp.minimum(first_drop + remaining, frame.steps - 1.0)
     middle = frame.end_min + free[2] * (frame.peak - frame.end_min)
     last = frame.end_min + free[3] * (middle - frame.end_min)
-    return {"at": (first, second), "to": (middle, last)}
+    return {"at": (first_drop, second_drop), "to": (middle, last)}
 
 
 MULTISTAGE = Family(

@@ -1,7 +1,7 @@
 """One cycle (Smith and Topin 2018), with the steps and defaults of PyTorch's `OneCycleLR`.
 
 Cosine up from `start` to the peak, cosine down to `end`, which the last step reaches: the one
-family here that gets to `end` inside the run.
+family here that reaches `end` within the run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def build(values: Values) -> NDArray[np.float64]:
     top = rise * steps - 1.0
     step = np.arange(steps, dtype=np.float64)
     if top <= 0:
-        raise ScheduleError(f"rise_fraction={rise:g} leaves no step to rise in")
+        raise ScheduleError(f"rise_fraction={rise:g} leaves no step for the rise")
     up = np.clip(step / top, 0.0, 1.0)
     down = np.clip((step - top) / (steps - 1.0 - top), 0.0, 1.0)
     rising = peak + 0.5 * (start - peak) * (1.0 + np.cos(np.pi * up))

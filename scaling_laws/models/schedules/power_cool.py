@@ -1,8 +1,8 @@
 """PowerCool (modded-nanogpt): the peak, then a cooldown by a power of the remaining steps.
 
 The README of modded-nanogpt writes min(peak, c·(T - t)^1.2). Here the first step of the cooldown is
-given instead of c, which follows from it: the two curves meet there. `end` above 0 is an addition.
-With the same power and start it is `wsd` with decay=power; it has a name of its own because its
+a key instead of c, which follows from it: the two curves meet there. `end` above 0 is an addition.
+With the same power and start it equals `wsd` with decay=power; it is a separate family because its
 power has a default.
 """
 
@@ -33,9 +33,8 @@ def build(values: Values) -> NDArray[np.float64]:
     start = decay_start(values)
 
     def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
-        remaining = (steps - step) / (
-            steps - start
-        )  # above 1 before the start: the peak is lower there
+        # above 1 before the start, where the peak is lower
+        remaining = (steps - step) / (steps - start)
         return np.asarray(np.minimum(peak, end + (peak - end) * remaining ** values["power"]))
 
     return warm_up(values, lr_after_warmup)

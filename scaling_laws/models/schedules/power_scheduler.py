@@ -1,13 +1,13 @@
-"""Power scheduler (Shen et al. 2024): a power of the tokens so far, so that no length is planned.
+"""Power scheduler (Shen et al. 2024): a power of the tokens so far, independent of the length.
 
-The rate is min(peak, batch_size·amplitude·n^exponent). n counts the tokens once update t is
-done, (t + 1)·tokens_per_step. The warm-up rises to the rate at its end, and the optional final
-decay falls exponentially from the rate at its start to `end`.
+The rate is min(peak, batch_size·amplitude·n^exponent), with n = (t + 1)·tokens_per_step the number
+of tokens after update t. The warm-up rises to the rate at its end, and the optional final decay
+falls exponentially from the rate at its start to `end`.
 
 Not checked against the paper's text: the factor batch_size and its unit, the defaults, and that the
 decay is exponential. The batch is counted in sequences: counted in tokens, with 4e6 of them, the
 rate would stay at the default peak for 3e17 tokens (with 1024 sequences it is for 26e9). Give
-batch_size=tokens_per_step for that other reading.
+batch_size=tokens_per_step for the other interpretation.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ def build(values: Values) -> NDArray[np.float64]:
 
     def power(step: NDArray[np.float64]) -> NDArray[np.float64]:
         scale = values["batch_size"] * values["amplitude"]
-        with np.errstate(over="ignore", invalid="ignore"):  # Schedule refuses what is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # Schedule rejects non-finite rates
             tokens = (step + 1.0) * values["tokens_per_step"]
             return np.asarray(np.minimum(peak, scale * tokens ** values["exponent"]))
 
     def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         if not decays:
             return power(step)
-        first = float(power(np.array([start], dtype=np.float64))[0])
-        if end > first:
-            raise ScheduleError(f"end={end:g} is above {first:g}, the rate at step {start}")
+        start_rate = float(power(np.array([start], dtype=np.float64))[0])
+        if end > start_rate:
+            raise ScheduleError(f"end={end:g} is above {start_rate:g}, the rate at step {start}")
         x = np.clip((step - start) / (steps - start), 0.0, 1.0)
-        return np.asarray(np.where(step < start, power(step), first * (end / first) ** x))
+        return np.asarray(np.where(step < start, power(step), start_rate * (end / start_rate) ** x))
 
     # `end` is compared with the rate where the decay starts; warm_up would compare None
     return warm_up({**values, "end": 0.0}, lr_after_warmup, to_peak=False)

@@ -1,7 +1,7 @@
-"""Refined schedule (Defazio et al. 2023): the LR of the next run from the last one's gradients.
+"""Refined schedule (Defazio et al. 2023): the LR of a run from the gradients of the previous one.
 
-Small norms mean a flat stretch, where the schedule takes larger steps; the remaining sum of
-weights brings the rate down to 0 at the last step. Constant norms give linear decay.
+Small norms give larger steps; the remaining sum of weights reduces the rate to 0 at the last step.
+Constant norms give linear decay.
 
 Known limits: the norms come from a run with some schedule and are valid only near it, and
 they are averages over all layers. That the power of the norm is 2 for SGD is in the paper; 1 for
@@ -34,11 +34,11 @@ def refine(
     """The refined schedule of a gradient-norm trace: lr[t] ∝ w[t]·Σ_{p>t} w[p], w = G^-norm_power.
 
     Args:
-        norms: gradient norms of shape (steps,), one an update, > 0, in any unit.
+        norms: gradient norms of shape (steps,), one per update, > 0, in any unit.
         peak: the largest learning rate of the result.
         norm_power: 2 for SGD, 1 for Adam.
-        smoothing: width of the centred median over `norms`, as a share of the steps, from 0 (none)
-            to below 1; the trace is mirrored at its ends.
+        smoothing: width of the centred median over `norms`, as a share of the steps, in [0, 1);
+            0 for none. The trace is mirrored at its ends.
 
     Returns:
         Learning rates of shape (steps,), the last one 0.
@@ -54,7 +54,7 @@ def refine(
     """
     trace = np.asarray(norms, dtype=np.float64)
     if trace.ndim != 1 or trace.size < 2:
-        raise ScheduleError(f"norms of shape {trace.shape}: give a row of two norms or more")
+        raise ScheduleError(f"norms of shape {trace.shape}: give a 1-D array of two or more norms")
     bad = ~(np.isfinite(trace) & (trace > 0))
     if bad.any():
         step = int(np.argmax(bad))
@@ -64,7 +64,7 @@ def refine(
     if not (np.isfinite(norm_power) and norm_power > 0):
         raise ScheduleError(f"norm_power={norm_power:g} is not a number > 0")
     if not 0 <= smoothing < 1:
-        raise ScheduleError(f"smoothing={smoothing:g} does not lie from 0 to below 1")
+        raise ScheduleError(f"smoothing={smoothing:g} is not in [0, 1)")
     # the smallest norm gets weight 1, so that powers of tiny or huge norms stay finite
     smooth = _median(trace, smoothing)
     weight = (smooth.min() / smooth) ** norm_power
@@ -72,7 +72,7 @@ def refine(
     rate = weight * later
     top = rate.max()
     if not top > 0:
-        raise ScheduleError("the norms differ so much that every rate but 0 is lost; smooth more")
+        raise ScheduleError("the norms differ so much that all rates underflow; increase smoothing")
     return np.asarray(peak * (rate / top))
 
 
@@ -80,10 +80,10 @@ def _median(trace: NDArray[np.float64], smoothing: float) -> NDArray[np.float64]
     width = round(smoothing * trace.size)
     if width < 2:
         return trace
-    # imported when used: every command reads schedules, few of them refine one
+    # imported on use: all commands parse schedules, few refine one
     from scipy.ndimage import median_filter
 
-    odd = width if width % 2 else width + 1  # a centred window has a middle
+    odd = width if width % 2 else width + 1  # a centred window has odd width
     return np.asarray(median_filter(trace, size=odd, mode="mirror"), dtype=np.float64)
 
 
@@ -101,14 +101,16 @@ def build(values: Values) -> NDArray[np.float64]:
     if step[-1] >= steps:
         row = int(np.argmax(step >= steps))
         raise cell_error(
-            path, row, "step", f"{step[row]:.0f} is beyond steps={steps}; drop the rows after it"
+            path, row, "step", f"{step[row]:.0f} is beyond steps={steps}; delete the later rows"
         )
     if steps - warmup == 1:
-        raise ScheduleError(f"warmup={warmup} leaves one step of steps={steps}; two are needed")
+        raise ScheduleError(
+            f"warmup={warmup} leaves one step of steps={steps}; at least two are needed"
+        )
 
-    def lr_after_warmup(every: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lr_after_warmup(step_numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         return refine(
-            np.interp(every, step, norm),
+            np.interp(step_numbers, step, norm),
             peak=values["peak"],
             norm_power=values["norm_power"],
             smoothing=values["smoothing"],
@@ -118,13 +120,13 @@ def build(values: Values) -> NDArray[np.float64]:
 
 
 def _share(text: str) -> float:
-    """A number from 0 to below 1."""
+    """A number in [0, 1)."""
     try:
         value = float(text)
     except ValueError:
         raise ValueError("is not a number") from None
     if not 0 <= value < 1:
-        raise ValueError("must lie from 0 to below 1")
+        raise ValueError("must be in [0, 1)")
     return value
 
 
@@ -138,8 +140,8 @@ REFINED = Family(
         Key(
             "trace",
             file_path,
-            "CSV with columns step,grad_norm; linear between rows, held at the ends (no comma in "
-            "the path)",
+            "CSV with columns step,grad_norm; linear between rows, constant beyond them (no "
+            "comma in the path)",
             required=True,
         ),
         Key("norm_power", positive, "2 for SGD, 1 for Adam", default=1.0),

@@ -1,4 +1,4 @@
-"""REX (Chen et al. 2021): stays high for long, then falls ever faster."""
+"""REX (Chen et al. 2021): slow decay at first, then increasingly fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unified budget-aware schedule (2025): one number between a flat rate, cosine and a fast decay.
+"""Unified budget-aware schedule (2025): from a flat rate over cosine to a fast decay by one number.
 
 The formula is written from its known limits (phi = 2 is cosine, phi -> 0 flat, large phi a fast
 decay), not checked against the paper's text.

@@ -1,7 +1,7 @@
 """WSD-S (Wen et al. 2024): several decays on one main branch, each resumed at the peak.
 
 Every checkpoint in `decay_ends` is a finished model; training continues from it, not from before
-its decay. Inside a decay the inverse of the rate is a straight line.
+its decay. Within a decay the inverse of the rate is linear.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ def build(values: Values) -> NDArray[np.float64]:
     peak, low, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
     ends = values["decay_ends"]
     lengths = [max(1, round(end * values["decay_fraction"])) for end in ends]
-    free = warmup
+    first_free_step = warmup
     for end, length in zip(ends, lengths, strict=True):
-        if end - length < free:
+        if end - length < first_free_step:
             raise ScheduleError(
-                f"the decay that ends at {end} starts at {end - length}, before step {free}, where "
-                "the one before it (or the warm-up) ends; choose ends further apart"
+                f"the decay that ends at {end} starts at {end - length}, before step "
+                f"{first_free_step}, where the previous one (or the warm-up) ends; "
+                "choose ends further apart"
             )
-        free = end
-    if free > steps:
-        raise ScheduleError(f"the last decay ends at {free}, beyond steps={steps}")
+        first_free_step = end
+    if first_free_step > steps:
+        raise ScheduleError(f"the last decay ends at {first_free_step}, beyond steps={steps}")
 
     def lr_after_warmup(step: NDArray[np.float64]) -> NDArray[np.float64]:
         rate = np.full(step.shape, peak)
