@@ -320,7 +320,7 @@ def test_notes_say_when_the_law_is_the_limit() -> None:
         ({"step_budget": 0}, UsageError, "step_budget=0 must be >= 1"),
         ({"every": 0}, UsageError, "every=0 must be >= 1"),
         ({"candidates": []}, UsageError, "no candidates to choose from: give at least one"),
-        ({"step_budget": 249}, UsageError, "step_budget=249 holds no candidate; the shortest has"),
+        ({"step_budget": 249}, UsageError, "step_budget=249 is too small for every candidate; the shortest"),
         ({"candidates": ["cosin:peak=1"]}, ScheduleError, "did you mean 'cosine'"),
         ({"candidates": ["csv:none.csv"]}, Exception, "no such file"),
         ({"facts": {"model_parms": 1.0}}, UsageError, "model_params"),

@@ -17,10 +17,10 @@ from scaling_laws.decisions.replanning.batched_losses import POINTS
 from scaling_laws.decisions.replanning.binned_log import gather, settled_step
 from scaling_laws.decisions.replanning.laplace import laplace_posterior
 from scaling_laws.decisions.replanning.parameter_prior import (
-    free_numbers,
     params_of,
     priors_of,
     shipped_prior,
+    unconstrained_parameters,
 )
 from scaling_laws.decisions.replanning.posterior import condition_on_log
 from scaling_laws.inference.results import CurveFit, PointFit
@@ -51,8 +51,8 @@ def test_more_of_the_log_leaves_less_open() -> None:
     widths = []
     for now in (100, 200, 300, 400):
         posterior = condition_on_log(run, gather(run, 30, now), now, law_of(TRUTH), 0)
-        centre = posterior.laplace
-        assert np.all(np.diag(centre.covariance) <= np.diag(centre.prior.covariance) + 1e-9)
+        laplace = posterior.laplace
+        assert np.all(np.diag(laplace.covariance) <= np.diag(laplace.prior.covariance) + 1e-9)
         value, draws = posterior.end(run.schedule.lr)
         low, high = posterior.interval(value, run.schedule.lr, draws)
         widths.append(high - low)
@@ -118,7 +118,7 @@ def test_gathered_points_keep_the_mean(count: int, seed: int) -> None:
 )
 def test_free_numbers_are_undone(law: Law) -> None:
     values = draw_values(law, 3, 1e-3)
-    free = free_numbers(law, values)
+    free = unconstrained_parameters(law, values)
     again = {name: float(row[0]) for name, row in params_of(law, free[None]).items()}
     assert again == pytest.approx(values, rel=1e-9)
 
@@ -150,7 +150,7 @@ def test_evidence_knows_the_run() -> None:
         for each in priors_of(law_of(TRUTH), 1.0)
     ]
     assert every[2].evidence > max(every[0].evidence, every[1].evidence)
-    assert 0.2 < every[0].before < 0.4  # a floor of 3.5 where the law has 2.5
+    assert 0.2 < every[0].prior_offset < 0.4  # a floor of 3.5 where the law has 2.5
 
 
 def test_laws_that_cannot_say_are_refused() -> None:

@@ -81,7 +81,7 @@ def test_a_longer_budget_and_a_held_plan() -> None:
     run = run_of(TRUTH, "constant:peak=1e-3,steps=200,warmup=20")
     found = replan(run, law=law_of(TRUTH), steps=300, budgets=[400])
     assert found.plan.schedule.steps == 300 and np.all(found.plan.schedule.lr[20:] == 1e-3)
-    assert any("LR 0.001 is taken to be held to 300" in note for note in found.notes)
+    assert any("LR 0.001 is assumed constant up to 300" in note for note in found.notes)
     assert found.gain is not None and found.gain > 0
     other = replan(run_of(TRUTH), law=law_of(TRUTH), at_step=NOW, steps=500, budgets=[500])
     assert (other.gain, other.gain_interval_90, other.distinguishable) == (None, None, None)
@@ -104,7 +104,7 @@ def test_notes_of_a_level_log_and_of_a_short_one() -> None:
     spec = "wsd:peak=3e-4,steps=2000,warmup=20,decay_fraction=0.2"
     run = run_of(truth, spec, "norm_clock")
     notes = " / ".join(replan(run, at_step=200, budgets=[500]).notes)
-    assert "how much a decay gains is not in your data yet" in notes
+    assert "the data do not determine the gain of a decay yet" in notes
     assert "the log is short: " in notes and "200 of 2000 steps" in notes
     assert "the plan: 2000 steps are more than the fitted 200" in notes
 
@@ -125,14 +125,14 @@ LEVEL = "constant:peak=1e-3,steps=200,warmup=20"
         (PLAN, {"at_step": 3}, "no loss is logged before step 3; the first is at step 4"),
         (PLAN, {"at_step": 15}, "step 15 lies in its warm-up of 20 steps"),
         (PLAN, {"at_step": 401}, "step 401 is past the plan's 400 steps"),
-        (PLAN, {"at_step": 30}, "losses are logged in steps 20..29; a forecast needs 4"),
+        (PLAN, {"at_step": 30}, "losses are logged in steps 20..29; a forecast needs at least 4"),
         (PLAN, {"at_step": 200, "from_step": 195}, "1 losses are logged in steps 195..199"),
-        (PLAN, {"at_step": 200, "end_min": 1e-3}, "end_min=0.001 must be >= 0 and below the pres"),
+        (PLAN, {"at_step": 200, "end_min": 1e-3}, "end_min=0.001 must be >= 0 and below the cur"),
         (PLAN, {"at_step": 200, "steps": 205}, "steps=205 must leave at least 10 steps after the"),
         (PLAN, {"at_step": 200, "budgets": [150]}, "budget=150 must leave at least 10 steps"),
         (PLAN, {"at_step": 200, "law": "linear_dro"}, "did you mean 'linear_drop'"),
-        (PLAN, {"at_step": 200, "law": "linear_drop"}, "nothing is shipped that says how much a"),
-        (PLAN, {"at_step": 200, "law": "multi_power"}, "or take norm_clock"),
+        (PLAN, {"at_step": 200, "law": "linear_drop"}, "nothing is shipped that determines"),
+        (PLAN, {"at_step": 200, "law": "multi_power"}, "or use norm_clock"),
         (PLAN, {"at_step": 200, "law": "norm_clock_measured"}, "would need param_norm at steps"),
         ("multistage:peak=1e-3,at=190,to=0,steps=400", {"at_step": 200}, "LR is 0 at step 199, so"),
     ],
