@@ -121,7 +121,7 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
         ({"horizons": [0]}, "horizon 0"),
         ({"horizons": [4000]}, "horizon 4000 must lie in 1..3000"),
         ({"horizons": [150]}, "horizon 150 must be after step 201"),
-        ({"objective": "best"}, "known are final, upper"),
+        ({"objective": "best"}, "is not one of final, upper"),
         ({"objective": "upper"}, "requires a fit with held-out errors"),
         ({"weight_decay": (0.05, 0.2)}, "multi_power does not know weight decay"),
         ({"peak": (1e-4, 3e-4)}, "several peaks \\(fitted here: none\\)"),
