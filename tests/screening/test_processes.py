@@ -60,7 +60,7 @@ def test_two_processes_find_what_one_device_finds() -> None:
     found, expected = json.loads(together), json.loads(single)
     assert (found["devices"], found["processes"]) == (8, 2)
     assert (expected["devices"], expected["processes"]) == (1, 1)
-    for name in ("ranked", "best_by_shape", "counts", "margin", "n_nonfinite", "best"):
+    for name in ("ranked", "best_by_shape", "counts", "margin", "refused", "best"):
         assert found[name] == expected[name], name
 
 
@@ -79,8 +79,8 @@ def test_a_lost_process_is_noticed_and_the_screen_goes_on(tmp_path: Path) -> Non
     _, error = first.communicate(timeout=240)
     second.communicate()
     assert first.returncode == 2, error
-    assert "another process of the screen is gone" in error
-    assert "they go on from the state that was kept" in error
+    assert "a worker process died" in error
+    assert "they resume from the stored state" in error
     assert state.exists()
 
 

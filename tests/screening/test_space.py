@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import UsageError
-from scaling_laws.decisions.screening.candidate_space import TILE, Space, free_numbers, space_of
+from scaling_laws.decisions.screening.candidate_space import TILE, Space, box_point, space_of
 from scaling_laws.models.schedules import schedule
 
 FRAME = {"steps": 4000, "warmup": 100, "end_min": 0.0, "families": None, "seed": 3}
@@ -37,10 +37,10 @@ def test_every_candidate_has_one_place(candidates: int) -> None:
 def test_host_and_device_make_the_same_numbers(index: int, stratum: int, peaks: bool) -> None:
     chosen = a_space(peak=(1e-3, 4e-3) if peaks else (1e-3, 1e-3)).strata[stratum]
     with np.errstate(over="ignore"):
-        host, unit = free_numbers(chosen.shape, chosen.shift, np.uint32(index), np)
-    device, other = jax.jit(
-        lambda i: free_numbers(chosen.shape, jnp.asarray(chosen.shift), i, jnp)
-    )(jnp.uint32(index))
+        host, unit = box_point(chosen.shape, chosen.shift, np.uint32(index), np)
+    device, other = jax.jit(lambda i: box_point(chosen.shape, jnp.asarray(chosen.shift), i, jnp))(
+        jnp.uint32(index)
+    )
     assert len(host) == len(chosen.shape.low) and (unit is None) == (other is None)
     for a, b, low, high in zip(host, device, chosen.shape.low, chosen.shape.high, strict=True):
         assert low <= a <= high
@@ -53,9 +53,7 @@ def test_points_are_even() -> None:
     """Each coordinate fills 16 bins alike: a random one would be off by 8 in 64 at times."""
     for stratum in a_space().strata:
         with np.errstate(over="ignore"):
-            rows, _ = free_numbers(
-                stratum.shape, stratum.shift, np.arange(1024, dtype=np.uint32), np
-            )
+            rows, _ = box_point(stratum.shape, stratum.shift, np.arange(1024, dtype=np.uint32), np)
         for values, low, high in zip(rows, stratum.shape.low, stratum.shape.high, strict=True):
             counts = np.histogram(values, bins=16, range=(low, high))[0]
             assert np.abs(counts - 64).max() <= 12, (stratum.shape.label, counts)
