@@ -24,5 +24,5 @@ def test_a_searched_weight_decay_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_no_unknown_family() -> None:
-    with pytest.raises(ScheduleError, match=r"best\.csv: no such file, and no spec"):
+    with pytest.raises(ScheduleError, match=r"best\.csv: no such file, and not a spec"):
         read_schedule("best.csv")

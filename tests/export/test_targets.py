@@ -182,9 +182,9 @@ def test_native_form_states_its_distance(target: Target, plan: str, tmp_path: Pa
         ({"to": "megatron", "kind": "exact"}, "--samples-per-step"),
         ({"to": "torch", "start_step": 300}, "not in 0..299"),
         ({"to": "torch", "every": -1}, "--every -1"),
-        ({"to": "torch", "checkpoint_every": 5}, "about merges"),
+        ({"to": "torch", "checkpoint_every": 5}, "applies to merges only"),
         ({"to": "wsm", "checkpoint_every": 0}, "must be >= 1"),
-        ({"to": "wsm", "start_step": 5}, "leave --start-step out"),
+        ({"to": "wsm", "start_step": 5}, "omit --start-step"),
         ({"to": "wsm"}, "no cooldown to merge"),
     ],
 )

@@ -64,25 +64,25 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         WSD,
         lambda: rates(WSD.replace("warmup=200", "warmup=500")),
         "warmup",
-        "in place of step 199",
+        "instead of step 199",
     ),
     "no warm-up": (
         WSD,
         lambda: rates(WSD.replace(",warmup=200", "")),
         "warmup",
-        "about step 0 in place of step 199",
+        "about step 0 instead of step 199",
     ),
     "more total steps": (
         COSINE,
         lambda: rates(COSINE.replace("steps=4000", "steps=5000"))[:4000],
         "total_steps",
-        "about 5000 total steps in place of 4000",
+        "about 5000 total steps instead of 4000",
     ),
     "fewer total steps": (
         "linear:peak=1e-3,steps=4000",
         lambda: np.append(rates("linear:peak=1e-3,steps=3000"), np.zeros(1000)),
         "total_steps",
-        "in place of 4000",
+        "instead of 4000",
     ),
     "rows past the end": (
         COSINE,
@@ -100,13 +100,13 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         "linear:peak=1e-3,steps=4000",
         lambda: rates("linear:peak=1e-3,steps=3000"),
         "total_steps",
-        "about 3000 total steps in place of 4000",
+        "about 3000 total steps instead of 4000",
     ),
     "another end": (
         COSINE,
         lambda: rates(COSINE.replace("end=3e-5", "end=6e-5")),
         "end",
-        "falls to 6e-05 in place of 3e-05",
+        "falls to 6e-05 instead of 3e-05",
     ),
     "no end given": (
         WSD,
@@ -160,7 +160,9 @@ def test_off_by_one_within_the_tolerance_is_still_seen(tmp_path: Path) -> None:
     spec = "cosine:peak=3e-4,steps=20000"
     found = verify_schedule(write(tmp_path, shifted(spec, 1), 10, digits=12), spec)
     assert found.matches and found.fault == "off_by_one"
-    assert "within the tolerance; yet each row holds the rate of the step after" in found.diagnosis
+    assert (
+        "within the tolerance; yet each row contains the rate of the step after" in found.diagnosis
+    )
 
 
 def test_a_longer_run(tmp_path: Path) -> None:

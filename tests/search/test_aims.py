@@ -60,7 +60,7 @@ def test_slopes_of_the_objective_are_right() -> None:
         offset, matrix = spline.of_cells(np.linspace(0.0, 3e-4, 200), cells)
         terms = [HorizonTerm(offset, matrix, None, None, cells)]
         penalty = penalty_of(spline, law, 3.3)
-        value = objective_of(law.law, terms, given.params, given.facts, penalty, given.robust)
+        value = objective_of(law.law, terms, given.params, given.facts, penalty, given.interval_terms)
         x = np.full(len(spline.low), 0.5 / len(spline.low))
         slope = value(x)[1]
         for place in (0, 5, len(x) - 1):

@@ -123,7 +123,7 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
         ({"horizons": [150]}, "horizon 150 must be after step 201"),
         ({"objective": "best"}, "is not one of final, upper"),
         ({"objective": "upper"}, "requires a fit with held-out errors"),
-        ({"weight_decay": (0.05, 0.2)}, "multi_power does not know weight decay"),
+        ({"weight_decay": (0.05, 0.2)}, "multi_power does not model weight decay"),
         ({"peak": (1e-4, 3e-4)}, "several peaks \\(fitted here: none\\)"),
         ({"peak": (3e-4, 1e-4)}, "the lower one first"),
     ],

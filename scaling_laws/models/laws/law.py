@@ -138,9 +138,9 @@ class Law(AnyLaw):
         """
         return not self.derived_traces and not self.required_traces and self.clock.reads_only_lr
 
-    def break_steps(self, facts: Mapping[str, Any]) -> list[int]:
-        """Steps that events must not be gathered across."""
-        return [int(facts[name]) for name in self.break_facts]
+    def break_steps(self, facts: Mapping[str, Any]) -> list[Any]:
+        """Steps that events must not be gathered across; may be traced."""
+        return [facts[name] for name in self.break_facts]
 
     def loss(self, values: Values, history: History) -> Array:
         """Loss in nats at every point of a history.

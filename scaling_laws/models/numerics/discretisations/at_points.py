@@ -43,12 +43,13 @@ class AtPoints:
         clock = np.cumsum(lr)
         every = np.arange(len(lr), dtype=np.float64)
         count = len(points)
+        cuts = [int(step) for step in run.break_steps]
 
         def column(values: Any) -> Rates:
             return np.asarray(values, dtype=np.float64).reshape(count, 1, 1)
 
         def events(per_step: Rates) -> Events:
-            past = compress_history(per_step, lr, points, nodes=NODES, cuts=run.break_steps)
+            past = compress_history(per_step, lr, points, nodes=NODES, cuts=cuts)
             counts = np.bincount(past.point, minlength=count)
             index = np.arange(len(past.point)) - np.repeat(np.cumsum(counts) - counts, counts)
             width = bucket(max(1, int(counts.max(initial=0))))  # few widths, few compilations

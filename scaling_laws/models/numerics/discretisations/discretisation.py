@@ -28,7 +28,7 @@ class RunInputs:
     lr: Array
     facts: Mapping[str, Any] = field(default_factory=dict)
     derived_traces: Mapping[str, Callable[[Array], Array]] = field(default_factory=dict)
-    break_steps: Sequence[int] = ()
+    break_steps: Sequence[Any] = ()
 
 
 class Discretisation(Protocol):
