@@ -1,4 +1,4 @@
-"""Replanning runs of a law known exactly: the forecast recovers it, what is done stays done."""
+"""Replanning runs of an exactly known law: forecasts recover it, completed steps are kept."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_forecast_of_a_run_like_those_fitted(found: Replan) -> None:
     assert found.run.steps[-1] < NOW and found.now.loss == found.run.loss[-1]
 
 
-def test_what_is_done_stays_done(found: Replan) -> None:
+def test_completed_steps_are_kept(found: Replan) -> None:
     best = found.best.schedule
     assert np.array_equal(best.lr[:NOW], found.done)
     assert best.steps == found.plan.schedule.steps
-    assert np.diff(best.lr[NOW - 1 :]).max() <= 1e-12  # never up again
+    assert np.diff(best.lr[NOW - 1 :]).max() <= 1e-12  # does not rise again
 
 
 def test_gain_is_the_difference_of_two_forecasts(found: Replan) -> None:
@@ -63,7 +63,7 @@ def test_stopping(found: Replan) -> None:
     last = found.stopping[-1]
     assert last.stopped_now == pytest.approx(found.plan.final_loss, rel=1e-9)
     losses = [each.cooled_down for each in found.stopping]
-    assert losses == sorted(losses, reverse=True)  # more steps never hurt
+    assert losses == sorted(losses, reverse=True)  # more steps do not increase the loss
     for each in found.stopping[:-3]:
         assert each.stopped_now is not None and each.cooled_down < each.stopped_now
         assert NOW <= each.start < each.step
@@ -76,8 +76,8 @@ def test_same_answer_twice_and_as_json(found: Replan) -> None:
     assert list(one)[:6] == ["law", "scope", "params", "now", "plan", "best"]
 
 
-def test_a_longer_budget_and_a_held_plan() -> None:
-    """A finished log whose plan has ended goes on at its LR; lengths that differ do not compare."""
+def test_a_longer_budget_and_a_plan_that_has_ended() -> None:
+    """A run whose plan has ended continues at its LR; plans of different lengths have no gain."""
     run = run_of(TRUTH, "constant:peak=1e-3,steps=200,warmup=20")
     found = replan(run, law=law_of(TRUTH), steps=300, budgets=[400])
     assert found.plan.schedule.steps == 300 and np.all(found.plan.schedule.lr[20:] == 1e-3)
@@ -89,7 +89,7 @@ def test_a_longer_budget_and_a_held_plan() -> None:
     assert [each.stopped_now is None for each in other.stopping][-1]
 
 
-def test_another_plan_must_agree_with_what_is_done() -> None:
+def test_another_plan_must_agree_with_the_completed_steps() -> None:
     run = run_of(TRUTH)
     same = "wsd:peak=1e-3,steps=400,warmup=20,decay_fraction=0.4"
     assert replan(run, law=law_of(TRUTH), plan=same, at_step=NOW).plan.schedule.spec == same
@@ -99,7 +99,7 @@ def test_another_plan_must_agree_with_what_is_done() -> None:
 
 
 @pytest.mark.slow
-def test_notes_of_a_level_log_and_of_a_short_one() -> None:
+def test_notes_on_a_constant_and_on_a_short_log() -> None:
     truth = get_schedule_law("norm_clock").published["25M"]
     spec = "wsd:peak=3e-4,steps=2000,warmup=20,decay_fraction=0.2"
     run = run_of(truth, spec, "norm_clock")
@@ -144,7 +144,7 @@ def test_refused(spec: str, options: dict[str, object], message: str) -> None:
     assert message in str(error.value)
 
 
-def test_nothing_in_its_own_table_beats_the_best(found: Replan) -> None:
+def test_no_cooldown_beats_the_best(found: Replan) -> None:
     total = found.best.schedule.steps
     for each in found.cooldowns:
         if each.steps == total:

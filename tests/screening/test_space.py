@@ -21,7 +21,7 @@ def a_space(candidates: int = 100_000, peak: tuple[float, float] = (1e-3, 1e-3))
 
 
 @pytest.mark.parametrize("candidates", [50, 4_096, 1_000_003])
-def test_every_candidate_has_one_place(candidates: int) -> None:
+def test_every_candidate_has_one_stratum_and_index(candidates: int) -> None:
     space = a_space(candidates)
     assert space.candidates == candidates
     for stratum in space.strata:
@@ -34,7 +34,7 @@ def test_every_candidate_has_one_place(candidates: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(index=st.integers(0, 2**32 - 1), stratum=st.integers(0, 13), peaks=st.booleans())
-def test_host_and_device_make_the_same_numbers(index: int, stratum: int, peaks: bool) -> None:
+def test_host_and_device_compute_the_same_points(index: int, stratum: int, peaks: bool) -> None:
     chosen = a_space(peak=(1e-3, 4e-3) if peaks else (1e-3, 1e-3)).strata[stratum]
     with np.errstate(over="ignore"):
         host, unit = box_point(chosen.shape, chosen.shift, np.uint32(index), np)
@@ -50,7 +50,7 @@ def test_host_and_device_make_the_same_numbers(index: int, stratum: int, peaks: 
 
 
 def test_points_are_even() -> None:
-    """Each coordinate fills 16 bins alike: a random one would be off by 8 in 64 at times."""
+    """Every coordinate fills 16 bins evenly; random points deviate by 8 of 64 in places."""
     for stratum in a_space().strata:
         with np.errstate(over="ignore"):
             rows, _ = box_point(stratum.shape, stratum.shift, np.arange(1024, dtype=np.uint32), np)
@@ -66,7 +66,7 @@ def test_a_spec_is_the_candidate_to_four_digits() -> None:
             candidate_id = stratum.first_tile * TILE + index
             plan = schedule(space.spec(candidate_id))
             assert plan.steps == 4000
-            # a step's rate moves by the digits of the spec, and an abrupt drop by no step
+            # rates differ by the rounding of the spec; abrupt drops are at the same step
             np.testing.assert_allclose(plan.lr, space.rates(candidate_id), rtol=0.01, atol=4e-6)
 
 
