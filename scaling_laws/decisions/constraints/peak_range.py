@@ -22,12 +22,12 @@ def check_peak_range(fitted: CurveFit, peaks: tuple[float, float]) -> None:
     low, high = peaks
     span = fitted.range
     if not isinstance(span, Range) or span.peak_lr[1] < MIN_PEAK_RATIO * span.peak_lr[0]:
-        fitted_peaks = (
-            f"{span.peak_lr[0]:g} to {span.peak_lr[1]:g}" if isinstance(span, Range) else "none"
-        )
+        covered = "none"
+        if isinstance(span, Range):
+            covered = f"{span.peak_lr[0]:g} to {span.peak_lr[1]:g}"
         raise UsageError(
             f"peak={low:g}:{high:g}: the peak can be searched only with a law fitted to runs with "
-            f"several peaks (fitted here: {covered or 'none'}); give one peak, or fit runs that differ in it"
+            f"several peaks (fitted here: {covered}); give one peak, or fit runs that differ in it"
         )
     lowest, highest = span.peak_lr
     if low < (1 - EDGE_SLACK) * lowest or high > (1 + EDGE_SLACK) * highest:
