@@ -1,4 +1,4 @@
-"""The plan: a forecast by hand, the lesson of the abrupt drop, budgets, errors."""
+"""The plan: closed-form posterior, abrupt drops, budgets, errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from scaling_laws.inference.results.uncertainty import robust_sd
 from scaling_laws.models.schedules import schedule
 
 DRAWS = 60
-NORMAL = ndtri((np.arange(DRAWS) + 0.5) / DRAWS)  # quantiles: a sample without chance
+NORMAL = ndtri((np.arange(DRAWS) + 0.5) / DRAWS)  # quantiles: a deterministic sample
 NORMAL /= robust_sd(NORMAL[:, None])
 TRUTH = {"L0": 2.5, "A": 0.25, "C": 1.5, "alpha": 0.5, "decay": 0.98}
 UNCERTAINTY = Uncertainty("leave_one_run_out", 1e-3, 3, 1e-3, 2e-3, 1.7, 1.6, 5.0)
@@ -38,7 +38,7 @@ WARNING = "no abrupt drop among the fitted runs: the memory (decay) is not ident
 
 
 def law(warnings: tuple[str, ...] = (), from_step: int | str = 0, **draws: np.ndarray) -> CurveFit:
-    """The annealing law, its draws varying in the given parameters only."""
+    """The annealing law with draws that vary in some parameters only."""
     record = FitRecord(0.0, 1e-3, 300, 4, 4, 0.0, 0, from_step, {}, {}, warnings)
     rows = {name: draws.get(name, np.full(DRAWS, value)) for name, value in TRUTH.items()}
     span = Range((PEAK, PEAK), 999, 0.05)
@@ -52,7 +52,7 @@ def memory_open() -> CurveFit:
 
 
 def all_open() -> CurveFit:
-    """Draws that vary in every parameter, each in its own order."""
+    """Draws that vary independently in every parameter."""
     orders = [np.random.default_rng(seed).permutation(NORMAL) for seed in range(5)]
     return law(
         L0=TRUTH["L0"] * np.exp(2e-3 * orders[0]),
@@ -67,12 +67,12 @@ def ranks(found: Plan) -> list[str]:
     return [each.schedule.spec for each in found.ranking]
 
 
-def test_forecast_by_hand() -> None:
-    """One open number: what stays of it has a closed form."""
+def test_posterior_in_closed_form() -> None:
+    """With one uncertain parameter the posterior variance has a closed form."""
     fitted = law(L0=TRUTH["L0"] * (1.0 + 1e-4 * NORMAL))
     found = plan(fitted, TARGET, candidates=[DROP], every=25)
     lr, steps = schedule(DROP).lr, np.arange(24, 1000, 25)
-    spread = 1e-4 * TRUTH["L0"]  # of L0; log losses move by its share of the loss
+    spread = 1e-4 * TRUTH["L0"]  # of L0; log losses change by its share of the loss
     slope = spread / fitted.predict(DROP, steps.tolist()).loss
     noise = np.zeros((40, 40))
     for i, first in enumerate(steps):
@@ -89,7 +89,7 @@ def test_forecast_by_hand() -> None:
     assert found.floor == pytest.approx(np.hypot(1e-3, 2e-3 * 0.999), rel=1e-9)
 
 
-def test_interval_today_is_that_of_a_prediction() -> None:
+def test_current_interval_is_that_of_a_prediction() -> None:
     fitted = all_open()
     found = plan(fitted, TARGET)
     prediction = fitted.predict(TARGET)
@@ -100,19 +100,19 @@ def test_interval_today_is_that_of_a_prediction() -> None:
     assert 0 < found.floor_half_width_90 < found.half_width_90
 
 
-def test_memory_is_learned_from_an_abrupt_drop_not_from_a_constant_run() -> None:
+def test_an_abrupt_drop_determines_the_memory_and_a_constant_run_does_not() -> None:
     found = plan(memory_open(), TARGET, candidates=[CONSTANT, DROP])
     assert ranks(found) == [DROP, CONSTANT]
     assert found.ranking[0].expected < 0.8 * found.now
     assert found.ranking[1].reduction == pytest.approx(0.0, abs=1e-12)
-    # a run that tells nothing is not advised, though more were asked for
+    # a run without information is not chosen, although three were requested
     assert [each.schedule.spec for each in found.choices] == [DROP]
     assert any(note.startswith("1 of 3 runs chosen") for note in found.notes)
 
 
-def test_the_level_is_learned_from_any_run() -> None:
+def test_any_run_determines_the_floor() -> None:
     found = plan(law(L0=TRUTH["L0"] + 1e-2 * NORMAL), TARGET, candidates=[CONSTANT, DROP])
-    # the law's own error grows with the decay, so that the constant run tells more
+    # the law's error grows with the decay, so the constant run is more informative
     assert ranks(found) == [CONSTANT, DROP]
 
 
@@ -127,14 +127,14 @@ def test_target_itself_measures_its_loss() -> None:
     assert any("is the target itself" in note for note in found.notes)
 
 
-def test_default_candidates_leave_the_target_out() -> None:
+def test_default_candidates_omit_the_target() -> None:
     found = plan(all_open(), TARGET)
     assert schedule(TARGET) in default_candidates(schedule(TARGET))
     assert schedule(TARGET) not in [each.schedule for each in found.ranking]
     assert len(found.ranking) == 26
 
 
-def test_more_runs_never_raise_what_is_left() -> None:
+def test_more_runs_do_not_increase_the_variance() -> None:
     fitted = all_open()
     longest = plan(fitted, TARGET, runs=6)
     left = [longest.now, *(each.expected for each in longest.choices)]
@@ -164,8 +164,8 @@ def test_budget(budget: int) -> None:
     assert found.choices[-1].expected >= plan(fitted, TARGET, runs=4).choices[-1].expected
 
 
-def test_budget_is_not_eaten_by_one_long_run() -> None:
-    """A long run tells a little more than a short one, and less than three."""
+def test_budget_is_not_used_up_by_one_long_run() -> None:
+    """A long run is slightly more informative than a short one, but less than three."""
     fitted = law(L0=TRUTH["L0"] * np.exp(2e-3 * NORMAL))
     short = [f"constant:peak={PEAK},steps={steps}" for steps in (250, 251, 252)]
     found = plan(fitted, TARGET, candidates=[CONSTANT, *short], step_budget=1000)
@@ -185,7 +185,7 @@ def test_drop_comes_first_if_none_was_fitted() -> None:
     assert "decay" in warned.notes[0]
     best = next(each for each in free.ranking if abrupt_drop(each.schedule) >= ABRUPT)
     assert warned.choices[0] == best
-    # the next one is free again
+    # the next one may be any candidate
     assert abrupt_drop(warned.choices[1].schedule) < ABRUPT
 
 
@@ -195,7 +195,7 @@ def test_drop_comes_first_even_if_the_draws_agree_on_the_memory() -> None:
     assert [each.schedule.spec for each in found.choices] == [DROP]
 
 
-def test_no_drop_among_the_candidates_is_said() -> None:
+def test_no_drop_among_the_candidates_is_reported() -> None:
     found = plan(law((WARNING,), L0=2.5 + 1e-2 * NORMAL), TARGET, candidates=[CONSTANT])
     assert [each.schedule.spec for each in found.choices] == [CONSTANT]
     assert "add a multistage candidate" in found.notes[0]
@@ -209,7 +209,7 @@ def test_no_drop_among_the_candidates_is_said() -> None:
     assert "add a multistage candidate" in other.notes[0]
 
 
-def test_a_law_without_memory_asks_for_no_drop() -> None:
+def test_a_law_without_memory_needs_no_drop() -> None:
     params = {"L0": 2.5, "A": 0.25, "alpha": 0.5, "B": 150.0}
     draws = {name: np.full(DRAWS, value) for name, value in params.items()}
     draws["L0"] = 2.5 + 1e-2 * NORMAL
@@ -230,7 +230,7 @@ def test_same_arguments_same_plan_in_any_order_of_candidates() -> None:
     json.dumps(first.as_json(), allow_nan=False)
 
 
-def test_a_wild_draw_changes_little() -> None:
+def test_an_outlier_draw_changes_little() -> None:
     tame = all_open()
     wild = {name: row.copy() for name, row in tame.draws.items()}
     wild["L0"][0] *= 3.0
@@ -241,13 +241,13 @@ def test_a_wild_draw_changes_little() -> None:
     assert after.ranking[0].expected == pytest.approx(before.ranking[0].expected, rel=0.15)
 
 
-def test_draws_that_agree_by_chance_tell_little() -> None:
-    """Curves under shuffled draws know nothing of the target; what they seem to tell is chance."""
+def test_chance_correlations_carry_little_information() -> None:
+    """Curves under shuffled draws are unrelated to the target; any correlation is chance."""
     fitted = all_open()
     plans = [schedule(spec) for spec in (DROP, f"wsd:peak={PEAK},steps=1000,decay_fraction=0.2")]
     exact = replace(
         UNCERTAINTY, sigma_constant=1e-6, sigma_decay=0.0
-    )  # nothing but chance to blur a curve
+    )  # no error other than that of chance correlations
     with jax.enable_x64(True):
         steps = logged_steps(fitted, plans[0], None)
         target = log_losses(fitted, schedule(TARGET), np.array([999]), None)[1:]
@@ -262,7 +262,7 @@ def test_draws_that_agree_by_chance_tell_little() -> None:
             for _ in range(50)
         ]
         assert told > 0.9
-        assert np.mean(chance) < 0.12  # five numbers are open: 5 of 59 by chance
+        assert np.mean(chance) < 0.12  # five uncertain parameters: 5 of 59 by chance
 
 
 def test_default_candidates() -> None:
@@ -276,13 +276,13 @@ def test_default_candidates() -> None:
         assert each.peak_lr == target.peak_lr
         assert schedule(each.spec) == each
     assert sum(abrupt_drop(each) >= ABRUPT for each in found) == 12
-    # a drop at 40 % must come after the warm-up, and be seen by the fit
+    # a drop at 40 % must come after the warm-up and after `from_step`
     assert {each.steps for each in default_candidates(target, from_step=401)} == {4000, 2000}
     assert default_candidates(schedule("one_cycle:peak=1e-3,steps=400,rise_fraction=0.5")) == []
 
 
-def test_steps_that_the_fit_leaves_out_are_not_counted_on() -> None:
-    """A fall before `from_step` that has been forgotten by then tells nothing of the memory."""
+def test_steps_that_the_fit_omits_carry_no_information() -> None:
+    """A fall before `from_step`, forgotten by then, carries no information about the memory."""
     early = f"multistage:peak={PEAK},steps=1000,at=20,to=9e-4"
     fitted = memory_open()
     assert fitted.record is not None
@@ -298,14 +298,14 @@ def test_steps_that_the_fit_leaves_out_are_not_counted_on() -> None:
     assert plan(warm, TARGET, candidates=[early]) == plan(fitted, TARGET, candidates=[early])
 
 
-def test_notes_say_where_the_target_leaves_the_range() -> None:
+def test_notes_report_where_the_target_leaves_the_range() -> None:
     found = plan(all_open(), f"cosine:peak={2 * PEAK},end=1e-4,steps=3000", candidates=[DROP])
     notes = [note for note in found.notes if note.startswith("target: ")]
     assert "target: peak LR 0.002 is outside the fitted 0.001 to 0.001" in notes
     assert "target: 3000 steps are more than the fitted 1000" in notes
 
 
-def test_notes_say_when_the_law_is_the_limit() -> None:
+def test_notes_report_when_the_law_s_error_dominates() -> None:
     little = plan(law(L0=2.5 + 1e-4 * NORMAL), TARGET)
     assert any("already today the law's own error" in note for note in little.notes)
     much = plan(law(L0=2.5 + 3e-2 * NORMAL), TARGET)
@@ -320,7 +320,7 @@ def test_notes_say_when_the_law_is_the_limit() -> None:
         ({"step_budget": 0}, UsageError, "step_budget=0 must be >= 1"),
         ({"every": 0}, UsageError, "every=0 must be >= 1"),
         ({"candidates": []}, UsageError, "no candidates to choose from: give at least one"),
-        ({"step_budget": 249}, UsageError, "step_budget=249 holds no candidate; the shortest has"),
+        ({"step_budget": 249}, UsageError, "step_budget=249 is too small for every"),
         ({"candidates": ["cosin:peak=1"]}, ScheduleError, "did you mean 'cosine'"),
         ({"candidates": ["csv:none.csv"]}, Exception, "no such file"),
         ({"facts": {"model_parms": 1.0}}, UsageError, "model_params"),
@@ -359,7 +359,7 @@ def test_facts_of_the_runs() -> None:
     small, large = (
         plan(fitted, TARGET, candidates=[DROP], facts={"model_params": size}) for size in (1e3, 1e9)
     )
-    # gamma counts by the logarithm of the size, and the drop in loss by its power
+    # gamma enters with the logarithm of the size, the drop in loss with a power of it
     assert small.now > 0 and large.now > 0 and small.now != large.now
     known = replace(fitted, facts={"model_params": 1e9})
     assert plan(known, TARGET, candidates=[DROP]) == large

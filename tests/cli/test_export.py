@@ -80,7 +80,7 @@ def test_losses_under_a_law(law_file: Path) -> None:
 def test_a_schedule_that_is_native_costs_nothing(law_file: Path) -> None:
     result = call_json("export", WSD, "--to", "hf", "--law", law_file)
     assert result["native"]["exact"] and result["cost_nats"] == pytest.approx(0, abs=1e-7)
-    assert "hf knows this schedule: --native gives it as" in " ".join(result["notes"])
+    assert "hf has this schedule: --native gives it as" in " ".join(result["notes"])
 
 
 def test_a_part_of_a_schedule_is_judged_as_the_whole(law_file: Path) -> None:

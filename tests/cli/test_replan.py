@@ -96,7 +96,7 @@ def test_what_the_table_does_not_say(log: Path, law_file: Path) -> None:
     assert_refused(ended, "200")
     held = call_json("replan", log, *ways, "--steps", 300, "--budgets", 300)
     assert held["plan"]["steps"] == 300
-    assert any("LR 0.001 is taken to be held to 300" in note for note in held["notes"])
+    assert any("LR 0.001 is assumed constant up to 300" in note for note in held["notes"])
 
 
 def test_a_run_of_a_set(curves: Path, law_file: Path) -> None:

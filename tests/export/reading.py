@@ -1,4 +1,4 @@
-"""What each export gives at every step, by running or parsing it as its trainer would."""
+"""The rate of every step of an export, by running or parsing it as the trainer would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scaling_laws.decisions.export import Export
 
 Array = NDArray[np.float64]
-SAMPLES, TOKENS = 512, 1_048_576  # an update takes
+SAMPLES, TOKENS = 512, 1_048_576  # per step
 
 
 def load(folder: Path, text: str, name: str = "exported") -> ModuleType:
@@ -83,7 +83,7 @@ def _of_olmo(export: Export, module: Any, steps: int, peak: float) -> Array:
     scheduler = module.ExportedSchedule()
     factor = TOKENS if export.unit == "tokens" else 1
     assert scheduler.units == export.unit
-    # the trainer counts an update before it asks for its rate
+    # the trainer increments its counter before it requests the rate
     return np.array(
         [scheduler.get_lr(peak, (step + 1) * factor, steps * factor) for step in range(steps)]
     )

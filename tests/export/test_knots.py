@@ -1,4 +1,4 @@
-"""Knots keep every step of any schedule within the tolerance; jumps keep both sides."""
+"""Knots are within the tolerance at every step; both sides of a jump are knots."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def test_random_pieces_stay_within_the_tolerance(
     assert knots.max_error == pytest.approx(off, abs=1e-15 * lr.max())
 
 
-def test_straight_lines_need_no_knots_between() -> None:
+def test_straight_lines_have_knots_at_their_ends_only() -> None:
     plan = schedule("wsd:peak=3e-4,steps=100000,warmup=500,decay_fraction=0.2")
     assert choose_knots(plan.lr).steps.tolist() == [0, 499, 80000, 99999]
 
 
-def test_jumps_keep_both_sides() -> None:
+def test_both_sides_of_a_jump_are_knots() -> None:
     plan = schedule("multistage:peak=1e-3,at=1000/1500,to=3.16e-4/1e-4,steps=2000")
     knots = choose_knots(plan.lr)
     assert knots.steps.tolist() == [0, 999, 1000, 1499, 1500, 1999]
     assert knots.lr.tolist() == [1e-3, 1e-3, 3.16e-4, 3.16e-4, 1e-4, 1e-4]
 
 
-def test_a_cosine_needs_as_many_knots_as_its_curvature_asks_for() -> None:
+def test_number_of_knots_of_a_cosine_follows_its_curvature() -> None:
     short, long = (choose_knots(schedule(f"cosine:peak=1.0,steps={n}").lr) for n in (10**4, 10**6))
     assert short.max_error <= TOLERANCE and long.max_error <= TOLERANCE
     # chords of length h miss a curve by h²·curvature/8: the number does not grow with the steps

@@ -1,4 +1,4 @@
-"""What an export cannot carry is said."""
+"""Contents that no target supports are reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scaling_laws.decisions.export import export_schedule, read_schedule
 from scaling_laws.models.schedules import schedule, write_schedule
 
 
-def test_a_searched_weight_decay_is_named(tmp_path: Path) -> None:
+def test_a_searched_weight_decay_is_reported(tmp_path: Path) -> None:
     plan = schedule("linear:peak=1e-3,steps=50")
     both = write_schedule(tmp_path / "both.csv", plan, weight_decay=np.linspace(0.2, 0.1, 50))
     rates = write_schedule(tmp_path / "rates.csv", plan)
@@ -23,6 +23,6 @@ def test_a_searched_weight_decay_is_named(tmp_path: Path) -> None:
     assert read_schedule(str(both)) == plan
 
 
-def test_a_missing_file_is_no_unknown_family() -> None:
-    with pytest.raises(ScheduleError, match=r"best\.csv: no such file, and no spec"):
+def test_a_missing_file_is_not_reported_as_a_family() -> None:
+    with pytest.raises(ScheduleError, match=r"best\.csv: no such file, and not a spec"):
         read_schedule("best.csv")

@@ -84,7 +84,7 @@ def torchtitan(given: Mapping[str, Any], update: int) -> float:
 
 def olmo(given: Mapping[str, Any], update: int) -> float:
     fields, high = given["fields"], given["lr"]
-    seen = update + 1  # the trainer counts first
+    seen = update + 1  # the trainer increments its counter first
     name, warm = given["scheduler"], fields.get("warmup", 0)
     if warm and seen <= warm:
         return float(high * seen / warm)
@@ -178,7 +178,7 @@ def test_member_of_a_family(target: str, place: int) -> None:
     ],
 )
 def test_nearest_to_any_schedule(target: str, spec: str) -> None:
-    """What is said to come out is what the arguments give."""
+    """The rates of the fit are those that the arguments give."""
     export = export_schedule(spec, to=target, kind="native")
     assert export.native is not None
     twin = [TWINS[target](export.native_arguments, update) for update in range(STEPS)]
@@ -197,6 +197,6 @@ def test_nearest_to_any_schedule(target: str, spec: str) -> None:
         ("nanogpt", "cosine:peak=3e-4,end=3e-5,steps=900"),
     ],
 )
-def test_these_are_known_to_the_trainer(target: str, spec: str) -> None:
+def test_exact_native_schedules(target: str, spec: str) -> None:
     export = export_schedule(spec, to=target, kind="native")
     assert export.exact, export.notes

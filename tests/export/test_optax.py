@@ -20,7 +20,7 @@ def schedule_of(spec: str, folder: Path) -> Any:
     return load(folder, text).schedule
 
 
-def test_cosine_is_the_one_of_optax(tmp_path: Path) -> None:
+def test_cosine_equals_that_of_optax(tmp_path: Path) -> None:
     ours = schedule_of("cosine:peak=3e-4,end=3e-5,steps=500", tmp_path)
     theirs = optax.cosine_decay_schedule(3e-4, 500, alpha=0.1)
     for count in (0, 1, 250, 499):
@@ -44,8 +44,8 @@ def test_runs_in_an_optimizer_under_jit(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff([0.0, *seen]), [-1.0, -0.75, -0.5, -0.25, -0.25], atol=1e-6)
 
 
-def test_counts_above_two_to_the_24_keep_their_place(tmp_path: Path) -> None:
-    """A float32 holds no odd count there; a jump must still be at its own step."""
+def test_counts_above_two_to_the_24_are_exact(tmp_path: Path) -> None:
+    """float32 does not represent odd counts there; a jump must still be at the right step."""
     at = 2**24 + 5
     ours = jax.jit(schedule_of(f"multistage:peak=1.0,at={at},to=0.25,steps={2**24 + 10}", tmp_path))
     assert float(ours(at - 1)) == 1.0 and float(ours(at)) == 0.25

@@ -1,4 +1,4 @@
-"""The contract of every target: what it writes gives the schedule at every step."""
+"""The contract of every target: its output reproduces the schedule at every step."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def trainers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def free_form(folder: Path) -> str:
-    """A file as `optimize --out` writes it, that no formula gives."""
+    """A file as `optimize --out` writes it, with rates that no formula reproduces."""
     steps = np.arange(280)
     lr = 4e-4 * np.exp(-steps / 150) * (1.2 + np.sin(steps / 9) * np.cos(steps / 31))
     lr[:12] = np.linspace(0, lr[12], 12)
@@ -104,8 +104,8 @@ def test_table_and_heading(target: Target) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_a_spec_cannot_leave_its_comment(target: Target, tmp_path: Path) -> None:
-    """A path is any text: quotes, line breaks and backslashes must stay text."""
+def test_a_spec_stays_inside_its_comment(target: Target, tmp_path: Path) -> None:
+    """A path can contain quotes, line breaks and backslashes."""
     folder = tmp_path / "a'''b\nimport missing_module\n\\N{x}"
     folder.mkdir()
     path = folder / "s.csv"
@@ -133,8 +133,8 @@ NATIVES = [
 
 
 @pytest.mark.parametrize(("target", "family"), NATIVES)
-def test_native_member_is_found_again(target: Target, family: NativeFamily) -> None:
-    """A schedule that a trainer knows is recognised, and called exact."""
+def test_native_members_are_recognised(target: Target, family: NativeFamily) -> None:
+    """A native schedule of a trainer is recognised and reported as exact."""
     steps = np.arange(400, dtype=np.float64)
     given = {"warmup": 23, "decay": 120, "decay_end": 400, "timescale": 60}
     basis = family.basis(steps, 400, {axis: given[axis] for axis in family.axes})
@@ -182,9 +182,9 @@ def test_native_form_states_its_distance(target: Target, plan: str, tmp_path: Pa
         ({"to": "megatron", "kind": "exact"}, "--samples-per-step"),
         ({"to": "torch", "start_step": 300}, "not in 0..299"),
         ({"to": "torch", "every": -1}, "--every -1"),
-        ({"to": "torch", "checkpoint_every": 5}, "about merges"),
+        ({"to": "torch", "checkpoint_every": 5}, "applies to merges only"),
         ({"to": "wsm", "checkpoint_every": 0}, "must be >= 1"),
-        ({"to": "wsm", "start_step": 5}, "leave --start-step out"),
+        ({"to": "wsm", "start_step": 5}, "omit --start-step"),
         ({"to": "wsm"}, "no cooldown to merge"),
     ],
 )
@@ -193,7 +193,7 @@ def test_refused(options: dict[str, object], message: str) -> None:
         export_schedule(PLANS["constant"], **options)  # type: ignore[arg-type]
 
 
-def test_all_zero_rest_is_refused() -> None:
+def test_all_zero_remainder_is_an_error() -> None:
     plan = "multistage:peak=1e-3,at=100,to=0,steps=200"
     with pytest.raises(ScalingLawsError, match="every learning rate is 0"):
         export_schedule(plan, to="torch", start_step=150)

@@ -74,7 +74,7 @@ def test_the_schedule_can_be_pickled(tmp_path: Path) -> None:
     assert [again(step) for step in (0, 50, 229)] == [module.Schedule()(s) for s in (0, 50, 229)]
 
 
-def test_beyond_the_end_the_last_rate_is_held(tmp_path: Path) -> None:
+def test_the_last_rate_is_kept_beyond_the_end(tmp_path: Path) -> None:
     text = export_schedule(SPEC, to="torch").text
     assert text is not None
     module = load(tmp_path, text)
@@ -88,7 +88,7 @@ def test_merge_of_checkpoints(tmp_path: Path) -> None:
     assert export.text is not None and export.exact
     module = load(tmp_path, export.text)
     plan = sl.schedule(spec)
-    gradients = np.random.default_rng(0).normal(size=40)  # given: not of the weights
+    gradients = np.random.default_rng(0).normal(size=40)  # independent of the weights
     states = [{"w": torch.tensor(-0.5 * gradients[:count].sum())} for count in module.CHECKPOINTS]
     merged = float(module.merge(states)["w"])
     assert merged == pytest.approx(-float(plan.lr @ gradients), abs=1e-6)
@@ -98,7 +98,7 @@ def test_merge_of_checkpoints(tmp_path: Path) -> None:
 
 
 def test_a_new_scheduler_on_a_restored_optimizer(tmp_path: Path) -> None:
-    """A checkpoint's groups keep the LR that the whole run was given: multipliers are of that."""
+    """Multipliers are relative to the LR in the checkpoint's param groups: the whole run's."""
     first = optimizer_with(PLAN.peak_lr)
     text = export_schedule(SPEC, to="torch").text
     assert text is not None

@@ -1,4 +1,4 @@
-"""Logs with each of the common faults, and that each is called by its name."""
+"""Logs with the common faults, each of which is identified."""
 
 from __future__ import annotations
 
@@ -64,25 +64,25 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         WSD,
         lambda: rates(WSD.replace("warmup=200", "warmup=500")),
         "warmup",
-        "in place of step 199",
+        "instead of step 199",
     ),
     "no warm-up": (
         WSD,
         lambda: rates(WSD.replace(",warmup=200", "")),
         "warmup",
-        "about step 0 in place of step 199",
+        "about step 0 instead of step 199",
     ),
     "more total steps": (
         COSINE,
         lambda: rates(COSINE.replace("steps=4000", "steps=5000"))[:4000],
         "total_steps",
-        "about 5000 total steps in place of 4000",
+        "about 5000 total steps instead of 4000",
     ),
     "fewer total steps": (
         "linear:peak=1e-3,steps=4000",
         lambda: np.append(rates("linear:peak=1e-3,steps=3000"), np.zeros(1000)),
         "total_steps",
-        "in place of 4000",
+        "instead of 4000",
     ),
     "rows past the end": (
         COSINE,
@@ -100,13 +100,13 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         "linear:peak=1e-3,steps=4000",
         lambda: rates("linear:peak=1e-3,steps=3000"),
         "total_steps",
-        "about 3000 total steps in place of 4000",
+        "about 3000 total steps instead of 4000",
     ),
     "another end": (
         COSINE,
         lambda: rates(COSINE.replace("end=3e-5", "end=6e-5")),
         "end",
-        "falls to 6e-05 in place of 3e-05",
+        "falls to 6e-05 instead of 3e-05",
     ),
     "no end given": (
         WSD,
@@ -139,13 +139,13 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("every", [1, 10])
-def test_faults_are_named(name: str, every: int, tmp_path: Path) -> None:
+def test_faults_are_identified(name: str, every: int, tmp_path: Path) -> None:
     spec, make, fault, words = FAULTS[name]
     logged = make()
     found = verify_schedule(write(tmp_path, logged, every), spec)
     assert (found.fault, words in found.diagnosis) == (fault, True), found.diagnosis
     planned = rates(spec)
-    size = max(len(logged), len(planned))  # beyond the end a schedule holds its last rate
+    size = max(len(logged), len(planned))  # beyond its end a schedule keeps its last rate
     planned = np.append(planned, np.full(size - len(planned), planned[-1]))[: len(logged)]
     off = np.abs(logged - planned)[::every]
     if not found.matches:
@@ -156,11 +156,13 @@ def test_faults_are_named(name: str, every: int, tmp_path: Path) -> None:
     assert found.max_deviation == pytest.approx(off.max(), rel=1e-4)
 
 
-def test_off_by_one_within_the_tolerance_is_still_seen(tmp_path: Path) -> None:
+def test_off_by_one_within_the_tolerance_is_reported(tmp_path: Path) -> None:
     spec = "cosine:peak=3e-4,steps=20000"
     found = verify_schedule(write(tmp_path, shifted(spec, 1), 10, digits=12), spec)
     assert found.matches and found.fault == "off_by_one"
-    assert "within the tolerance; yet each row holds the rate of the step after" in found.diagnosis
+    assert (
+        "within the tolerance; yet each row contains the rate of the step after" in found.diagnosis
+    )
 
 
 def test_a_longer_run(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_another_schedule_altogether(tmp_path: Path) -> None:
     assert "no common fault explains it" in found.diagnosis
 
 
-def test_rows_without_a_rate_and_other_columns_are_left_alone(tmp_path: Path) -> None:
+def test_rows_without_a_rate_and_other_columns_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     path.write_text("step,loss,lr\n0,,1.0\n1,x,\n2,3.0,0.5\n", encoding="utf-8")
     found = verify_schedule(path, "linear:peak=1.0,steps=4")

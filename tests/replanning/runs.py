@@ -1,4 +1,4 @@
-"""A law known exactly, and runs of it."""
+"""An exactly known law, and runs of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW = 200
 
 
 def law_of(params: Mapping[str, float], law: str = "linear_drop") -> CurveFit:
-    """A law with draws that spread by two percent."""
+    """A law with draws whose sd is two percent."""
     generator = np.random.default_rng(1)
     draws = {name: value * np.exp(generator.normal(0, 0.02, 40)) for name, value in params.items()}
     return CurveFit(get_schedule_law(law), params, draws=draws)

@@ -1,4 +1,4 @@
-"""Priors conditioned on runs: what a log shows comes from it, what it does not from the law."""
+"""Priors conditioned on runs: what a log does not determine keeps its prior."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from scaling_laws.decisions.replanning.batched_losses import POINTS
 from scaling_laws.decisions.replanning.binned_log import gather, settled_step
 from scaling_laws.decisions.replanning.laplace import laplace_posterior
 from scaling_laws.decisions.replanning.parameter_prior import (
-    free_numbers,
     params_of,
     priors_of,
     shipped_prior,
+    unconstrained_parameters,
 )
 from scaling_laws.decisions.replanning.posterior import condition_on_log
 from scaling_laws.inference.results import CurveFit, PointFit
@@ -34,7 +34,7 @@ from tests.replanning.runs import NOW, TRUTH, final_of, law_of, run_of
     "change", [{"L0": 3.0}, {"L0": 2.0, "A": 0.325, "B": 195.0}, {"L0": 2.8, "A": 0.2, "B": 120.0}]
 )
 def test_forecast_of_another_size(change: dict[str, float]) -> None:
-    """The floor and the common size of the other terms come from the run, their ratio does not."""
+    """The floor and the common scale of the other terms come from the run, their ratio does not."""
     truth = {**TRUTH, **change}
     run = run_of(truth, noise=1e-4)
     posterior = condition_on_log(run, gather(run, 30, NOW), NOW, law_of(TRUTH), 0)
@@ -46,13 +46,13 @@ def test_forecast_of_another_size(change: dict[str, float]) -> None:
     assert posterior.laplace.misfit < 1e-3
 
 
-def test_more_of_the_log_leaves_less_open() -> None:
+def test_a_longer_log_reduces_the_variance() -> None:
     run = run_of(TRUTH)
     widths = []
     for now in (100, 200, 300, 400):
         posterior = condition_on_log(run, gather(run, 30, now), now, law_of(TRUTH), 0)
-        centre = posterior.laplace
-        assert np.all(np.diag(centre.covariance) <= np.diag(centre.prior.covariance) + 1e-9)
+        laplace = posterior.laplace
+        assert np.all(np.diag(laplace.covariance) <= np.diag(laplace.prior.covariance) + 1e-9)
         value, draws = posterior.end(run.schedule.lr)
         low, high = posterior.interval(value, run.schedule.lr, draws)
         widths.append(high - low)
@@ -61,7 +61,7 @@ def test_more_of_the_log_leaves_less_open() -> None:
 
 @pytest.mark.parametrize("label", ["25M", "100M"])
 def test_shipped_prior_alone(label: str) -> None:
-    """What a decay gains is not in a level log: the prior says it, and says how surely."""
+    """A log at constant LR does not determine the gain of a decay; the prior does."""
     truth = get_schedule_law("norm_clock").published[label]
     spec = "wsd:peak=1e-3,steps=4000,warmup=100,decay_fraction=0.2"
     run = run_of(truth, spec, "norm_clock", 1e-3)
@@ -75,7 +75,7 @@ def test_shipped_prior_alone(label: str) -> None:
     assert abs(value - wanted) < 0.02 * wanted
 
 
-def test_facts_of_the_law_are_said_to_be_used() -> None:
+def test_use_of_the_law_s_facts_is_reported() -> None:
     truth = dict(get_schedule_law("norm_clock").published["25M"])
     run = run_of(truth, "constant:peak=1e-3,steps=600,warmup=20", "norm_clock")
     given = replace(CurveFit.of("norm_clock", truth), facts={"weight_decay": 0.1})
@@ -100,7 +100,7 @@ def test_window_moves_a_loss_to_its_middle() -> None:
 
 @given(st.integers(4, 300), st.integers(0, 20))
 @settings(max_examples=40)
-def test_gathered_points_keep_the_mean(count: int, seed: int) -> None:
+def test_binned_losses_keep_the_mean(count: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     steps = np.sort(generator.choice(1000, count, replace=False))
     loss = np.exp(generator.normal(1.0, 0.1, count))
@@ -116,25 +116,25 @@ def test_gathered_points_keep_the_mean(count: int, seed: int) -> None:
 @pytest.mark.parametrize(
     "law", [each for each in LAWS.values() if isinstance(each, Law)], ids=lambda e: e.name
 )
-def test_free_numbers_are_undone(law: Law) -> None:
+def test_unconstrained_parameters_are_inverted(law: Law) -> None:
     values = draw_values(law, 3, 1e-3)
-    free = free_numbers(law, values)
+    free = unconstrained_parameters(law, values)
     again = {name: float(row[0]) for name, row in params_of(law, free[None]).items()}
     assert again == pytest.approx(values, rel=1e-9)
 
 
 def test_an_amplitude_of_zero_stays_zero() -> None:
     prior = priors_of(CurveFit.of("linear_drop", {**TRUTH, "B": 0.0}), 1.0)[2]
-    place = prior.law.names.index("B")
-    assert not prior.covariance[place].any() and not prior.covariance[:, place].any()
+    index = prior.law.names.index("B")
+    assert not prior.covariance[index].any() and not prior.covariance[:, index].any()
     run = run_of({**TRUTH, "B": 0.0})
     with_none = condition_on_log(run, gather(run, 30, NOW), NOW, law_of({**TRUTH, "B": 0.0}), 0)
-    assert with_none.fitted.params["B"] < 1e-6  # beside 150
+    assert with_none.fitted.params["B"] < 1e-6  # compared with 150
 
 
 @in_float64
-def test_evidence_knows_the_run() -> None:
-    """The narrowest prior that explains the run wins."""
+def test_evidence_prefers_the_narrowest_prior_that_explains_the_run() -> None:
+    """A run of the law itself, then one with another floor."""
     run = run_of(TRUTH)
     points = gather(run, 30, NOW)
     every = [
@@ -150,10 +150,10 @@ def test_evidence_knows_the_run() -> None:
         for each in priors_of(law_of(TRUTH), 1.0)
     ]
     assert every[2].evidence > max(every[0].evidence, every[1].evidence)
-    assert 0.2 < every[0].before < 0.4  # a floor of 3.5 where the law has 2.5
+    assert 0.2 < every[0].prior_offset < 0.4  # a floor of 3.5 where the law has 2.5
 
 
-def test_laws_that_cannot_say_are_refused() -> None:
+def test_unsuitable_laws_are_errors() -> None:
     run = run_of(TRUTH)
     points = gather(run, 30, NOW)
     with pytest.raises(LawError, match="does not take a schedule"):
@@ -175,7 +175,7 @@ def test_laws_that_cannot_say_are_refused() -> None:
 
 @pytest.mark.slow
 def test_finished_public_runs_from_their_halves(shared_data: Path) -> None:
-    """A law of another set, halves of runs it never saw: the ends lie in the intervals."""
+    """A law of another set, first halves of runs: the final losses are in the intervals."""
     fitted = CurveFit.published("norm_clock", "25M")
     runs = sl.load_runs(shared_data / "mpl_100m")
     for name in ("cosine_24000", "constant_24000", "wsd_20000_24000"):

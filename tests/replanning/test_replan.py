@@ -1,4 +1,4 @@
-"""Replanning runs of a law known exactly: the forecast recovers it, what is done stays done."""
+"""Replanning runs of an exactly known law: forecasts recover it, completed steps are kept."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_a_replan_is_shown_in_short(found: Replan) -> None:
     assert f"{found.best.final_loss:.4f}" in repr(found) and len(repr(found)) < 400
 
 
-def test_what_is_done_stays_done(found: Replan) -> None:
+def test_completed_steps_are_kept(found: Replan) -> None:
     best = found.best.schedule
     assert np.array_equal(best.lr[:NOW], found.done)
     assert best.steps == found.plan.schedule.steps
-    assert np.diff(best.lr[NOW - 1 :]).max() <= 1e-12  # never up again
+    assert np.diff(best.lr[NOW - 1 :]).max() <= 1e-12  # does not rise again
 
 
 def test_gain_is_the_difference_of_two_forecasts(found: Replan) -> None:
@@ -67,7 +67,7 @@ def test_stopping(found: Replan) -> None:
     last = found.stopping[-1]
     assert last.stopped_now == pytest.approx(found.plan.final_loss, rel=1e-9)
     losses = [each.cooled_down for each in found.stopping]
-    assert losses == sorted(losses, reverse=True)  # more steps never hurt
+    assert losses == sorted(losses, reverse=True)  # more steps do not increase the loss
     for each in found.stopping[:-3]:
         assert each.stopped_now is not None and each.cooled_down < each.stopped_now
         assert NOW <= each.start < each.step
@@ -80,12 +80,12 @@ def test_same_answer_twice_and_as_json(found: Replan) -> None:
     assert list(one)[:6] == ["law", "scope", "params", "now", "plan", "best"]
 
 
-def test_a_longer_budget_and_a_held_plan() -> None:
-    """A finished log whose plan has ended goes on at its LR; lengths that differ do not compare."""
+def test_a_longer_budget_and_a_plan_that_has_ended() -> None:
+    """A run whose plan has ended continues at its LR; plans of different lengths have no gain."""
     run = run_of(TRUTH, "constant:peak=1e-3,steps=200,warmup=20")
     found = replan(run, law=law_of(TRUTH), steps=300, budgets=[400])
     assert found.plan.schedule.steps == 300 and np.all(found.plan.schedule.lr[20:] == 1e-3)
-    assert any("LR 0.001 is taken to be held to 300" in note for note in found.notes)
+    assert any("LR 0.001 is assumed constant up to 300" in note for note in found.notes)
     assert found.gain is not None and found.gain > 0
     other = replan(run_of(TRUTH), law=law_of(TRUTH), at_step=NOW, steps=500, budgets=[500])
     assert (other.gain, other.gain_interval_90, other.distinguishable) == (None, None, None)
@@ -93,7 +93,7 @@ def test_a_longer_budget_and_a_held_plan() -> None:
     assert [each.stopped_now is None for each in other.stopping][-1]
 
 
-def test_another_plan_must_agree_with_what_is_done() -> None:
+def test_another_plan_must_agree_with_the_completed_steps() -> None:
     run = run_of(TRUTH)
     same = "wsd:peak=1e-3,steps=400,warmup=20,decay_fraction=0.4"
     assert replan(run, law=law_of(TRUTH), plan=same, at_step=NOW).plan.schedule.spec == same
@@ -103,12 +103,12 @@ def test_another_plan_must_agree_with_what_is_done() -> None:
 
 
 @pytest.mark.slow
-def test_notes_of_a_level_log_and_of_a_short_one() -> None:
+def test_notes_on_a_constant_and_on_a_short_log() -> None:
     truth = get_schedule_law("norm_clock").published["25M"]
     spec = "wsd:peak=3e-4,steps=2000,warmup=20,decay_fraction=0.2"
     run = run_of(truth, spec, "norm_clock")
     notes = " / ".join(replan(run, at_step=200, budgets=[500]).notes)
-    assert "how much a decay gains is not in your data yet" in notes
+    assert "the data do not determine the gain of a decay yet" in notes
     assert "the log is short: " in notes and "200 of 2000 steps" in notes
     assert "the plan: 2000 steps are more than the fitted 200" in notes
 
@@ -129,14 +129,14 @@ LEVEL = "constant:peak=1e-3,steps=200,warmup=20"
         (PLAN, {"at_step": 3}, "no loss is logged before step 3; the first is at step 4"),
         (PLAN, {"at_step": 15}, "step 15 lies in its warm-up of 20 steps"),
         (PLAN, {"at_step": 401}, "step 401 is past the plan's 400 steps"),
-        (PLAN, {"at_step": 30}, "losses are logged in steps 20..29; a forecast needs 4"),
+        (PLAN, {"at_step": 30}, "losses are logged in steps 20..29; a forecast needs at least 4"),
         (PLAN, {"at_step": 200, "from_step": 195}, "1 losses are logged in steps 195..199"),
-        (PLAN, {"at_step": 200, "end_min": 1e-3}, "end_min=0.001 must be >= 0 and below the pres"),
+        (PLAN, {"at_step": 200, "end_min": 1e-3}, "end_min=0.001 must be >= 0 and below the cur"),
         (PLAN, {"at_step": 200, "steps": 205}, "steps=205 must leave at least 10 steps after the"),
         (PLAN, {"at_step": 200, "budgets": [150]}, "budget=150 must leave at least 10 steps"),
         (PLAN, {"at_step": 200, "law": "linear_dro"}, "did you mean 'linear_drop'"),
-        (PLAN, {"at_step": 200, "law": "linear_drop"}, "nothing is shipped that says how much a"),
-        (PLAN, {"at_step": 200, "law": "multi_power"}, "or take norm_clock"),
+        (PLAN, {"at_step": 200, "law": "linear_drop"}, "nothing is shipped that determines"),
+        (PLAN, {"at_step": 200, "law": "multi_power"}, "or use norm_clock"),
         (PLAN, {"at_step": 200, "law": "norm_clock_measured"}, "would need param_norm at steps"),
         ("multistage:peak=1e-3,at=190,to=0,steps=400", {"at_step": 200}, "LR is 0 at step 199, so"),
     ],
@@ -148,7 +148,7 @@ def test_refused(spec: str, options: dict[str, object], message: str) -> None:
     assert message in str(error.value)
 
 
-def test_nothing_in_its_own_table_beats_the_best(found: Replan) -> None:
+def test_no_cooldown_beats_the_best(found: Replan) -> None:
     total = found.best.schedule.steps
     for each in found.cooldowns:
         if each.steps == total:

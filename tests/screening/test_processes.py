@@ -1,4 +1,4 @@
-"""Two processes of four devices each find what one device finds; one that is lost is noticed."""
+"""Two processes with four devices give the result of one device; a lost process is an error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 def pair(*options: str) -> list[subprocess.Popen[str]]:
-    """Two processes of four forced devices that work together."""
+    """A cluster of two processes with four forced devices."""
     where = f"127.0.0.1:{free_port()}"
     return [
         start(
@@ -50,13 +50,13 @@ def pair(*options: str) -> list[subprocess.Popen[str]]:
     ]  # fmt: skip
 
 
-def test_two_processes_find_what_one_device_finds() -> None:
+def test_two_processes_give_the_result_of_one_device() -> None:
     several = pair("--candidates", "20000", "--json")
     alone = start("--candidates", "20000", "--json")
     outputs = [each.communicate(timeout=300) for each in (*several, alone)]
     assert [each.returncode for each in (*several, alone)] == [0, 0, 0], outputs
     together, silent, single = (out for out, _ in outputs)
-    assert silent.strip() == ""  # one of them speaks
+    assert silent.strip() == ""  # only the first process prints
     found, expected = json.loads(together), json.loads(single)
     assert (found["devices"], found["processes"]) == (8, 2)
     assert (expected["devices"], expected["processes"]) == (1, 1)
@@ -64,7 +64,7 @@ def test_two_processes_find_what_one_device_finds() -> None:
         assert found[name] == expected[name], name
 
 
-def test_a_lost_process_is_noticed_and_the_screen_goes_on(tmp_path: Path) -> None:
+def test_a_lost_process_is_reported_and_the_state_remains(tmp_path: Path) -> None:
     state = tmp_path / "screen.npz"
     options = ("--candidates", "400000000", "--state", str(state))
     first, second = pair(*options)
@@ -79,7 +79,8 @@ def test_a_lost_process_is_noticed_and_the_screen_goes_on(tmp_path: Path) -> Non
     _, error = first.communicate(timeout=240)
     second.communicate()
     assert first.returncode == 2, error
-    assert "restart all processes" in error
+    assert "a worker process died" in error
+    assert "they resume from the stored state" in error
     assert state.exists()
 
 

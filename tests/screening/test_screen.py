@@ -1,4 +1,4 @@
-"""A screen finds what full evaluation finds, whatever the blocks, kills and processes."""
+"""A screen agrees with full evaluation, for any block size and after interruptions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = {**FRAME, "candidates": 3000, "families": FAMILIES, "top": 8, "block": 1
 
 
 def with_draws(count: int) -> CurveFit:
-    """The law with parameters spread around its own."""
+    """The law with draws around its parameters."""
     generator = np.random.default_rng(5)
     draws = {
         name: value * np.exp(0.02 * generator.standard_normal(count))
@@ -47,7 +47,7 @@ def same(one: Screening, other: Screening) -> None:
     assert one.margin == other.margin and one.n_nonfinite == other.n_nonfinite
 
 
-def test_it_finds_what_full_evaluation_finds(found: Screening) -> None:
+def test_screen_agrees_with_full_evaluation(found: Screening) -> None:
     space = space_of(
         candidates=3000, steps=600, warmup=50, end_min=0.0, peak=(3e-4, 3e-4),
         families=FAMILIES, seed=0,
@@ -65,7 +65,7 @@ def test_it_finds_what_full_evaluation_finds(found: Screening) -> None:
         [each.final_loss for each in found.ranked], exact[order], rtol=0, atol=1e-12
     )
     assert found.candidates == 3000 and found.counts.sum() == 3000 and found.n_nonfinite == 0
-    # the histogram counts what full evaluation counts, but for losses at an edge
+    # the histogram agrees with full evaluation, except for losses at an edge
     inner = np.searchsorted(np.sort(exact), found.edges)
     assert np.abs(np.cumsum(found.counts)[:-1] - inner).max() <= 30
     assert found.disagreement <= 5e-5 and found.rescored_disagreement <= 1e-4
@@ -75,18 +75,18 @@ def test_it_finds_what_full_evaluation_finds(found: Screening) -> None:
     assert found.margin > 0
 
 
-def test_blocks_do_not_matter(found: Screening) -> None:
+def test_result_does_not_depend_on_the_block_size(found: Screening) -> None:
     same(screen(LAW, **{**SMALL, "block": 2}), found)
 
 
-def test_another_seed_looks_at_other_candidates(found: Screening) -> None:
+def test_another_seed_evaluates_other_candidates(found: Screening) -> None:
     other = screen(LAW, **SMALL, seed=1)
     assert not {each.spec for each in other.ranked} & {each.spec for each in found.ranked}
-    # both look evenly at the same boxes
+    # both cover the same boxes evenly
     assert other.ranked[0].final_loss == pytest.approx(found.ranked[0].final_loss, abs=2e-3)
 
 
-def test_a_killed_screen_goes_on(
+def test_an_interrupted_screen_resumes(
     found: Screening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule_screening, "BLOCKS_PER_MERGE", 1)
@@ -114,7 +114,7 @@ def test_a_killed_screen_goes_on(
         )
         same(screen(LAW, **SMALL, state=state), found)
     assert counts == [3, 4]  # two of four tiles were done
-    same(screen(LAW, **SMALL, state=state), found)  # all is done: nothing is repeated
+    same(screen(LAW, **SMALL, state=state), found)  # complete: nothing is repeated
     with pytest.raises(UsageError, match="seed is 0 there and 1 here"):
         screen(LAW, **SMALL, state=state, seed=1)
     state.write_text("not a state")
@@ -122,7 +122,7 @@ def test_a_killed_screen_goes_on(
         screen(LAW, **SMALL, state=state)
 
 
-def test_draws_rank_by_the_mean_and_say_how_often_each_is_best() -> None:
+def test_draws_rank_by_the_mean_and_give_shares_and_regrets() -> None:
     fitted = with_draws(6)
     result = screen(fitted, **FRAME, candidates=600, families=["cosine"], top=5, draws=6)
     assert result.draws == 6
@@ -184,8 +184,8 @@ def test_a_law_that_needs_every_step_is_refused() -> None:
 @pytest.mark.parametrize(
     "law", [law for law in schedule_laws() if law.accepts_cells], ids=lambda law: law.name
 )
-def test_every_law_that_sees_cells_can_be_screened(law: Law) -> None:
-    """Fine enough cells agree with every step for whatever parameters a fit starts from."""
+def test_every_law_that_accepts_cells_can_be_screened(law: Law) -> None:
+    """Fine cells agree with single steps for all initial parameters of a fit."""
     fitted = CurveFit(law, draw_values(law, 1, 3e-4))
     space = space_of(
         candidates=40, steps=600, warmup=50, end_min=3e-5, peak=(3e-4, 3e-4),

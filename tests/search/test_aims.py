@@ -1,4 +1,4 @@
-"""Other aims than the final loss: robust, several horizons, branches, peaks, weight decay."""
+"""Other objectives: upper ends, several horizons, branches; searches over peak and weight decay."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_robust_search_lowers_the_upper_end() -> None:
     assert plain.final_loss <= robust.final_loss + 1e-6
 
 
-def test_slopes_of_the_objective_are_right() -> None:
-    """Against differences, for the robust objective with its penalty: tolerance is theirs."""
+def test_objective_gradient_matches_finite_differences() -> None:
+    """For the robust objective with its penalty; the tolerance is that of the differences."""
     law = measured(PLAIN, range=Range((3e-4, 3e-4), 3000, 0.6, {}, 2500))
     constraints = ScheduleConstraints(**FRAME)
     spline = spline_of(constraints, 12)
@@ -55,21 +55,21 @@ def test_slopes_of_the_objective_are_right() -> None:
 
     @in_float64
     def check() -> None:
-        given = search_problem(evaluator, constraints)
+        problem = search_problem(evaluator, constraints)
         cells = cells_for(law.law, 3000, (200,))
         offset, matrix = spline.of_cells(np.linspace(0.0, 3e-4, 200), cells)
         terms = [HorizonTerm(offset, matrix, None, None, cells)]
         penalty = penalty_of(spline, law, 3.3)
         value = objective_of(
-            law.law, terms, given.params, given.facts, penalty, given.interval_terms
+            law.law, terms, problem.params, problem.facts, penalty, problem.interval_terms
         )
         x = np.full(len(spline.low), 0.5 / len(spline.low))
-        slope = value(x)[1]
-        for place in (0, 5, len(x) - 1):
+        gradient = value(x)[1]
+        for i in (0, 5, len(x) - 1):
             step = np.zeros(len(x))
-            step[place] = 1e-5
+            step[i] = 1e-5
             difference = (value(x + step)[0] - value(x - step)[0]) / 2e-5
-            assert slope[place] == pytest.approx(difference, rel=1e-5, abs=1e-9)
+            assert gradient[i] == pytest.approx(difference, rel=1e-5, abs=1e-9)
 
     check()
 
@@ -145,14 +145,14 @@ def test_weight_decay_is_searched_with_the_rate() -> None:
         optimize(CLOCK, steps=3000, peak=1e-3, weight_decay=(0.2, 0.1))
 
 
-def test_leaving_the_fitted_range_is_told_and_costs() -> None:
+def test_leaving_the_fitted_range_is_reported_and_penalised() -> None:
     span = Range((3e-4, 3e-4), 1000, 0.1, {}, 1500)
     law = measured(PLAIN, 0.0, range=span)
     best, free = optimize(law, **FRAME), optimize(replace(law, range=None), **FRAME)
     assert best.distance["steps"] == pytest.approx(np.log2(3000 / 1001), rel=1e-6)
     assert free.distance == {}
     assert 0 < best.distance["lowest_lr"] <= 0.1
-    assert best.schedule.lr[-1] > free.schedule.lr[-1]  # it stays nearer to what was fitted
+    assert best.schedule.lr[-1] > free.schedule.lr[-1]  # closer to the fitted range
     assert free.final_loss <= best.final_loss + 1e-9
 
 
@@ -169,6 +169,6 @@ def test_gains_have_paired_intervals() -> None:
     far = max(best.gains.values(), key=lambda each: each.gain)
     assert near.interval_90 is not None and far.interval_90 is not None
     widths = [each[1] - each[0] for each in (near.interval_90, far.interval_90)]
-    assert widths[0] < widths[1]  # schedules that are alike share their errors
+    assert widths[0] < widths[1]  # similar schedules share their errors
     ends = best.interval()
     assert ends is not None and widths[0] < ends[1] - ends[0]

@@ -1,4 +1,4 @@
-"""What is given is kept: prefixes, pins, slopes, ends."""
+"""Constraints are satisfied: prefixes, fixed rates, changes per step, lowest rates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAW = CurveFit.published("multi_power", "25M")
 FRAME: dict[str, Any] = {"steps": 3000, "peak": 3e-4, "warmup": 200}
 
 
-def test_a_prefix_is_kept_and_not_left_upwards() -> None:
+def test_a_prefix_is_kept_and_the_rate_does_not_rise_after_it() -> None:
     done = schedule("cosine:peak=3e-4,steps=2000,warmup=200").lr[:1200]
     best = optimize(LAW, steps=3000, peak=3e-4, prefix=done)
     lr = best.schedule.lr
@@ -39,7 +39,7 @@ def test_a_prefix_that_is_a_schedule_makes_specs_that_read_back() -> None:
         assert LAW.predict(spec).final_loss == pytest.approx(loss, rel=1e-9)
 
 
-def test_rewarming_is_allowed_only_when_asked_for() -> None:
+def test_rewarming_only_with_allow_rewarm() -> None:
     done = schedule("constant:peak=5e-5,steps=500,warmup=200").lr
     kept = optimize(LAW, steps=3000, peak=3e-4, prefix=done)
     assert kept.schedule.lr[500:].max() <= 5e-5
@@ -48,7 +48,7 @@ def test_rewarming_is_allowed_only_when_asked_for() -> None:
     assert risen.final_loss < kept.final_loss - 1e-3
 
 
-def test_cooldown_from_holds_the_peak() -> None:
+def test_cooldown_from_keeps_the_peak() -> None:
     best = optimize(LAW, **FRAME, cooldown_from=2500)
     lr = best.schedule.lr
     np.testing.assert_array_equal(
@@ -64,7 +64,9 @@ def test_cooldown_from_holds_the_peak() -> None:
     low=st.floats(0.0, 0.5),
     pin=st.none() | st.tuples(st.integers(1200, 2800), st.floats(0.55, 1.0)),
 )
-def test_limits_hold(steepest: float, low: float, pin: tuple[int, float] | None) -> None:
+def test_constraints_are_satisfied(
+    steepest: float, low: float, pin: tuple[int, float] | None
+) -> None:
     fixed = {} if pin is None else {pin[0]: 3e-4 * pin[1]}
     constraints: dict[str, Any] = {"end_min": 3e-4 * low, "max_change": steepest, "fixed": fixed}
     best = optimize(LAW, **FRAME, **constraints)
@@ -78,7 +80,7 @@ def test_limits_hold(steepest: float, low: float, pin: tuple[int, float] | None)
         assert words and spec in best.baselines
 
 
-def test_a_spline_is_gathered_to_cells_exactly() -> None:
+def test_cell_means_of_a_spline_are_exact() -> None:
     from scaling_laws.models.numerics.cells import cells_of, means
 
     constraints = ScheduleConstraints(**FRAME)
@@ -121,14 +123,14 @@ def test_a_spline_is_gathered_to_cells_exactly() -> None:
         ({"horizons": [0]}, "horizon 0"),
         ({"horizons": [4000]}, "horizon 4000 must lie in 1..3000"),
         ({"horizons": [150]}, "horizon 150 must be after step 201"),
-        ({"objective": "best"}, "known are final, upper"),
+        ({"objective": "best"}, "is not one of final, upper"),
         ({"objective": "upper"}, "requires a fit with held-out errors"),
         ({"weight_decay": (0.05, 0.2)}, "multi_power does not model weight decay"),
         ({"peak": (1e-4, 3e-4)}, "several peaks \\(fitted here: none\\)"),
         ({"peak": (3e-4, 1e-4)}, "the lower one first"),
     ],
 )
-def test_impossible_limits(change: dict[str, Any], words: str) -> None:
+def test_contradicting_constraints(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         optimize(LAW, **{**FRAME, **change})
 

@@ -1,4 +1,4 @@
-"""The search: never worse than what it prints, smooth, monotone, within its frame."""
+"""The search: no worse than its baselines, smooth, monotone, within its constraints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_beats_the_public_search_s_best_simple_schedule(published: Optimum) -> N
     assert published.final_loss <= published.family.final_loss
 
 
-def test_found_schedule_is_smooth_monotone_and_in_its_frame(published: Optimum) -> None:
+def test_best_schedule_is_smooth_monotone_and_feasible(published: Optimum) -> None:
     lr = published.schedule.lr
     assert len(lr) == 24_000
     np.testing.assert_array_equal(lr[:2160], np.linspace(0, 3e-4, 2160))
@@ -45,9 +45,9 @@ def test_found_schedule_is_smooth_monotone_and_in_its_frame(published: Optimum) 
     assert abs(after - published.final_loss) <= MAX_SMOOTHING_SENSITIVITY
 
 
-def test_no_staircase_though_the_law_likes_them(published: Optimum) -> None:
-    # a search free at every step finds ones like this, 1e-3 nats below anything smooth; a moving
-    # average of it is above
+def test_staircases_are_rejected(published: Optimum) -> None:
+    # a search with one variable per step finds such staircases, 1e-3 nats below smooth schedules;
+    # their moving average is above
     stairs = (
         "multistage:peak=3e-4,at=21415/22481/23639,to=1.5e-4/3.2e-5/2.7e-6,steps=24000,warmup=2160"
     )
@@ -62,7 +62,7 @@ def test_no_staircase_though_the_law_likes_them(published: Optimum) -> None:
     )
 
 
-def test_the_search_says_that_it_has_ended(published: Optimum) -> None:
+def test_convergence_is_reported(published: Optimum) -> None:
     assert published.starts_at_best == len(published.start_objectives) >= 3
     assert 0.0 <= published.frank_wolfe_gap <= 1e-5
     assert published.value == published.final_loss
@@ -91,14 +91,14 @@ def test_every_law_can_be_searched(law: Law) -> None:
     assert best.interval() is None
 
 
-def test_law_blind_to_shape_prefers_the_constant_schedule() -> None:
+def test_constant_schedule_is_best_if_only_the_lr_sum_matters() -> None:
     best = optimize(CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5}), steps=400, peak=1e-3)
     np.testing.assert_allclose(best.schedule.lr, 1e-3, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("peak", "end_min"), [(3.0006e-4, 0.0), (1.23456e-3, 1.00004e-4)])
-def test_rounded_specs_stay_in_the_frame(peak: float, end_min: float) -> None:
-    """A law that likes the peak pushes `end` against it; four digits of it may lie above."""
+def test_rounded_specs_satisfy_the_bounds(peak: float, end_min: float) -> None:
+    """If a high LR is better, `end` is at the peak, and rounding to four digits may exceed it."""
     fitted = CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
     best = optimize(fitted, steps=60, peak=peak, end_min=end_min)
     lr = best.family.schedule.lr
@@ -122,19 +122,19 @@ def test_same_seed_same_schedule() -> None:
         ({"warmup": -1}, "warmup=-1"),
     ],
 )
-def test_impossible_frames(change: dict[str, float], words: str) -> None:
+def test_contradicting_arguments(change: dict[str, float], words: str) -> None:
     fitted = CurveFit.of("power", {"L0": 2.0, "A": 0.5, "alpha": 0.5})
     with pytest.raises(UsageError, match=words):
         optimize(fitted, **{"steps": 300, "peak": 1e-3, **change})  # type: ignore[arg-type]
 
 
-def test_baselines_keep_to_the_lowest_rate() -> None:
+def test_baselines_respect_the_lowest_rate() -> None:
     specs = baseline_specs(SearchFrame(1e-3, 1000, 100, 5e-4))
     assert len(specs) == len(set(specs))
     assert all("end=0.0005" in spec for spec in specs if not spec.startswith("constant"))
 
 
-def test_a_law_that_needs_more_than_a_schedule_says_so() -> None:
+def test_laws_that_need_more_than_a_schedule_are_errors() -> None:
     law = get_schedule_law("functional_noise_norms")
     with pytest.raises(LawError, match="needs param_norm at every step"):
         optimize(CurveFit(law, draw_values(law, 0, 1e-3)), steps=700, peak=1e-3)

@@ -1,4 +1,4 @@
-"""Which peak learning rates a search may choose from under a fitted law."""
+"""The peak learning rates that a search may use with a fitted law."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from scaling_laws.inference import CurveFit, Range
 
 __all__ = ["check_peak_range"]
 
-MIN_PEAK_RATIO = 1.5  # highest over lowest fitted peak above which a fit says something about peaks
+MIN_PEAK_RATIO = (
+    1.5  # highest over lowest fitted peak above which a fit determines the effect of the peak
+)
 EDGE_SLACK = 0.01  # relative, at either end of the fitted range
 
 
@@ -20,10 +22,12 @@ def check_peak_range(fitted: CurveFit, peaks: tuple[float, float]) -> None:
     low, high = peaks
     span = fitted.range
     if not isinstance(span, Range) or span.peak_lr[1] < MIN_PEAK_RATIO * span.peak_lr[0]:
-        known = f"{span.peak_lr[0]:g} to {span.peak_lr[1]:g}" if isinstance(span, Range) else "none"
+        covered = "none"
+        if isinstance(span, Range):
+            covered = f"{span.peak_lr[0]:g} to {span.peak_lr[1]:g}"
         raise UsageError(
             f"peak={low:g}:{high:g}: the peak can be searched only with a law fitted to runs with "
-            f"several peaks (fitted here: {known}); give one peak, or fit runs that differ in it"
+            f"several peaks (fitted here: {covered}); give one peak, or fit runs that differ in it"
         )
     lowest, highest = span.peak_lr
     if low < (1 - EDGE_SLACK) * lowest or high > (1 + EDGE_SLACK) * highest:

@@ -27,7 +27,7 @@ STEP_SLACK = 1e-6  # relative tolerance on the largest change per step
 class ScheduleConstraints:
     """What a schedule must satisfy.
 
-    Validated on construction, so that the functions that take it need no checks of their own.
+    Validated on construction, so the functions that take it do not check it again.
 
     Attributes:
         steps: total steps, warm-up included.
@@ -37,7 +37,7 @@ class ScheduleConstraints:
         end_min: lowest learning rate allowed after the warm-up.
         prefix: learning rates of the updates already done, (steps done,), or a schedule of them.
             The result starts with exactly these and continues from the last of them.
-        cooldown_from: hold the peak up to this step; only later steps are searched.
+        cooldown_from: keep the peak up to this step; only later steps are searched.
         max_change: largest change of the learning rate per step after the warm-up, as a share of
             the peak; None for no bound.
         fixed: learning rates that the schedule must have after the warm-up, by step.
@@ -87,10 +87,10 @@ class ScheduleConstraints:
                 f"cooldown_from={self.cooldown_from} must be after warmup={self.warmup}"
             )
         if self.warmup < 0 or self.steps < self.first_free_step + MIN_SHAPED_STEPS:
-            given = self.prefix is not None or self.cooldown_from is not None
-            done = f"the first {self.first_free_step} steps" if given else f"warmup={self.warmup}"
+            fixed = self.prefix is not None or self.cooldown_from is not None
+            start = f"the first {self.first_free_step} steps" if fixed else f"warmup={self.warmup}"
             raise UsageError(
-                f"steps={self.steps} must leave at least {MIN_SHAPED_STEPS} steps after {done}"
+                f"steps={self.steps} must leave at least {MIN_SHAPED_STEPS} steps after {start}"
             )
         if self.max_change is not None and not 0 < self.max_change <= 1:
             raise UsageError(
@@ -117,12 +117,12 @@ class ScheduleConstraints:
 
     @property
     def peak_range(self) -> tuple[float, float]:
-        """Lowest and highest peak; the same number twice where one peak is given."""
+        """Lowest and highest peak; equal if one peak is set."""
         return self.peak if isinstance(self.peak, tuple) else (self.peak, self.peak)
 
     @property
     def peak_lr(self) -> float:
-        """The peak; the highest where a range is given."""
+        """The peak; the highest if a range is set."""
         return self.peak_range[1]
 
     def at_peak(self, peak: float) -> ScheduleConstraints:
@@ -131,12 +131,12 @@ class ScheduleConstraints:
 
     @property
     def fixed_rates(self) -> Mapping[int, float]:
-        """`fixed`, empty where it is not given."""
+        """`fixed`, or an empty mapping."""
         return self.fixed or {}
 
     @cached_property
     def _prefix(self) -> Schedule | None:
-        """Steps that the search does not shape, except for a plain warm-up."""
+        """The steps before the searched part, except for a plain warm-up."""
         if self.cooldown_from is not None:
             ramp = f",warmup={self.warmup}" if self.warmup else ""
             peak = format_number(self.peak_lr)
@@ -145,7 +145,7 @@ class ScheduleConstraints:
 
     @property
     def prefix_lr(self) -> Array:
-        """Learning rates of the first updates, which are given: (steps done,); may be empty."""
+        """Learning rates before the search: prefix, or constant up to `cooldown_from`."""
         if self._prefix is not None:
             return self._prefix.lr
         return np.zeros(0) if self.prefix is None else np.asarray(self.prefix)
@@ -169,7 +169,7 @@ class ScheduleConstraints:
 
     @property
     def search_frame(self) -> SearchFrame:
-        """What the families shape: all of a new run, or what follows the prefix."""
+        """The part of the run that the families shape: all of it, or the steps after the prefix."""
         done = len(self.prefix_lr)
         warmup = 0 if done else self.warmup
         return SearchFrame(self.initial_lr, self.steps - done, warmup, float(self.end_min))
@@ -218,29 +218,29 @@ class ScheduleConstraints:
 def constraints_from(
     constraints: ScheduleConstraints | None, **keywords: Any
 ) -> ScheduleConstraints:
-    """The constraints that a caller gives, as one object or as keywords.
+    """The constraints, from one object or from keywords.
 
     Args:
         constraints: all of them; or None.
-        **keywords: fields of `ScheduleConstraints`; None, or its default, where not given.
+        **keywords: fields of `ScheduleConstraints`; None or the default if not set.
 
     Raises:
         UsageError: if both are given, steps or peak is missing, or the constraints are invalid.
     """
     defaults = {field.name: field.default for field in fields(ScheduleConstraints)}
-    given = {
+    explicit = {
         name: value
         for name, value in keywords.items()
         if _is_set(value) and not (np.isscalar(value) and value == defaults[name])
     }
     if constraints is not None:
-        if given:
-            raise UsageError(f"give either constraints or {', '.join(given)}, not both")
+        if explicit:
+            raise UsageError(f"give either constraints or {', '.join(explicit)}, not both")
         return constraints
     for name in ("steps", "peak"):
-        if name not in given:
+        if name not in explicit:
             raise UsageError(f"{name} is missing; give steps and peak, or constraints")
-    return ScheduleConstraints(**given)
+    return ScheduleConstraints(**explicit)
 
 
 def _is_set(value: Any) -> bool:

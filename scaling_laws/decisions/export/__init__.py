@@ -1,4 +1,4 @@
-"""A schedule back in a trainer: files and settings for each target, and a check of the new run.
+"""Export of schedules to trainers, and verification of the learning rates that a run logged.
 
 `TARGETS` in `targets.py` lists the targets, one file each.
 """

@@ -1,4 +1,4 @@
-"""CSV: columns step,lr, one row a step; reads back as ``csv:PATH``."""
+"""CSV: columns step,lr, one row per step; reads back as ``csv:PATH``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["CSV_FILE", "no_error"]
 
 
 def no_error(request: Request) -> float:
-    """Every step is written in full: nothing is lost."""
+    """Every step is written in full: there is no error."""
     return 0.0
 
 
 def write(request: Request) -> str:
-    """The table; a further column holds what was seen before the update, in samples or tokens."""
+    """The table; with another unit than steps, a column of samples or tokens before the update."""
     rates = (request.plan.lr / request.scale).tolist()
     name = "lr" if request.form == "absolute" else "multiplier"
     if request.unit == "steps":

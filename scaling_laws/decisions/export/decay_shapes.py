@@ -1,6 +1,6 @@
-"""Pieces of native schedules that several trainers share, as functions of arrays.
+"""Decay shapes of native schedules that several trainers share, as functions of arrays.
 
-Everywhere u multiplies the peak and v the end: the rate is peak·u + end·v.
+A rate is peak·u + end·v.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def one_minus_sqrt(progress: Array) -> Array:
 
 
 def polynomial(power: float) -> Curve:
-    """From 1 to 0 as a power of what is left."""
+    """From 1 to 0 as a power of one minus the progress."""
 
     def curve(progress: Array) -> Array:
         return np.asarray((1.0 - progress) ** power)
@@ -46,13 +46,13 @@ DECAYS: dict[str, Curve] = {"linear": linear, "cosine": cosine, "sqrt": one_minu
 def after_warmup(
     rising: NDArray[np.bool_], ramp: Array, curve: Array, *, ramp_end: bool = False
 ) -> tuple[Array, Array]:
-    """Put a warm-up before a decay from peak to end.
+    """Prepend a warm-up to a decay from peak to end.
 
     Args:
         rising: which steps belong to the warm-up: (steps,).
         ramp: share of the peak during the warm-up: (steps,).
-        curve: share of the way from end to peak after it: (steps,).
-        ramp_end: whether the warm-up starts from `end` in place of 0.
+        curve: position between end, 0, and peak, 1, after it: (steps,).
+        ramp_end: whether the warm-up starts from `end` instead of 0.
 
     Returns:
         u and v, each (steps,).

@@ -24,18 +24,18 @@ Array = NDArray[np.float64]
 Numbers = Mapping[str, int]
 
 
-def _warmed(step: Array, warmup: int, kind: str, late: Array) -> tuple[Array, Array]:
-    """Shares of peak and end with the warm-up of one kind; the first update runs at 0."""
+def _with_warmup(step: Array, warmup: int, warmup_type: str, decay: Array) -> Array:
+    """Factor of the peak, with a linear or logarithmic warm-up; the first update runs at 0."""
     count = step - 1.0
-    if kind == "linear":
+    if warmup_type == "linear":
         ramp = count / warmup
     else:
         ramp = np.log(np.maximum(count + 1.0, 1.0)) / np.log(warmup)
-    u = np.where(count < warmup, ramp, late)
-    return np.where(count < 0, 0.0, u), count
+    u = np.where(count < warmup, ramp, decay)
+    return np.where(count < 0, 0.0, u)
 
 
-def _family(kind: str, shape: str) -> Basis:
+def _family(warmup_type: str, shape: str) -> Basis:
     def basis(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
         warmup = numbers["warmup"]
         if not 2 <= warmup < total:  # DeepSpeed raises smaller warm-ups to 2
@@ -43,26 +43,25 @@ def _family(kind: str, shape: str) -> Basis:
         count = step - 1.0
         v = np.zeros_like(step)
         if shape == "constant":
-            late = np.ones_like(step)
+            decay = np.ones_like(step)
         elif shape == "linear":
-            late = np.clip((total - count) / (total - warmup), 0.0, 1.0)
+            decay = np.clip((total - count) / (total - warmup), 0.0, 1.0)
         else:
-            late = 0.5 * (1.0 + np.cos(np.pi * (count - warmup + 1.0) / (total - warmup)))
-            v = np.where(count < warmup, 0.0, 1.0 - late)
-        u, _ = _warmed(step, warmup, kind, late)
-        return u, v
+            decay = 0.5 * (1.0 + np.cos(np.pi * (count - warmup + 1.0) / (total - warmup)))
+            v = np.where(count < warmup, 0.0, 1.0 - decay)
+        return _with_warmup(step, warmup, warmup_type, decay), v
 
     return basis
 
 
 FAMILIES = tuple(
-    NativeFamily(name, ("warmup",), _family(kind, shape), {"warmup_type": kind})
+    NativeFamily(name, ("warmup",), _family(warmup_type, shape), {"warmup_type": warmup_type})
     for name, shape in (
         ("WarmupLR", "constant"),
         ("WarmupDecayLR", "linear"),
         ("WarmupCosineLR", "cosine"),
     )
-    for kind in ("linear", "log")
+    for warmup_type in ("linear", "log")
 )
 
 
@@ -86,7 +85,7 @@ def arguments(request: Request) -> dict[str, Any]:
 
 
 def write_native(request: Request) -> str:
-    """A JSON fragment; JSON has no comments, so nothing else is in it."""
+    """A JSON fragment without a heading, because JSON has no comments."""
     return json.dumps(arguments(request), indent=2) + "\n"
 
 
@@ -96,9 +95,9 @@ def write(request: Request) -> str:
         *usage_of_groups(request),
         "    engine, optimizer, _, scheduler = deepspeed.initialize(",
         "        model=model, optimizer=optimizer, lr_scheduler=make_scheduler(optimizer), ...)",
-        "or, where the configuration makes the optimizer, lr_scheduler=make_scheduler; then the",
-        "configuration must name no scheduler. The engine steps it after each update.",
-        "load_checkpoint() brings the step back.",
+        "or, if the configuration creates the optimizer, lr_scheduler=make_scheduler; then the",
+        "configuration must not contain a scheduler. The engine steps it after each update.",
+        "load_checkpoint() restores the step.",
     ]
     return python_file(request, "DeepSpeed", usage, "\n" + LAMBDA_CLASS[request.form])
 

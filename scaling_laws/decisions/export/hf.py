@@ -32,9 +32,9 @@ POWERS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 MIXIN = '''
 
 class ScheduledTrainer:
-    """Put it first: `class MyTrainer(ScheduledTrainer, Trainer)`; the Trainer makes the optimizer.
+    """Mixin for a Trainer that creates the optimizer: `class MyTrainer(ScheduledTrainer, Trainer)`.
 
-    A scheduler passed as `optimizers=` needs no class.
+    It is not needed if a scheduler is passed as `optimizers=`.
     """
 
     def create_scheduler(self, num_training_steps, optimizer=None):
@@ -70,7 +70,7 @@ def _constant(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] 
 
 
 def _early_cosine(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
-    """The one whose warm-up may start where ours does, and whose cosine is one step ahead."""
+    """`cosine_warmup_with_min_lr`: the peak at the last warm-up step, the cosine one step ahead."""
     warmup = numbers["warmup"]
     if warmup < 1 or warmup >= total:
         return None
@@ -84,8 +84,8 @@ def _inverse_sqrt(step: Array, total: int, numbers: Numbers) -> tuple[Array, Arr
     if warmup > total or timescale < 1:
         return None
     rising, ramp = _ramp(step, warmup)
-    late = np.maximum(step - warmup, 0.0) + timescale
-    return np.where(rising, ramp, np.sqrt(timescale / late)), np.zeros_like(step)
+    shifted = np.maximum(step - warmup, 0.0) + timescale
+    return np.where(rising, ramp, np.sqrt(timescale / shifted)), np.zeros_like(step)
 
 
 def _stable_decay(curve: Any) -> Basis:
@@ -131,7 +131,7 @@ def arguments(request: Request) -> dict[str, Any]:
     name, extra = fit.family.name, dict(fit.family.options)
     match name:
         case "warmup_stable_decay":
-            # the Trainer passes the total, from which the stable steps follow
+            # the Trainer passes the total, which determines the number of stable steps
             extra["num_decay_steps"] = fit.numbers["decay"]
             extra["min_lr_ratio"] = fit.end / fit.peak if fit.peak else 0.0
         case "cosine_with_min_lr":
@@ -144,13 +144,13 @@ def arguments(request: Request) -> dict[str, Any]:
             extra["timescale"] = fit.numbers["timescale"]
         case "constant_with_warmup" if warmup == 0:
             name = "constant"
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "learning_rate": fit.peak,
         "lr_scheduler_type": name,
         "warmup_steps": warmup,
         "max_steps": total,
     }
-    return {**found, "lr_scheduler_kwargs": extra} if extra else found
+    return {**fields, "lr_scheduler_kwargs": extra} if extra else fields
 
 
 def write_native(request: Request) -> str:
@@ -178,9 +178,9 @@ def write(request: Request) -> str:
     usage = [
         *usage_of_groups(request),
         "    trainer = Trainer(..., optimizers=(optimizer, make_scheduler(optimizer)))",
-        f"    with TrainingArguments(..., max_steps={request.plan.steps}); where the Trainer makes",
-        f"    the optimizer, learning_rate={peak} and the class ScheduledTrainer below.",
-        "Checkpoints of the Trainer hold the step, so resume_from_checkpoint goes on by itself.",
+        f"    with TrainingArguments(..., max_steps={request.plan.steps}); if the Trainer creates",
+        f"    the optimizer, use learning_rate={peak} and the class ScheduledTrainer below.",
+        "Checkpoints of the Trainer contain the step; resume_from_checkpoint needs nothing else.",
     ]
     body = "\n" + LAMBDA_CLASS[request.form] + MIXIN
     return python_file(request, "the Hugging Face Trainer", usage, body)

@@ -15,7 +15,7 @@ VERSION = 1  # of the file's layout
 
 def write(request: Request) -> str:
     """One object; `knots` are [position, rate], the position in `units`."""
-    places = (request.knots.steps * request.per_step).tolist()
+    positions = (request.knots.steps * request.per_step).tolist()
     rates = (request.knots.lr / request.scale).tolist()
     outlook = request.outlook
     content = {
@@ -31,14 +31,15 @@ def write(request: Request) -> str:
         "interpolation": "linear",
         "max_lr_error": request.knots.max_error,
         "knots": [
-            [place, float(f"{rate:.12g}")] for place, rate in zip(places, rates, strict=True)
+            [position, float(f"{rate:.12g}")]
+            for position, rate in zip(positions, rates, strict=True)
         ],
         "table": [asdict(row) for row in request.rows],
         "predicted_loss": outlook.final_loss,
         "interval_90": outlook.interval,
         "provenance": {"program": "scaling-laws", "version": __version__, "law": outlook.law},
     }
-    # one knot a line: a person can read it, and compare two files
+    # one knot per line: readable, and two files can be compared
     knots = content.pop("knots")
     assert isinstance(knots, list)
     rows = ",\n    ".join(json.dumps(knot) for knot in knots)
@@ -48,7 +49,7 @@ def write(request: Request) -> str:
 
 JSON_FILE = Target(
     name="json",
-    meaning="knots [position, rate] with what they mean; --unit sets the positions",
+    meaning="knots [position, rate] with metadata; --unit sets the unit of the positions",
     suffix=".json",
     forms=("absolute", "multiplier"),
     units=("steps", "samples", "tokens"),

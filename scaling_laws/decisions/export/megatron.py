@@ -23,23 +23,23 @@ __all__ = ["MEGATRON"]
 Array = NDArray[np.float64]
 Numbers = Mapping[str, int]
 RESUME = (
-    "On resume Megatron-LM takes the scheduler's values from the checkpoint, or stops where they",
-    "differ; --override-opt_param-scheduler takes these ones, but max_lr and min_lr saved in the",
-    "optimizer's param groups stay as they were (issue 1138). Check the first logged rates.",
+    "On resume Megatron-LM uses the scheduler's values in the checkpoint, or stops if they differ;",
+    "--override-opt_param-scheduler uses these ones, but max_lr and min_lr in the checkpoint's",
+    "param groups stay unchanged (issue 1138). Check the first logged rates.",
 )
 PATCH = '''
 SAMPLES_PER_STEP = {per_step}  # global batch size; get_lr counts samples
 
 
 def get_lr(self, param_group):
-    """The schedule in place of Megatron's; a group with its own max_lr keeps its ratio."""
+    """The exported schedule; a param group with another max_lr keeps its ratio."""
     max_lr = param_group.get("max_lr")
     ratio = 1.0 if max_lr is None else max_lr / PEAK_LR
     return ratio * rate_at(self.num_steps / SAMPLES_PER_STEP)
 
 
 def apply():
-    """Replace the method; call it before the scheduler is made."""
+    """Replace the method; call this before the scheduler is created."""
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
     OptimizerParamScheduler.get_lr = get_lr
@@ -74,8 +74,8 @@ def _inverse_sqrt(step: Array, total: int, numbers: Numbers) -> tuple[Array, Arr
     if warmup >= total:
         return None
     rising, ramp = _rising(step, warmup)
-    late = np.sqrt(max(warmup, 1) / np.maximum(step, 1.0))
-    return np.where(rising, ramp, late), np.zeros_like(step)
+    decay = np.sqrt(max(warmup, 1) / np.maximum(step, 1.0))
+    return np.where(rising, ramp, decay), np.zeros_like(step)
 
 
 def _stable_decay(curve: Any) -> Basis:
@@ -111,11 +111,11 @@ FAMILIES = (
 
 
 def arguments(request: Request) -> dict[str, Any]:
-    """Options of `pretrain_gpt.py` and its like, in iterations or samples."""
+    """Options of `pretrain_gpt.py` and similar scripts, in iterations or samples."""
     fit = request.nearest
     samples = request.unit == "samples"
     word, factor = ("samples", request.per_step) if samples else ("iters", 1)
-    found: dict[str, Any] = {
+    options: dict[str, Any] = {
         f"train-{word}": request.plan.steps * factor,
         "lr": fit.peak,
         "min-lr": fit.end,
@@ -124,13 +124,13 @@ def arguments(request: Request) -> dict[str, Any]:
         "lr-decay-style": fit.family.name,
     }
     if fit.family.name == "WSD":
-        found["lr-wsd-decay-style"] = fit.family.options["style"]
-        found[f"lr-wsd-decay-{word}"] = fit.numbers["decay"] * factor
-    return found
+        options["lr-wsd-decay-style"] = fit.family.options["style"]
+        options[f"lr-wsd-decay-{word}"] = fit.numbers["decay"] * factor
+    return options
 
 
 def write_native(request: Request) -> str:
-    """The arguments, a warning, and how to have the exact schedule."""
+    """The arguments, a warning, and how to get the exact schedule."""
     fit = request.nearest
     lines = request.native_heading("Megatron-LM")
     words = [f"--{name} {_word(value)}" for name, value in arguments(request).items()]
@@ -138,9 +138,9 @@ def write_native(request: Request) -> str:
         ["These arguments give the schedule exactly."]
         if fit.exact
         else [
-            "These arguments are the nearest that Megatron-LM knows. For the exact schedule patch",
+            "This is the nearest schedule built into Megatron-LM. For the exact schedule, patch",
             "OptimizerParamScheduler.get_lr: --exact --samples-per-step N --out exact_schedule.py",
-            "writes a file for it; in the training script, before pretrain():",
+            "writes a file for that; in the training script, before pretrain():",
             "    import exact_schedule; exact_schedule.apply()",
         ]
     )
@@ -165,7 +165,7 @@ def write(request: Request) -> str:
     usage = [
         "Import this file in the training script and call apply() before pretrain().",
         f"    --lr {number(request.peak_lr)} --train-iters {request.plan.steps}",
-        "The arguments of Megatron-LM must name some schedule still; its rates are replaced.",
+        "Megatron-LM still requires arguments for a schedule; its rates are replaced.",
         "SAMPLES_PER_STEP is the global batch size; a ramp-up of it would stretch the schedule.",
         *RESUME,
     ]

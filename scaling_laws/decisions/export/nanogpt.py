@@ -25,13 +25,13 @@ BODY = {
     "absolute": '''
 
 def get_lr(it):
-    """In place of nanoGPT's function of this name."""
+    """Replaces nanoGPT's function of this name."""
     return rate_at(it)
 ''',
     "multiplier": '''
 
 def get_lr(it, learning_rate=PEAK_LR):
-    """In place of nanoGPT's function of this name; the schedule's shape at another peak."""
+    """Replaces nanoGPT's function of this name; the shape of the schedule at another peak."""
     return learning_rate * rate_at(it)
 ''',
 }
@@ -58,11 +58,11 @@ FAMILIES = (
 def arguments(request: Request) -> dict[str, Any]:
     """Settings of train.py."""
     fit, total = request.nearest, request.plan.steps
-    found: dict[str, Any] = {"learning_rate": fit.peak, "max_iters": total}
+    common: dict[str, Any] = {"learning_rate": fit.peak, "max_iters": total}
     if fit.family.name == "constant":
-        return {**found, "decay_lr": False}
+        return {**common, "decay_lr": False}
     return {
-        **found,
+        **common,
         "decay_lr": True,
         "warmup_iters": fit.numbers["warmup"],
         "lr_decay_iters": fit.numbers["decay_end"],
@@ -84,7 +84,7 @@ def write(request: Request) -> str:
         "    from <this file's name> import get_lr",
         f"with learning_rate = {number(request.peak_lr)}, decay_lr = True and max_iters ="
         f" {request.plan.steps}.",
-        "A resumed run takes `it` from its checkpoint.",
+        "A resumed run reads `it` from its checkpoint.",
     ]
     return python_file(request, "nanoGPT", usage, BODY[request.form])
 

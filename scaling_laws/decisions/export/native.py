@@ -1,4 +1,4 @@
-"""Schedules that a trainer knows by name: families, and the member nearest to a schedule."""
+"""Native schedules of trainers: families, and the member nearest to a schedule."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Basis = Callable[[Array, int, Mapping[str, int]], tuple[Array, Array] | None]
 
 @dataclass(frozen=True)
 class NativeFamily:
-    """A schedule that a trainer knows by name, as a formula with few numbers.
+    """A named schedule of a trainer, as a formula with few parameters.
 
     Attributes:
         name: the trainer's name for it.
-        axes: names of its whole numbers, among those of `nearest.STARTS`.
-        basis: (steps as floats, total steps, whole numbers) -> (u, v), each (steps,), such that the
-            rate is peak·u + end·v; None where the trainer would refuse the numbers.
-        options: settings that tell it from others of the same name.
+        axes: names of its integer parameters, among `nearest.STARTS`.
+        basis: (steps as floats, total steps, integer parameters) -> (u, v), both (steps,), such
+            that the rate is peak·u + end·v; None if the trainer does not accept the parameters.
+        options: settings that distinguish it from others of the same name.
     """
 
     name: str
@@ -39,13 +39,13 @@ class NativeFit:
 
     Attributes:
         family: the family.
-        numbers: its whole numbers.
+        numbers: its integer parameters.
         peak: its highest learning rate.
         end: its lowest learning rate.
         lr: learning rates of shape (steps,).
         max_error: largest distance from the schedule, in LR.
         mean_error: mean distance.
-        exact: whether the schedule is this member, but for rounding.
+        exact: whether it equals the schedule up to rounding.
     """
 
     family: NativeFamily

@@ -1,8 +1,8 @@
-"""The member of a trainer's own schedules that is nearest to a wanted one.
+"""The member of a trainer's native schedules that is nearest to a schedule.
 
-A native rate is peak·u + end·v: for given whole numbers (warm-up, length of the decay) the best
-peak and end follow from linear least squares; the whole numbers are searched, from guesses that the
-schedule suggests, by steps that halve down to one.
+A native rate is peak·u + end·v: for fixed integer parameters (warm-up, length of the decay) the
+best peak and end follow from linear least squares; the integers are found by a pattern search from
+guesses based on the schedule, with strides that are halved down to one.
 """
 
 from __future__ import annotations
@@ -21,38 +21,39 @@ __all__ = ["STARTS", "fit_families", "fit_family"]
 
 Array = NDArray[np.float64]
 Point = tuple[int, ...]
-SAMPLE = 4096  # steps that a search looks at; the result is judged on all
-FARTHEST = 4  # times the steps: a longer decay or timescale is as good as none
-KEPT = 2  # guesses from which the search goes on
-STARTS = ("warmup", "decay", "decay_end", "timescale")  # what `_guesses` knows
+SAMPLE = 4096  # steps used by the search; the result is evaluated on all
+MAX_RATIO = 4  # of a decay or timescale to the steps; longer ones have no effect
+SEARCHED = 2  # guesses from which a search starts
+STARTS = ("warmup", "decay", "decay_end", "timescale")  # axes for which `_guesses` has values
 
 
 def fit_families(plan: Schedule, families: Sequence[NativeFamily]) -> list[NativeFit]:
     """The nearest member of each family, nearest first (by the mean square of the distance)."""
-    found = [fit for family in families if (fit := fit_family(plan, family)) is not None]
-    return sorted(found, key=lambda fit: (not fit.exact, float(np.square(fit.lr - plan.lr).sum())))
+    fits = [fit for family in families if (fit := fit_family(plan, family)) is not None]
+    return sorted(fits, key=lambda fit: (not fit.exact, float(np.square(fit.lr - plan.lr).sum())))
 
 
 def fit_family(plan: Schedule, family: NativeFamily) -> NativeFit | None:
     """The nearest member of one family; None if no member fits into the schedule's length."""
     guesses = _guesses(plan)
     steps = _sample(plan)
-    wanted = plan.lr[steps]
-    at = steps.astype(np.float64)
-    seen: dict[Point, float] = {}
+    target = plan.lr[steps]
+    float_steps = steps.astype(np.float64)
+    costs: dict[Point, float] = {}
 
     def cost(point: Point) -> float:
-        if point not in seen:
-            seen[point] = np.inf
+        if point not in costs:
+            costs[point] = np.inf
             numbers = dict(zip(family.axes, point, strict=True))
-            inside = all(0 <= value <= FARTHEST * plan.steps for value in point)
-            basis = family.basis(at, plan.steps, numbers) if inside else None
+            inside = all(0 <= value <= MAX_RATIO * plan.steps for value in point)
+            basis = family.basis(float_steps, plan.steps, numbers) if inside else None
             if basis is not None:
-                peak, end = _levels(*basis, wanted, plan.peak_lr)
-                seen[point] = float(np.square(peak * basis[0] + end * basis[1] - wanted).sum())
-        return seen[point]
+                peak, end = _levels(*basis, target, plan.peak_lr)
+                costs[point] = float(np.square(peak * basis[0] + end * basis[1] - target).sum())
+        return costs[point]
 
-    starts = sorted(itertools.product(*(guesses[axis] for axis in family.axes)), key=cost)[:KEPT]
+    points = sorted(itertools.product(*(guesses[axis] for axis in family.axes)), key=cost)
+    starts = points[:SEARCHED]
     best = min((_descend(start, plan.steps, cost) for start in starts), key=cost)
     if not np.isfinite(cost(best)):
         return None
@@ -60,7 +61,7 @@ def fit_family(plan: Schedule, family: NativeFamily) -> NativeFit | None:
 
 
 def _descend(start: Point, steps: int, cost: Callable[[Point], float]) -> Point:
-    """Move along one axis at a time while that helps, by steps that halve down to one."""
+    """Pattern search along one axis at a time, with strides that are halved down to one."""
     best, stride = start, max(steps // 8, 1)
     while stride and start:
         moves = [
@@ -83,7 +84,7 @@ def _member(plan: Schedule, family: NativeFamily, numbers: Mapping[str, int]) ->
     peak, end = _levels(*basis, plan.lr, plan.peak_lr)
     near = abs(peak - plan.peak_lr) <= 1e-9 * plan.peak_lr
     peak = plan.peak_lr if near else rounded(peak)
-    # rounding noise is no end LR
+    # an end below rounding is 0
     end = rounded(end) if end > 1e-9 * peak else 0.0
     lr = peak * basis[0] + end * basis[1]
     off = np.abs(lr - plan.lr)
@@ -92,14 +93,14 @@ def _member(plan: Schedule, family: NativeFamily, numbers: Mapping[str, int]) ->
     return NativeFit(family, dict(numbers), peak, end, lr, largest, float(off.mean()), exact)
 
 
-def _levels(u: Array, v: Array, wanted: Array, top: float) -> tuple[float, float]:
-    """Least squares of peak·u + end·v against the wanted rates, with 0 <= end <= peak.
+def _levels(u: Array, v: Array, target: Array, top: float) -> tuple[float, float]:
+    """Least squares of peak·u + end·v against the target rates, with 0 <= end <= peak.
 
-    No rate goes above `top` by more than rounding of its shape: nobody asked for a higher one.
+    No rate exceeds `top` by more than rounding.
     """
     top /= max(float(u.max()), 1e-9)  # some trainers' warm-ups end just below their peak
     uu, uv, vv = float(u @ u), float(u @ v), float(v @ v)
-    uy, vy = float(u @ wanted), float(v @ wanted)
+    uy, vy = float(u @ target), float(v @ target)
 
     def best_end(peak: float) -> float:
         return float(np.clip((vy - peak * uv) / vv, 0.0, peak)) if vv > 0 else 0.0
@@ -115,18 +116,18 @@ def _levels(u: Array, v: Array, wanted: Array, top: float) -> tuple[float, float
     peak = min(peak, top)
     if end > peak:
         both = u + v
-        peak = min(max(float(both @ wanted) / float(both @ both), 0.0), top)
+        peak = min(max(float(both @ target) / float(both @ both), 0.0), top)
         return peak, peak
     return peak, (best_end(peak) if peak == top else end)
 
 
 def _sample(plan: Schedule) -> NDArray[np.int64]:
-    """Steps to look at: all of a short schedule; else spread out, dense at the start."""
+    """Steps for the search: all of a short schedule; otherwise a sample, dense at both ends."""
     last = plan.steps - 1
     if plan.steps <= SAMPLE:
         return np.arange(plan.steps)
     spread = np.linspace(0, last, SAMPLE // 2)
-    # warm-ups are short beside the whole; a decay's last steps tell its end
+    # a warm-up is short compared with the run; the last steps of a decay determine its end
     dense = np.geomspace(1, last + 1, SAMPLE // 4) - 1
     steps = np.concatenate([spread, dense, last - dense, _near(plan.warmup, last)])
     return np.unique(steps.round().astype(np.int64))
@@ -137,7 +138,7 @@ def _near(step: int, last: int) -> NDArray[np.float64]:
 
 
 def _guesses(plan: Schedule) -> dict[str, tuple[int, ...]]:
-    """Whole numbers that the schedule itself suggests, by axis."""
+    """Integer parameters suggested by the schedule, by axis."""
     total, rise = plan.steps, plan.warmup
     below = np.flatnonzero(plan.lr[rise:] < plan.lr[rise:].max() * (1 - 1e-9))
     start = rise + int(below[0]) if below.size else total

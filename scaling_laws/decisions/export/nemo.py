@@ -23,18 +23,18 @@ Array = NDArray[np.float64]
 Numbers = Mapping[str, int]
 POWERS = (0.5, 1.0, 1.5, 2.0, 3.0)
 RESUME = (
-    "On resume the step comes from the checkpoint and the numbers from the configuration; with",
-    "Megatron's own scheduler they come from the checkpoint too. Check the first logged rates.",
+    "On resume the step is read from the checkpoint and the values from the configuration; with",
+    "Megatron's scheduler they are read from the checkpoint too. Check the first logged rates.",
 )
 PATCH = '''
 
 def get_lr(self):
-    """The schedule in place of the cosine; a group with an LR of its own keeps its ratio."""
+    """The exported schedule; a param group with another LR keeps its ratio."""
     return [base_lr * rate_at(self.last_epoch) for base_lr in self.base_lrs]
 
 
 def apply():
-    """Replace the method; call it before the scheduler is made."""
+    """Replace the method; call this before the scheduler is created."""
     from nemo.core.optim.lr_scheduler import CosineAnnealing
 
     CosineAnnealing.get_lr = get_lr
@@ -108,23 +108,23 @@ def arguments(request: Request) -> dict[str, Any]:
 def write_native(request: Request) -> str:
     """A YAML fragment."""
     fit = request.nearest
-    found = arguments(request)
-    sched = "".join(f"    {name}: {value}\n" for name, value in found["sched"].items())
+    keys = arguments(request)
+    sched = "".join(f"    {name}: {value}\n" for name, value in keys["sched"].items())
     exact = (
         "This block gives the schedule exactly."
         if fit.exact
-        else "The nearest that NeMo knows; --exact writes a patch that gives the schedule itself."
+        else "The nearest schedule built into NeMo; --exact writes a patch for the exact schedule."
     )
     lines = [*request.native_heading("NeMo"), *RESUME, exact, *request.check_lines()]
-    return comment(lines) + f"optim:\n  lr: {number(found['lr'])}\n  sched:\n{sched}"
+    return comment(lines) + f"optim:\n  lr: {number(keys['lr'])}\n  sched:\n{sched}"
 
 
 def write(request: Request) -> str:
     """A module that patches the scheduler's `get_lr`."""
     usage = [
         "Import this file in the training script and call apply() before the model is set up;",
-        f"ask for the scheduler CosineAnnealing with lr: {number(request.peak_lr)} and",
-        f"max_steps: {request.plan.steps}. Its rates are replaced, its other numbers ignored.",
+        f"use the scheduler CosineAnnealing with lr: {number(request.peak_lr)} and",
+        f"max_steps: {request.plan.steps}. Its rates are replaced, its other settings ignored.",
         *RESUME,
     ]
     return python_file(request, "NeMo", usage, PATCH)

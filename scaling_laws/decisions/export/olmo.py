@@ -1,7 +1,7 @@
 """OLMo-core: a `Scheduler` subclass, or one of its own schedulers.
 
 Formulas: olmo_core.optim.scheduler. The trainer counts a step before it runs: update t, counted
-from 0, runs at get_lr with current = t + 1, or the tokens seen with it.
+from 0, runs at get_lr with current = t + 1, or the tokens including those of this update.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ExportedSchedule(Scheduler):
 '''
 
 
-def _rising(seen: Array, warmup: int) -> tuple[NDArray[np.bool_], Array]:
-    return seen < warmup, seen / max(warmup, 1)
+def _rising(count: Array, warmup: int) -> tuple[NDArray[np.bool_], Array]:
+    return count < warmup, count / max(warmup, 1)
 
 
 def _constant(step: Array, total: int, numbers: Numbers) -> tuple[Array, Array] | None:
@@ -70,9 +70,9 @@ def _decay(curve: Any) -> Basis:
         warmup = numbers["warmup"]
         if warmup >= total:
             return None
-        seen = step + 1.0
-        progress = np.clip((seen - warmup) / (total - warmup), 0.0, 1.0)
-        return after_warmup(*_rising(seen, warmup), curve(progress))
+        count = step + 1.0
+        progress = np.clip((count - warmup) / (total - warmup), 0.0, 1.0)
+        return after_warmup(*_rising(count, warmup), curve(progress))
 
     return basis
 
@@ -81,9 +81,9 @@ def _stable_decay(step: Array, total: int, numbers: Numbers) -> tuple[Array, Arr
     warmup, decay = numbers["warmup"], numbers["decay"]
     if warmup < 1 or decay < 1 or warmup + decay > total:
         return None
-    seen = step + 1.0
-    progress = np.clip((seen - (total - decay)) / decay, 0.0, 1.0)
-    return after_warmup(*_rising(seen, warmup), linear(progress))
+    count = step + 1.0
+    progress = np.clip((count - (total - decay)) / decay, 0.0, 1.0)
+    return after_warmup(*_rising(count, warmup), linear(progress))
 
 
 FAMILIES = (
@@ -113,15 +113,15 @@ def arguments(request: Request) -> dict[str, Any]:
 
 def write_native(request: Request) -> str:
     """A line of Python."""
-    found = arguments(request)
-    fields = ", ".join(f"{name}={value!r}" for name, value in found["fields"].items())
+    keys = arguments(request)
+    fields = ", ".join(f"{name}={value!r}" for name, value in keys["fields"].items())
     length = request.plan.steps * request.per_step
     lines = [
         *request.native_heading("OLMo-core"),
-        f"for an optimizer with lr={number(found['lr'])} and a run of {length} {request.unit}",
+        f"for an optimizer with lr={number(keys['lr'])} and a run of {length} {request.unit}",
         *request.check_lines(),
     ]
-    name = found["scheduler"]
+    name = keys["scheduler"]
     return comment(lines) + (
         f"from olmo_core.optim.scheduler import {name}\n\nscheduler = {name}({fields})\n"
     )
@@ -132,12 +132,12 @@ def write(request: Request) -> str:
     usage = [
         f"Give the optimizer lr={number(request.peak_lr)} and the train module",
         "    scheduler=ExportedSchedule()",
-        "The trainer's checkpoints hold the step, so a resumed run goes on by itself.",
+        "The trainer's checkpoints contain the step, so a resumed run needs nothing else.",
     ]
     body = STEPS_BODY
     if request.unit == "tokens":
         body = TOKENS_BODY.format(per_step=request.per_step)
-        usage.append("It counts tokens: a batch-size schedule keeps its place by them.")
+        usage.append("It counts tokens, so it remains correct under a batch-size schedule.")
     return python_file(request, "OLMo-core", usage, body, imports=IMPORTS)
 
 

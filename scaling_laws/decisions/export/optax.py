@@ -7,19 +7,19 @@ from scaling_laws.decisions.export.target import Request, Target
 
 __all__ = ["OPTAX"]
 
-# counts are subtracted as integers: a float32 holds no step above 2**24 exactly
+# counts are subtracted as integers: float32 does not represent steps above 2**24 exactly
 BODY = '''
 def schedule(count):
-    """{what} of update `count`, counted from 0; level before the first and after the last."""
+    """{what} of update `count`, counted from 0; constant before the first and after the last."""
     steps = jnp.asarray(STEPS, dtype=jnp.int32)
     rates = jnp.asarray(RATES, dtype=jnp.result_type(float))
     count = jnp.clip(jnp.asarray(count).astype(jnp.int32), steps[0], steps[-1])
-    place = jnp.clip(jnp.searchsorted(steps, count, side="right") - 1, 0, max(len(STEPS) - 2, 0))
-    after = jnp.minimum(place + 1, len(STEPS) - 1)
-    run = jnp.maximum(steps[after] - steps[place], 1).astype(rates.dtype)
-    share = (count - steps[place]).astype(rates.dtype) / run
-    # weighted, not added up: exact at both ends
-    return rates[place] * (1 - share) + rates[after] * share
+    left = jnp.clip(jnp.searchsorted(steps, count, side="right") - 1, 0, max(len(STEPS) - 2, 0))
+    right = jnp.minimum(left + 1, len(STEPS) - 1)
+    width = jnp.maximum(steps[right] - steps[left], 1).astype(rates.dtype)
+    share = (count - steps[left]).astype(rates.dtype) / width
+    # a weighted mean is exact at both knots
+    return rates[left] * (1 - share) + rates[right] * share
 '''
 
 
@@ -30,7 +30,7 @@ def write(request: Request) -> str:
         "    optimizer = optax.adamw(schedule)"
         if absolute
         else "    optimizer = optax.adamw(lambda count: PEAK_LR * schedule(count))",
-        "optax counts updates in the optimizer's state, so a restored state resumes by itself.",
+        "optax counts updates in the optimizer's state, so a restored state resumes correctly.",
     ]
     lines = request.heading("optax", request.knots.max_error)
     head = docstring([*lines, "", *usage, "", *request.check_lines()])

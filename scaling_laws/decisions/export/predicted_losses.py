@@ -1,4 +1,4 @@
-"""Predicted final losses of the schedule asked for and of the native ones near it."""
+"""Predicted final losses of an exported schedule and of native schedules near it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def outlook_of(law: CurveFit, plan: Schedule, facts: Mapping[str, float] | None)
     """Predicted final loss of a schedule, with its 90 % interval where the law has one.
 
     Raises:
-        LawError: if the law sees no schedule or needs a fact that nothing gives.
+        LawError: if the law does not take a schedule or needs a fact that is missing.
     """
     predicted = law.predict(plan, [plan.steps - 1], facts=facts)
     interval = None
@@ -31,6 +31,6 @@ def outlook_of(law: CurveFit, plan: Schedule, facts: Mapping[str, float] | None)
 
 
 def losses_of(law: CurveFit, plan: Schedule, lr: Array, facts: Mapping[str, float] | None) -> Array:
-    """Predicted final losses of schedules in place of `plan`: lr (schedules, steps)."""
+    """Predicted final losses of alternatives to `plan`: lr (schedules, steps) -> (schedules,)."""
     joined = {"transfer_step": float(plan.joins[0])} if plan.joins else {}
     return final_losses(law, lr, facts={**joined, **(facts or {})})

@@ -1,6 +1,6 @@
-"""The parts that generated Python files share: heading, knots, interpolation.
+"""The common parts of generated Python files: heading, knots, interpolation.
 
-The files stand alone: they import the standard library and their own trainer, never this package.
+The files are self-contained: they import the standard library and the trainer, not this package.
 """
 
 from __future__ import annotations
@@ -16,37 +16,36 @@ WIDTH = 96
 
 INTERPOLATION = '''
 def rate_at(step):
-    """{what} of update `step`, counted from 0; level before the first and after the last."""
-    place = bisect_right(STEPS, step) - 1
-    if place < 0:
+    """{what} of update `step`, counted from 0; constant before the first and after the last."""
+    i = bisect_right(STEPS, step) - 1
+    if i < 0:
         return RATES[0]
-    if place >= len(STEPS) - 1:
+    if i >= len(STEPS) - 1:
         return RATES[-1]
-    left, right = STEPS[place], STEPS[place + 1]
-    share = (step - left) / (right - left)
-    return RATES[place] + share * (RATES[place + 1] - RATES[place])
+    share = (step - STEPS[i]) / (STEPS[i + 1] - STEPS[i])
+    return RATES[i] + share * (RATES[i + 1] - RATES[i])
 '''
 
-# LambdaLR saves a callable object's attributes in its state_dict, a plain function's not at all;
-# the knots are left out of the object so that a checkpoint does not bring old ones back
+# LambdaLR saves the attributes of a callable object in its state_dict, but not a plain function;
+# the knots are not attributes, so that a checkpoint does not restore old ones
 LAMBDA_CLASS = {
     "multiplier": '''
 class Schedule:
-    """Multiplier of each group's own LR; an object, so that it can be pickled."""
+    """Multiplier of a param group's LR; an object, so that it can be pickled."""
 
     def __call__(self, step):
         return rate_at(step)
 
 
 def make_scheduler(optimizer, last_epoch=-1):
-    """A LambdaLR for an optimizer whose groups were given their peak LRs."""
+    """A LambdaLR for an optimizer whose param groups have their peak LRs."""
     from torch.optim.lr_scheduler import LambdaLR
 
     return LambdaLR(optimizer, [Schedule() for _ in optimizer.param_groups], last_epoch)
 ''',
     "absolute": '''
 class Schedule:
-    """Multiplier that turns a group's LR into the schedule's, whatever it was given."""
+    """Multiplier that converts any initial LR of a param group to the schedule's LR."""
 
     def __init__(self, base_lr):
         self.base_lr = float(base_lr)
@@ -56,11 +55,11 @@ class Schedule:
 
 
 def make_scheduler(optimizer, last_epoch=-1):
-    """A LambdaLR under which every group has exactly the schedule's LR."""
+    """A LambdaLR with which every param group has exactly the schedule's LR."""
     from torch.optim.lr_scheduler import LambdaLR
 
-    given = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
-    return LambdaLR(optimizer, [Schedule(base_lr) for base_lr in given], last_epoch)
+    base_lrs = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    return LambdaLR(optimizer, [Schedule(base_lr) for base_lr in base_lrs], last_epoch)
 ''',
 }
 
@@ -92,7 +91,7 @@ def row_of(name: str, words: Sequence[str]) -> str:
 
 
 def docstring(lines: Iterable[str]) -> str:
-    r"""Lines as the docstring of a module, harmless whatever they hold.
+    r"""Lines as the docstring of a module, escaped.
 
     >>> print(docstring(['a "quoted" back\\slash']), end="")
     '''
@@ -104,7 +103,7 @@ def docstring(lines: Iterable[str]) -> str:
 
 
 def knot_block(request: Request) -> str:
-    """The knots as constants `STEPS` and `RATES`, and the peak they belong to."""
+    """The knots as constants `STEPS` and `RATES`, with the peak and the total steps."""
     knots = request.knots
     rates = (
         [rate / request.scale for rate in knots.lr.tolist()]
@@ -115,7 +114,7 @@ def knot_block(request: Request) -> str:
     return (
         f"PEAK_LR = {number(request.peak_lr)}\n"
         f"TOTAL_STEPS = {request.plan.steps}\n"
-        f"# {len(rates)} knots, straight lines between them: steps, and {what} there\n"
+        f"# {len(rates)} knots with linear interpolation: steps and {what}\n"
         + row_of("STEPS", [str(step) for step in knots.steps.tolist()])
         + row_of("RATES", [number(rounded(rate)) for rate in rates])
     )
@@ -140,9 +139,9 @@ def python_file(
     Args:
         request: what to write.
         subject: what the file is for.
-        usage: lines that say how it is used.
+        usage: lines of instructions.
         body: code after the knots and `rate_at`.
-        imports: import lines, with `bisect_right` among them.
+        imports: import lines, including `bisect_right`.
     """
     lines = request.heading(subject, request.knots.max_error)
     head = docstring([*lines, "", *usage, "", *request.check_lines()])

@@ -1,4 +1,4 @@
-"""`export_schedule`: from a schedule and the name of a target to what the target is given."""
+"""`export_schedule`: write a schedule in the form that a target needs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["export_schedule", "native_summary", "read_schedule"]
 
 MANY_KNOTS = 5000
-NEAR = 0.01  # of the peak: native schedules this near on average are alike but for their loss
-NOTABLE = 1e-3  # nats: what a law tells apart
+SIMILAR = 0.01  # mean error as a share of the peak, below which native schedules count as similar
+NOTABLE_LOSS = 1e-3  # nats: difference that a law can resolve
 
 
 def read_schedule(text: str) -> Schedule:
@@ -43,7 +43,7 @@ def read_schedule(text: str) -> Schedule:
         DataError: if the file cannot be used.
     """
     if ":" not in text and not os.path.isfile(text):
-        raise ScheduleError(f"{text}: no such file, and no spec (family:key=value,...)")
+        raise ScheduleError(f"{text}: no such file, and not a spec (family:key=value,...)")
     return schedule(f"csv:{text}" if os.path.isfile(text) else text)
 
 
@@ -67,26 +67,26 @@ def export_schedule(
     Args:
         plan: a schedule, its spec, or the path of a CSV file with columns step,lr.
         to: name of a target, see `TARGETS`.
-        form: ``multiplier`` of the peak or ``absolute`` learning rates; default what suits the
+        form: ``multiplier`` of the peak or ``absolute`` learning rates; the default depends on the
             target.
-        unit: what positions are counted in: ``steps``, ``samples`` or ``tokens``.
-        kind: ``exact`` or ``native``; default exact, native where exact needs a patch.
-        start_step: the schedule's step that becomes step 0 of what is written.
-        samples_per_step: sequences an update takes (the global batch size).
-        tokens_per_step: tokens an update takes.
+        unit: of positions: ``steps``, ``samples`` or ``tokens``.
+        kind: ``exact`` or ``native``; default exact, or native if exact needs a patch.
+        start_step: the schedule's step that becomes step 0 of the export.
+        samples_per_step: sequences per optimizer step (global batch size).
+        tokens_per_step: tokens per optimizer step.
         checkpoint_every: steps between checkpoints, for a merge; default a tenth of the cooldown.
-        every: show every so many steps in the table to check; 0 chooses about 12.
-        law: predicts final losses, and chooses the native schedule by them.
-        facts: numbers of the run that override the law's.
+        every: spacing in steps of the table to check; 0 chooses about 12 rows.
+        law: predicts final losses, by which the native schedule is chosen.
+        facts: facts of the run that override the law's.
 
     Returns:
-        The export: its text, the table to check and how far it is from the schedule.
+        The export: its text, the table to check and its error.
 
     Raises:
-        UsageError: if the arguments do not fit the target.
-        ScheduleError: if there is no such schedule.
-        DataError: if a file of a schedule cannot be used.
-        LawError: if the law sees no schedule or needs a fact that nothing gives.
+        UsageError: if the arguments do not suit the target.
+        ScheduleError: if the schedule is invalid.
+        DataError: if the file of a schedule cannot be used.
+        LawError: if the law does not take a schedule or needs a fact that is missing.
 
     >>> export = export_schedule("linear:peak=1e-3,steps=100", to="hf")
     >>> export.exact, export.native_arguments["lr_scheduler_type"], export.native.exact
@@ -102,9 +102,8 @@ def export_schedule(
         raise ScheduleError(f"{part.spec}: every learning rate is 0; nothing is trained")
     outlook = PredictedLosses()
     if law is not None:
-        from scaling_laws.decisions.export.predicted_losses import (
-            outlook_of,  # needs JAX; a law only
-        )
+        # needs JAX
+        from scaling_laws.decisions.export.predicted_losses import outlook_of
 
         outlook = outlook_of(law, whole, facts)
     choice = _nearest(target, whole, part, start_step, law, facts, outlook.final_loss)
@@ -112,15 +111,15 @@ def export_schedule(
     native_kind = kind == "native"
     if native_kind and native is None:
         raise UsageError(
-            f"--to {target.name} --native: none of its schedules has as few as {part.steps} steps"
+            f"--to {target.name} --native: none of its schedules can have only {part.steps} steps"
         )
     run_lr = part.lr
     if native_kind and native is not None:
         run_lr = native.lr
     elif target.run_lr is not None:
         run_lr = target.run_lr(part, checkpoint_every)
-    shown = steps_to_check(part.lr, part.warmup, every)
-    rows = tuple(ScheduleRow(step, float(run_lr[step]), float(part.lr[step])) for step in shown)
+    checked = steps_to_check(part.lr, part.warmup, every)
+    rows = tuple(ScheduleRow(step, float(run_lr[step]), float(part.lr[step])) for step in checked)
     request = Request(
         part,
         one_line(whole.spec),
@@ -139,8 +138,8 @@ def export_schedule(
     )
     native_text, arguments = None, {}
     if target.native is not None and native is not None:
-        of_native = tuple(replace(row, lr=float(native.lr[row.step])) for row in rows)
-        native_text = target.native.write(replace(request, rows=of_native))
+        native_rows = tuple(replace(row, lr=float(native.lr[row.step])) for row in rows)
+        native_text = target.native.write(replace(request, rows=native_rows))
         arguments = target.native.arguments(request)
     if native_kind and native is not None and native_text is not None:
         written: str | bytes = native_text
@@ -164,7 +163,7 @@ def export_schedule(
         native_text,
         outlook,
         choice.loss,
-        (*_left_out(plan), *_notes(target, request, kind, choice.remark)),
+        (*_omission_notes(plan), *_notes(target, request, kind, choice.remark)),
     )
 
 
@@ -172,18 +171,18 @@ def _choices(
     target: Target, form: str | None, unit: str | None, kind: str | None
 ) -> tuple[str, str, str]:
     """Form, unit and kind, checked and with the target's defaults."""
-    for name, value, known in (("form", form, target.forms), ("unit", unit, target.units)):
-        if value is not None and value not in known:
+    for name, value, choices in (("form", form, target.forms), ("unit", unit, target.units)):
+        if value is not None and value not in choices:
             raise UsageError(
-                f"--{name} {value} does not suit --to {target.name}; it takes {' or '.join(known)}"
+                f"--{name} {value} does not suit --to {target.name}; use {' or '.join(choices)}"
             )
     if kind not in (None, "exact", "native"):
-        raise UsageError(f"kind={kind!r}: known are 'exact' and 'native'")
+        raise UsageError(f"kind={kind!r} is not one of 'exact' and 'native'")
     if kind == "native" and target.native is None:
-        having = ", ".join(each.name for each in TARGETS if each.native is not None)
+        with_native = ", ".join(other.name for other in TARGETS if other.native is not None)
         raise UsageError(
-            f"--to {target.name} takes any schedule, so there is no native form; leave --native "
-            f"out (targets with one: {having})"
+            f"--to {target.name} takes any schedule, so there is no native form; omit --native "
+            f"(targets with one: {with_native})"
         )
     default = "native" if target.prefers_native else "exact"
     return form or target.forms[0], unit or target.units[0], kind or default
@@ -193,10 +192,10 @@ def _per_step(unit: str, samples: int | None, tokens: int | None) -> int:
     for name, value in (("samples", samples), ("tokens", tokens)):
         if value is not None and value < 1:
             raise UsageError(f"--{name}-per-step {value} must be >= 1")
-    given = {"steps": 1, "samples": samples, "tokens": tokens}[unit]
-    if given is None:
-        raise UsageError(f"--unit {unit} needs --{unit}-per-step N, how many an update takes")
-    return given
+    per_step = {"steps": 1, "samples": samples, "tokens": tokens}[unit]
+    if per_step is None:
+        raise UsageError(f"--unit {unit} needs --{unit}-per-step N, {unit} per optimizer step")
+    return per_step
 
 
 def _check_numbers(
@@ -208,18 +207,20 @@ def _check_numbers(
         raise UsageError(f"--every {every} must be >= 0")
     if checkpoint_every is not None:
         if target.run_lr is None:
-            raise UsageError(f"--checkpoint-every is about merges; --to {target.name} makes none")
+            raise UsageError(
+                f"--checkpoint-every applies to merges only; --to {target.name} is not a merge"
+            )
         if checkpoint_every < 1:
             raise UsageError(f"--checkpoint-every {checkpoint_every} must be >= 1")
     if start_step and target.run_lr is not None:
         raise UsageError(
-            f"--to {target.name} counts the updates of the whole run; leave --start-step out"
+            f"--to {target.name} counts the updates of the whole run; omit --start-step"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """The native schedule to offer, its predicted final loss, and a remark about others."""
+    """The native schedule, its predicted final loss, and a remark about a better one."""
 
     fit: NativeFit | None = None
     loss: float | None = None
@@ -233,57 +234,57 @@ def _nearest(
     start_step: int,
     law: CurveFit | None,
     facts: Mapping[str, float] | None,
-    wanted: float | None,
+    final_loss: float | None,
 ) -> _Choice:
-    """Without a law the nearest in LR; with one, of those about as near, the nearest in loss.
+    """Without a law the nearest in LR; with one, the nearest in loss among those similar in LR.
 
-    The lowest predicted loss is no reason to choose: the user asked for this schedule. But a
-    native one with a lower loss is worth a remark.
+    A native schedule with a lower predicted loss is not chosen, because the user requested this
+    schedule, but is mentioned.
     """
     fits = fit_families(part, target.native.families) if target.native is not None else []
-    if law is None or wanted is None or not fits:
+    if law is None or final_loss is None or not fits:
         return _Choice(fits[0] if fits else None)
     from scaling_laws.decisions.export.predicted_losses import losses_of
 
     before = whole.lr[:start_step]
     rows = np.stack([np.concatenate([before, fit.lr]) for fit in fits])
     losses = losses_of(law, whole, rows, facts)
-    near = max(2 * fits[0].mean_error, NEAR * part.peak_lr)
-    known = [place for place, fit in enumerate(fits) if fit.mean_error <= near]
-    best = 0 if fits[0].exact else min(known, key=lambda place: abs(losses[place] - wanted))
+    max_error = max(2 * fits[0].mean_error, SIMILAR * part.peak_lr)
+    similar = [i for i, fit in enumerate(fits) if fit.mean_error <= max_error]
+    best = 0 if fits[0].exact else min(similar, key=lambda i: abs(losses[i] - final_loss))
     lowest = int(np.argmin(losses))
     remark = None
-    if losses[lowest] < min(wanted, losses[best]) - NOTABLE:
+    if losses[lowest] < min(final_loss, losses[best]) - NOTABLE_LOSS:
         remark = (
             f"another schedule of {target.name}, {fits[lowest].label}, is predicted to end "
-            f"{wanted - losses[lowest]:.4f} nats below this one"
+            f"{final_loss - losses[lowest]:.4f} nats below this one"
         )
     return _Choice(fits[best], float(losses[best]), remark)
 
 
-def _left_out(plan: Schedule | str | Path) -> list[str]:
-    """What a file holds beside the rates and no target takes."""
+def _omission_notes(plan: Schedule | str | Path) -> list[str]:
+    """Contents of a file that no target supports."""
     if isinstance(plan, Schedule) or not os.path.isfile(plan):
         return []
     if "weight_decay" not in read_header(plan):
         return []
     return [
-        f"{plan} holds a weight decay of each step, which belongs to these rates: no target takes "
-        "it, so set it in the trainer; predictions here are for the law's constant weight decay"
+        f"{plan} has a weight decay of each step, optimised with these rates: no target supports "
+        "it, so set it in the trainer; predictions here assume the law's constant weight decay"
     ]
 
 
 def _notes(target: Target, request: Request, kind: str, remark: str | None) -> tuple[str, ...]:
-    """What to know before the export is used."""
+    """Caveats of the export."""
     notes = [] if remark is None else [remark]
     fit, peak = request.native, request.plan.peak_lr
     if kind == "exact" and fit is not None and fit.exact:
-        notes.append(f"{target.name} knows this schedule: --native gives it as {fit.label}")
+        notes.append(f"{target.name} has this schedule: --native gives it as {fit.label}")
     if kind == "native" and fit is not None and not fit.exact:
         notes.append(
-            f"the nearest native schedule, {fit.label}, is off by up to {fit.max_error / peak:.2g} "
-            f"of the peak, {fit.mean_error / peak:.2g} on average; "
-            "--exact gives the schedule itself"
+            f"the nearest native schedule, {fit.label}, differs by up to "
+            f"{fit.max_error / peak:.2g} of the peak, {fit.mean_error / peak:.2g} on average; "
+            "--exact gives the exact schedule"
         )
     if kind == "exact" and len(request.knots.steps) > MANY_KNOTS and target.max_error is None:
         notes.append(f"{len(request.knots.steps)} knots: the schedule bends at most of its steps")

@@ -1,4 +1,4 @@
-"""What a target is, what it is asked to write, and the export that comes of it."""
+"""Targets of an export, requests to them, and the resulting export."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PredictedLosses:
-    """What a law says of the schedule; all None without a law.
+    """A law's prediction for the schedule; all None without a law.
 
     Attributes:
         law: name of the law.
         final_loss: predicted loss in nats after the last step.
-        interval: 90 % interval of it, if the law's errors were measured.
+        interval: 90 % interval of `final_loss`, if the law's errors were measured.
     """
 
     law: str | None = None
@@ -46,7 +46,7 @@ class PredictedLosses:
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """A line of the table to check: a step, the rate it must have, the schedule's own rate."""
+    """A row of the table to check: a step, the rate the run must log, the schedule's rate."""
 
     step: int
     lr: float
@@ -55,23 +55,23 @@ class ScheduleRow:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Everything a target may write.
+    """The inputs of a target.
 
     Attributes:
         plan: the schedule to write, from `start_step` on.
-        spec: the text that describes the whole of it, on one line.
-        peak_lr: of the whole schedule: what a trainer that goes on was given as its LR.
-        start_step: step of the whole schedule at which `plan` begins.
+        spec: description of the whole schedule, on one line.
+        peak_lr: of the whole schedule, which is the LR of a resumed trainer's optimizer.
+        start_step: step of the whole schedule at which `plan` starts.
         knots: of `plan`.
         form: ``multiplier`` of the peak or ``absolute`` learning rate.
         unit: ``steps``, ``samples`` or ``tokens``.
-        per_step: how many of the unit one step takes.
+        per_step: units per step.
         rows: the table to check.
-        outlook: what a law says.
-        native: nearest native schedule, where the target has such.
+        outlook: the prediction of a law.
+        native: nearest native schedule, if the target has any.
         native_loss: its predicted final loss, with a law.
         checkpoint_every: steps between two checkpoints, for merges.
-        samples_per_step: the global batch size, where it was given.
+        samples_per_step: the global batch size, if known.
     """
 
     plan: Schedule
@@ -91,48 +91,48 @@ class Request:
 
     @property
     def scale(self) -> float:
-        """What every written rate is divided by: the peak of the whole schedule, or 1."""
+        """Divisor of every written rate: the peak of the whole schedule, or 1."""
         return self.peak_lr if self.form == "multiplier" else 1.0
 
     @property
     def nearest(self) -> NativeFit:
         """The native fit of a target that has native families."""
-        if self.native is None:  # a target without native families asked for one
-            raise ValueError("no native fit was made")
+        if self.native is None:
+            raise ValueError("the target has no native families")
         return self.native
 
     def heading(self, subject: str, max_error: float) -> list[str]:
-        """Lines that say what a file is: no line breaks in any of them.
+        """Lines that describe a file, without line breaks.
 
         Args:
             subject: what the file is for.
-            max_error: largest distance of what it holds from the schedule, in LR.
+            max_error: largest distance of its rates from the schedule, in LR.
         """
         plan = self.plan
         lines = [
             f"Learning rates for {subject}, written by scaling-laws {__version__}.",
             f"schedule: {self.spec}",
             f"peak LR {self.peak_lr:.12g}, {plan.steps} updates",
-            "lr[t] is the rate of update t, counted from 0; after the last one its rate is held.",
+            "lr[t] is the rate of update t, counted from 0; constant after the last update.",
         ]
         if self.start_step:
             lines.append(
-                f"Step 0 here is step {self.start_step} of the schedule: for a run that goes on."
+                f"Step 0 here is step {self.start_step} of the schedule: for a resumed run."
             )
         lines.append(
             f"largest error: {max_error:.2g} in LR, {max_error / self.peak_lr:.2g} of the peak."
         )
         if self.outlook.final_loss is not None:
             interval = self.outlook.interval
-            between = f", 90 % [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+            suffix = f", 90 % [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
             lines.append(
                 f"predicted final loss under {self.outlook.law}: "
-                f"{self.outlook.final_loss:.5f} nats{between}."
+                f"{self.outlook.final_loss:.5f} nats{suffix}."
             )
         return lines
 
     def native_heading(self, subject: str) -> list[str]:
-        """The heading of a native schedule, with what it costs under the law."""
+        """The heading of a native schedule, with its cost in predicted loss."""
         fit = self.nearest
         name = "exactly" if fit.exact else "nearest"
         lines = [*self.heading(subject, fit.max_error), f"native schedule ({name}): {fit.label}"]
@@ -145,19 +145,19 @@ class Request:
         return lines
 
     def check_lines(self) -> list[str]:
-        """The table as lines of text, to be put into a comment."""
+        """The table as lines of text, for a comment."""
         header = "check against the run's log: update -> learning rate"
         return [header, *(f"  {row.step:>9}  {row.lr:.9g}" for row in self.rows)]
 
 
 @dataclass(frozen=True)
 class NativeForm:
-    """The named schedules of a trainer, and how one of them is asked for.
+    """The native schedules of a trainer, and how one of them is configured.
 
     Attributes:
-        families: what may be chosen.
+        families: the native schedules.
         write: request -> the text for the trainer.
-        arguments: fit -> the trainer's own names and values.
+        arguments: request -> the trainer's names and values.
     """
 
     families: tuple[NativeFamily, ...]
@@ -167,20 +167,20 @@ class NativeForm:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a schedule can go.
+    """A format that a schedule can be exported to.
 
     Attributes:
-        name: the word after ``--to``.
-        meaning: one line about what is written.
-        suffix: usual end of the file's name.
+        name: the value of ``--to``.
+        meaning: one line about the output.
+        suffix: usual suffix of the file name.
         forms: among ``multiplier`` and ``absolute``, the default first.
         units: among ``steps``, ``samples`` and ``tokens``, the default first.
         exact: request -> the content that reproduces the schedule.
-        native: the trainer's own schedules, if it has any.
-        prefers_native: whether the native form is written unless the exact one is asked for.
-        max_error: request -> error of the exact form in LR, where it is not that of the knots.
-        run_lr: (schedule, steps between checkpoints) -> the rates that the run itself must log,
-            where they are not the schedule's.
+        native: the trainer's native schedules, if it has any.
+        prefers_native: whether the native form is the default.
+        max_error: request -> error of the exact form in LR, if it differs from that of the knots.
+        run_lr: (schedule, steps between checkpoints) -> the rates that the run must log, if they
+            are not the schedule's.
         python: whether the exact form is a Python file.
     """
 
@@ -204,19 +204,19 @@ class Export:
     Attributes:
         target: name of the target.
         form: ``multiplier`` or ``absolute``.
-        unit: what positions are counted in.
+        unit: of positions.
         kind: ``exact`` or ``native``.
-        exact: whether what was written gives the schedule, to 1e-7 of its peak.
+        exact: whether the export reproduces the schedule to 1e-7 of its peak.
         max_lr_error: largest distance from the schedule, in LR.
-        text: what was written; None if it is not text.
-        content: the same as bytes.
-        table: rates to check the run's log against.
-        native: the nearest native schedule, where the trainer has such.
+        text: the content as text; None if it is not text.
+        content: the content as bytes.
+        table: rates with which the run's log is to be compared.
+        native: the nearest native schedule, if the trainer has any.
         native_arguments: the trainer's names and values for it.
-        native_text: how it is asked for.
-        outlook: what the law says of the schedule.
-        native_final_loss: what it says of the native one.
-        notes: what to know before it is used.
+        native_text: its configuration as text.
+        outlook: the law's prediction for the schedule.
+        native_final_loss: predicted final loss of the native schedule.
+        notes: caveats.
     """
 
     target: str
@@ -237,13 +237,13 @@ class Export:
 
     @property
     def cost_nats(self) -> float | None:
-        """Predicted final loss of the native schedule less that of the wanted one."""
+        """Predicted final loss of the native schedule minus that of the requested one."""
         if self.native_final_loss is None or self.outlook.final_loss is None:
             return None
         return self.native_final_loss - self.outlook.final_loss
 
     def save(self, path: Path | str) -> Path:
-        """Write it to a file, whole or not at all.
+        """Write the content to a file atomically.
 
         Raises:
             OutputError: if the file cannot be written.
@@ -254,7 +254,7 @@ class Export:
 
 
 def one_line(text: str) -> str:
-    r"""Text that stays within one line of a comment whatever it holds.
+    r"""The text on one line, for a comment.
 
     >>> one_line("a  b\nc")
     'a b c'

@@ -9,14 +9,12 @@ __all__ = ["TORCH", "usage_of_groups"]
 
 
 def usage_of_groups(request: Request) -> list[str]:
-    """What LR an optimizer must be given for the form asked for, and how: lines of usage."""
+    """Instructions on the LR of the optimizer, for the requested form."""
     peak = number(request.peak_lr)
-    words = (
-        f"Give the optimizer lr={peak}; a group with an LR of its own keeps its ratio to that one."
-    )
+    text = f"Give the optimizer lr={peak}; a param group with another LR keeps its ratio to it."
     if request.form == "absolute":
-        words = "Every group gets the schedule's LR, whatever LR the optimizer was given (not 0)."
-    return [words, f"    optimizer = torch.optim.AdamW(model.parameters(), lr={peak})"]
+        text = "Every param group gets the schedule's LR, for any LR of the optimizer except 0."
+    return [text, f"    optimizer = torch.optim.AdamW(model.parameters(), lr={peak})"]
 
 
 def write(request: Request) -> str:
@@ -25,7 +23,7 @@ def write(request: Request) -> str:
         *usage_of_groups(request),
         "    scheduler = make_scheduler(optimizer)",
         "    ...  # each update: optimizer.step(); scheduler.step()",
-        "To resume, load_state_dict() of optimizer and scheduler; the step comes with them.",
+        "To resume, load_state_dict() of optimizer and scheduler, which restores the step.",
     ]
     return python_file(request, "PyTorch", usage, "\n" + LAMBDA_CLASS[request.form])
 

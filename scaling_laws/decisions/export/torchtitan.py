@@ -1,7 +1,7 @@
 """torchtitan: a container of LambdaLRs, or the `lr_scheduler` table of the configuration.
 
 Formula: torchtitan.components.lr_scheduler, since 2025-05. Update t, counted from 0: the warm-up is
-(t + 1)/W, and a virtual step after the last keeps the last rate above the end.
+(t + 1)/W, and the last rate is above the end, which is reached one step after the last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Numbers = Mapping[str, int]
 BUILDER = '''
 
 def build_lr_schedulers(optimizers, *ignored, **also_ignored):
-    """In place of torchtitan's function of this name, e.g. in a TrainSpec."""
+    """Replaces torchtitan's function of this name, e.g. in a TrainSpec."""
     from torchtitan.components.lr_scheduler import LRSchedulersContainer
 
     return LRSchedulersContainer(optimizers, Schedule())
@@ -67,7 +67,7 @@ def arguments(request: Request) -> dict[str, Any]:
     if fit.family.name == "constant":
         table["decay_ratio"] = 0.0
     else:
-        # torchtitan rounds total·ratio to whole steps, so the quotient gives them back
+        # torchtitan rounds total·ratio to whole steps, which recovers the number of decay steps
         table["decay_ratio"] = fit.numbers["decay"] / total
         table["decay_type"] = fit.family.options["decay_type"]
         table["min_lr_factor"] = fit.end / fit.peak if fit.peak else 0.0
@@ -90,12 +90,12 @@ def write_native(request: Request) -> str:
 def write(request: Request) -> str:
     """A module with `build_lr_schedulers`."""
     usage = [
-        "torchtitan's containers hold LambdaLRs of one function for all optimizers:",
+        "torchtitan's containers have one LambdaLR function for all optimizers:",
         f"    set optimizer lr = {number(request.peak_lr)}, training steps ="
         f" {request.plan.steps}, and",
         "    TrainSpec(..., build_lr_schedulers_fn=build_lr_schedulers)",
-        "or, where a config builds the container, LRSchedulersContainer(optimizers, Schedule()).",
-        "Checkpoints hold the step; a resumed run goes on by itself.",
+        "or, if a config creates the container, LRSchedulersContainer(optimizers, Schedule()).",
+        "Checkpoints contain the step, so a resumed run needs nothing else.",
     ]
     body = "\n" + LAMBDA_CLASS["multiplier"] + BUILDER
     return python_file(request, "torchtitan", usage, body)

@@ -1,4 +1,4 @@
-"""Whether a run's logged rates are those of a schedule, and what went wrong where they are not."""
+"""Compare a run's logged rates with a schedule, and diagnose differences."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ROWS = 12
 
 @dataclass(frozen=True)
 class ComparedStep:
-    """A row of the log beside the schedule.
+    """A row of the log compared with the schedule.
 
     Attributes:
         step: the logged step.
         lr: the logged rate.
-        schedule_lr: the schedule's rate; that of its last step beyond its end.
-        good: whether they agree.
+        schedule_lr: the schedule's rate; beyond its end, that of its last step.
+        good: whether the two agree.
     """
 
     step: int
@@ -45,18 +45,18 @@ class ComparedStep:
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """What the comparison of a log with a schedule says.
+    """The result of comparing a log with a schedule.
 
     Attributes:
         matches: whether every logged rate is the schedule's within the tolerance.
-        n_rows: rows with a logged rate.
+        n_rows: number of rows with a logged rate.
         max_deviation: largest distance, in LR.
-        max_relative: the same as a share of the schedule's peak.
+        max_relative: `max_deviation` as a share of the schedule's peak.
         tolerance: as a share of the peak.
         first_bad_step: first logged step beyond the tolerance; None if there is none.
-        fault: name of what explains the difference, if something does.
-        diagnosis: one sentence about it, or about the match.
-        table: rows to look at, those around the first bad one among them.
+        fault: name of the fault that explains the difference, if one does.
+        diagnosis: a sentence about the fault or the match.
+        table: selected rows, including those around the first bad one.
     """
 
     matches: bool
@@ -76,16 +76,15 @@ def verify_schedule(
     """Compare the learning rates that a run logged with its schedule.
 
     Args:
-        log: a CSV with columns step and lr; others, and rows without a rate, are left alone.
+        log: a CSV with columns step and lr; other columns, and rows without a rate, are ignored.
         plan: the schedule, its spec, or the path of a CSV with columns step,lr.
-        tolerance: what may differ, as a share of the schedule's peak; default what reading a run
-            allows, `LR_TOLERANCE`.
+        tolerance: as a share of the schedule's peak; default `LR_TOLERANCE`, as for reading runs.
 
     Returns:
-        Whether they agree, where they first do not, and which common fault explains it.
+        Whether they agree, where they first differ, and which common fault explains it.
 
     Raises:
-        DataError: naming file, row and column of what cannot be used.
+        DataError: if the log cannot be used, with file, row and column.
         ScheduleError: if the spec is malformed.
         UsageError: if the tolerance is not > 0.
     """
@@ -103,7 +102,11 @@ def verify_schedule(
     step = columns["step"]
     check_steps(path, step)
     if "lr" not in columns:
-        raise DataError(f"{path} row 1: no column 'lr'; rename the one with the learning rate")
+        raise DataError(
+            f"{path} row 1: no column 'lr'; rename the one with the learning rate",
+            path=path,
+            column="lr",
+        )
     lr = columns["lr"]
     if (lr < 0).any():
         row = int(np.argmax(lr < 0))
@@ -137,10 +140,10 @@ def _compare(rows: LrLog, wanted: Schedule, tolerance: float, empty: int) -> Ver
         text = (
             fault.sentence
             if fault is not None
-            else f"no common fault explains it; the rates part at step {rows.step[first]}"
+            else f"no common fault explains it; the rates first differ at step {rows.step[first]}"
         )
     if empty:
-        text += f" ({empty} rows hold no rate and were left out)"
+        text += f" ({empty} rows without a rate were ignored)"
     return Verification(
         first is None,
         int(rows.step.size),
@@ -160,14 +163,14 @@ def _table(
     last = rows.step.size - 1
     shown = set(np.linspace(0, last, ROWS).round().astype(int).tolist())
     if first is not None:
-        shown |= {place for place in (first - 1, first, first + 1) if 0 <= place <= last}
+        shown |= {row for row in (first - 1, first, first + 1) if 0 <= row <= last}
         shown.add(int(np.argmax(np.abs(rows.lr - expected))))
     return tuple(
         ComparedStep(
-            int(rows.step[place]),
-            float(rows.lr[place]),
-            float(expected[place]),
-            not bool(bad[place]),
+            int(rows.step[row]),
+            float(rows.lr[row]),
+            float(expected[row]),
+            not bool(bad[row]),
         )
-        for place in sorted(shown)
+        for row in sorted(shown)
     )

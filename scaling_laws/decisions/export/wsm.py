@@ -1,4 +1,4 @@
-"""WSM: train at a constant rate, then merge checkpoints in place of the cooldown."""
+"""WSM: train at a constant rate, then merge checkpoints instead of a cooldown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scaling_laws.models import Schedule, checkpoint_weights, decay_from_merge_w
 __all__ = ["MERGE", "merge_of"]
 
 Array = NDArray[np.float64]
-INTERVALS = 10  # of the cooldown, unless the user says how often checkpoints are saved
+INTERVALS = 10  # checkpoint intervals per cooldown, by default
 BODY = '''
 def merge(states):
     """One set of weights from those of the checkpoints, in the order of CHECKPOINTS.
@@ -40,13 +40,13 @@ def merge_of(lr: Array, every: int | None) -> tuple[NDArray[np.int64], Array]:
         every: steps between two checkpoints; default a tenth of the cooldown.
 
     Returns:
-        How many updates each checkpoint has seen, and their merge weights, each (checkpoints,).
+        Updates before each checkpoint, and the merge weights, both (checkpoints,).
 
     Raises:
-        ScheduleError: if there is no cooldown, or no merge with weights >= 0 gives it.
+        ScheduleError: if there is no cooldown, or no merge with weights >= 0 imitates it.
     """
-    level = np.flatnonzero(lr >= lr.max() * (1 - 1e-9))
-    start = int(level[-1]) + 1  # updates of the run that stays at its peak
+    at_peak = np.flatnonzero(lr >= lr.max() * (1 - 1e-9))
+    start = int(at_peak[-1]) + 1  # updates before the cooldown
     if start >= lr.size:
         raise ScheduleError("the schedule ends at its peak; there is no cooldown to merge for")
     interval = every or max(1, round((lr.size - start) / INTERVALS))
@@ -62,15 +62,15 @@ def merge_of(lr: Array, every: int | None) -> tuple[NDArray[np.int64], Array]:
 
 
 def merged_lr(lr: Array, saved: NDArray[np.int64], weights: Array) -> Array:
-    """The rates that the merge stands for: (steps,)."""
-    stood_for = np.where(np.arange(lr.size) < saved[0], lr, lr.max())
+    """The rates that the merge is equivalent to: (steps,)."""
+    equivalent = np.where(np.arange(lr.size) < saved[0], lr, lr.max())
     multipliers = np.repeat(decay_from_merge_weights(weights), np.diff(saved))
-    stood_for[saved[0] :] *= multipliers
-    return np.asarray(stood_for)
+    equivalent[saved[0] :] *= multipliers
+    return np.asarray(equivalent)
 
 
 def max_error(request: Request) -> float:
-    """Largest distance between the schedule and what the merge stands for."""
+    """Largest distance between the schedule and the equivalent rates of the merge."""
     lr = request.plan.lr
     saved, weights = merge_of(lr, request.checkpoint_every)
     return float(np.abs(merged_lr(lr, saved, weights) - lr).max())
@@ -86,21 +86,21 @@ def write(request: Request) -> str:
     """A module with the weights and `merge`."""
     lr = request.plan.lr
     saved, weights = merge_of(lr, request.checkpoint_every)
-    off = float(np.abs(merged_lr(lr, saved, weights) - lr).max())
+    error = float(np.abs(merged_lr(lr, saved, weights) - lr).max())
     usage = [
         f"Train {request.plan.steps} updates: the schedule up to update {saved[0]}, then constant",
         f"at its peak, {number(request.peak_lr)}. Save a checkpoint after each number of",
         f"updates in CHECKPOINTS (every {saved[1] - saved[0]}) and merge them with merge().",
-        "Between two checkpoints a merge scales all updates alike, so it stands for steps where",
-        "the cooldown is smooth: that is the error above; save more often to make it smaller.",
-        "Gradients, Adam's moments and weight decay are those of the constant run.",
+        "A merge scales all updates between two checkpoints equally, so it is equivalent to a",
+        "staircase instead of a smooth cooldown: this is the error above; save more often to",
+        "reduce it. Gradients, Adam's moments and weight decay are those of the constant run.",
         "",
         *request.check_lines(),
         "",
-        "the multiplier of the peak that the merge stands for, after each checkpoint:",
+        "the equivalent multiplier of the peak after each checkpoint:",
         *_multipliers(saved, weights),
     ]
-    head = docstring([*request.heading("a merge of checkpoints (WSM)", off), "", *usage])
+    head = docstring([*request.heading("a merge of checkpoints (WSM)", error), "", *usage])
     return (
         f"{head}\nPEAK_LR = {number(request.peak_lr)}\n"
         f"TOTAL_STEPS = {request.plan.steps}\n"
@@ -112,10 +112,9 @@ def write(request: Request) -> str:
 
 
 def _multipliers(saved: NDArray[np.int64], weights: Array) -> Sequence[str]:
-    stood_for = decay_from_merge_weights(weights).tolist()
-    shown = list(zip(saved.tolist(), stood_for, strict=False))
-    kept = shown if len(shown) <= 12 else [*shown[:6], *shown[-6:]]
-    return [f"  {count:>9}  {multiplier:.6g}" for count, multiplier in kept]
+    rows = list(zip(saved.tolist(), decay_from_merge_weights(weights).tolist(), strict=False))
+    shown = rows if len(rows) <= 12 else [*rows[:6], *rows[-6:]]
+    return [f"  {count:>9}  {multiplier:.6g}" for count, multiplier in shown]
 
 
 MERGE = Target(

@@ -1,4 +1,4 @@
-"""Which runs to train next, so that the final loss of a target schedule is known best."""
+"""Optimal experimental design: which runs to train next to predict a target's final loss best."""
 
 from scaling_laws.decisions.planning.candidate_runs import default_candidates
 from scaling_laws.decisions.planning.plan_result import DesignChoice, Plan

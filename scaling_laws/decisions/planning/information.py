@@ -1,21 +1,23 @@
-"""What runs tell about a target, in the space of a fit's draws.
+"""Expected information of runs about a target, in the space of a fit's draws.
 
-Linear-Gaussian expected information. The draws say how losses move together: under one refit the
-target ends higher and an abrupt drop is felt later, under another both are the other way round. To
-observe a run is to weigh the draws anew (an ensemble Kalman update), and how far the target's final
-loss still spreads over them is known before the run is trained: it does not depend on what the run
-will show. With the log losses of a run under the draws as columns Y, centred and over the root of
-the draws, z those of the target's end, and P the covariance of the weights, at first the identity,
+Linear-Gaussian (Bayesian c-optimal) experimental design. The draws give the joint covariance of
+losses: in some replicates the target ends higher and the loss responds to an abrupt drop later, in
+others the reverse. Observing a run reweights the draws (an ensemble Kalman update), and the
+resulting variance of the target's final loss is known before the run is trained, because it does
+not depend on the observed values. Let Y have as columns the centred log losses of a run under the
+draws, divided by the square root of their number, z those of the target's final loss, and P the
+covariance of the weights, initially the identity:
 
     P_after = P - P·Y·(Yᵀ·P·Y + R)^-1·Yᵀ·P,   variance of the target's log final loss = zᵀ·P_after·z
 
-R is the covariance of what a run shows and the law does not follow: the law's own error as held-out
-runs showed it, with a correlation of exp(-distance / `REACH` of the run), so that a run counts as
-about ten independent points. What is inverted is never larger than the points of one run.
+R is the error covariance of a run: the law's error, measured on held-out runs, with a correlation
+of exp(-distance / (`CORRELATION_LENGTH`·steps)), so that a run counts as about ten independent
+points. The inverted matrix is never larger than the number of points of one run.
 
-Draws are few and some are wild. So deviations are from the median, cut at `CUT` robust standard
-deviations and scaled to the robust one; and each point of a run has a further independent error of
-1/draws of its own variance, the square of the correlation that unrelated columns show by chance.
+The draws are few and contain outliers. So deviations are from the median, clipped at `CLIP` robust
+standard deviations and scaled to the robust one; and each point of a run has an additional
+independent error of 1/draws of its variance, the expected squared sample correlation of unrelated
+columns.
 """
 
 from __future__ import annotations
@@ -43,27 +45,27 @@ __all__ = [
     "deviations",
     "gain_per_step",
     "greedy",
+    "law_error",
     "log_losses",
-    "own_error",
     "posterior_sd",
     "reduction",
 ]
 
 Array = NDArray[np.float64]
-REACH = 0.1  # share of a run over which errors of the law move together
-CUT = 3.0  # robust standard deviations: no draw counts as further off
-LEAST = 0.01  # share of today's standard deviation that a run must lower it by to be worth training
+CORRELATION_LENGTH = 0.1  # of the law's error, as a share of a run's steps
+CLIP = 3.0  # largest deviation of a draw, in robust standard deviations
+MIN_REDUCTION = 0.01  # of the current standard deviation, for a run to be worth training
 
 
 @dataclass(frozen=True, eq=False)
 class CandidateRun:
-    """A candidate as the draws see it.
+    """A candidate and the joint distribution of its losses.
 
     Attributes:
         schedule: its schedule.
-        curve: deviations of its log losses, scaled so that sums of squares over the draws are
-            variances: (draws, points).
-        noise: covariance of what the law does not follow: (points, points).
+        curve: deviations of its log losses under the draws, scaled so that sums of squares over
+            the draws are variances: (draws, points).
+        noise: covariance of the law's error: (points, points).
     """
 
     schedule: Schedule
@@ -81,7 +83,7 @@ def log_losses(
 
     Raises:
         UsageError: if a fact is unknown or too small.
-        LawError: if the law needs a fact or a trace that nothing gives.
+        LawError: if the law needs a fact or a trace that is missing.
     """
     law = fitted.law
     known = facts_for(fitted, facts, plan)
@@ -91,98 +93,99 @@ def log_losses(
 
 
 def deviations(rows: Array) -> Array:
-    """What draws deviate by, wild ones cut, robust variances as sums of squares: same shape."""
-    spread = robust_sd(rows)
-    row = np.clip(rows - np.median(rows, axis=0), -CUT * spread, CUT * spread)
-    row = row - row.mean(axis=0)
-    size = np.linalg.norm(row, axis=0)
-    scale = np.where(size > 0, spread / np.where(size > 0, size, 1.0), 0.0)
-    return np.asarray(row * scale)
+    """Clipped deviations of the draws whose sums of squares are robust variances: same shape."""
+    sd = robust_sd(rows)
+    clipped = np.clip(rows - np.median(rows, axis=0), -CLIP * sd, CLIP * sd)
+    centred = clipped - clipped.mean(axis=0)
+    norm = np.linalg.norm(centred, axis=0)
+    scale = np.where(norm > 0, sd / np.where(norm > 0, norm, 1.0), 0.0)
+    return np.asarray(centred * scale)
 
 
-def own_error(plan: Schedule, steps: NDArray[np.int64], uncertainty: Uncertainty) -> Array:
-    """Standard deviation of the law's own error in log loss: (points,)."""
+def law_error(plan: Schedule, steps: NDArray[np.int64], uncertainty: Uncertainty) -> Array:
+    """Standard deviation of the law's error in log loss: (points,)."""
     return uncertainty.scale(VarianceInputs.of(plan.lr, steps))
 
 
 def candidate_run(
     plan: Schedule, steps: NDArray[np.int64], curve: Array, uncertainty: Uncertainty
 ) -> CandidateRun:
-    """A schedule's run that is logged at some steps, with deviations of shape (draws, points)."""
-    error = own_error(plan, steps, uncertainty)
-    apart = np.abs(steps[:, None] - steps) / (REACH * plan.steps)
+    """The run of a schedule, logged at some steps, with deviations of shape (draws, points)."""
+    error = law_error(plan, steps, uncertainty)
+    distance = np.abs(steps[:, None] - steps) / (CORRELATION_LENGTH * plan.steps)
     chance = np.sum(curve**2, axis=0) / len(curve)
-    return CandidateRun(plan, curve, error[:, None] * error * np.exp(-apart) + np.diag(chance))
+    return CandidateRun(plan, curve, error[:, None] * error * np.exp(-distance) + np.diag(chance))
 
 
 def _update(state: Array, run: CandidateRun) -> tuple[Array, Array]:
-    """P·Y and (Yᵀ·P·Y + R)^-1 of a run under a covariance P of the weights on the draws."""
-    seen = state @ run.curve
-    return seen, np.asarray(np.linalg.pinv(run.curve.T @ seen + run.noise, hermitian=True))
+    """P·Y and (Yᵀ·P·Y + R)^-1 of a run, for a covariance P of the weights of the draws."""
+    cross_cov = state @ run.curve
+    marginal_cov = run.curve.T @ cross_cov + run.noise
+    return cross_cov, np.asarray(np.linalg.pinv(marginal_cov, hermitian=True))
 
 
-def posterior_sd(state: Array, wanted: Array, run: CandidateRun) -> float:
-    """Standard deviation of the target's log final loss once a run is known too."""
-    seen, inverse = _update(state, run)
-    before, told = float(wanted @ state @ wanted), wanted @ seen
-    after = before - float(told @ inverse @ told)
-    # a loss that is measured outright leaves the rounding of a difference, not more
-    return float(np.sqrt(after)) if after > 1e-9 * float(wanted @ wanted) else 0.0
+def posterior_sd(state: Array, target: Array, run: CandidateRun) -> float:
+    """Standard deviation of the target's log final loss after observing a run."""
+    cross_cov, inverse = _update(state, run)
+    before, covariance = float(target @ state @ target), target @ cross_cov
+    after = before - float(covariance @ inverse @ covariance)
+    # if the run measures the target's loss itself, only the rounding of a difference remains
+    return float(np.sqrt(after)) if after > 1e-9 * float(target @ target) else 0.0
 
 
 def reduction(variance: float, steps: int) -> float:
-    """Score of a run by how much variance it takes away."""
+    """Score of a run: the reduction of the variance."""
     return variance
 
 
 def gain_per_step(variance: float, steps: int) -> float:
-    """Score of a run by how much variance it takes away for each of its steps."""
+    """Score of a run: the reduction of the variance per training step."""
     return variance / steps
 
 
 def greedy(
-    known: Sequence[CandidateRun],
+    candidates: Sequence[CandidateRun],
     first: Sequence[CandidateRun],
-    wanted: Array,
+    target: Array,
     runs: int,
     budget: int | None,
     score: Callable[[float, int], float],
 ) -> list[tuple[CandidateRun, float]]:
-    """Choose runs one after another.
+    """Choose runs one at a time, each the best given those before it.
 
     Args:
-        known: the candidates.
-        first: those of them that the first run must be one of; empty if any will do.
-        wanted: deviations of the target's log final loss: (draws,).
+        candidates: the candidate runs.
+        first: the subset that the first run is chosen from; empty for all candidates.
+        target: deviations of the target's log final loss: (draws,).
         runs: how many to choose at most.
-        budget: steps that they may take together, or None.
-        score: (variance taken away, steps of the run) -> the higher the better; of equals, the
-            shortest run is taken.
+        budget: total steps that the chosen runs may take, or None.
+        score: (reduction of the variance, steps of the run) -> the higher the better; ties are
+            resolved in favour of the shorter run.
 
     Returns:
-        The runs in order, each with the standard deviation that is left after it. A run that takes
-        less than `LEAST` away is not chosen, unless `first` holds it.
+        The runs in order, with the standard deviation after each. A run that reduces it by less
+        than `MIN_REDUCTION` is not chosen, unless it is in `first`.
     """
-    state = np.eye(len(wanted))
-    now = before = float(np.linalg.norm(wanted))
+    state = np.eye(len(target))
+    now = before = float(np.linalg.norm(target))
     path: list[tuple[CandidateRun, float]] = []
-    rest, spare = budget, list(known)
+    steps_left, remaining = budget, list(candidates)
     while len(path) < runs:
         forced = bool(first) and not path
-        found = []
-        for run in first if forced else spare:
+        options = []
+        for run in first if forced else remaining:
             steps = run.schedule.steps
-            if rest is not None and steps > rest:
+            if steps_left is not None and steps > steps_left:
                 continue
-            after = min(before, posterior_sd(state, wanted, run))
-            if forced or before - after > LEAST * now:
-                found.append((score(before**2 - after**2, steps), -steps, run, after))
-        if not found:
+            after = min(before, posterior_sd(state, target, run))
+            if forced or before - after > MIN_REDUCTION * now:
+                options.append((score(before**2 - after**2, steps), -steps, run, after))
+        if not options:
             break
-        _, _, run, before = max(found, key=lambda each: each[:2])
+        _, _, run, before = max(options, key=lambda option: option[:2])
         path.append((run, before))
-        spare.remove(run)
-        rest = None if rest is None else rest - run.schedule.steps
-        seen, inverse = _update(state, run)
-        state = state - seen @ inverse @ seen.T
+        remaining.remove(run)
+        steps_left = None if steps_left is None else steps_left - run.schedule.steps
+        cross_cov, inverse = _update(state, run)
+        state = state - cross_cov @ inverse @ cross_cov.T
     return path

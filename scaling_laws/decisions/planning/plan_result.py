@@ -1,4 +1,4 @@
-"""A plan: the runs to train next, and what each is expected to tell."""
+"""A plan: the runs to train next, and the expected interval after each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class DesignChoice:
 
     Attributes:
         schedule: its schedule.
-        expected: standard deviation of the target's log final loss that the parameters are
-            expected to leave once this run, and those chosen before it, are fitted.
-        reduction: by how much this run lowers it.
-        interval_90: expected 90 % interval of the target's final loss, around today's prediction,
-            in nats; the law's own error is in it.
+        expected: expected standard deviation of the target's log final loss, due to the
+            parameters, after fitting this run and those chosen before it.
+        reduction: by how much this run reduces it.
+        interval_90: expected 90 % interval of the target's final loss, centred on the current
+            prediction, in nats; includes the law's error.
     """
 
     schedule: Schedule
@@ -31,7 +31,7 @@ class DesignChoice:
 
     @property
     def half_width_90(self) -> float:
-        """Half of the interval's width, in nats."""
+        """Half-width of the interval, in nats."""
         return half_of(self.interval_90)
 
     def as_json(self) -> dict[str, Any]:
@@ -48,19 +48,19 @@ class DesignChoice:
 
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """Which runs to train next, and what each is expected to tell about a target.
+    """Which runs to train next, and the expected interval of a target's final loss after each.
 
     Attributes:
-        target: the schedule whose final loss is wanted.
+        target: the schedule whose final loss is to be predicted.
         final_loss: its predicted final loss, in nats.
-        now: standard deviation of its log final loss that the parameters leave today.
-        floor: the law's own error there, in log loss: no run of another schedule lowers it.
-        interval_90: 90 % interval of the final loss today, in nats, of both together.
-        floor_half_width_90: half width, in nats, that the interval would keep if the parameters
-            were known.
-        choices: the runs to train, in order; `expected` counts those before as trained.
-        ranking: every candidate that fits in the budget, each on its own, best first.
-        notes: what to know before acting on it.
+        now: current standard deviation of its log final loss due to the parameters.
+        floor: the law's error there, in log loss: no run of another schedule reduces it.
+        interval_90: current 90 % interval of the final loss, in nats, from both.
+        floor_half_width_90: half-width of the interval if the parameters were known exactly, in
+            nats.
+        choices: the runs to train, in order; `expected` assumes that those before are trained.
+        ranking: every candidate that fits in the budget, if it were the only run, best first.
+        notes: caveats.
     """
 
     target: Schedule
@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def half_width_90(self) -> float:
-        """Half of today's interval's width, in nats."""
+        """Half-width of the current interval, in nats."""
         return half_of(self.interval_90)
 
     def __repr__(self) -> str:
@@ -99,12 +99,12 @@ class Plan:
                 "half_width_90": self.half_width_90,
             },
             "floor": {"sd": self.floor, "half_width_90": self.floor_half_width_90},
-            "choices": [each.as_json() for each in self.choices],
-            "ranking": [each.as_json() for each in self.ranking],
+            "choices": [choice.as_json() for choice in self.choices],
+            "ranking": [choice.as_json() for choice in self.ranking],
             "notes": list(self.notes),
         }
 
 
 def half_of(interval: tuple[float, float]) -> float:
-    """Half of an interval's width."""
+    """Half-width of an interval."""
     return 0.5 * (interval[1] - interval[0])

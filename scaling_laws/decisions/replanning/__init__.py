@@ -1,4 +1,4 @@
-"""A run in progress: what it will reach, and what to do with the steps that are left."""
+"""A run in progress: its predicted loss, and the best schedule for the remaining steps."""
 
 from scaling_laws.decisions.replanning.replan_result import Cooldown, Now, PlanOutcome, Replan, Stop
 from scaling_laws.decisions.replanning.run_replanning import replan

@@ -1,6 +1,6 @@
-"""The log of a run so far, gathered to as few points as a law's smooth curve needs.
+"""The log of a run so far, binned to as few points as a law's smooth curve needs.
 
-Means of many losses carry less noise than a choice of as many.
+Means over bins carry less noise than the same number of single losses.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from scaling_laws.decisions.replanning.batched_losses import POINTS
 __all__ = ["BinnedLog", "gather", "settled_step"]
 
 Array = NDArray[np.float64]
-EARLY = 12  # the first such part of the log is left out: laws know least about it
+LOG_PARTS = 12  # the first of so many parts of the log is omitted: laws describe it worst
+MIN_LOSSES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class BinnedLog:
-    """Means over stretches of a log.
+    """Means over bins of a log.
 
     Attributes:
-        steps: the middle step of each: (points,).
+        steps: middle step per bin: (points,).
         log_loss: mean log loss: (points,).
         weight: mean weight: (points,).
-        logged: how many logged losses they rest on.
+        logged: number of logged losses in all bins.
     """
 
     steps: NDArray[np.int64] = field(repr=False)
@@ -38,36 +39,32 @@ class BinnedLog:
 
 
 def settled_step(run: Run, now: int) -> int:
-    """The step before which a log is left out unless asked: its warm-up, and its first twelfth."""
-    return max(run.schedule.warmup, now // EARLY)
+    """First step used by default: after the warm-up and after the first twelfth of the log."""
+    return max(run.schedule.warmup, now // LOG_PARTS)
 
 
 def gather(run: Run, first: int, now: int) -> BinnedLog:
-    """The points of a run from step `first` to before step `now`.
+    """Bin the losses of a run from step `first` up to, but not including, step `now`.
 
-    A loss that averages several steps counts as that of the middle one.
+    A loss that averages several steps is placed at the middle one.
 
     Raises:
-        UsageError: if too few are left.
+        UsageError: if fewer than 4 losses remain.
     """
     assert run.weight is not None  # set on construction
-    place = np.flatnonzero((run.steps >= first) & (run.steps < now) & (run.weight > 0))
-    if len(place) < 4:
+    used = np.flatnonzero((run.steps >= first) & (run.steps < now) & (run.weight > 0))
+    if len(used) < MIN_LOSSES:
         raise UsageError(
-            f"run {run.name!r}: {len(place)} losses are logged in steps {first}..{now - 1}; a "
-            "forecast needs 4 at least: wait for more, or take earlier ones with --from-step"
+            f"run {run.name!r}: {len(used)} losses are logged in steps {first}..{now - 1}; a "
+            f"forecast needs at least {MIN_LOSSES}: wait for more, or include earlier ones with "
+            "--from-step"
         )
-    parts = np.array_split(place, min(POINTS, len(place)))
-    middle = np.array([np.mean(run.steps[part]) for part in parts]) - 0.5 * (run.window - 1)
-    weight = [run.weight[part] for part in parts]
+    bins = np.array_split(used, min(POINTS, len(used)))
+    middle = np.array([np.mean(run.steps[rows]) for rows in bins]) - 0.5 * (run.window - 1)
+    means = [float(np.average(np.log(run.loss[rows]), weights=run.weight[rows])) for rows in bins]
     return BinnedLog(
         np.maximum(np.floor(middle + 0.5), 0).astype(np.int64),
-        np.array(
-            [
-                float(np.average(np.log(run.loss[part]), weights=each))
-                for part, each in zip(parts, weight, strict=True)
-            ]
-        ),
-        np.array([float(np.mean(each)) for each in weight]),
-        len(place),
+        np.array(means),
+        np.array([float(np.mean(run.weight[rows])) for rows in bins]),
+        len(used),
     )

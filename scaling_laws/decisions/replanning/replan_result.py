@@ -1,4 +1,4 @@
-"""What a replan says."""
+"""The result of `replan`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Now:
-    """Where the run stands.
+    """The current state of the run.
 
     Attributes:
-        step: updates done; the next one is this step.
+        step: completed updates; the next one is this step.
         loss: the last logged loss.
         lr: learning rate of the last update.
     """
@@ -51,13 +51,13 @@ class ForecastCurve:
 
 @dataclass(frozen=True, eq=False)
 class PlanOutcome:
-    """A way to go on, to its end.
+    """The predicted outcome of a schedule for the remaining steps.
 
     Attributes:
-        schedule: the whole run, what is done included.
+        schedule: the whole run, including the completed steps.
         final_loss: predicted, in nats.
-        interval_90: of that.
-        curve: its losses from the last update done.
+        interval_90: 90 % interval of `final_loss`.
+        curve: predicted losses from the last completed update on.
     """
 
     schedule: Schedule
@@ -68,15 +68,15 @@ class PlanOutcome:
 
 @dataclass(frozen=True)
 class Cooldown:
-    """The best cooldown for a budget: the present LR is held, then it falls.
+    """The best cooldown for a budget: the current LR is kept, then it falls.
 
     Attributes:
         steps: of the whole run.
         start: first step of the cooldown.
         shape: ``linear`` or ``1-sqrt``.
         final_loss: predicted, in nats.
-        interval_90: of that.
-        spec: of what follows the steps that are done.
+        interval_90: 90 % interval of `final_loss`.
+        spec: of the remaining steps.
     """
 
     steps: int
@@ -89,13 +89,13 @@ class Cooldown:
 
 @dataclass(frozen=True)
 class Stop:
-    """What the run would have if it ended at a step.
+    """Predicted losses if the run ended at an earlier or later step.
 
     Attributes:
-        step: updates done by then.
-        stopped_now: predicted loss of the current plan there, cut short.
-        cooled_down: predicted loss if the best cooldown ended there.
-        interval_90: of `cooled_down`.
+        step: completed updates at that point.
+        stopped_now: predicted loss of the current plan, truncated there; None beyond its end.
+        cooled_down: predicted loss if the best linear cooldown ended there.
+        interval_90: 90 % interval of `cooled_down`.
         start: first step of that cooldown.
     """
 
@@ -108,20 +108,21 @@ class Stop:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Replan:
-    """A run in progress: what will happen, and what to do.
+    """A run in progress: its forecast, and the best schedule for the remaining steps.
 
     Attributes:
-        run: the run, its log cut at `now`.
-        now: where it stands.
-        fitted: the law after the run so far, with its uncertainty.
-        plan: the end of the current plan.
-        best: the best way found to use the steps that are left, or the plan itself.
-        gain: predicted final loss of the plan less that of the best; None if they differ in length.
-        gain_interval_90: of that.
-        cooldowns: by budget.
-        stopping: by step.
-        scope: how the law was believed: same, near, other or shipped.
-        notes: what to know before acting.
+        run: the run, with its log cut at `now`.
+        now: its current state.
+        fitted: the law conditioned on the run so far, with its uncertainty.
+        plan: the outcome of the current plan.
+        best: the best schedule for the remaining steps; the plan itself if nothing is better.
+        gain: predicted final loss of the plan minus that of `best`, in nats; None if they differ
+            in length.
+        gain_interval_90: 90 % interval of `gain`.
+        cooldowns: the best one per budget.
+        stopping: losses per step at which the run could end.
+        scope: the prior that was used: same, near, other or shipped.
+        notes: caveats.
         seconds: wall time.
     """
 
@@ -140,12 +141,12 @@ class Replan:
 
     @property
     def distinguishable(self) -> bool | None:
-        """Whether the interval of the gain leaves 0 out; None without a gain."""
+        """Whether the interval of the gain excludes 0; None without a gain."""
         return None if self.gain_interval_90 is None else self.gain_interval_90[0] > 0.0
 
     @property
     def done(self) -> NDArray[np.float64]:
-        """Learning rates of the updates that are done: (now.step,)."""
+        """Learning rates of the completed updates: (now.step,)."""
         return self.run.schedule.lr[: self.now.step]
 
     def __repr__(self) -> str:
@@ -156,7 +157,7 @@ class Replan:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The keys of the interface, without the files."""
+        """The result as a JSON-able mapping, without the files."""
         return {
             "law": self.fitted.law.name,
             "scope": self.scope,
@@ -177,8 +178,8 @@ class Replan:
                 "gain_interval_90": self.gain_interval_90,
                 "distinguishable": self.distinguishable,
             },
-            "cooldowns": [vars(each).copy() for each in self.cooldowns],
-            "stopping": [vars(each).copy() for each in self.stopping],
+            "cooldowns": [vars(cooldown).copy() for cooldown in self.cooldowns],
+            "stopping": [vars(stop).copy() for stop in self.stopping],
             "notes": list(self.notes),
             "seconds": self.seconds,
         }

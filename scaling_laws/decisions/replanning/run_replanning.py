@@ -31,9 +31,9 @@ __all__ = ["DEFAULT_LAW", "replan"]
 
 Array = NDArray[np.float64]
 DEFAULT_LAW = "norm_clock"
-SHORT = 0.15  # of a plan: a log of less says little
-FEW = 20  # logged losses
-LEVEL = 0.02  # a fall of the rate by less than such a share shows no gain
+SHORT_LOG = 0.15  # share of a plan, below which the log is short
+FEW_LOSSES = 20
+LEVEL_LR = 0.02  # relative fall of the LR, below which a log shows no gain of a decay
 
 
 @in_float64
@@ -50,40 +50,39 @@ def replan(
     from_step: int | str | None = None,
     seed: int = 0,
 ) -> Replan:
-    """Say of a run in progress what will happen and what to do.
+    """Forecast a run in progress and find the best schedule for its remaining steps.
 
-    A law is laplace on the losses so far: what they show is taken from them, what they do not
-    show stays near the law file, or near the shipped prior. Under the law so found the current
-    plan is forecast, the steps that are left are searched for a better schedule, and the end of
-    the run is moved.
+    The law is conditioned on the losses so far: whatever they do not determine stays near the law
+    file, or near the shipped prior. With the conditioned law, the current plan is forecast, the
+    remaining steps are searched for a better schedule, and other run lengths are evaluated.
 
     Args:
-        run: the losses so far; its schedule is the current plan, and goes on beyond the last.
-        law: a law that was fitted to other runs, by far the better; or a law, or its name, whose
-            shipped prior is to serve; default the norm clock.
-        plan: another current plan, that agrees with the run's schedule in what is done.
-        steps: budget of the best schedule, what is done included; default that of the plan. Where
-            the plan ends with the log, the present LR is taken to be held up to here.
-        budgets: step counts for which the best cooldown is wanted; default a few up to twice the
+        run: the losses so far; its schedule is the current plan and continues beyond the last loss.
+        law: a law fitted to other runs, which is by far the better choice; or a law, or its name,
+            whose shipped prior is used. Default: the norm clock.
+        plan: another current plan; its completed steps must agree with the run's schedule.
+        steps: length of the best schedule, including the completed steps; default that of the plan.
+            If the plan ends with the log, the current LR is assumed to stay constant up to here.
+        budgets: step counts for which the best cooldown is searched; default a few up to twice the
             plan.
         end_min: lowest learning rate, at which cooldowns end.
         allow_rewarm: let the best schedule rise again, up to the highest LR so far.
-        at_step: updates done; later losses are left out. Default the last logged step + 1.
-        from_step: leave out losses before this step, or before ``"warmup"`` ends; default the
-            warm-up and the first twelfth of what is done.
+        at_step: completed updates; later losses are ignored. Default: the last logged step + 1.
+        from_step: ignore losses before this step, or before ``"warmup"`` ends; default the warm-up
+            and the first twelfth of the completed steps.
         seed: of the draws and the search.
 
     Returns:
-        The forecast, the best way to go on, cooldowns, and what stopping costs.
+        The forecast, the best schedule, cooldowns, and the cost of stopping early.
 
     Raises:
-        UsageError: if too little is logged, nothing is left to plan, or an option makes no sense.
-        LawError: if the law sees no schedule, or needs what the run does not give.
+        UsageError: if too little is logged, no steps remain, or an option is invalid.
+        LawError: if the law does not take a schedule, or needs what the run does not state.
         FitError: if the law's losses on the run are not finite.
     """
     began = time.perf_counter()
     now = int(run.steps[-1]) + 1 if at_step is None else at_step
-    run_so_far, notes = _cut(run, now, plan, steps)
+    run_so_far, notes = _run_so_far(run, now, plan, steps)
     current = run_so_far.schedule
     total = current.steps if steps is None else steps
     constraints = _constraints(run_so_far, now, total, end_min, allow_rewarm, budgets)
@@ -97,14 +96,14 @@ def replan(
     report_progress("searching the remaining steps")
     hold_then_cool = best_cooldown(posterior, constraints.prefix_lr, total, end_min)
     best, best_draws = _best(posterior, constraints, hold_then_cool, seed)
-    gain = half = None
+    gain = half_width = None
     if total == current.steps:
         if forecast.final_loss <= best.final_loss:
             best, best_draws = forecast, plan_draws
         gain = forecast.final_loss - best.final_loss
         shared = shared_error(current.lr, best.schedule.lr)
-        half = posterior.gain_interval(best.final_loss, plan_draws, best_draws, shared)
-    outside = _beyond(posterior, current, best)
+        half_width = posterior.gain_half_width(best.final_loss, plan_draws, best_draws, shared)
+    outside = _range_notes(posterior, current, best)
     for note in outside:
         warn(note, ExtrapolationWarning)
     done = constraints.prefix_lr
@@ -115,7 +114,9 @@ def replan(
         plan=forecast,
         best=best,
         gain=gain,
-        gain_interval_90=None if gain is None or half is None else (gain - half, gain + half),
+        gain_interval_90=(
+            None if gain is None or half_width is None else (gain - half_width, gain + half_width)
+        ),
         cooldowns=_cooldowns(posterior, constraints, hold_then_cool, budgets),
         stopping=stops(posterior, done, current.lr, end_min, max(total, current.steps)),
         scope=posterior.laplace.prior.scope.label,
@@ -124,13 +125,13 @@ def replan(
     )
 
 
-def _cut(
+def _run_so_far(
     run: Run, now: int, plan: Schedule | str | None, steps: int | None
 ) -> tuple[Run, list[str]]:
-    """The run with its log up to now and its plan from there; notes on what was assumed."""
+    """The run with its log up to `now` and the current plan; notes on what was assumed."""
     notes = []
-    kept = run.steps < now
-    if not kept.any():
+    logged = run.steps < now
+    if not logged.any():
         raise UsageError(
             f"run {run.name!r}: no loss is logged before step {now}; the first is at step "
             f"{run.steps[0]}"
@@ -139,37 +140,37 @@ def _cut(
     if plan is not None:
         current = parse_schedule(plan) if isinstance(plan, str) else plan
         last = min(now, current.steps, run.schedule.steps)
-        apart = np.abs(current.lr[:last] - run.schedule.lr[:last])
-        if apart.max() > LR_TOLERANCE * run.schedule.peak_lr:
-            step = int(np.argmax(apart))
+        difference = np.abs(current.lr[:last] - run.schedule.lr[:last])
+        if difference.max() > LR_TOLERANCE * run.schedule.peak_lr:
+            step = int(np.argmax(difference))
             raise UsageError(
                 f"run {run.name!r}: the plan gives LR {current.lr[step]:g} at step {step}, which "
-                f"the run did with {run.schedule.lr[step]:g} ({current.spec})"
+                f"the run took at {run.schedule.lr[step]:g} ({current.spec})"
             )
     if now > current.steps:
         raise UsageError(
             f"run {run.name!r}: step {now} is past the plan's {current.steps} steps "
-            f"({current.spec}); give the plan that goes on, or an earlier step"
+            f"({current.spec}); give a longer plan, or an earlier step"
         )
     if current.steps < now + MIN_SHAPED_STEPS:
         if steps is None or steps < now + MIN_SHAPED_STEPS:
             raise UsageError(
                 f"run {run.name!r}: the plan ends at step {current.steps} and {now} are done, so "
-                f"nothing is left to plan ({current.spec}); say with steps how long the run is to "
-                "go on, give a longer plan, or an earlier at_step to look back"
+                f"nothing is left to plan ({current.spec}); give steps, the length of the "
+                "continued run, a longer plan, or an earlier at_step to look back"
             )
         rate = float(current.lr[now - 1])
         notes.append(
-            f"the plan ends at step {current.steps}: LR {rate:g} is taken to be held to {steps}"
+            f"the plan ends at step {current.steps}: LR {rate:g} is assumed constant up to {steps}"
         )
         constant = np.full(steps - now, rate)
-        words = f"{current.spec} + constant:peak={rate!r},steps={steps - now}"
-        current = Schedule(words, np.concatenate([current.lr[:now], constant]))
+        spec = f"{current.spec} + constant:peak={rate!r},steps={steps - now}"
+        current = Schedule(spec, np.concatenate([current.lr[:now], constant]))
     traces = {
         name: np.interp(np.arange(current.steps), np.arange(len(row)), row)
         for name, row in run.traces.items()
     }
-    return replace(run.at(np.flatnonzero(kept)), schedule=current, traces=traces), notes
+    return replace(run.at(np.flatnonzero(logged)), schedule=current, traces=traces), notes
 
 
 def _constraints(
@@ -190,12 +191,12 @@ def _constraints(
         )
     if not rate > 0:
         raise UsageError(
-            f"run {run.name!r}: LR is 0 at step {now - 1}, so it cannot be held or cooled down; "
+            f"run {run.name!r}: LR is 0 at step {now - 1}, so it cannot be kept or cooled down; "
             "give an earlier at_step"
         )
     if not 0 <= end_min < rate:
         raise UsageError(
-            f"end_min={end_min!r} must be >= 0 and below the present LR {rate:g} (step {now - 1})"
+            f"end_min={end_min!r} must be >= 0 and below the current LR {rate:g} (step {now - 1})"
         )
     for name, end in (("steps", total), *(("budget", budget) for budget in budgets or ())):
         if end < now + MIN_SHAPED_STEPS:
@@ -219,25 +220,26 @@ def _first(run: Run, now: int, from_step: int | str | None) -> int:
 
 
 def _cautions(source: CurveFit | Law, current: Schedule, now: int, logged: int) -> list[str]:
-    """What a short log, or one at a level LR, cannot show."""
+    """What a short log, or one at a constant LR, does not determine."""
     notes = []
-    if now < SHORT * current.steps or logged < FEW:
+    if now < SHORT_LOG * current.steps or logged < FEW_LOSSES:
         notes.append(
-            f"the log is short: {logged} losses, {now} of {current.steps} steps; much of the "
-            "forecast comes from the law"
+            f"the log is short: {logged} losses, {now} of {current.steps} steps; the forecast "
+            "depends mostly on the law"
         )
     done = current.lr[:now]
-    level = float(done[-1]) > (1.0 - LEVEL) * float(done.max())
-    if level and not isinstance(source, FitResult):
+    constant = float(done[-1]) > (1.0 - LEVEL_LR) * float(done.max())
+    if constant and not isinstance(source, FitResult):
         notes.append(
-            "how much a decay gains is not in your data yet: the LR has been level, and the gain "
-            "comes from the shipped prior; --law with a law fitted to runs that decayed says more"
+            "the data do not determine the gain of a decay yet: the LR has been constant, so the "
+            "gain comes from the shipped prior; --law with a law fitted to runs that decayed is "
+            "more accurate"
         )
     return notes
 
 
 def _outcome(posterior: Posterior, plan: Schedule, now: int) -> tuple[PlanOutcome, Array]:
-    """The end of a schedule, and its log losses there under the draws."""
+    """The outcome of a schedule, and its log final losses under the draws."""
     value, draws = posterior.end(plan.lr)
     interval, curve = posterior.interval(value, plan.lr, draws), posterior.curve(plan.lr, now - 1)
     return PlanOutcome(plan, value, interval, curve), draws
@@ -251,17 +253,17 @@ def _best(
     now = len(done)
     law = posterior.fitted
     if posterior.laplace.prior.scope is SHIPPED:
-        law = replace(law, range=None)  # the run's own range contains no cooldown
-    with warnings.catch_warnings():  # the outcome that is kept is checked by `replan`
+        law = replace(law, range=None)  # the range of this run alone contains no cooldown
+    with warnings.catch_warnings():  # `replan` checks the outcome that it returns
         warnings.simplefilter("ignore", ExtrapolationWarning)
         optimum = optimize(law, constraints=constraints, facts=posterior.facts, seed=seed)
     lr = optimum.schedule.lr.copy()
-    lr[:now] = done  # exactly what was done, without the rounding of the search
+    lr[:now] = done  # exactly the completed steps, without the rounding of the search
     best = _outcome(posterior, Schedule(optimum.schedule.spec, lr), now)
-    if hold_then_cool.final_loss < best[0].final_loss:  # the search stays nearer to fitted runs
+    if hold_then_cool.final_loss < best[0].final_loss:  # the search stays closer to fitted runs
         lr = np.concatenate([done, parse_schedule(hold_then_cool.spec).lr])
-        words = f"the first {now} steps + {hold_then_cool.spec}"
-        best = _outcome(posterior, Schedule(words, lr), now)
+        spec = f"the first {now} steps + {hold_then_cool.spec}"
+        best = _outcome(posterior, Schedule(spec, lr), now)
     return best
 
 
@@ -285,11 +287,13 @@ def _cooldowns(
     return tuple(cooldowns)
 
 
-def _beyond(posterior: Posterior, current: Schedule, best: PlanOutcome) -> list[str]:
-    """Where the plan and the best schedule leave what the law has seen."""
-    notes = []
-    for what, plan in (("the plan", current), ("the best schedule", best.schedule)):
-        if what == "the best schedule" and plan is current:
-            continue
-        notes += [f"{what}: {each}" for each in posterior.fitted.range_notes(plan, posterior.facts)]
-    return notes
+def _range_notes(posterior: Posterior, current: Schedule, best: PlanOutcome) -> list[str]:
+    """Where the plan and the best schedule leave the range of the fit."""
+    named = {"the plan": current}
+    if best.schedule is not current:
+        named["the best schedule"] = best.schedule
+    return [
+        f"{name}: {note}"
+        for name, plan in named.items()
+        for note in posterior.fitted.range_notes(plan, posterior.facts)
+    ]

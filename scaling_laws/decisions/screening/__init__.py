@@ -1,4 +1,4 @@
-"""Screening: very many schedules evaluated on all devices, and the best of them."""
+"""Screening: evaluate a very large number of schedules on all devices and keep the best."""
 
 from scaling_laws.decisions.screening.cluster import Cluster
 from scaling_laws.decisions.screening.schedule_screening import LostProcess, screen

@@ -1,10 +1,10 @@
-"""What is screened: every searchable shape, and the numbered points of its box.
+"""The search space of a screen: every searchable shape, and the numbered points of its box.
 
-A candidate is a number. Point i of a box of d free numbers is a term of the additive recurrence
-with the powers of the generalised golden ratio φ_d (φ^(d+1) = φ + 1), which covers a box more
-evenly than random points do (Roberts 2018, "The unreasonable effectiveness of quasirandom
-sequences"), shifted by the seed (Cranley and Patterson 1976). It is worked out in 32-bit integers
-and cut to 24 bits, so that every device, and the host in float64, get the same point.
+A candidate is identified by a number. Point i of a d-dimensional box is a term of the additive
+recurrence with the powers of the generalised golden ratio φ_d (φ^(d+1) = φ + 1), a low-discrepancy
+sequence (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences"), shifted randomly
+by the seed (Cranley and Patterson 1976). It is computed in 32-bit integers and truncated to 24
+bits, so every device, and the host in float64, computes the same point.
 """
 
 from __future__ import annotations
@@ -35,20 +35,19 @@ from scaling_laws.models import (
 )
 
 __all__ = [
-    "MOST",
     "TILE",
-    "Numbers",
     "Space",
+    "SpaceValues",
     "Stratum",
-    "candidate_walk",
-    "free_numbers",
+    "box_point",
+    "sample_candidate",
     "space_of",
 ]
 
 Array = Any
-TILE = 1024  # candidates that are evaluated together, all of one stratum
-MOST = 2**32 - 2**22  # candidates: their numbers are 32-bit, whole tiles included
-MOST_PIECES = 5  # of a run: warm-up, and three breakpoints after it
+TILE = 1024  # candidates evaluated together, all of one stratum
+MAX_CANDIDATES = 2**32 - 2**22  # their numbers, padding included, are 32-bit
+MAX_SEGMENTS = 5  # of a run: warm-up, and up to three breakpoints after it
 BITS = 24  # of a coordinate: exact in float32
 
 
@@ -58,10 +57,10 @@ class Stratum:
 
     Attributes:
         family: of schedules.
-        shape: whose box is filled.
-        count: candidates.
-        first_tile: number of its first tile.
-        shift: of its coordinates, by the seed, of 2^32: (dimensions,).
+        shape: the box that is sampled.
+        count: number of candidates.
+        first_tile: index of its first tile.
+        shift: random shift of its coordinates, in units of 2^-32: (dimensions,).
     """
 
     family: Family
@@ -72,22 +71,22 @@ class Stratum:
 
     @property
     def tiles(self) -> int:
-        """Tiles that hold its candidates; the last may be part empty."""
+        """Number of tiles; the last may be partly empty."""
         return -(-self.count // TILE)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Numbers:
-    """The numbers of a space, apart from what code is compiled for.
+class SpaceValues:
+    """The traced values of a space; everything else is static in compiled code.
 
     Attributes:
         steps: of every schedule: ().
         warmup: steps: ().
         end_min: lowest rate after the warm-up: ().
-        peak: the lowest: ().
+        peak: lowest peak: ().
         peak_ratio: highest peak over lowest: ().
-        shifts: of each stratum's coordinates, uint32: (dimensions,) each.
+        shifts: of the coordinates, uint32: (dimensions,) per stratum.
     """
 
     steps: Array
@@ -107,7 +106,7 @@ class Space:
         steps: of every schedule, warm-up included.
         warmup: steps.
         end_min: lowest rate after the warm-up.
-        peak: lowest and highest peak; the same twice where it is given.
+        peak: lowest and highest peak; equal if one peak is given.
     """
 
     strata: tuple[Stratum, ...]
@@ -118,12 +117,12 @@ class Space:
 
     @property
     def candidates(self) -> int:
-        """How many there are."""
+        """Number of candidates."""
         return sum(stratum.count for stratum in self.strata)
 
     @property
     def tiles(self) -> int:
-        """How many tiles hold them."""
+        """Number of tiles."""
         return sum(stratum.tiles for stratum in self.strata)
 
     @property
@@ -134,43 +133,43 @@ class Space:
     def locate(
         self, candidate_ids: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Strata of candidates (numbered tile times `TILE` plus row), and indices in them."""
+        """Strata of candidates, whose id is tile times `TILE` plus row, and indices in them."""
         first = np.array([stratum.first_tile for stratum in self.strata]) * TILE
         strata = np.searchsorted(first, candidate_ids, side="right") - 1
         return strata, candidate_ids - first[strata]
 
     def stratum_of(self, candidate_id: int) -> tuple[Stratum, int]:
-        """The stratum of one candidate_id, and the candidate's index in it."""
+        """The stratum of a candidate, and its index in it."""
         (stratum,), (index,) = self.locate(np.array([candidate_id]))
         return self.strata[stratum], int(index)
 
     def _on_host(self, candidate_id: int) -> tuple[Stratum, list[float], SearchFrame]:
         stratum, index = self.stratum_of(candidate_id)
-        with np.errstate(over="ignore"):  # the numbers are meant to wrap
-            free, unit = free_numbers(stratum.shape, stratum.shift, np.uint32(index), np)
+        with np.errstate(over="ignore"):  # integer overflow is intended
+            point, unit = box_point(stratum.shape, stratum.shift, np.uint32(index), np)
         low, high = self.peak
         peak = low if unit is None else low * (high / low) ** float(unit)
         frame = SearchFrame(peak, self.steps, self.warmup, self.end_min)
-        return stratum, [float(each) for each in free], frame
+        return stratum, [float(coordinate) for coordinate in point], frame
 
     def spec(self, candidate_id: int) -> str:
-        """The spec of a candidate, its numbers rounded to four digits."""
-        stratum, free, frame = self._on_host(candidate_id)
+        """The spec of a candidate, with values rounded to four digits."""
+        stratum, point, frame = self._on_host(candidate_id)
         if self.searches_peak:
             frame = replace(frame, peak=float(f"{frame.peak:.4g}"))
         return format_spec(
-            stratum.family, member_values(stratum.family, stratum.shape, frame, free)
+            stratum.family, member_values(stratum.family, stratum.shape, frame, point)
         )
 
     def rates(self, candidate_id: int) -> NDArray[np.float64]:
-        """Every step of a candidate as it is screened, without the rounding of a spec."""
-        stratum, free, frame = self._on_host(candidate_id)
-        return stratum.family.build(all_values(stratum.family, stratum.shape, frame, free, np))
+        """Learning rate per step of a candidate, without the rounding of its spec: (steps,)."""
+        stratum, point, frame = self._on_host(candidate_id)
+        return stratum.family.build(all_values(stratum.family, stratum.shape, frame, point, np))
 
-    def numbers(self, dtype: Any) -> Numbers:
-        """What devices are told of it."""
+    def values(self, dtype: Any) -> SpaceValues:
+        """The traced values, for the devices."""
         low, high = self.peak
-        return Numbers(
+        return SpaceValues(
             steps=dtype(self.steps),
             warmup=dtype(self.warmup),
             end_min=dtype(self.end_min),
@@ -180,66 +179,70 @@ class Space:
         )
 
 
-def free_numbers(shape: SearchBox, shift: Any, index: Any, xp: Any) -> tuple[list[Any], Any]:
-    """Free numbers of a candidate, and its place between the lowest and the highest peak or None.
+def box_point(shape: SearchBox, shift: Any, index: Any, xp: Any) -> tuple[list[Any], Any]:
+    """The point of a candidate in the box of its shape.
 
     Args:
-        shape: whose box is filled.
-        shift: of its coordinates, uint32: (free numbers,), one more where the peak is searched.
+        shape: the box.
+        shift: of the coordinates, uint32: (dimensions,), including the peak if it is searched.
         index: of the candidate, uint32: ().
         xp: numpy or jax.numpy.
+
+    Returns:
+        Its coordinates, and the position of its peak between the lowest and the highest, from 0 to
+        1, or None.
     """
     dimensions = len(shift)
-    kind = xp.zeros(()).dtype
+    dtype = xp.zeros(()).dtype
     units = []
-    for place, step in enumerate(_steps_of(dimensions)):
-        bits = index * xp.uint32(step) + shift[place]
-        units.append((bits >> xp.uint32(32 - BITS)).astype(kind) * 2.0**-BITS)
+    for i, increment in enumerate(_increments(dimensions)):
+        bits = index * xp.uint32(increment) + shift[i]
+        units.append((bits >> xp.uint32(32 - BITS)).astype(dtype) * 2.0**-BITS)
     peak = units.pop() if dimensions > len(shape.low) else None
     return [a + (b - a) * u for a, b, u in zip(shape.low, shape.high, units, strict=True)], peak
 
 
-def candidate_walk(
+def sample_candidate(
     family: Family,
     shape: SearchBox,
-    numbers: Numbers,
+    values: SpaceValues,
     shift: Any,
     index: Any,
     cells: int,
     warm: bool,
 ) -> SampledSegments:
-    """A candidate as cells; traceable, and of one form for all shapes.
+    """A candidate sampled on cells; traceable, with the same array shapes for all families.
 
     Args:
         family: of its shape.
-        shape: whose box is filled.
-        numbers: of the space.
+        shape: the box that is sampled.
+        values: of the space.
         shift: of the stratum's coordinates.
         index: of the candidate in its stratum, uint32: ().
-        cells: in all.
+        cells: total number.
         warm: whether there is a warm-up.
     """
-    free, unit = free_numbers(shape, shift, index, jnp)
-    peak = numbers.peak if unit is None else numbers.peak * numbers.peak_ratio**unit
-    steps, warmup = numbers.steps, numbers.warmup
-    frame = SearchFrame(peak, steps, warmup, numbers.end_min)
-    values = all_values(family, shape, frame, free, jnp)
+    point, unit = box_point(shape, shift, index, jnp)
+    peak = values.peak if unit is None else values.peak * values.peak_ratio**unit
+    steps, warmup = values.steps, values.warmup
+    frame = SearchFrame(peak, steps, warmup, values.end_min)
+    family_values = all_values(family, shape, frame, point, jnp)
     assert family.lr_after_warmup is not None, (
         f"{family.name} has shapes, so it needs `lr_after_warmup`"
     )
-    after = family.lr_after_warmup
+    lr_after_warmup = family.lr_after_warmup
 
     def rate(step: Array) -> Array:
-        later = after(values, jnp.maximum(step, warmup), jnp)
+        after = lr_after_warmup(family_values, jnp.maximum(step, warmup), jnp)
         if not warm:
-            return later
-        # as `warm_up`: from 0 to the peak, which its last step has
-        return jnp.where(step < warmup, peak * step / jnp.maximum(warmup - 1.0, 1.0), later)
+            return after
+        # as `warm_up`: linear from 0, reaching the peak at the last warm-up step
+        return jnp.where(step < warmup, peak * step / jnp.maximum(warmup - 1.0, 1.0), after)
 
-    breakpoints = family.breakpoints(values)
+    breakpoints = family.breakpoints(family_values)
     counts = cell_counts(len(breakpoints) + 1 + warm, cells, warmup=warm)
-    pieces = segments_between(breakpoints, steps, warmup if warm else None)
-    return sample_segments(rate, pieces, counts, MOST_PIECES)
+    segments = segments_between(breakpoints, steps, warmup if warm else None)
+    return sample_segments(rate, segments, counts, MAX_SEGMENTS)
 
 
 def space_of(
@@ -252,13 +255,14 @@ def space_of(
     families: Sequence[str] | None,
     seed: int,
 ) -> Space:
-    """Candidates shared out over the shapes of families, in proportion to their free numbers.
+    """Distribute candidates over the shapes of families, in proportion to their dimensions.
 
     Raises:
-        UsageError: if a family is unknown or has no shape to search, or the numbers do not fit.
+        UsageError: if a family is unknown or has no shape to search, or there are too few or too
+            many candidates.
     """
-    if not 1 <= candidates <= MOST:
-        raise UsageError(f"candidates={candidates:,} must be from 1 to {MOST:,}")
+    if not 1 <= candidates <= MAX_CANDIDATES:
+        raise UsageError(f"candidates={candidates:,} must be from 1 to {MAX_CANDIDATES:,}")
     known = {family.name: family for family in FAMILIES.values() if family.shapes}
     for name in families or ():
         if name not in known:
@@ -268,7 +272,7 @@ def space_of(
     searched = int(peak[1] > peak[0])
     weight = np.array([len(shape.low) + searched for _, shape in shapes])
     share = np.maximum(1, candidates * weight // max(int(weight.sum()), 1))
-    share[weight == 0] = 1  # nothing to vary: one schedule
+    share[weight == 0] = 1  # a shape without dimensions is one schedule
     share[int(np.argmax(weight))] += candidates - int(share.sum())
     if share.min() < 1:
         raise UsageError(
@@ -286,8 +290,8 @@ def space_of(
 
 
 @cache
-def _steps_of(size: int) -> tuple[int, ...]:
-    """Powers of 1/φ_d in 32 bits, made odd so that a coordinate passes every value once."""
+def _increments(size: int) -> tuple[int, ...]:
+    """Powers of 1/φ_d in 32 bits, made odd so that a coordinate takes every value once."""
     ratio = 2.0
     for _ in range(60):
         ratio = (1.0 + ratio) ** (1.0 / (size + 1.0))

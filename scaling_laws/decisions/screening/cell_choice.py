@@ -1,4 +1,4 @@
-"""How many cells a candidate needs: a sample of every shape at full length against the screen."""
+"""How many cells a screen needs: compared with the full length on a sample of every shape."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ __all__ = ["CELLS", "choose_cells", "exact_losses"]
 
 Array = NDArray[np.float64]
 CELLS = (64, 128, 256, 512)
-SAMPLE = 12  # candidates of each shape
-AT_ONCE = 2**22  # rates that are held at a time
+SAMPLE = 12  # candidates per shape
+BATCH_RATES = 2**22  # learning rates in memory at a time
 
 
 def exact_losses(fitted: CurveFit, rows: list[Array], facts: Mapping[str, float]) -> Array:
     """Final losses at full length in float64: rows of (steps,) -> (rows,)."""
     if not rows:
         return np.zeros(0)
-    several = max(1, AT_ONCE // len(rows[0]))
-    parts = [rows[first : first + several] for first in range(0, len(rows), several)]
-    return np.concatenate([final_losses(fitted, np.stack(each), facts=facts) for each in parts])
+    size = max(1, BATCH_RATES // len(rows[0]))
+    batches = [np.stack(rows[first : first + size]) for first in range(0, len(rows), size)]
+    return np.concatenate([final_losses(fitted, batch, facts=facts) for batch in batches])
 
 
 def choose_cells(
     fitted: CurveFit, space: Space, facts: Mapping[str, float], tolerance: float
 ) -> tuple[int, float, Array]:
-    """The fewest cells that agree with the full length to a tolerance.
+    """The smallest number of cells that agrees with the full length to a tolerance, in nats.
 
     Returns:
-        Cells, their largest disagreement over the sample, and the sample's final losses.
+        The number of cells, their largest error over the sample, and the sample's final losses.
 
     Raises:
-        LawError: if none does.
+        LawError: if even the largest number does not.
     """
     law = fitted.law
     candidate_ids = [
@@ -52,20 +52,21 @@ def choose_cells(
     )
     worst = np.inf
     for cells in CELLS:
-        found = losses_at(law, space, candidate_ids, as_arrays(fitted, 0), facts, cells)
-        seen = found[0].astype(np.float64)
-        both = np.isfinite(seen) & np.isfinite(exact)
-        worst = float(np.abs(seen - exact)[both].max()) if both.any() else np.inf
+        losses = losses_at(law, space, candidate_ids, as_arrays(fitted, 0), facts, cells)
+        screened = losses[0].astype(np.float64)
+        both = np.isfinite(screened) & np.isfinite(exact)
+        worst = float(np.abs(screened - exact)[both].max()) if both.any() else np.inf
         if worst <= tolerance:
             return cells, worst, exact
     raise LawError(
-        f"{law.name}: {CELLS[-1]} cells miss the final loss at full length by {worst:.1e} nats, "
-        f"more than tolerance={tolerance:g}; allow more, or take scaling-laws optimize"
+        f"{law.name}: with {CELLS[-1]} cells the final loss differs from the full length by "
+        f"{worst:.1e} nats, more than tolerance={tolerance:g}; allow more, or use scaling-laws "
+        "optimize"
     )
 
 
 def as_arrays(fitted: CurveFit, draws: int) -> dict[str, Any]:
-    """Parameters as rows, in float32: of the fit alone, or of its first draws."""
+    """Parameters of the fit, or of its first draws, in float32: (draws or 1,) per parameter."""
     if not draws:
         return {name: np.array([value], np.float32) for name, value in fitted.params.items()}
     return {name: np.asarray(fitted.draws[name][:draws], np.float32) for name in fitted.params}

@@ -1,6 +1,6 @@
-"""Several processes, of one host or many, as one row of devices: JAX's own runtime.
+"""Several processes, on one or more hosts, sharing one mesh of devices (JAX's distributed runtime).
 
-Every process runs the same command. `join` must come before anything else asks JAX for devices.
+Every process runs the same command. `join` must be called before JAX is asked for devices.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from scaling_laws.common import UsageError
 
 __all__ = ["Cluster", "join"]
 
-SILENT = 20  # seconds without a sign of life after which a process counts as lost
-PATIENCE = 300  # seconds that processes wait for each other at the start
+HEARTBEAT_TIMEOUT = 20  # seconds without a heartbeat after which a process counts as lost
+START_TIMEOUT = 300  # seconds that processes wait for each other at the start
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Which processes work together.
+    """The processes that share a screen.
 
     Attributes:
         coordinator: ``HOST:PORT`` of process 0; or ``auto``: from Slurm, Open MPI or the cloud.
-        processes: how many; None with ``auto``.
-        process: number of this one; None with ``auto``.
+        processes: their number; None with ``auto``.
+        process: index of this one, from 0; None with ``auto``.
     """
 
     coordinator: str
@@ -35,26 +35,26 @@ class Cluster:
         host, _, port = self.coordinator.rpartition(":")
         if not host or not port.isdigit():
             raise UsageError(
-                f"coordinator={self.coordinator!r} is not HOST:PORT, e.g. 10.0.0.1:9876, nor auto"
+                f"coordinator={self.coordinator!r} is not HOST:PORT, e.g. 10.0.0.1:9876, or auto"
             )
         count, number = self.processes, self.process
         if count is None or number is None:
             raise UsageError(
-                f"coordinator={self.coordinator} needs the number of processes and of this one: "
-                "--processes N --process I, counted from 0; or take --coordinator auto"
+                f"coordinator={self.coordinator} needs the number of processes and the index of "
+                "this one: --processes N --process I, from 0; or use --coordinator auto"
             )
         if not 0 <= number < count:
             raise UsageError(f"process={number} must be from 0 to below processes={count}")
 
 
 def join(cluster: Cluster) -> tuple[int, int]:
-    """Wait for the other processes.
+    """Connect to the other processes.
 
     Returns:
-        The number of this process, and how many there are.
+        The index of this process, and the number of processes.
 
     Raises:
-        UsageError: if they do not come together.
+        UsageError: if the process group cannot be initialised.
     """
     import jax
 
@@ -64,13 +64,13 @@ def join(cluster: Cluster) -> tuple[int, int]:
             None if auto else cluster.coordinator,
             cluster.processes,
             cluster.process,
-            initialization_timeout=PATIENCE,
-            heartbeat_timeout_seconds=SILENT,
-            shutdown_timeout_seconds=SILENT,
+            initialization_timeout=START_TIMEOUT,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+            shutdown_timeout_seconds=HEARTBEAT_TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
-        where = "no cluster was recognised" if auto else f"nobody answers at {cluster.coordinator}"
+        cause = "no cluster was recognised" if auto else f"no response from {cluster.coordinator}"
         raise UsageError(
-            f"the processes did not come together, {where}: {str(error).splitlines()[0]}"
+            f"could not initialise the process group: {cause} ({str(error).splitlines()[0]})"
         ) from error
     return jax.process_index(), jax.process_count()

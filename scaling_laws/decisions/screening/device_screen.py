@@ -1,8 +1,8 @@
-"""Tiles of candidates evaluated and tallied on a mesh of devices.
+"""Tiles of candidates evaluated and reduced on a mesh of devices.
 
-A tile is evaluated by the same compiled code whatever the block, the device or the number of
-devices, so that a candidate's loss is the same bits everywhere. Each device folds its tiles into
-its own reducer; states meet only when they are asked for.
+A tile is evaluated by the same compiled code for every block size, device and number of devices,
+so a candidate's loss is bitwise the same everywhere. Each device folds its tiles into a separate
+reducer state; the states are merged only on request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from scaling_laws.decisions.screening.candidate_space import TILE, Numbers, Space, candidate_walk
+from scaling_laws.decisions.screening.candidate_space import (
+    TILE,
+    Space,
+    SpaceValues,
+    sample_candidate,
+)
 from scaling_laws.decisions.screening.reduction import ReducerState, add, empty, merge
 from scaling_laws.models import Family, FinalOnSegments, Law, SampledSegments, SearchBox
 
@@ -30,54 +35,54 @@ Params = Mapping[str, Array]
 
 
 def mesh_of(devices: Sequence[Any]) -> Mesh:
-    """A row of devices."""
+    """A one-dimensional mesh of devices."""
     return Mesh(np.array(devices), (AXIS,))
 
 
 def facts_as(facts: Mapping[str, float], dtype: Any) -> dict[str, Any]:
-    """Facts in a type of number."""
+    """Facts as scalars of a dtype."""
     return {name: dtype(value) for name, value in facts.items()}
 
 
-def walks_of(
+def sampler_of(
     family: Family, shape: SearchBox, cells: int, warm: bool
-) -> Callable[[Numbers, Array, Array], SampledSegments]:
-    """(numbers, shift, indices (candidates,)) -> walks of an stratum's candidates; traceable.
+) -> Callable[[SpaceValues, Array, Array], SampledSegments]:
+    """(values, shift, indices (candidates,)) -> a stratum's candidates on cells; traceable.
 
-    They have one form for all strata, so that the law itself is compiled once.
+    The array shapes are the same for all strata, so the law itself is compiled once.
     """
 
-    def one(numbers: Numbers, shift: Array, index: Array) -> SampledSegments:
-        return candidate_walk(family, shape, numbers, shift, index, cells, warm)
+    def sample(values: SpaceValues, shift: Array, index: Array) -> SampledSegments:
+        return sample_candidate(family, shape, values, shift, index, cells, warm)
 
-    return jax.vmap(one, in_axes=(None, None, 0))
+    return jax.vmap(sample, in_axes=(None, None, 0))
 
 
-def losses_of(law: Law, params: Params, facts: Params, walks: SampledSegments) -> Array:
-    """Losses under every draw: params (draws,) -> (draws, candidates); traceable."""
+def losses_of(law: Law, params: Params, facts: Params, runs: SampledSegments) -> Array:
+    """Losses under the draws: params (draws,) -> (draws, candidates); traceable."""
 
-    def one(run: SampledSegments) -> Array:
+    def losses_of_run(run: SampledSegments) -> Array:
         history = law.history(FinalOnSegments(run), run.lr, facts=facts)
-        return jax.vmap(lambda each: law.loss(each, history)[0])(params)
+        return jax.vmap(lambda draw: law.loss(draw, history)[0])(params)
 
-    found: Array = jax.vmap(one, out_axes=1)(walks)
-    return found
+    losses: Array = jax.vmap(losses_of_run, out_axes=1)(runs)
+    return losses
 
 
 @cache
 def _compiled_rows(
     law: Law, shapes: tuple[tuple[Family, SearchBox], ...], cells: int, warm: bool
 ) -> Any:
-    """(params, facts, numbers, indices (strata, several)) -> losses (draws, strata·several)."""
-    strata = [walks_of(family, shape, cells, warm) for family, shape in shapes]
+    """(params, facts, values, indices (strata, columns)) -> losses (draws, strata·columns)."""
+    samplers = [sampler_of(family, shape, cells, warm) for family, shape in shapes]
 
-    def rows(params: Params, facts: Params, numbers: Numbers, indices: Array) -> Array:
-        parts = [
-            each(numbers, shift, index)
-            for each, shift, index in zip(strata, numbers.shifts, indices, strict=True)
+    def rows(params: Params, facts: Params, values: SpaceValues, indices: Array) -> Array:
+        runs_by_stratum = [
+            sample(values, shift, index)
+            for sample, shift, index in zip(samplers, values.shifts, indices, strict=True)
         ]
-        every = jax.tree.map(lambda *part: jnp.concatenate(part), *parts)
-        return losses_of(law, params, facts, every)
+        runs = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs_by_stratum)
+        return losses_of(law, params, facts, runs)
 
     return jax.jit(rows)
 
@@ -85,18 +90,18 @@ def _compiled_rows(
 def losses_at(
     law: Law, space: Space, candidate_ids: Sequence[int], params: Params, facts: Params, cells: int
 ) -> NDArray[Any]:
-    """Losses of some candidates, in the type of the params: (draws,) -> (draws, candidates)."""
+    """Losses of some candidates, in the dtype of the params: (draws,) -> (draws, candidates)."""
     dtype = next(iter(params.values())).dtype.type
     strata, indices = space.locate(np.asarray(candidate_ids, np.int64))
     columns = np.array(
-        [np.count_nonzero(strata[:place] == stratum) for place, stratum in enumerate(strata)]
+        [np.count_nonzero(strata[:i] == stratum) for i, stratum in enumerate(strata)]
     )
-    size = 1 << int(columns.max()).bit_length()  # few sizes, few compilations
+    size = 1 << int(columns.max()).bit_length()  # powers of two: few compilations
     table = np.zeros((len(space.strata), size), np.uint32)
     table[strata, columns] = indices
     compiled = _compiled_rows(law, _shapes(space), cells, space.warmup > 0)
-    found = np.asarray(compiled(params, facts_as(facts, dtype), space.numbers(dtype), table))
-    return found[:, strata * size + columns]
+    losses = np.asarray(compiled(params, facts_as(facts, dtype), space.values(dtype), table))
+    return losses[:, strata * size + columns]
 
 
 def _shapes(space: Space) -> tuple[tuple[Family, SearchBox], ...]:
@@ -107,63 +112,63 @@ def _shapes(space: Space) -> tuple[tuple[Family, SearchBox], ...]:
 def _compiled_block(
     law: Law, shapes: tuple[tuple[Family, SearchBox], ...], cells: int, warm: bool, mesh: Mesh
 ) -> Any:
-    """Compiled once for a law, a set of shapes and sizes of arrays: seeds, lengths, peaks differ.
+    """Compiled once per law, set of shapes and array sizes, for all seeds, lengths and peaks.
 
-    (reducer, tiles, params, facts, numbers, sizes (strata,), number of tiles, edges) -> reducer
+    (reducer, tiles, params, facts, (values, sizes (strata,), number of tiles, edges)) -> reducer
     """
-    strata = [walks_of(family, shape, cells, warm) for family, shape in shapes]
+    samplers = [sampler_of(family, shape, cells, warm) for family, shape in shapes]
 
     def fold(
-        reducer: ReducerState, tile: Array, params: Params, facts: Params, of: Any
+        reducer: ReducerState, tile: Array, params: Params, facts: Params, inputs: Any
     ) -> ReducerState:
-        numbers, sizes, tiles, edges = of
+        values, sizes, tiles, edges = inputs
         stratum, first, number = tile
         index = first + jnp.arange(TILE, dtype=jnp.uint32)
         branches = [
-            lambda index, each=each, shift=shift: each(numbers, shift, index)
-            for each, shift in zip(strata, numbers.shifts, strict=True)
+            lambda index, sample=sample, shift=shift: sample(values, shift, index)
+            for sample, shift in zip(samplers, values.shifts, strict=True)
         ]
         losses = losses_of(law, params, facts, jax.lax.switch(stratum, branches, index))
         candidate_ids = number * np.uint32(TILE) + jnp.arange(TILE, dtype=jnp.uint32)
-        real = (index < sizes[stratum]) & (number < tiles)  # the others only fill up
-        return add(reducer, losses, candidate_ids, stratum, real, edges)
+        valid = (index < sizes[stratum]) & (number < tiles)  # the others are padding
+        return add(reducer, losses, candidate_ids, stratum, valid, edges)
 
     def block(
-        reducer: ReducerState, tiles: Array, params: Params, facts: Params, of: Any
+        reducer: ReducerState, tiles: Array, params: Params, facts: Params, inputs: Any
     ) -> ReducerState:
-        own_state = jax.tree.map(lambda row: row[0], reducer)
+        local_state = jax.tree.map(lambda row: row[0], reducer)
         rows = [row[0] for row in tiles]
-        found, _ = jax.lax.scan(
-            lambda before, tile: (fold(before, tile, params, facts, of), None), own_state, rows
+        final_state, _ = jax.lax.scan(
+            lambda state, tile: (fold(state, tile, params, facts, inputs), None), local_state, rows
         )
-        stacked: ReducerState = jax.tree.map(lambda row: row[None], found)
+        stacked: ReducerState = jax.tree.map(lambda row: row[None], final_state)
         return stacked
 
-    row: Any = PartitionSpec  # untyped
-    split, whole = row(AXIS), row()
+    spec: Any = PartitionSpec  # untyped
+    sharded, replicated = spec(AXIS), spec()
     over_devices = jax.shard_map(
         block,
         mesh=mesh,
-        in_specs=(split, split, whole, whole, whole),
-        out_specs=split,
+        in_specs=(sharded, sharded, replicated, replicated, replicated),
+        out_specs=sharded,
         check_vma=False,
     )
     return jax.jit(over_devices, donate_argnums=0)
 
 
 class CandidateEvaluator:
-    """A law's candidates on some devices.
+    """Evaluates a law's candidates on a mesh of devices.
 
     Args:
         law: the law.
         space: the candidates.
-        cells: a candidate is seen through.
-        mesh: of the devices, of this process and of the others that run the same code.
-        tiles: of each device in a block.
-        kept: lowest scores to keep.
+        cells: per candidate.
+        mesh: of the devices of all processes.
+        tiles: per device and block.
+        kept: number of lowest scores to keep.
         edges: inner edges of the histogram: (bins - 1,).
-        draws: parameters a candidate is evaluated under; the lowest loss under each is kept if
-            there are several.
+        draws: number of parameter vectors per candidate; if there are several, the lowest loss
+            under each is kept.
     """
 
     def __init__(
@@ -182,41 +187,40 @@ class CandidateEvaluator:
         self.cells, self.edges = cells, edges
         self.draws = draws if draws > 1 else 0
         self.bins = len(edges) + 1
-        row: Any = PartitionSpec
-        self._split = NamedSharding(mesh, row(AXIS))
-        self._of = (
-            space.numbers(np.float32),
+        spec: Any = PartitionSpec
+        self._sharding = NamedSharding(mesh, spec(AXIS))
+        self._inputs = (
+            space.values(np.float32),
             np.array([stratum.count for stratum in space.strata], np.uint32),
             np.uint32(space.tiles),
             edges,
         )
         self._block = _compiled_block(law, _shapes(space), cells, space.warmup > 0, mesh)
-        self._gather = jax.jit(lambda reducer: reducer, out_shardings=NamedSharding(mesh, row()))
+        self._gather = jax.jit(lambda reducer: reducer, out_shardings=NamedSharding(mesh, spec()))
 
     @property
     def block_tiles(self) -> int:
-        """Tiles of all devices in a block."""
+        """Tiles per block, over all devices."""
         return self.tiles * self.mesh.size
 
     def _put(self, table: NDArray[Any]) -> Array:
-        """An array with a row a device, of which each process places its own."""
-        return jax.make_array_from_callback(table.shape, self._split, lambda index: table[index])
+        """A sharded array with one row per device; each process provides those of its devices."""
+        return jax.make_array_from_callback(table.shape, self._sharding, lambda index: table[index])
 
     def start(self, reducer: ReducerState | None = None) -> ReducerState:
-        """A reducer on the devices: empty, or one that is gone on from (on the first of them)."""
-        nothing = empty(self.kept, len(self.space.strata), self.draws, self.bins)
-        rows = [nothing] * self.mesh.size
+        """The initial states on the devices: empty, or the first one resumed from `reducer`."""
+        rows = [empty(self.kept, len(self.space.strata), self.draws, self.bins)] * self.mesh.size
         if reducer is not None:
             rows[0] = reducer
-        placed: ReducerState = jax.tree.map(lambda *each: self._put(np.stack(each)), *rows)
-        return placed
+        sharded: ReducerState = jax.tree.map(lambda *leaves: self._put(np.stack(leaves)), *rows)
+        return sharded
 
     def advance(
         self, reducer: ReducerState, first: int, params: Params, facts: Params
     ) -> ReducerState:
-        """The reducer with one more block, that of tile `first` on."""
+        """Add the block that starts with tile `first`."""
         number = first + np.arange(self.block_tiles)
-        # tiles past the last one only fill up: they go on in its stratum
+        # tiles beyond the last one are padding, counted in the last stratum
         stratum, index = self.space.locate(number * TILE)
         shape = (self.mesh.size, self.tiles)
         rows = [
@@ -227,12 +231,12 @@ class CandidateEvaluator:
                 number.astype(np.uint32),
             )
         ]
-        found: ReducerState = self._block(reducer, rows, params, facts, self._of)
-        return found
+        state: ReducerState = self._block(reducer, rows, params, facts, self._inputs)
+        return state
 
     def collect(self, reducer: ReducerState) -> ReducerState:
-        """The states of all devices as one, in NumPy; every process gets it."""
-        whole = self._gather(reducer)
+        """The merged state of all devices, as NumPy arrays, in every process."""
+        states = self._gather(reducer)
         return merge(
-            {each.name: np.asarray(getattr(whole, each.name)) for each in fields(ReducerState)}
+            {field.name: np.asarray(getattr(states, field.name)) for field in fields(ReducerState)}
         )

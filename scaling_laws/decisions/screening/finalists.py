@@ -1,4 +1,4 @@
-"""The second look: the lowest of a screen at full length, and how sure their order is."""
+"""Rescoring: the lowest candidates at full length, and the uncertainty of their order."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def finalists_of(
     top: int,
     draws: int,
 ) -> dict[str, Any]:
-    """What a `Screening` says of its best, by name of its fields."""
+    """The fields of a `Screening` that describe its best candidates, by name."""
     values = np.concatenate([reducer.value, reducer.stratum_value])
-    some = np.isfinite(values)
-    kept = np.concatenate([reducer.candidate_id, reducer.stratum_candidate])[some]
-    screened = dict(zip(kept.tolist(), values[some].tolist(), strict=True))
+    finite = np.isfinite(values)
+    kept = np.concatenate([reducer.candidate_id, reducer.stratum_candidate])[finite]
+    screened = dict(zip(kept.tolist(), values[finite].tolist(), strict=True))
     # the best under a single draw may be far from the best on average; it is a finalist too
     others = {int(candidate_id) for candidate_id in reducer.draw_candidate} - set(screened)
     candidate_ids = [*screened, *sorted(others)]
@@ -45,10 +45,10 @@ def finalists_of(
     exact = exact_losses(fitted, [plan.lr for plan in plans], facts)
     losses = _under_draws(fitted, space, candidate_ids, facts, cells, draws) if draws else None
     expected = exact if losses is None else losses.mean(axis=0)
-    best_share, regret = (None, None) if losses is None else _standing(losses)
-    gaps = [
-        abs(screened[candidate_id] - expected[place])
-        for place, candidate_id in enumerate(candidate_ids)
+    best_share, regret = (None, None) if losses is None else _share_and_regret(losses)
+    differences = [
+        abs(screened[candidate_id] - expected[i])
+        for i, candidate_id in enumerate(candidate_ids)
         if candidate_id in screened
     ]
 
@@ -56,43 +56,43 @@ def finalists_of(
         return float(exact_losses(fitted, [lr], facts)[0])
 
     @cache
-    def ranked(place: int) -> Ranked:
-        candidate_id, plan = candidate_ids[place], plans[place]
-        found = predict(fitted, plan, [space.steps - 1], facts=facts)
+    def ranked(i: int) -> Ranked:
+        candidate_id, plan = candidate_ids[i], plans[i]
+        prediction = predict(fitted, plan, [space.steps - 1], facts=facts)
         return Ranked(
             spec=plan.spec,
             shape=space.stratum_of(candidate_id)[0].shape.label,
-            final_loss=float(exact[place]),
+            final_loss=float(exact[i]),
             screened=screened.get(candidate_id, float("nan")),
             smoothing_sensitivity=smoothing_sensitivity(final_loss, plan.lr, space.warmup),
-            interval_90=_interval(found),
-            expected=None if losses is None else float(expected[place]),
-            best_share=None if best_share is None else float(best_share[place]),
-            regret=None if regret is None else float(regret[place]),
+            interval_90=_interval(prediction),
+            expected=None if losses is None else float(expected[i]),
+            best_share=None if best_share is None else float(best_share[i]),
+            regret=None if regret is None else float(regret[i]),
         )
 
-    order = [int(place) for place in np.argsort(expected, kind="stable")]
+    order = [int(i) for i in np.argsort(expected, kind="stable")]
     chosen = order[:top]
-    strata = set(reducer.stratum_candidate[np.isfinite(reducer.stratum_value)].tolist())
-    worst = float(reducer.value[-1])  # infinite where fewer were kept: then none is missing
+    best_of_strata = set(reducer.stratum_candidate[np.isfinite(reducer.stratum_value)].tolist())
+    worst = float(reducer.value[-1])  # infinite if fewer were kept: then none is missing
     return {
-        "ranked": tuple(ranked(place) for place in chosen),
-        "best_by_shape": tuple(ranked(place) for place in order if candidate_ids[place] in strata),
-        "rescored_disagreement": float(max(gaps)),
+        "ranked": tuple(ranked(i) for i in chosen),
+        "best_by_shape": tuple(ranked(i) for i in order if candidate_ids[i] in best_of_strata),
+        "rescored_disagreement": float(max(differences)),
         "margin": worst - float(expected[chosen[-1]]),
         "notes": fitted.range_notes(plans[chosen[0]], facts),
     }
 
 
-def _interval(found: Any) -> tuple[float, float] | None:
-    if found.uncertainty is None:
+def _interval(prediction: Any) -> tuple[float, float] | None:
+    if prediction.uncertainty is None:
         return None
-    low, high = found.interval(0.9)
+    low, high = prediction.interval(0.9)
     return float(low[-1]), float(high[-1])
 
 
-def _standing(losses: Array) -> tuple[Array, Array]:
-    """Share of draws won, and mean distance to the winner: losses (draws, finalists)."""
+def _share_and_regret(losses: Array) -> tuple[Array, Array]:
+    """Share of draws won and mean regret per finalist: losses (draws, finalists)."""
     best = losses.min(axis=1, keepdims=True)
     wins = losses <= best
     share = (wins / wins.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -108,6 +108,6 @@ def _under_draws(
     cells: int,
     draws: int,
 ) -> Array:
-    """Losses under the draws, in float64 and finer cells: (draws, candidates)."""
+    """Losses under the draws, in float64 on twice as many cells: (draws, candidates)."""
     params = {name: np.asarray(fitted.draws[name][:draws], float) for name in fitted.params}
     return losses_at(fitted.law, space, candidate_ids, params, facts, 2 * cells)

@@ -1,4 +1,4 @@
-"""The screen: how many cells, the tiles block by block, and a second look at the lowest."""
+"""The screen: choice of cells, evaluation block by block, and rescoring of the lowest."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from scaling_laws.models import Law
 __all__ = ["LostProcess", "screen"]
 
 TOLERANCE = 5e-5  # nats between the screen and the full length
-KEPT = 256  # lowest scores that are looked at again, at least
+MIN_KEPT = 256  # lowest scores that are rescored, at least
 BINS = 256
-TILES = 32  # of a device in a block: what a kill may cost, and how often progress is shown
-BLOCKS_PER_MERGE = 16  # blocks after which the reducer states of all devices are merged
-BINS_BEYOND = 0.1  # of the range of the sample, on either side of it
+TILES = 32  # per device and block: the interval between progress reports
+BLOCKS_PER_MERGE = 16  # blocks after which the reducer states of all devices are merged and saved
+HISTOGRAM_MARGIN = 0.1  # on either side of the sample, as a share of its range
 SUPPORTED = ("steps", "peak", "warmup", "end_min")  # constraints
 
 
 class LostProcess(ScalingLawsError, RuntimeError):
-    """Another process of the cluster has died; what was saved is still there."""
+    """Another process of the cluster has died; the stored state remains valid."""
 
 
 def screen(
@@ -72,12 +72,12 @@ def screen(
     state: Path | str | None = None,
     seed: int = 0,
 ) -> Screening:
-    """Evaluate very many schedules and keep the best.
+    """Evaluate a very large number of schedules and keep the best.
 
-    Candidates are members of the registered families, numbered points of their shapes' boxes, made
-    on the device from their number and evaluated on a few cells in float32. The lowest are
-    evaluated again at full length in float64. A candidate's score does not depend on `block`,
-    `devices` or the cluster, so neither does the result.
+    Candidates are quasi-random members of the registered families, generated on the device from
+    their number and evaluated on a few cells in float32. The lowest are rescored at full length in
+    float64. A candidate's score does not depend on `block`, `devices` or the cluster, so neither
+    does the result.
 
     Args:
         fitted: the law.
@@ -88,18 +88,18 @@ def screen(
         warmup: warm-up steps, linear from 0.
         end_min: lowest learning rate allowed after the warm-up.
         constraints: the above as one `ScheduleConstraints`; others are not supported.
-        families: whose shapes are filled; default all that have any.
+        families: whose shapes are sampled; default all that have any.
         top: how many are ranked in the result.
-        draws: evaluate each candidate under so many of the fit's draws, and rank by the mean; 0:
-            under the fit alone. The cost is in proportion.
-        facts: numbers of the run that override those of the fit.
-        tolerance: nats that the screen may differ from the full length, over a sample.
-        devices: how many of this process's; default all.
+        draws: evaluate each candidate under this many of the fit's draws, and rank by the mean; 0:
+            under the fit only. The cost is proportional to it.
+        facts: facts of the run that override those of the fit.
+        tolerance: largest difference between the screen and the full length over a sample, in nats.
+        devices: number of devices of this process; default all.
         block: tiles of 1,024 candidates that a device evaluates at a time.
-        cluster: processes that share the work; each calls this with the same arguments, and each
-            gets the result.
+        cluster: processes that share the work; all call this function with the same arguments and
+            get the same result.
         state: file that stores the progress, from which an interrupted screen resumes; on a file
-            system that all processes share.
+            system shared by all processes.
         seed: of the points.
 
     Raises:
@@ -128,14 +128,14 @@ def screen(
     report_progress("comparing a sample with the full length")
     cells, disagreement, sample = choose_cells(fitted, space, known, tolerance)
     edges = _edges(sample)
-    begun = time.perf_counter()
+    screen_started = time.perf_counter()
     evaluator = CandidateEvaluator(
         fitted.law,
         space,
         cells=cells,
         mesh=mesh_of(_devices(devices, processes)),
         tiles=block,
-        kept=min(max(KEPT, 4 * top), space.candidates),
+        kept=min(max(MIN_KEPT, 4 * top), space.candidates),
         edges=edges,
         draws=max(draws, 1),
     )
@@ -145,7 +145,7 @@ def screen(
         settings = _settings(fitted.law, evaluator, params, known, candidates, draws, seed)
         store = StateFile(file, settings, writes=rank == 0)
     reducer = _run(evaluator, params, facts_as(known, np.float32), store)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - screen_started
     report_progress("evaluating the lowest at full length")
     finalists = finalists_of(fitted, space, reducer, known, cells=cells, top=top, draws=draws)
     for note in finalists["notes"]:
@@ -170,7 +170,7 @@ def screen(
 
 
 def _facts(fitted: CurveFit, facts: Mapping[str, float] | None) -> dict[str, float]:
-    """The numbers of the run, once the law is known to be able to be screened with them."""
+    """The facts of the run, after checking that the law can be screened with them."""
     law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     if not law.accepts_cells:
@@ -191,7 +191,7 @@ def _settings(
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What a stored state must agree with."""
+    """The settings that a stored state must have."""
     space = evaluator.space
     return {
         "law": law.name,
@@ -217,7 +217,7 @@ def _run(
     facts: Mapping[str, Any],
     store: StateFile | None,
 ) -> ReducerState:
-    """Evaluate all tiles, from where a stored state ends."""
+    """Evaluate all tiles that a stored state does not contain."""
     space = evaluator.space
     done, merged = (0, None) if store is None else store.load()
     reducer = evaluator.start(merged)
@@ -226,7 +226,7 @@ def _run(
             reducer = evaluator.advance(reducer, first, params, facts)
             reducer.n_nonfinite.block_until_ready()
             done = min(first + evaluator.block_tiles, space.tiles)
-            if number % BLOCKS_PER_MERGE == 0:  # the same in every process: they meet here
+            if number % BLOCKS_PER_MERGE == 0:  # a collective operation of all processes
                 merged = evaluator.collect(reducer)
                 if store is not None:
                     store.save(done, merged)
@@ -245,12 +245,12 @@ def _run(
 
 
 def _devices(count: int | None, processes: int) -> list[Any]:
-    """The devices to use: all of all processes, or the first of this one."""
+    """The devices to use: all of a cluster, or the first of this process."""
     if processes > 1:
         if count is not None and count != jax.local_device_count():
-            raise UsageError(f"devices={count}: processes that work together use all of theirs")
-        every: list[Any] = jax.devices()
-        return every
+            raise UsageError(f"devices={count}: the processes of a cluster use all their devices")
+        all_devices: list[Any] = jax.devices()
+        return all_devices
     local: list[Any] = jax.local_devices()
     if count is None:
         return local
@@ -270,16 +270,16 @@ def _check_counts(fitted: CurveFit, *, top: int, draws: int, tolerance: float, b
     if draws < 0 or draws == 1 or draws > fitted.draw_count:
         raise LawError(
             f"draws={draws} must be 0, or from 2 to the {fitted.draw_count} that the law file has"
-            + ("" if fitted.draw_count else "; fit the law to get some")
+            + ("" if fitted.draw_count else "; fit the law with draws")
         )
 
 
 def _edges(sample: NDArray[np.float64]) -> NDArray[np.float32]:
     """Inner edges of the histogram: around the losses of the sample."""
-    fine = sample[np.isfinite(sample)]
-    low, high = float(fine.min()), float(fine.max())
-    reach = max(high - low, 1e-3) * BINS_BEYOND
-    return np.linspace(low - reach, high + reach, BINS - 1).astype(np.float32)
+    finite = sample[np.isfinite(sample)]
+    low, high = float(finite.min()), float(finite.max())
+    margin = max(high - low, 1e-3) * HISTOGRAM_MARGIN
+    return np.linspace(low - margin, high + margin, BINS - 1).astype(np.float32)
 
 
 def _digest(arrays: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A screen on disk: its settings and the reducer so far, so that it can go on where it stopped."""
+"""The stored state of a screen, from which it resumes: settings and reducer state."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scaling_laws.decisions.screening.reduction import ReducerState
 
 __all__ = ["StateFile", "load_state", "save_state"]
 
-DIGESTS = ("edges", "parameters")  # less informative to a reader than the others
-# in the order of the fields of a reducer state: the keys of files do not change with the code
+DIGESTS = ("edges", "parameters")  # less informative in messages than the other settings
+# in the order of the fields of `ReducerState`; the file format does not change with the code
 KEYS = (
     "value",
     "slot",
@@ -35,8 +35,8 @@ class StateFile:
 
     Attributes:
         path: of the file.
-        settings: what a stored screen must agree with.
-        writes: whether this process writes it; of several, one does.
+        settings: that a stored screen must have.
+        writes: whether this process writes it; one process of a cluster does.
     """
 
     path: Path
@@ -44,17 +44,17 @@ class StateFile:
     writes: bool
 
     def load(self) -> tuple[int, ReducerState | None]:
-        """Tiles done and the reducer state; 0 and None if there is no file."""
+        """Completed tiles and the reducer state; 0 and None if there is no file."""
         return load_state(self.path, self.settings) or (0, None)
 
     def save(self, tiles: int, reducer: ReducerState) -> None:
-        """Write tiles done and the reducer state."""
+        """Write the completed tiles and the reducer state."""
         if self.writes:
             save_state(self.path, self.settings, tiles, reducer)
 
 
 def save_state(path: Path, settings: Mapping[str, Any], tiles: int, reducer: ReducerState) -> None:
-    """Write settings, tiles done and the reducer state atomically."""
+    """Write settings, completed tiles and the reducer state atomically."""
     arrays = {
         key: getattr(reducer, field.name)
         for key, field in zip(KEYS, fields(ReducerState), strict=True)
@@ -69,11 +69,11 @@ def save_state(path: Path, settings: Mapping[str, Any], tiles: int, reducer: Red
 
 
 def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, ReducerState] | None:
-    """Tiles done and the reducer; None if there is no file.
+    """Completed tiles and the reducer state; None if there is no file.
 
     Raises:
-        DataError: if the file is not one of a screen.
-        UsageError: if it belongs to another one.
+        DataError: if the file is not the state of a screen.
+        UsageError: if it belongs to a screen with other settings.
     """
     if not path.exists():
         return None
@@ -86,16 +86,17 @@ def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, ReducerSta
         raise DataError(
             f"{path} is not the state of a screen ({error}); give another --state, or remove it"
         ) from error
-    wanted = json.loads(json.dumps(settings, sort_keys=True))
-    other = sorted(
-        (name for name in {*stored, *wanted} if stored.get(name) != wanted.get(name)),
+    current = json.loads(json.dumps(settings, sort_keys=True))
+    differing = sorted(
+        (name for name in {*stored, *current} if stored.get(name) != current.get(name)),
         key=lambda name: (name in DIGESTS, name),
     )
-    if other:
+    if differing:
+        first, *others = differing
         raise UsageError(
-            f"{path} belongs to another screen: {other[0]} is {_text(stored.get(other[0]))} there "
-            f"and {_text(wanted.get(other[0]))} here"
-            + (f" ({', '.join(other[1:])} too)" if other[1:] else "")
+            f"{path} belongs to another screen: {first} is {_text(stored.get(first))} there and "
+            f"{_text(current.get(first))} here"
+            + (f" ({', '.join(others)} too)" if others else "")
             + "; give another --state, or remove it"
         )
     return tiles, reducer

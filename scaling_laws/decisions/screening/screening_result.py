@@ -1,4 +1,4 @@
-"""What a screen returns."""
+"""The result of a screen."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Ranked", "Screening"]
 
 @dataclass(frozen=True)
 class Ranked:
-    """One candidate that was looked at again, at full length in float64.
+    """One candidate that was rescored, at full length in float64.
 
     Attributes:
         spec: of the schedule.
         shape: of its family.
         final_loss: predicted by the fit, in nats.
-        screened: what the screen had for it; with draws the mean over them.
+        screened: its score in the screen; with draws, the mean over them.
         smoothing_sensitivity: change of the final loss under a short moving average of the
-            schedule, in nats; None where it was not computed.
-        interval_90: of the final loss, or None if the law's errors were not measured.
+            schedule, in nats; None if it was not computed.
+        interval_90: 90 % interval of the final loss, or None if the law's errors were not measured.
         expected: mean of the final loss over the draws, or None without draws.
-        best_share: share of the draws under which no other finalist is lower, or None.
-        regret: mean over the draws of what the draw's best finalist gains on it, or None.
+        best_share: share of the draws in which no other finalist is lower, or None.
+        regret: mean over the draws of its loss minus that of the draw's best finalist, or None.
     """
 
     spec: str
@@ -44,31 +44,31 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Screening:
-    """A million schedules, and the best of them.
+    """The result of a screen.
 
     Attributes:
         law: name of the law.
-        ranked: the best, lowest first: by expected loss with draws, else by final loss.
-        best_by_shape: the best of each shape, lowest first.
-        candidates: how many were evaluated.
-        n_nonfinite: how many had no finite loss.
-        cells: that a candidate was seen through.
-        disagreement: largest difference between screen and full length, over a sample of every
-            shape before the screen: what `cells` was chosen by.
-        rescored_disagreement: the same over the candidates that were looked at again; the rounding
-            of their specs is in it.
-        kept: how many lowest scores were looked at again.
-        margin: by how much the worst kept score lies above the last of `ranked`: what screen and
-            full length would have to disagree for the ranking to lack a candidate.
+        ranked: the best candidates, lowest first: by expected loss with draws, else by final loss.
+        best_by_shape: the best candidate per shape, lowest first.
+        candidates: number of evaluated candidates.
+        n_nonfinite: number of candidates without a finite loss.
+        cells: per candidate in the screen.
+        disagreement: largest difference between screen and full length over a sample of every
+            shape, by which `cells` was chosen.
+        rescored_disagreement: the same over the rescored candidates, including the rounding of
+            their specs.
+        kept: number of lowest scores that were rescored.
+        margin: the worst kept score minus that of the last of `ranked`: the ranking can lack a
+            candidate only if screen and full length differ by more than this.
         edges: inner edges of the histogram of scores, in nats: (bins - 1,).
-        counts: candidates in each bin, the first and last open: (bins,).
-        draws: parameters each candidate was evaluated under; 1 without draws.
-        devices: how many worked on it.
-        processes: how many these belong to.
+        counts: candidates per bin; the first and last bin are open: (bins,).
+        draws: parameter vectors per candidate; 1 without draws.
+        devices: number of devices, over all processes.
+        processes: number of processes.
         seed: of the points.
-        seconds: wall time of the screen itself, with compilation.
-        total_seconds: with the sample before and the second look after it.
-        notes: where the best leaves the range of the fit.
+        seconds: wall time of the screen itself, including compilation.
+        total_seconds: including the sample before it and the rescoring after it.
+        notes: where the best candidate leaves the range of the fit.
     """
 
     law: str
@@ -93,12 +93,12 @@ class Screening:
 
     @property
     def best(self) -> Ranked:
-        """The best that a short moving average does not spoil; the best of all if none is so."""
+        """The best candidate that is robust to smoothing; the first of all if none is."""
         smooth = (
-            each
-            for each in (*self.ranked, *self.best_by_shape)
-            if each.smoothing_sensitivity is not None
-            and each.smoothing_sensitivity <= MAX_SMOOTHING_SENSITIVITY
+            candidate
+            for candidate in (*self.ranked, *self.best_by_shape)
+            if candidate.smoothing_sensitivity is not None
+            and candidate.smoothing_sensitivity <= MAX_SMOOTHING_SENSITIVITY
         )
         return next(smooth, self.ranked[0])
 
@@ -110,7 +110,7 @@ class Screening:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, in plain values, under the keys of the interface."""
+        """The result as a mapping of plain values."""
         result = asdict(self)
         result["refused"] = result.pop("n_nonfinite")
         for candidate in (*result["ranked"], *result["best_by_shape"]):

@@ -1,4 +1,4 @@
-"""The schedules that a found one is measured against."""
+"""Common schedules that an optimised schedule is compared with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["baseline_specs", "baselines_of"]
 
 
 def baseline_specs(frame: SearchFrame) -> list[str]:
-    """Common schedules with the same peak, steps and warm-up that keep to the lowest allowed LR.
+    """Common schedules with the same peak, steps, warm-up and lowest allowed LR.
 
     Constant; cosine to a tenth and to the lowest LR; linear to the lowest LR; WSD with linear
     cooldowns of 10 and 20 %, with 1-sqrt over 20 %, and with power 1.5 over 12 % (the best simple
@@ -39,7 +39,7 @@ def baseline_specs(frame: SearchFrame) -> list[str]:
 
 
 def baselines_of(constraints: ScheduleConstraints) -> list[Schedule]:
-    """They, as whole runs: with the head before them where there is one."""
+    """The baselines as whole runs, after the prefix if there is one."""
     return [
         constraints.complete(schedule(spec)) for spec in baseline_specs(constraints.search_frame)
     ]

@@ -1,8 +1,8 @@
-"""One main run with a cooldown of its own to each of several horizons, as in WSD-S.
+"""One main run with a separate cooldown to each of several horizons, as in WSD-S.
 
-The main run is trained once; each horizon branches off from a checkpoint of it and cools down over
-the same share of its length. What is searched is the main run's learning rate, a smooth schedule,
-and the share and shape of the cooldowns, for the lowest mean of the final losses.
+The main run is trained once; each branch starts from a checkpoint of it and cools down over the
+same share of its horizon. The main run's learning rate, a smooth schedule, and the share and shape
+of the cooldowns are optimised for the lowest mean of the final losses.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from scaling_laws.models import DECAYS, Schedule, in_float64
 __all__ = ["Branches", "CooldownBranch", "optimize_branches"]
 
 Array = NDArray[np.float64]
-SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # of a horizon that its cooldown takes
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)  # length of a cooldown per horizon
 SHAPES = {"linear": ("linear", 1.0), "1-sqrt": ("1-sqrt", 1.0), "power 1.5": ("power", 1.5)}
-FLAT = 1e-4  # nats that the main run's LR must gain by falling, or it stays at its peak
+MIN_TRUNK_GAIN = 1e-4  # nats; below this the main run's LR stays at its peak
 
 
 @dataclass(frozen=True, eq=False)
 class CooldownBranch:
-    """One horizon.
+    """The cooldown to one horizon.
 
     Attributes:
-        schedule: the main run up to `start` and the cooldown after it.
+        schedule: the main run up to `start`, then the cooldown.
         start: step at which the cooldown begins.
         final_loss: predicted, in nats.
-        interval_90: of it, or None.
-        alone: predicted final loss of the best smooth schedule for this horizon alone.
+        interval_90: 90 % interval of `final_loss`, or None.
+        alone: predicted final loss of the best smooth schedule for this horizon only.
     """
 
     schedule: Schedule
@@ -64,8 +64,8 @@ class Branches:
 
     Attributes:
         trunk: schedule of the main run, up to the last cooldown.
-        branches: one a horizon.
-        share: of a horizon that its cooldown takes.
+        branches: one per horizon.
+        share: length of a cooldown as a share of its horizon.
         shape: of the cooldowns.
         value: mean of the final losses.
         notes: where the branches leave the range of the fit.
@@ -81,19 +81,19 @@ class Branches:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """It as a JSON-able mapping."""
-        ends = [each.schedule.steps for each in self.branches]
-        cooled = sum(each.schedule.steps - each.start for each in self.branches)
+        """The result as a JSON-able mapping."""
+        ends = [branch.schedule.steps for branch in self.branches]
+        cooled = sum(branch.schedule.steps - branch.start for branch in self.branches)
         return {
             "branches": [
                 {
-                    "steps": each.schedule.steps,
-                    "start": each.start,
-                    "final_loss": each.final_loss,
-                    "interval_90": each.interval_90,
-                    "alone": each.alone,
+                    "steps": branch.schedule.steps,
+                    "start": branch.start,
+                    "final_loss": branch.final_loss,
+                    "interval_90": branch.interval_90,
+                    "alone": branch.alone,
                 }
-                for each in self.branches
+                for branch in self.branches
             ],
             "share": self.share,
             "shape": self.shape,
@@ -119,21 +119,21 @@ def optimize_branches(
     constraints: ScheduleConstraints | None = None,
     facts: Mapping[str, float] | None = None,
 ) -> Branches:
-    """Search one main run whose cooldowns end well at every horizon.
+    """Search for one main run whose cooldowns have the lowest mean final loss over the horizons.
 
     Args:
         fitted: the law.
         horizons: step counts at which a cooldown ends.
-        steps: the longest; one of the horizons whether it is named or not.
+        steps: the longest horizon, whether it is in `horizons` or not.
         peak: peak learning rate.
         warmup: warm-up steps, linear from 0.
-        end_min: lowest learning rate, where every cooldown ends.
+        end_min: lowest learning rate, at which every cooldown ends.
         constraints: the four above as one `ScheduleConstraints`; others are not supported.
-        facts: numbers of the run that override those of the fit.
+        facts: facts of the run that override those of the fit.
 
     Raises:
-        UsageError: if there are fewer than two horizons, or the frame contradicts itself.
-        LawError: if the law needs a fact that the fit does not hold.
+        UsageError: if there are fewer than two horizons, or the constraints contradict each other.
+        LawError: if the law needs a fact that the fit does not contain.
     """
     began = time.perf_counter()
     law = require_curve_fit(fitted).law
@@ -146,32 +146,10 @@ def optimize_branches(
     steps, peak, warmup, end_min = whole.steps, whole.peak, whole.warmup, whole.end_min
     ends = sorted({*(int(end) for end in horizons), steps})
     if len(ends) < 2:
-        raise UsageError(f"horizons={list(horizons)}: give two different ones at least")
+        raise UsageError(f"horizons={list(horizons)}: give at least two different ones")
     if round(ends[0] * (1.0 - SHARES[-1])) < warmup + 20:
         raise UsageError(f"horizon {ends[0]} is too short for warmup={warmup} and a cooldown")
-    before = whole.fixed_start
-    params = params_of(fitted)
-    traced = {name: jnp.float64(value) for name, value in known.items()}
-    tried: list[tuple[float, float, str, Array]] = []
-    for share in SHARES:
-        starts = [end - round(share * end) for end in ends]
-        spline = spline_of(replace(whole, steps=starts[-1]))
-        flat = np.zeros(len(spline.low))
-        for shape in SHAPES:
-            terms = [
-                _branch_term(law, spline, whole, before, start, end, shape)
-                for start, end in zip(starts, ends, strict=True)
-            ]
-            objective = objective_of(law, terms, params, traced)
-            found = descend(objective, spline, [flat, _half(spline)])
-            rates, value = spline.rates(found.free), found.value
-            level = objective(flat)[0]
-            if value > level - FLAT:
-                rates, value = spline.rates(flat), level
-            tried.append((value, share, shape, np.concatenate([before, rates])))
-        best = min(value for value, *_ in tried)
-        report_progress(f"cooldowns over {100 * share:.0f} %: {best:.5f}")
-    _, share, shape, trunk = min(tried, key=lambda each: each[0])
+    share, shape, trunk = _best_trunk(fitted, known, whole, ends)
     branches = []
     for end in ends:
         start = end - round(share * end)
@@ -182,9 +160,9 @@ def optimize_branches(
         interval = evaluator.interval(plan.lr)
         branches.append(CooldownBranch(plan, start, loss, interval, evaluator.final_loss(alone.lr)))
     notes = [
-        f"{each.schedule.steps} steps: {note}"
-        for each in branches
-        for note in fitted.range_notes(each.schedule, known)
+        f"{branch.schedule.steps} steps: {note}"
+        for branch in branches
+        for note in fitted.range_notes(branch.schedule, known)
     ]
     for note in notes:
         warn(note, ExtrapolationWarning)
@@ -193,14 +171,47 @@ def optimize_branches(
         tuple(branches),
         share,
         shape,
-        float(np.mean([each.final_loss for each in branches])),
+        float(np.mean([branch.final_loss for branch in branches])),
         tuple(notes),
         time.perf_counter() - began,
     )
 
 
+def _best_trunk(
+    fitted: CurveFit,
+    facts: Mapping[str, float],
+    constraints: ScheduleConstraints,
+    ends: Sequence[int],
+) -> tuple[float, str, Array]:
+    """Share and shape of the cooldowns, and rates of the main run up to the last one: (start,)."""
+    law, before = fitted.law, constraints.fixed_start
+    params = params_of(fitted)
+    traced = {name: jnp.float64(value) for name, value in facts.items()}
+    trials: list[tuple[float, float, str, Array]] = []
+    for share in SHARES:
+        starts = [end - round(share * end) for end in ends]
+        spline = spline_of(replace(constraints, steps=starts[-1]))
+        constant = np.zeros(len(spline.low))
+        for shape in SHAPES:
+            terms = [
+                _branch_term(law, spline, constraints, before, start, end, shape)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+            objective = objective_of(law, terms, params, traced)
+            result = descend(objective, spline, [constant, _half(spline)])
+            rates, value = spline.rates(result.x), result.value
+            value_of_constant = objective(constant)[0]
+            if value > value_of_constant - MIN_TRUNK_GAIN:
+                rates, value = spline.rates(constant), value_of_constant
+            trials.append((value, share, shape, np.concatenate([before, rates])))
+        best = min(value for value, *_ in trials)
+        report_progress(f"cooldowns over {100 * share:.0f} %: {best:.5f}")
+    _, share, shape, trunk = min(trials, key=lambda trial: trial[0])
+    return share, shape, trunk
+
+
 def _half(spline: Spline) -> Array:
-    """Drops of a main run whose rate falls evenly to half of its peak."""
+    """Decrements of a main run whose rate falls evenly to half of its peak."""
     return np.full(len(spline.low), 0.5 / len(spline.low))
 
 
@@ -226,7 +237,7 @@ def _branch_term(
     end: int,
     shape: str,
 ) -> HorizonTerm:
-    """A branch as the objective sees it: linear in the decrements of the main run."""
+    """The loss of a branch as a term of the objective, affine in the main run's decrements."""
     cells = cells_for(law, end, cuts_of(constraints))
     offset, matrix = spline.of_cells(before, cells, (start, _cooldown(start, end, shape)))
     return HorizonTerm(offset, matrix, None, None, cells)

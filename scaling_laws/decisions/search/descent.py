@@ -1,4 +1,4 @@
-"""The gradient search over smooth schedules, from several starts, with what shows its end."""
+"""The gradient search over smooth schedules, from several starts, with its optimality gap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DescentResult", "descend"]
 Array = NDArray[np.float64]
 ITERATIONS = 300
 RESTARTS = 4
-SETTLED = 1e-7  # nats that a restart must gain for another one
+TOLERANCE = 1e-7  # nats; restarts end when one gains less
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +25,14 @@ class DescentResult:
     """Result of a gradient search from several starts.
 
     Attributes:
-        free: the best free numbers: (free numbers,).
-        value: of the objective there.
-        start_objectives: values that the starts reached, best first.
-        frank_wolfe_gap: Frank-Wolfe (conditional-gradient) gap, a bound on what any feasible
-            straight step gains to first order; 0 at a stationary point.
+        x: the best variables: (variables,).
+        value: the objective there.
+        start_objectives: final objective per start, best first.
+        frank_wolfe_gap: Frank-Wolfe (conditional-gradient) gap, the largest first-order gain of a
+            feasible straight step; 0 at a stationary point.
     """
 
-    free: Array
+    x: Array
     value: float
     start_objectives: tuple[float, ...]
     frank_wolfe_gap: float
@@ -44,61 +44,61 @@ def descend(
     starts: Sequence[Array],
     extra: tuple[Array, Array] | None = None,
 ) -> DescentResult:
-    """Minimise over the spline's polytope, and over a box of further numbers.
+    """Minimise over the spline's polytope, and over a box of additional variables.
 
     Args:
-        objective: free numbers -> value and gradient.
+        objective: variables -> value and gradient.
         spline: of the schedules.
-        starts: free numbers to begin with: (decrements + further,) each.
-        extra: lowest and highest of each further number.
+        starts: initial variables: (decrements + additional,) per start.
+        extra: lower and upper bounds of the additional variables.
     """
-    none = np.zeros(0)
-    extra_low, extra_high = extra or (none, none)
+    empty = np.zeros(0)
+    extra_low, extra_high = extra or (empty, empty)
     low, high = np.append(spline.low, extra_low), np.append(spline.high, extra_high)
     rows = np.pad(spline.matrix, [(0, 0), (0, len(extra_low))])
     equal = spline.lower == spline.upper
     constraints = [
-        LinearConstraint(rows[which], spline.lower[which], spline.upper[which])
-        for which in (equal, ~equal)
-        if which.any()
+        LinearConstraint(rows[mask], spline.lower[mask], spline.upper[mask])
+        for mask in (equal, ~equal)
+        if mask.any()
     ]
-    found: list[tuple[float, Array]] = []
-    # at 50 x 50 the threads of a linear algebra library only wait for each other
+    results: list[tuple[float, Array]] = []
+    # matrices of 50 x 50 are too small for a multithreaded BLAS
     with threadpool_limits(limits=1, user_api="blas"):
         for start in starts:
-            free, value = start, np.inf
-            for _ in range(RESTARTS):  # a fresh curvature where fixed rates leave a thin polytope
+            x, value = start, np.inf
+            for _ in range(RESTARTS):  # resets the BFGS matrix: fixed rates give a thin polytope
                 result = minimize(
                     objective,
-                    free,
+                    x,
                     jac=True,
                     method="SLSQP",
                     bounds=list(zip(low, high, strict=True)),
                     constraints=constraints,
                     options={"maxiter": ITERATIONS, "ftol": 1e-10},
                 )
-                reached = _inside(spline, np.clip(result.x, low, high))
-                lower = objective(reached)[0]
-                gained = value - lower
-                if not np.isfinite(value) or gained > 0:
-                    free, value = reached, lower
-                if gained < SETTLED:
+                feasible = _feasible(spline, np.clip(result.x, low, high))
+                new_value = objective(feasible)[0]
+                gain = value - new_value
+                if not np.isfinite(value) or gain > 0:
+                    x, value = feasible, new_value
+                if gain < TOLERANCE:
                     break
-            found.append((value, free))
-    found.sort(key=lambda each: each[0])
-    value, free = found[0]
-    gradient = objective(free)[1]
-    decrements = len(spline.low)
-    gain = spline.frank_wolfe_gap(gradient[:decrements], free[:decrements])
-    gain += float(np.maximum(gradient[decrements:] * (free[decrements:] - extra_low), 0.0).sum())
-    gain += float(np.maximum(gradient[decrements:] * (free[decrements:] - extra_high), 0.0).sum())
-    return DescentResult(free, value, tuple(each for each, _ in found), gain)
+            results.append((value, x))
+    results.sort(key=lambda pair: pair[0])
+    value, x = results[0]
+    gradient = objective(x)[1]
+    count = len(spline.low)
+    gap = spline.frank_wolfe_gap(gradient[:count], x[:count])
+    gap += float(np.maximum(gradient[count:] * (x[count:] - extra_low), 0.0).sum())
+    gap += float(np.maximum(gradient[count:] * (x[count:] - extra_high), 0.0).sum())
+    return DescentResult(x, value, tuple(reached for reached, _ in results), gap)
 
 
-def _inside(spline: Spline, free: Array) -> Array:
-    """Scale the decrements where rounding in the solver makes their sum too high."""
-    total = float(free[: len(spline.low)].sum())
-    highest = float(spline.upper[0])
+def _feasible(spline: Spline, x: Array) -> Array:
+    """Scale the decrements if rounding in the solver makes their sum too high."""
+    count = len(spline.low)
+    total, highest = float(x[:count].sum()), float(spline.upper[0])
     if spline.constraints.allow_rewarm or spline.constraints.fixed_rates or total <= highest:
-        return free
-    return np.append(free[: len(spline.low)] * (highest / total), free[len(spline.low) :])
+        return x
+    return np.append(x[:count] * (highest / total), x[count:])

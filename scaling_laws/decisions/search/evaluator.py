@@ -1,4 +1,4 @@
-"""What a candidate is worth: its loss at full length, by the law's own every step."""
+"""The exact objective of a candidate: the law evaluated at every step."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ScoredSchedule:
 
 @dataclass(frozen=True, eq=False)
 class ObjectiveEvaluator:
-    """What is minimised, exactly.
+    """The objective, evaluated without approximation.
 
     Attributes:
         fitted: the law.
-        facts: numbers known of the run.
-        horizons: how many steps have been done where a loss counts, the last one all of them.
-        robust: whether upper ends of 90 % intervals count in place of losses.
+        facts: known facts of the run.
+        horizons: step counts at which the loss is evaluated; the last one is the run's length.
+        robust: whether the upper ends of 90 % intervals replace the losses.
     """
 
     fitted: CurveFit
@@ -49,7 +49,7 @@ class ObjectiveEvaluator:
 
     @property
     def description(self) -> str:
-        """What is minimised, in words."""
+        """The objective in words."""
         what = "upper end of the 90 % interval" if self.robust else "final loss"
         if len(self.horizons) == 1:
             return what
@@ -57,11 +57,11 @@ class ObjectiveEvaluator:
 
     @in_float64
     def final_loss(self, lr: Array, decay: Array | None = None) -> float:
-        """Loss after the last step of a schedule (steps,), under a weight decay (steps,)."""
+        """Loss after the last step of a schedule (steps,), for a weight decay (steps,)."""
         traces = {} if decay is None else {"weight_decay": jnp.asarray(decay)}
         params, facts = (
-            {name: jnp.float64(value) for name, value in each.items()}
-            for each in (self.fitted.params, self.facts)
+            {name: jnp.float64(value) for name, value in numbers.items()}
+            for numbers in (self.fitted.params, self.facts)
         )
         return float(compiled_final_loss(self.fitted.law)(params, lr, facts, traces))
 
@@ -71,15 +71,15 @@ class ObjectiveEvaluator:
             return None
         traces = {} if decay is None else {"weight_decay": decay}
         last = np.array([len(lr) - 1])
-        exposure = variance_inputs_of(self.fitted, lr, last, self.facts, traces)
+        inputs = variance_inputs_of(self.fitted, lr, last, self.facts, traces)
         value = self.final_loss(lr, decay)
-        return interval_of_end(value, self.fitted.uncertainty, 0.9, exposure)
+        return interval_of_end(value, self.fitted.uncertainty, 0.9, inputs)
 
     def value(self, lr: Array, decay: Array | None = None) -> float:
         """The objective of a schedule: mean over the horizons, in nats."""
-        found = []
+        values = []
         for horizon in self.horizons:
             part = None if decay is None else decay[:horizon]
-            ends = self.interval(lr[:horizon], part) if self.robust else None
-            found.append(self.final_loss(lr[:horizon], part) if ends is None else ends[1])
-        return float(np.mean(found))
+            interval = self.interval(lr[:horizon], part) if self.robust else None
+            values.append(self.final_loss(lr[:horizon], part) if interval is None else interval[1])
+        return float(np.mean(values))

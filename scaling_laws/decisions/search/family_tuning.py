@@ -28,18 +28,18 @@ from scaling_laws.models import (
 __all__ = ["tune_families"]
 
 Array = NDArray[np.float64]
-SAMPLES = 5  # as a power of two: points of a shape's box tried before the local search
+LOG2_SAMPLES = 5  # of the points in a shape's box evaluated before the local search
 POLISHED = 6  # shapes that get a local search, from their best two points
-COARSE = 24_576  # steps: a longer member is tuned on a grid of so many
+MAX_TUNING_STEPS = 24_576  # a longer schedule is tuned on a grid of so many steps
 
 
 @dataclass(frozen=True, eq=False)
 class _Member:
-    """A shape of a family with free numbers, and its approximate objective."""
+    """A point in the box of a family's shape, and its approximate objective."""
 
     family: Family
     shape: SearchBox
-    free: Array
+    point: Array
     value: float
 
 
@@ -49,29 +49,29 @@ def tune_families(
     objective: Callable[[list[Array]], Array],
     seed: int,
 ) -> list[Schedule]:
-    """The best member of the searchable shapes of registered families, the best first.
+    """The best member per searchable shape of the registered families, the best first.
 
     Args:
-        constraints: what is fixed; members that break it are left out.
-        cells: how the objective wants runs gathered: one an end that counts.
-        objective: mean rates, a row a run, for each of `cells` -> values (rows,).
-        seed: of the points tried first.
+        constraints: what a schedule must satisfy; members that violate it are omitted.
+        cells: over which the objective averages runs, one per horizon.
+        objective: mean rates, (runs, K) for each of `cells` -> values (runs,).
+        seed: of the initial points.
 
     Returns:
-        Whole runs: the head of the constraints and a member of a family after it.
+        Whole runs: the prefix of the constraints followed by a member of a family.
     """
     frame = constraints.search_frame
-    steps = min(frame.steps, COARSE)
+    steps = min(frame.steps, MAX_TUNING_STEPS)
     ratio = frame.steps / steps
     warmup = max(1, round(frame.warmup / ratio)) if frame.warmup else 0
     coarse = SearchFrame(frame.peak, steps, warmup, frame.end_min)
     done = len(constraints.prefix_lr)
-    head = np.concatenate([[0.0], np.cumsum(constraints.prefix_lr)])
+    prefix_sums = np.concatenate([[0.0], np.cumsum(constraints.prefix_lr)])
 
-    def rows(family: Family, shape: SearchBox, free: Array) -> list[Array] | None:
-        """Mean rates of a member; None if it is no schedule or breaks the constraints."""
+    def mean_rates(family: Family, shape: SearchBox, point: Array) -> list[Array] | None:
+        """Mean rates of a member; None if it is not valid or violates the constraints."""
         try:
-            lr = family.build(with_defaults(family, member_values(family, shape, coarse, free)))
+            lr = family.build(with_defaults(family, member_values(family, shape, coarse, point)))
         except ScheduleError:
             return None
         if constraints.max_change is not None and (
@@ -79,60 +79,75 @@ def tune_families(
             > ratio * constraints.max_change * constraints.peak_lr
         ):
             return None
-        sums = head[-1] + ratio * np.concatenate([[0.0], np.cumsum(lr)])
-        found = []
-        for each in cells:
-            place = np.maximum(each.edges - done, 0) / ratio
-            after = np.interp(place, np.arange(steps + 1), sums)
-            total = np.where(each.edges < done, head[np.minimum(each.edges, done)], after)
-            found.append(np.diff(total) / np.diff(each.edges))
-        return found
+        sums = prefix_sums[-1] + ratio * np.concatenate([[0.0], np.cumsum(lr)])
+        means = []
+        for edges in (horizon_cells.edges for horizon_cells in cells):
+            after = np.interp(np.maximum(edges - done, 0) / ratio, np.arange(steps + 1), sums)
+            total = np.where(edges < done, prefix_sums[np.minimum(edges, done)], after)
+            means.append(np.diff(total) / np.diff(edges))
+        return means
 
-    def value(family: Family, shape: SearchBox, free: Array) -> float:
-        means = rows(family, shape, free)
+    def value(family: Family, shape: SearchBox, point: Array) -> float:
+        means = mean_rates(family, shape, point)
         return np.inf if means is None else float(objective([row[None] for row in means])[0])
 
-    tried = [
-        (family, shape, point)
-        for family in FAMILIES.values()
-        for shape in family.shapes
-        for point in _points(shape, seed)
-    ]
-    built = [(each, means) for each in tried if (means := rows(*each)) is not None]
-    if not built:
-        return []
-    tables = [np.stack([means[place] for _, means in built]) for place in range(len(cells))]
-    values = objective(tables)
-    members = [
-        _Member(*each, float(number)) for (each, _), number in zip(built, values, strict=True)
-    ]
-    by_shape: dict[str, list[_Member]] = {}
-    for member in sorted(members, key=lambda each: each.value):
-        if np.isfinite(member.value):
-            by_shape.setdefault(member.shape.label, []).append(member)
-    best = [
-        min((_polish(each, value) for each in group[:2]), key=lambda each: each.value)
-        if rank < POLISHED
-        else group[0]
-        for rank, group in enumerate(by_shape.values())
-    ]
-    best.sort(key=lambda each: each.value)
     plans = []
-    for each in best:
-        spec = format_spec(each.family, member_values(each.family, each.shape, frame, each.free))
-        plan = constraints.complete(schedule(spec))
+    for member in _best_members(_sampled_members(mean_rates, objective, seed), value):
+        values = member_values(member.family, member.shape, frame, member.point)
+        plan = constraints.complete(schedule(format_spec(member.family, values)))
         if constraints.violation(plan.lr) is None:
             plans.append(plan)
     return plans
 
 
+def _sampled_members(
+    mean_rates: Callable[[Family, SearchBox, Array], list[Array] | None],
+    objective: Callable[[list[Array]], Array],
+    seed: int,
+) -> list[_Member]:
+    """Quasi-random members of every shape that satisfy the constraints, with their objective."""
+    points = [
+        (family, shape, point)
+        for family in FAMILIES.values()
+        for shape in family.shapes
+        for point in _points(shape, seed)
+    ]
+    valid = [(point, means) for point in points if (means := mean_rates(*point)) is not None]
+    if not valid:
+        return []
+    tables = [np.stack(rows) for rows in zip(*(means for _, means in valid), strict=True)]
+    values = objective(tables)
+    return [_Member(*point, float(value)) for (point, _), value in zip(valid, values, strict=True)]
+
+
+def _best_members(
+    members: Sequence[_Member], value: Callable[[Family, SearchBox, Array], float]
+) -> list[_Member]:
+    """The best member per shape, the best first, after a local search for the best shapes."""
+
+    def key(member: _Member) -> float:
+        return member.value
+
+    by_shape: dict[str, list[_Member]] = {}
+    for member in sorted(members, key=key):
+        if np.isfinite(member.value):
+            by_shape.setdefault(member.shape.label, []).append(member)
+    best = [
+        min((_polish(member, value) for member in group[:2]), key=key)
+        if rank < POLISHED
+        else group[0]
+        for rank, group in enumerate(by_shape.values())
+    ]
+    return sorted(best, key=key)
+
+
 def _points(shape: SearchBox, seed: int) -> Array:
-    """First points of a shape's box: (points, free numbers)."""
+    """Initial points in a shape's box: (points, dimensions)."""
     low, high = np.array(shape.low), np.array(shape.high)
     if low.size == 0:
         return np.zeros((1, 0))
     sobol = qmc.Sobol(low.size, seed=np.random.default_rng(seed))
-    return np.asarray(low + sobol.random_base2(SAMPLES) * (high - low))
+    return np.asarray(low + sobol.random_base2(LOG2_SAMPLES) * (high - low))
 
 
 def _polish(member: _Member, value: Callable[[Family, SearchBox, Array], float]) -> _Member:
@@ -140,13 +155,13 @@ def _polish(member: _Member, value: Callable[[Family, SearchBox, Array], float])
     low, high = np.array(member.shape.low), np.array(member.shape.high)
     if low.size == 0:
         return member
-    found = minimize(
-        lambda free: value(member.family, member.shape, np.clip(free, low, high)),
-        member.free,
+    result = minimize(
+        lambda point: value(member.family, member.shape, np.clip(point, low, high)),
+        member.point,
         method="Nelder-Mead",
         bounds=list(zip(low, high, strict=True)),
         options={"maxfev": 60 * low.size, "xatol": 1e-4, "fatol": 1e-8},
     )
-    if not found.fun < member.value:
+    if not result.fun < member.value:
         return member
-    return _Member(member.family, member.shape, np.clip(found.x, low, high), float(found.fun))
+    return _Member(member.family, member.shape, np.clip(result.x, low, high), float(result.fun))

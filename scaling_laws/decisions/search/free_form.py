@@ -1,4 +1,4 @@
-"""The gradient search put together: spline, terms, penalty, starts."""
+"""The gradient search over smooth schedules: spline, objective terms, penalty and starts."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ Array = NDArray[np.float64]
 
 
 def cuts_of(constraints: ScheduleConstraints) -> tuple[int, ...]:
-    """Steps at which a cell must begin."""
+    """Steps at which a cell must start."""
     return (constraints.first_free_step,) if constraints.first_free_step else ()
 
 
 @dataclass(frozen=True, eq=False)
 class SearchProblem:
-    """A search at one peak, and what every evaluation needs.
+    """A search at one peak, with the inputs of every evaluation.
 
     Attributes:
-        evaluator: what is minimised.
+        evaluator: the objective.
         constraints: what a schedule must satisfy.
-        baselines: common schedules under them, whole runs.
-        params: parameters, with the draws after them for a robust objective.
-        facts: numbers known of the run.
-        interval_terms: what the width of an interval is made of, or None.
+        baselines: common schedules with the same frame, as whole runs.
+        params: parameters, followed by the draws for a robust objective.
+        facts: known facts of the run.
+        interval_terms: constants of the interval width, for a robust objective, or None.
     """
 
     evaluator: ObjectiveEvaluator
@@ -81,8 +81,13 @@ def free_form(
     decays: DecayRange | None,
     intervals: int = INTERVALS[0],
 ) -> tuple[DescentResult, Schedule, Array | None]:
-    """The gradient search: what it found, as a schedule and a weight decay of every step."""
-    evaluator, constraints, plain = problem.evaluator, problem.constraints, problem.baselines
+    """Run the gradient search.
+
+    Returns:
+        Its result, and the best schedule and weight decay per step, (steps,), or None.
+    """
+    evaluator, constraints = problem.evaluator, problem.constraints
+    baselines = problem.baselines
     law = evaluator.fitted.law
     spline = spline_of(constraints, intervals)
     before = constraints.fixed_start
@@ -92,20 +97,21 @@ def free_form(
         cells = cells_for(law, end, cuts_of(constraints))
         offset, matrix = spline.of_cells(before, cells)
         matrix = np.pad(matrix, [(0, 0), (0, further)])
-        line: tuple[Array | None, Array | None] = (None, None)
+        decay_map: tuple[Array | None, Array | None] = (None, None)
         if decays is not None:
-            line = decay_rows(decays, cells, constraints, matrix.shape)
-        terms.append(HorizonTerm(offset, matrix, *line, cells))
-    size = evaluator.final_loss(plain[0].lr)
-    penalty = penalty_of(spline, evaluator.fitted, size, further)
+            decay_map = decay_rows(decays, cells, constraints, matrix.shape)
+        terms.append(HorizonTerm(offset, matrix, *decay_map, cells))
+    typical_loss = evaluator.final_loss(baselines[0].lr)
+    penalty = penalty_of(spline, evaluator.fitted, typical_loss, further)
     objective = objective_of(
         law, terms, problem.params, problem.facts, penalty, problem.interval_terms
     )
-    first = np.zeros(0) if decays is None else decays.start
-    begins = [spline.start_from(plan.lr) for plan in (*starts, plain[len(plain) // 2], plain[-1])]
-    extra = None if decays is None else (decays.low, decays.high)
-    descent = descend(objective, spline, [np.append(row, first) for row in begins], extra)
+    plans = (*starts, baselines[len(baselines) // 2], baselines[-1])
+    decay_start = np.zeros(0) if decays is None else decays.start
+    initial = [np.append(spline.start_from(plan.lr), decay_start) for plan in plans]
+    bounds = None if decays is None else (decays.low, decays.high)
+    result = descend(objective, spline, initial, bounds)
     count = len(spline.low)
-    lr = np.concatenate([before, spline.rates(descent.free[:count])])
-    decay = None if decays is None else decays.every_step(descent.free[count:], constraints)
-    return descent, Schedule("free form", lr), decay
+    lr = np.concatenate([before, spline.rates(result.x[:count])])
+    decay = None if decays is None else decays.every_step(result.x[count:], constraints)
+    return result, Schedule("free form", lr), decay

@@ -1,4 +1,4 @@
-"""The search: baselines, every family with its shape tuned, and a smooth free form."""
+"""The search: baselines, tuned members of every family, and a smooth free form."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ __all__ = ["OBJECTIVES", "optimize"]
 
 Array = NDArray[np.float64]
 OBJECTIVES = ("final", "upper")
-SHOWN = 6  # members of families that are evaluated exactly, if one of them is robust
-EDGE = 0.99  # lowest peak of a search over its highest, at most
+EXACT_MEMBERS = 6  # of families, evaluated exactly if at least one of them is robust
+MAX_PEAK_RATIO = 0.99  # largest lowest peak of a peak search, as a share of the highest
 
 
 @in_float64
@@ -80,10 +80,10 @@ def optimize(
 ) -> Optimum:
     """Search for the schedule with the lowest predicted final loss.
 
-    Tries common schedules, tunes the shape of every family, and starts a gradient search over
-    smooth schedules from the best of them. What it returns is never worse than the best baseline
-    that satisfies the constraints. Inside the search, leaving what the fitted runs covered costs a
-    little; the final comparison uses plain predictions.
+    Evaluates common schedules, tunes the shape of every family, and starts a gradient search over
+    smooth schedules from the best of them. The result is never worse than the best baseline that
+    satisfies the constraints. The search penalises leaving the fitted range slightly; the final
+    comparison uses plain predictions.
 
     Args:
         fitted: the law.
@@ -94,26 +94,26 @@ def optimize(
         warmup: warm-up steps, linear from 0.
         end_min: lowest learning rate allowed after the warm-up.
         prefix: learning rates of the updates already done, or a schedule of them.
-        cooldown_from: hold the peak up to this step and search the rest.
+        cooldown_from: keep the peak up to this step and search the remaining steps.
         max_change: largest change of the learning rate per step, as a share of the peak.
         fixed: learning rates that the schedule must have, by step.
         allow_rewarm: let the learning rate rise after the warm-up, up to the peak.
         constraints: all of the above as one `ScheduleConstraints`, which describes them.
         objective: ``"final"``, the predicted final loss, or ``"upper"``, the upper end of its 90 %
-            interval: a schedule that is good under all parameters that the runs leave open.
-        horizons: step counts at which the loss counts, with equal weight, for a run that may be
-            stopped at any of them. `steps` is always one.
-        weight_decay: lowest and highest weight decay, to search it with the rate, step by step;
-            for a law that models it.
-        facts: numbers of the run that override those of the fit, e.g. ``{"model_params": 1e8}``.
-        seed: of the points tried first.
+            interval: a schedule that is good for all parameters that are consistent with the runs.
+        horizons: step counts whose losses are averaged, for a run that may be stopped at any of
+            them. `steps` is always included.
+        weight_decay: lowest and highest weight decay, to search it with the rate, as a function of
+            the step; for a law that models it.
+        facts: facts of the run that override those of the fit, e.g. ``{"model_params": 1e8}``.
+        seed: of the initial points.
 
     Returns:
-        The best schedule, with baselines, gains, the best family member and what shows that the
-        search has ended.
+        The best schedule, with baselines, gains, the best family member and convergence
+        diagnostics.
 
     Raises:
-        UsageError: if the constraints contradict each other, or the fit cannot answer.
+        UsageError: if the constraints contradict each other, or the fit does not support an option.
         LawError: if the law needs a fact that the fit does not provide.
     """
     began = time.perf_counter()
@@ -141,7 +141,7 @@ def optimize(
     best = candidates.best
     if not np.isfinite(best.value):
         law = fitted.law.name
-        raise LawError(f"{law} gives no finite loss for any schedule; look at its parameters")
+        raise LawError(f"{law} gives no finite loss for any schedule; check its parameters")
     optimum = _optimum(problem, candidates, notes, time.perf_counter() - began)
     for note in optimum.notes[len(notes) :]:
         warn(note, ExtrapolationWarning)
@@ -154,13 +154,13 @@ class _Candidates:
 
     Attributes:
         baselines: common schedules, whether they satisfy the constraints or not.
-        robust: members of families that slight smoothing does not change.
+        robust: members of families whose loss slight smoothing does not change.
         fragile: schedules whose advantage slight smoothing removes.
         free: the result of the gradient search.
-        free_decay: the weight decay searched with it, or None: (steps,).
-        descent: how that search ended.
-        best: the best of the robust ones and the baselines that satisfy the constraints.
-        sensitivity: of the best, in nats.
+        free_decay: the weight decay searched with it: (steps,), or None.
+        descent: convergence of the gradient search.
+        best: the best of the robust schedules and the baselines that satisfy the constraints.
+        sensitivity: smoothing sensitivity of `best`, in nats.
     """
 
     baselines: Sequence[ScoredSchedule]
@@ -181,14 +181,14 @@ def _evaluator(
     weight_decay: tuple[float, float] | None,
     facts: Mapping[str, float] | None,
 ) -> ObjectiveEvaluator:
-    """The objective, once the law is known to be able to compute it."""
+    """The objective, after checking that the law supports it."""
     law = require_curve_fit(fitted).law
     known = facts_for(fitted, facts)
     if weight_decay is not None and law.uses_weight_decay:
         known.setdefault("weight_decay", float(np.sqrt(weight_decay[0] * weight_decay[1])))
     check_needs(law, known, {}, "the law file")
     if objective not in OBJECTIVES:
-        raise UsageError(f"objective={objective!r}: known are {', '.join(OBJECTIVES)}")
+        raise UsageError(f"objective={objective!r} is not one of {', '.join(OBJECTIVES)}")
     if objective == "upper" and (fitted.uncertainty is None or fitted.draw_count < 2):
         raise UsageError(
             "objective='upper' requires a fit with held-out errors and bootstrap draws; fit the "
@@ -209,7 +209,7 @@ def _with_one_peak(
     if low == high:
         return constraints, ()
     check_peak_range(evaluator.fitted, (low, high))
-    low = min(max(low, *constraints.fixed_rates.values(), 0.0), EDGE * high)
+    low = min(max(low, *constraints.fixed_rates.values(), 0.0), MAX_PEAK_RATIO * high)
 
     def value(peak: float) -> float:
         problem = search_problem(evaluator, constraints.at_peak(peak))
@@ -237,21 +237,23 @@ def _candidates(problem: SearchProblem, decays: DecayRange | None, seed: int) ->
     robust: list[ScoredSchedule] = []
     fragile: list[ScoredSchedule] = []
     for rank, plan in enumerate(_members(problem, seed)):
-        if rank >= SHOWN and robust:
+        if rank >= EXACT_MEMBERS and robust:
             break
         (robust if is_robust(plan) else fragile).append(scored(plan))
-    allowed = [each for each in baselines if constraints.violation(each.schedule.lr) is None]
-    candidates = sorted([*robust, *allowed], key=lambda each: each.value)
+    feasible = [
+        baseline for baseline in baselines if constraints.violation(baseline.schedule.lr) is None
+    ]
+    candidates = sorted([*robust, *feasible], key=_objective_value)
     if candidates:
         report_progress(f"families tuned, best {candidates[0].schedule.spec}")
-    starts = [each.schedule for each in candidates[:2]]
+    starts = [candidate.schedule for candidate in candidates[:2]]
     for intervals in INTERVALS:
         descent, plan, decay = free_form(problem, starts, decays, intervals)
         if is_robust(plan):
             break
     free = _scored(evaluator, plan, decay)
     (candidates if is_robust(plan) else fragile).append(free)
-    best = min(candidates, key=lambda each: each.value, default=free)
+    best = min(candidates, key=_objective_value, default=free)
     return _Candidates(
         baselines, robust, fragile, free, decay, descent, best, sensitivity(best.schedule)
     )
@@ -260,7 +262,7 @@ def _candidates(problem: SearchProblem, decays: DecayRange | None, seed: int) ->
 def _optimum(
     problem: SearchProblem, candidates: _Candidates, notes: tuple[str, ...], seconds: float
 ) -> Optimum:
-    """The best candidate with what shows how good it is."""
+    """The best candidate with baselines, gains and diagnostics."""
     evaluator, constraints, best = problem.evaluator, problem.constraints, candidates.best
     fitted, facts = evaluator.fitted, evaluator.facts
     decay = candidates.free_decay if best is candidates.free else None
@@ -271,16 +273,16 @@ def _optimum(
         final_loss=best.final_loss,
         objective=evaluator.description,
         value=best.value,
-        baselines={each.schedule.spec: each.final_loss for each in candidates.baselines},
-        baseline_values={each.schedule.spec: each.value for each in candidates.baselines},
+        baselines={scored.schedule.spec: scored.final_loss for scored in candidates.baselines},
+        baseline_values={scored.schedule.spec: scored.value for scored in candidates.baselines},
         broken={
-            each.schedule.spec: reason
-            for each in candidates.baselines
-            if (reason := constraints.violation(each.schedule.lr)) is not None
+            scored.schedule.spec: violation
+            for scored in candidates.baselines
+            if (violation := constraints.violation(scored.schedule.lr)) is not None
         },
         gains=gains_on(fitted, best, candidates.baselines, facts, decay),
-        family=min(candidates.robust or [best], key=lambda each: each.value),
-        fragile=tuple(each for each in candidates.fragile if each.value < best.value),
+        family=min(candidates.robust or [best], key=_objective_value),
+        fragile=tuple(scored for scored in candidates.fragile if scored.value < best.value),
         horizons={
             end: evaluator.final_loss(lr[:end], None if decay is None else decay[:end])
             for end in evaluator.horizons
@@ -297,6 +299,10 @@ def _optimum(
     )
 
 
+def _objective_value(scored: ScoredSchedule) -> float:
+    return scored.value
+
+
 def _scored(
     evaluator: ObjectiveEvaluator, plan: Schedule, decay: Array | None = None
 ) -> ScoredSchedule:
@@ -306,7 +312,7 @@ def _scored(
 
 
 def _members(problem: SearchProblem, seed: int) -> list[Schedule]:
-    """The best members of the families, whole runs, the best first."""
+    """The best members of the families, as whole runs, the best first."""
     evaluator, constraints = problem.evaluator, problem.constraints
     fitted, law = evaluator.fitted, evaluator.fitted.law
     cells = [cells_for(law, end, cuts_of(constraints)) for end in evaluator.horizons]
@@ -316,14 +322,16 @@ def _members(problem: SearchProblem, seed: int) -> list[Schedule]:
         losses = [
             np.asarray(
                 function(
-                    problem.params, jnp.asarray(table), each, problem.facts, problem.interval_terms
+                    problem.params,
+                    jnp.asarray(table),
+                    horizon_cells,
+                    problem.facts,
+                    problem.interval_terms,
                 )
             )
-            for table, each in zip(tables, cells, strict=True)
+            for table, horizon_cells in zip(tables, cells, strict=True)
         ]
-        found = np.mean(losses, axis=0)
-        return np.asarray(
-            found + lowest_cost(fitted, tables[-1][:, -1], constraints.peak_lr, found)
-        )
+        mean = np.mean(losses, axis=0)
+        return np.asarray(mean + lowest_cost(fitted, tables[-1][:, -1], constraints.peak_lr, mean))
 
     return tune_families(constraints, cells, objective, seed)

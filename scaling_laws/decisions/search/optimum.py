@@ -1,4 +1,4 @@
-"""What a search returns."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ class Optimum:
         schedule: the best schedule found; its spec is ``free form`` or the spec of a family.
         final_loss: its predicted final loss, in nats.
         objective: what was minimised, in words.
-        value: of the objective.
+        value: the objective of the schedule.
         baselines: predicted final losses of common schedules, by spec.
         baseline_values: values of the objective for them.
-        broken: which constraint a baseline violates, in words, for those that do.
-        gains: by how much its final loss is below each of theirs, with intervals.
-        family: the best member of the families that is smooth; see `smoothing_sensitivity`.
+        broken: the constraint that a baseline violates, in words, for those that do.
+        gains: gain over each baseline, with an interval.
+        family: the best smooth member of the families; see `smoothing_sensitivity`.
         fragile: schedules with a lower objective that were rejected, because a short moving
             average removes their advantage: an artefact of the law.
-        horizons: predicted loss of the schedule at each step count that was asked for.
-        weight_decay: the weight decay of each step that was found with it, or None: (steps,).
+        horizons: predicted loss of the schedule per requested step count.
+        weight_decay: the weight decay per step, if it was searched: (steps,); else None.
         smoothing_sensitivity: change of the final loss under a short moving average of the
             schedule, in nats.
-        start_objectives: objective that each start of the gradient search reached, best first.
-        frank_wolfe_gap: Frank-Wolfe gap where the gradient search ended, in nats; 0 at a stationary
-            point.
+        start_objectives: final objective per start of the gradient search, best first.
+        frank_wolfe_gap: Frank-Wolfe gap at the end of the gradient search, in nats; 0 at a
+            stationary point.
         distance: how far the schedule lies outside the fitted range; see `range_distance`.
-        notes: where it leaves the range of the fit, and what else to know.
+        notes: where it leaves the range of the fit, and other caveats.
         seconds: wall time.
         uncertainty: of the law, if it was measured.
-        exposure: what makes the final loss more or less certain.
+        exposure: inputs of the predictive variance of the final loss.
     """
 
     schedule: Schedule
@@ -91,17 +91,21 @@ class Optimum:
     @property
     def starts_at_best(self) -> int:
         """How many starts of the gradient search ended within 1e-5 nats of the best."""
-        return sum(each <= self.start_objectives[0] + 1e-5 for each in self.start_objectives)
+        return sum(value <= self.start_objectives[0] + 1e-5 for value in self.start_objectives)
 
     def _decay_ends(self) -> dict[str, float] | None:
-        row = self.weight_decay
-        if row is None:
+        decay = self.weight_decay
+        if decay is None:
             return None
-        ends = {"first": row[0], "lowest": row.min(), "highest": row.max(), "last": row[-1]}
-        return {name: float(value) for name, value in ends.items()}
+        return {
+            "first": float(decay[0]),
+            "lowest": float(decay.min()),
+            "highest": float(decay.max()),
+            "last": float(decay[-1]),
+        }
 
     def as_json(self) -> dict[str, Any]:
-        """The optimum as the keys of the interface."""
+        """The result as a JSON-able mapping."""
         return {
             "spec": self.schedule.spec,
             "final_loss": self.final_loss,
@@ -114,7 +118,7 @@ class Optimum:
             "gains": {spec: gain.as_json() for spec, gain in self.gains.items()},
             "family": {"spec": self.family.schedule.spec, "final_loss": self.family.final_loss},
             "family_value": self.family.value,
-            "passed_over": {each.schedule.spec: each.final_loss for each in self.fragile},
+            "passed_over": {scored.schedule.spec: scored.final_loss for scored in self.fragile},
             "horizons": {str(steps): loss for steps, loss in self.horizons.items()},
             "weight_decay": self._decay_ends(),
             "roughness": self.smoothing_sensitivity,

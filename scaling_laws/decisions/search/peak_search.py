@@ -16,10 +16,10 @@ PEAK_RATIO = 1.03  # peaks this close have indistinguishable losses
 def golden_section(
     objective: Callable[[float], float], low: float, high: float
 ) -> tuple[float, str]:
-    """The peak with the lowest objective, to 3 %, and how sharp the minimum is, in words.
+    """The peak with the lowest objective, to 3 %, and a note on how sharp the minimum is.
 
-    Every peak is rounded to four digits and both ends are evaluated: SciPy's bounded Brent
-    search does neither, and never reaches an end of the range.
+    Peaks are rounded to four digits and both ends are evaluated: SciPy's bounded Brent search does
+    neither, and never reaches an end of the range.
 
     Args:
         objective: peak -> value in nats.
@@ -45,8 +45,8 @@ def golden_section(
         else:
             left, one = one, two
             two = left + GOLDEN * (right - left)
-    best = min(values, key=lambda peak: values[peak])
-    close = [peak for peak, found in values.items() if found <= values[best] + 1e-3]
+    best = min(values, key=values.__getitem__)
+    close = [peak for peak, value in values.items() if value <= values[best] + 1e-3]
     where = (
         "inside the range"
         if low * PEAK_RATIO < best < high / PEAK_RATIO

@@ -1,8 +1,8 @@
-"""What a search minimises: losses at the ends of runs that one row of free numbers describes.
+"""The objective of the gradient search, as a function of the search variables.
 
-A `HorizonTerm` is the loss at one horizon: its learning rates are affine in the free numbers, and
-averaged over cells where the law allows. The objective is the mean of the losses of the terms, or
-of the upper ends of their intervals, plus a penalty for leaving the fitted range.
+A `HorizonTerm` is the loss at one horizon: its learning rates are affine in the variables, and
+averaged over cells if the law accepts them. The objective is the mean of the losses of the terms,
+or of the upper ends of their intervals, plus a penalty for leaving the fitted range.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]
-OUTLIER_SD = 3.0  # robust sds; draws further off at a common schedule are dropped
+OUTLIER_SD = 3.0  # robust sds; draws with larger deviations at a common schedule are dropped
+MIN_PREDICTION = 1e-6  # lower bound on losses, so that the log is finite
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class HorizonTerm:
-    """One loss that counts.
+    """The loss at one horizon, with rates affine in the variables.
 
     Attributes:
-        offset: rates of the cells where all free numbers are 0: (K,).
-        matrix: what each free number adds: (K, free numbers).
-        decay_offset: the same for the weight decay of each cell, or None where it is given: (K,).
-        decay_matrix: (K, free numbers).
-        cells: how the steps are gathered.
+        offset: rates per cell if all variables are 0: (K,).
+        matrix: derivative of the rates by the variables: (K, variables).
+        decay_offset: the same for the weight decay, or None if it is not searched: (K,).
+        decay_matrix: (K, variables), or None.
+        cells: of the run.
     """
 
     offset: Array
@@ -58,12 +59,12 @@ class HorizonTerm:
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """Quadratic cost, in nats, of leaving the fitted range: cost/2·Σ max(0, rows·x - upper)².
+    """Quadratic penalty, in nats, for leaving the fitted range: cost/2·Σ max(0, rows·x - upper)².
 
     Attributes:
-        rows: (rows, free numbers).
-        upper: largest value of each row that is within the range: (rows,).
-        cost: nats by squared unit.
+        rows: (rows, variables).
+        upper: largest value per row inside the range: (rows,).
+        cost: in nats per squared unit.
     """
 
     rows: Array
@@ -72,12 +73,16 @@ class Penalty:
 
 
 def cells_for(law: Law, steps: int, cuts: tuple[int, ...]) -> Cells:
-    """The cells of a run: single steps for a law that cannot do with fewer."""
+    """The cells of a run: single steps for a law that does not accept cells."""
     return cells_of(steps, cuts, growth=GROWTH if law.accepts_cells else 0.0)
 
 
 def interval_terms_of(uncertainty: Uncertainty) -> tuple[float, float, float]:
-    """What the width of an interval at the end of a run is made of: steady, decayed, factor."""
+    """Constants of the interval width at the end of a run.
+
+    Returns:
+        Error at the full LR, its increase with the decay, and the factor to 90 %.
+    """
     return uncertainty.sigma_constant, uncertainty.sigma_decay, uncertainty.final_90
 
 
@@ -89,30 +94,31 @@ def _loss(law: Law, params: Params, lr: Any, decay: Any, cells: Cells, facts: Pa
 
 
 def _upper(
-    law: Law, rows: Params, lr: Any, decay: Any, cells: Cells, facts: Params, by: Any
+    law: Law, rows: Params, lr: Any, decay: Any, cells: Cells, facts: Params, interval_terms: Any
 ) -> Any:
     """Upper end of the 90 % interval; the first row of parameters is the fit, the rest draws."""
     losses = jax.vmap(lambda params: _loss(law, params, lr, decay, cells, facts))(rows)
-    logs = jnp.log(jnp.maximum(losses, 1e-6))
-    steady, decayed, factor = by
-    fallen = 1.0 - lr[-1] / jnp.max(lr)
-    # a variance, not quantiles: a search needs slopes that do not jump
-    scale = jnp.sqrt(steady**2 + (decayed * fallen) ** 2 + jnp.var(logs[1:]))
-    return jnp.exp(logs[0] + factor * scale)
+    log_losses = jnp.log(jnp.maximum(losses, MIN_PREDICTION))
+    sigma_constant, sigma_decay, factor = interval_terms
+    decayed = 1.0 - lr[-1] / jnp.max(lr)
+    # a variance, not quantiles: a gradient search needs a smooth objective
+    sd = jnp.sqrt(sigma_constant**2 + (sigma_decay * decayed) ** 2 + jnp.var(log_losses[1:]))
+    return jnp.exp(log_losses[0] + factor * sd)
 
 
 def value(
     law: Law, x: Any, term: HorizonTerm, params: Params, facts: Params, interval_terms: Any
 ) -> Any:
-    """What a term adds to the objective at free numbers x, in nats; traceable.
+    """A term of the objective at the variables x, in nats; traceable.
 
     Args:
         law: the law.
-        x: free numbers: (free numbers,).
-        term: the loss that counts.
-        params: of the law; with draws after them, (1 + draws,) each, where `robust` is given.
-        facts: numbers known of the run.
-        interval_terms: `interval_terms_of`, for the upper end in place of the loss, or None.
+        x: the variables: (variables,).
+        term: the term.
+        params: of the law; followed by the draws, (1 + draws,) per parameter, if `interval_terms`
+            is not None.
+        facts: known facts of the run.
+        interval_terms: `interval_terms_of`, for the upper end instead of the loss, or None.
     """
     lr = jnp.maximum(term.offset + term.matrix @ x, 0.0)
     decay = None
@@ -142,22 +148,21 @@ def objective_of(
     penalty: Penalty | None = None,
     interval_terms: Any = None,
 ) -> Callable[[Array], tuple[float, Array]]:
-    """Free numbers (free numbers,) -> the objective in nats and its gradient.
+    """A function of the variables (variables,) -> the objective in nats and its gradient.
 
-    A term is compiled once for each number of cells, whatever the length of the run.
+    A term is compiled once per number of cells, independently of the length of the run.
     """
     function = _compiled_value(law)
 
-    def objective(free: Array) -> tuple[float, Array]:
-        x = jnp.asarray(free)
-        found = [function(x, each, params, facts, interval_terms) for each in terms]
-        total = float(np.mean([float(value) for value, _ in found]))
-        slope = np.mean([np.asarray(slope) for _, slope in found], axis=0)
+    def objective(x: Array) -> tuple[float, Array]:
+        results = [function(jnp.asarray(x), term, params, facts, interval_terms) for term in terms]
+        total = float(np.mean([float(value) for value, _ in results]))
+        gradient = np.mean([np.asarray(gradient) for _, gradient in results], axis=0)
         if penalty is None:
-            return total, slope
-        excess = np.maximum(penalty.rows @ free - penalty.upper, 0.0)
+            return total, gradient
+        excess = np.maximum(penalty.rows @ x - penalty.upper, 0.0)
         total += 0.5 * penalty.cost * float(excess @ excess)
-        return total, slope + penalty.cost * (excess @ penalty.rows)
+        return total, gradient + penalty.cost * (excess @ penalty.rows)
 
     return objective
 
@@ -178,7 +183,7 @@ def compiled_rows(law: Law) -> Callable[..., Any]:
 
 
 def params_of(fitted: CurveFit, inliers: NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """Parameters as arrays, with the draws at the places `inliers` after them if it is given."""
+    """Parameters as arrays, followed by the draws with indices `inliers` unless it is None."""
     if inliers is None:
         return {name: jnp.float64(number) for name, number in fitted.params.items()}
     return {
@@ -188,8 +193,7 @@ def params_of(fitted: CurveFit, inliers: NDArray[np.int64] | None = None) -> dic
 
 
 def inlier_draws(log_losses: Array) -> NDArray[np.int64]:
-    """Which draws are not outliers, by the log final losses (draws,) of a common schedule."""
-    apart = np.abs(log_losses - np.median(log_losses))
-    return np.flatnonzero(
-        apart <= OUTLIER_SD * max(float(robust_sd(log_losses[:, None])[0]), 1e-12)
-    )
+    """Indices of the draws that are not outliers, by log final losses (draws,) of a schedule."""
+    deviation = np.abs(log_losses - np.median(log_losses))
+    sd = max(float(robust_sd(log_losses[:, None])[0]), 1e-12)
+    return np.flatnonzero(deviation <= OUTLIER_SD * sd)

@@ -1,12 +1,12 @@
-"""A smooth schedule of free form: a cubic B-spline of few knots, as a polytope of coefficients.
+"""A smooth free-form schedule: a cubic B-spline with few knots, as a polytope of coefficients.
 
-Between two steps a spline changes by a weighted mean of the changes of its coefficients, so bounds
-on these bound it: coefficients that do not increase make a schedule that does not increase, small
-changes of them make small changes of the rate. A fixed number of intervals keeps staircases out: a
-search that is free at every step finds 4 to 8 abrupt drops whose predicted gain a moving average
+Between two steps a spline changes by a weighted mean of the differences of its coefficients, so
+bounds on these bound the schedule: non-increasing coefficients give a non-increasing schedule, and
+small differences give small changes of the rate. The small number of intervals excludes staircases:
+a search with one variable per step finds 4 to 8 abrupt drops whose predicted gain a moving average
 removes.
 
-What is free are the decrements from each coefficient to the next, as shares of the peak.
+The variables are the decrements between successive coefficients, as shares of the peak.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ __all__ = ["INTERVALS", "Spline", "spline_of"]
 
 Array = NDArray[np.float64]
 DEGREE = 3
-INTERVALS = (48, 24, 12)  # the finest that a moving average leaves as it is
-CROWDING = 1.5  # > 1 puts the knots closer to the end, where cooldowns are
+INTERVALS = (48, 24, 12)  # tried in turn until a moving average does not change the loss
+GRADING = 1.5  # > 1 places more knots near the end, where cooldowns are
 
 
 @dataclass(frozen=True, eq=False)
 class Spline:
-    """Schedules that a search can reach: every x of shape (decrements,) in a polytope.
+    """The feasible schedules: decrements, (decrements,), in a polytope.
 
     Attributes:
-        constraints: the frame.
+        constraints: of the schedule.
         design: weights of the coefficients at each shaped step: (shaped steps, decrements + 1).
-        centre: where on the shaped part each coefficient has the most weight, from 0 to 1.
+        centre: position of the largest weight per coefficient, from 0 to 1 over the shaped steps.
         per_step: decrement at which the rate falls by the peak in one step: (decrements,).
-        low: lowest value of each drop.
-        high: highest value of each drop.
-        matrix: rows of linear constraints, (rows, decrements).
-        lower: lowest value of each row.
-        upper: highest value of each row.
+        low: lower bounds of the decrements.
+        high: upper bounds of the decrements.
+        matrix: linear constraints: (rows, decrements).
+        lower: lower bounds of the rows.
+        upper: upper bounds of the rows.
     """
 
     constraints: ScheduleConstraints
@@ -58,7 +58,7 @@ class Spline:
     upper: Array
 
     def rates(self, decrements: Array) -> Array:
-        """Learning rates of the steps that are shaped: (steps shaped,)."""
+        """Learning rates of the shaped steps: (shaped steps,)."""
         constraints = self.constraints
         level = constraints.initial_lr - constraints.peak_lr * np.concatenate(
             [[0.0], np.cumsum(decrements)]
@@ -69,13 +69,13 @@ class Spline:
     def of_cells(
         self, fixed: Array, cells: Cells, cooldown: tuple[int, Array] | None = None
     ) -> tuple[Array, Array]:
-        """Mean rates of cells as offset (K,) and matrix (K, decrements).
+        """Mean rates per cell as an affine map: offset (K,) and matrix (K, decrements).
 
         Args:
-            fixed: rates before the part that is shaped.
-            cells: of the whole run, with an edge where that part begins.
-            cooldown: from which step on the rate of the step before it falls to the lowest one, and
-                the multipliers of those steps.
+            fixed: rates before the shaped part.
+            cells: of the whole run, with an edge at the start of the shaped part.
+            cooldown: first step of a cooldown from the rate before it to the lowest one, and the
+                multipliers of its steps.
         """
         edges = cells.edges
         begin, end = len(fixed), int(edges[-1])
@@ -100,7 +100,7 @@ class Spline:
         return offset, matrix
 
     def start_from(self, lr: Array) -> Array:
-        """Decrements, within bounds, whose schedule is near that of shape (steps,)."""
+        """Decrements, within bounds, whose schedule approximates `lr`, (steps,)."""
         constraints = self.constraints
         after = lr[constraints.first_free_step :]
         level = np.interp(self.centre * len(after), np.arange(len(after)), after)
@@ -112,7 +112,7 @@ class Spline:
         return np.clip(-np.diff(level) / constraints.peak_lr, self.low, self.high)
 
     def frank_wolfe_gap(self, gradient: Array, decrements: Array) -> float:
-        """Frank-Wolfe gap: what the best feasible straight step gains to first order.
+        """Frank-Wolfe gap: the largest first-order gain of a feasible straight step.
 
         In units of the objective; 0 at a stationary point.
         """
@@ -127,49 +127,49 @@ class Spline:
 
 
 def suffix_weights(weights: Array) -> Array:
-    """Weights of coefficients -> of decrements, which lower all later coefficients."""
+    """Weights of coefficients -> weights of decrements, which lower all later coefficients."""
     return np.asarray(np.cumsum(weights[:, ::-1], axis=1)[:, ::-1][:, 1:])
 
 
 def spline_of(constraints: ScheduleConstraints, intervals: int = INTERVALS[0]) -> Spline:
-    """The spline of a frame.
+    """The spline of the feasible schedules.
 
     Args:
-        constraints: the frame.
-        intervals: between knots; the fewer, the smoother.
+        constraints: what a schedule must satisfy.
+        intervals: number of intervals between knots; fewer are smoother.
 
     Raises:
         UsageError: if no schedule satisfies the constraints.
     """
     shaped = constraints.steps - constraints.first_free_step
-    breaks = 1.0 - np.linspace(1.0, 0.0, intervals + 1) ** CROWDING
+    breaks = 1.0 - np.linspace(1.0, 0.0, intervals + 1) ** GRADING
     knots = np.concatenate([np.zeros(DEGREE), breaks, np.ones(DEGREE)])
     design = csr_array(BSpline.design_matrix(np.arange(shaped) / shaped, knots, DEGREE))
     count = intervals + DEGREE
     spans = np.array([knots[j + 1 + DEGREE] - knots[j + 1] for j in range(count - 1)])
-    room = (constraints.peak_lr - constraints.end_min) / constraints.peak_lr
-    high = np.full(count - 1, room)
-    per_step = shaped * spans / DEGREE  # the slope of a spline is a mean of drop / per_step
+    high = np.full(count - 1, (constraints.peak_lr - constraints.end_min) / constraints.peak_lr)
+    per_step = shaped * spans / DEGREE  # the slope of a spline is a mean of decrement / per_step
     if constraints.max_change is not None:
         high = np.minimum(high, constraints.max_change * per_step)
     low = -high if constraints.allow_rewarm else np.zeros(count - 1)
-    fallen = (constraints.initial_lr - constraints.end_min) / constraints.peak_lr
-    risen = (constraints.initial_lr - constraints.peak_lr) / constraints.peak_lr
+    largest_fall = (constraints.initial_lr - constraints.end_min) / constraints.peak_lr
+    largest_rise = (constraints.initial_lr - constraints.peak_lr) / constraints.peak_lr
     if constraints.allow_rewarm:
         matrix = np.tril(np.ones((count - 1, count - 1)))
     else:
         matrix = np.ones((1, count - 1))
-    lower, upper = np.full(len(matrix), risen), np.full(len(matrix), fallen)
+    lower, upper = np.full(len(matrix), largest_rise), np.full(len(matrix), largest_fall)
     for step, rate in constraints.fixed_rates.items():
         row = suffix_weights(design[[step - constraints.first_free_step], :].toarray())
-        wanted = (constraints.initial_lr - rate) / constraints.peak_lr
+        required = (constraints.initial_lr - rate) / constraints.peak_lr
         matrix = np.concatenate([matrix, row])
-        lower, upper = np.append(lower, wanted), np.append(upper, wanted)
+        lower, upper = np.append(lower, required), np.append(upper, required)
     centre = np.array([knots[j + 1 : j + 1 + DEGREE].mean() for j in range(count)])
-    found = Spline(constraints, design, centre, per_step, low, high, matrix, lower, upper)
-    if not np.isfinite(found.frank_wolfe_gap(np.zeros(count - 1), np.zeros(count - 1))):
+    spline = Spline(constraints, design, centre, per_step, low, high, matrix, lower, upper)
+    zero = np.zeros(count - 1)
+    if not np.isfinite(spline.frank_wolfe_gap(zero, zero)):  # infeasible
         raise UsageError(
             "no smooth schedule satisfies these constraints: allow a larger max_change, "
             "more steps, or fewer fixed rates"
         )
-    return found
+    return spline

@@ -1,4 +1,4 @@
-"""Weight decay that is searched with the learning rate: a broken line over the run."""
+"""Weight decay that is searched with the learning rate: piecewise linear over the run."""
 
 from __future__ import annotations
 
@@ -15,67 +15,67 @@ from scaling_laws.models import Cells, Law, schedule_laws
 __all__ = ["DecayRange", "decay_rows", "read_decay_range"]
 
 Array = NDArray[np.float64]
-PLACES = np.array([0.0, 0.25, 0.5, 0.75, 0.9, 1.0])  # of the run: the corners of the line
+KNOTS = np.array([0.0, 0.25, 0.5, 0.75, 0.9, 1.0])  # of the piecewise linear curve, over the run
 
 
 @dataclass(frozen=True, eq=False)
 class DecayRange:
-    """Between which weight decays to search.
+    """The range of weight decays to search.
 
     Attributes:
         lowest: lowest weight decay.
         highest: highest weight decay.
-        usual: what the run has where it is not searched.
+        constant: the run's weight decay during its prefix.
     """
 
     lowest: float
     highest: float
-    usual: float
+    constant: float
 
     @property
     def count(self) -> int:
-        """Free numbers: the weight decay at each corner."""
-        return len(PLACES)
+        """Number of variables: one per knot."""
+        return len(KNOTS)
 
     @property
     def low(self) -> Array:
-        """Lowest value of each free number."""
+        """Lower bounds of the variables."""
         return np.full(self.count, self.lowest)
 
     @property
     def high(self) -> Array:
-        """Highest value of each free number."""
+        """Upper bounds of the variables."""
         return np.full(self.count, self.highest)
 
     @property
     def start(self) -> Array:
-        """Where the search begins."""
-        return np.full(self.count, min(max(self.usual, self.lowest), self.highest))
+        """Initial values of the variables."""
+        return np.full(self.count, min(max(self.constant, self.lowest), self.highest))
 
-    def every_step(self, free: Array, constraints: ScheduleConstraints) -> Array:
-        """Weight decay of every step: (steps,)."""
-        found = _line(np.arange(constraints.steps) / constraints.steps) @ free
-        found = np.clip(found, self.lowest, self.highest)  # the sum carries rounding
-        found[: len(constraints.prefix_lr)] = self.usual
-        return np.asarray(found)
+    def every_step(self, x: Array, constraints: ScheduleConstraints) -> Array:
+        """Weight decay per step: (steps,)."""
+        decay = _knot_weights(np.arange(constraints.steps) / constraints.steps) @ x
+        decay = np.clip(decay, self.lowest, self.highest)  # the sum carries rounding
+        decay[: len(constraints.prefix_lr)] = self.constant
+        return np.asarray(decay)
 
 
-def _line(place: Array) -> Array:
-    """Weights of the corners at places of the run, from 0 to 1: (places, corners)."""
-    return np.stack([np.interp(place, PLACES, row) for row in np.eye(len(PLACES))], axis=1)
+def _knot_weights(position: Array) -> Array:
+    """Weights of the knots at positions in the run, from 0 to 1: (positions, knots)."""
+    return np.stack([np.interp(position, KNOTS, row) for row in np.eye(len(KNOTS))], axis=1)
 
 
 def read_decay_range(
-    law: Law, facts: Mapping[str, float], given: tuple[float, float] | None
+    law: Law, facts: Mapping[str, float], weight_decay: tuple[float, float] | None
 ) -> DecayRange | None:
-    """Check the range that a caller asks for.
+    """Validate the range of weight decays; None if it is not searched.
 
     Raises:
-        UsageError: if the law does not know weight decay, or the range is empty.
+        UsageError: if the law does not model weight decay, or the range is empty.
     """
-    if given is None:
+    if weight_decay is None:
         return None
-    low, high = given
+    low, high = weight_decay
     if not law.uses_weight_decay:
         others = ", ".join(other.name for other in schedule_laws() if other.uses_weight_decay)
         raise UsageError(f"{law.name} does not model weight decay; laws that do: {others}")
@@ -87,19 +87,19 @@ def read_decay_range(
 def decay_rows(
     decays: DecayRange, cells: Cells, constraints: ScheduleConstraints, shape: tuple[int, ...]
 ) -> tuple[Array, Array]:
-    """Weight decay of cells as offset (K,) and matrix (K, free numbers).
+    """Weight decay per cell as an affine map: offset (K,) and matrix (K, variables).
 
-    The line is over all steps of the run, so that a shorter horizon sees a part of it.
+    The knots span all steps of the run, so a shorter horizon uses a part of the curve.
 
     Args:
         decays: the range.
         cells: of the run.
-        constraints: the frame; steps of its head keep the usual weight decay.
-        shape: of the matrix; the corners are its last columns.
+        constraints: of the schedule; steps of the prefix keep the constant weight decay.
+        shape: of the matrix; the knots are its last columns.
     """
-    line = _line(cells.node / constraints.steps)
+    weights = _knot_weights(cells.node / constraints.steps)
     done = cells.node < len(constraints.prefix_lr)
-    line[done] = 0.0
+    weights[done] = 0.0
     matrix = np.zeros(shape)
-    matrix[:, shape[1] - decays.count :] = line
-    return np.where(done, decays.usual, 0.0), matrix
+    matrix[:, shape[1] - decays.count :] = weights
+    return np.where(done, decays.constant, 0.0), matrix
