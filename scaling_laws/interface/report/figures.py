@@ -85,5 +85,17 @@ def drawn_steps(first: int, last: int) -> NDArray[np.int64]:
 
 
 def save_figure(figure: Figure, path: Path | str) -> Path:
-    """Write a figure atomically, as PNG, SVG or PDF according to the file name."""
-    return write_with(path, lambda temporary: figure.savefig(temporary, dpi=150))
+    """Write a figure atomically, as PNG, SVG or PDF according to the file name.
+
+    The same figure is written as the same bytes.
+    """
+    import matplotlib
+
+    vector = Path(path).suffix.lower() in (".svg", ".pdf")
+    metadata = {"Date" if Path(path).suffix.lower() == ".svg" else "CreationDate": None}
+
+    def write(temporary: Path) -> None:
+        with matplotlib.rc_context({"svg.hashsalt": "scaling-laws"}):
+            figure.savefig(temporary, dpi=150, metadata=metadata if vector else None)
+
+    return write_with(path, write)
