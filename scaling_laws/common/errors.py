@@ -56,6 +56,11 @@ class ScalingLawsError(Exception):
         self.path = None if path is None else str(path)
         self.row, self.column, self.value = row, column, value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild by a call of the class, for libraries that replace how exceptions are pickled."""
+        # `ImportError` keeps its own ``path`` outside the dictionary.
+        return type(self), self.args, {**self.__dict__, "path": self.path}
+
 
 class UsageError(ScalingLawsError, ValueError):
     """The arguments of a call or of a command contradict each other or are out of range."""

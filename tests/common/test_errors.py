@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import pickle
 import pkgutil
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,23 @@ def test_every_exception_is_a_built_in_one_too_and_survives_pickling() -> None:
         assert type(again) is cls and str(again) == "wrong"
         fields = (again.path, again.row, again.column, again.value)
         assert fields == ("a.csv", 3, "loss", "x"), cls
+
+
+def test_exceptions_survive_tracebacks_made_picklable() -> None:
+    """`distributed` replaces how exceptions are pickled as soon as it is imported."""
+    code = """
+        import pickle
+        from tblib import pickling_support
+        from scaling_laws.common.errors import UnreadableFileError
+        pickling_support.install()
+        again = pickle.loads(pickle.dumps(UnreadableFileError("wrong", path="a.csv", row=3)))
+        assert type(again) is UnreadableFileError
+        assert (str(again), again.path, again.row) == ("wrong", "a.csv", 3)
+    """
+    pytest.importorskip("tblib")
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_no_exception_of_the_package_lacks_the_common_base() -> None:
