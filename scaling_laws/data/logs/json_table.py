@@ -14,7 +14,7 @@ from typing import Any
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.jsonl import labelled
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
-from scaling_laws.data.logs.text import open_error
+from scaling_laws.data.logs.text import json_of
 
 __all__ = ["JSON_TABLE"]
 
@@ -34,19 +34,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     Raises:
         DataError: if the file is not complete JSON, or no such table.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
-            "truncated?",
-            path=path,
-            row=error.lineno,
-        ) from None
-    except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a table", path=path) from None
-    except (OSError, ValueError) as error:
-        raise open_error(path, error) from None
+    document = json_of(path, "a table")
     records = _records(path, document)
     table = table_of(path.stem, str(path), map(labelled, records))
     if not table.columns:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from scaling_laws.common import ScalingLawsError, UnreadableFileError
+from scaling_laws.common import DataError, ScalingLawsError, UnreadableFileError
 from scaling_laws.data.logs.reader import Head
 
-__all__ = ["encoding_of", "has_last_end", "head_of", "lines_of", "open_error"]
+__all__ = ["encoding_of", "has_last_end", "head_of", "json_of", "lines_of", "open_error"]
 
 FIRST, LAST = 2**18, 2**16  # bytes of a file by which its format is recognised
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -51,6 +52,27 @@ def open_error(path: Path, error: OSError | ValueError) -> ScalingLawsError:
     if isinstance(error, IsADirectoryError):
         return UnreadableFileError(f"{path} is a folder, not a file", path=path)
     return UnreadableFileError(f"{path}: cannot be read: {error}", path=path)
+
+
+def json_of(path: Path, what: str) -> Any:
+    """The document of a JSON file; `what` names in the error what it should be, as "a table".
+
+    Raises:
+        DataError: if the file is not complete JSON or cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
+            "truncated?",
+            path=path,
+            row=error.lineno,
+        ) from None
+    except RecursionError:
+        raise DataError(f"{path}: JSON nested too deeply to be {what}", path=path) from None
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None
 
 
 def head_of(path: Path) -> Head:

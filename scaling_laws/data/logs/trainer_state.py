@@ -26,7 +26,7 @@ from scaling_laws.common import DataError
 from scaling_laws.data.logs.jsonl import records_of
 from scaling_laws.data.logs.naming import folder_name
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
-from scaling_laws.data.logs.text import open_error
+from scaling_laws.data.logs.text import json_of
 
 __all__ = ["LLAMA_FACTORY", "TRAINER_STATE"]
 
@@ -96,21 +96,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 
 def _document(path: Path) -> Mapping[str, Any]:
-    try:
-        state = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
-            "truncated?",
-            path=path,
-            row=error.lineno,
-        ) from None
-    except RecursionError:
-        raise DataError(
-            f"{path}: JSON nested too deeply to be a trainer's state", path=path
-        ) from None
-    except (OSError, ValueError) as error:
-        raise open_error(path, error) from None
+    state = json_of(path, "a trainer's state")
     if not isinstance(state, dict):
         raise DataError(
             f"{path}: a JSON object with 'log_history' is required, not a {type(state).__name__}",
