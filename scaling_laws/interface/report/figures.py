@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -89,8 +90,6 @@ def save_figure(figure: Figure, path: Path | str) -> Path:
 
     The same figure is written as the same bytes.
     """
-    import matplotlib
-
     vector = Path(path).suffix.lower() in (".svg", ".pdf")
     metadata = {"Date" if Path(path).suffix.lower() == ".svg" else "CreationDate": None}
 

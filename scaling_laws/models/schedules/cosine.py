@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scaling_laws.models.schedules.family import (
     COMMON_KEYS,
     END,
@@ -14,7 +11,7 @@ from scaling_laws.models.schedules.family import (
     SearchBox,
     Values,
     end_between,
-    warm_up,
+    with_warmup,
 )
 
 __all__ = ["COSINE"]
@@ -26,17 +23,12 @@ def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     return end + 0.5 * (peak - end) * (1.0 + xp.cos(xp.pi * (step - warmup) / (steps - warmup)))
 
 
-def build(values: Values) -> NDArray[np.float64]:
-    """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
-
-
 COSINE = Family(
     name="cosine",
     formula="end + (peak - end)·(1 + cos(π(t - W)/(T - W)))/2",
     citation="Loshchilov & Hutter 2017, arXiv 1608.03983",
     keys=(*COMMON_KEYS, END),
-    build=build,
+    build=with_warmup(lr_after_warmup),
     shapes=(SearchBox("cosine", (0.0,), (1.0,), end_between),),
     lr_after_warmup=lr_after_warmup,
 )

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scaling_laws.models.schedules.family import (
     COMMON_KEYS,
     Family,
@@ -16,7 +13,7 @@ from scaling_laws.models.schedules.family import (
     SearchFrame,
     Values,
     positive,
-    warm_up,
+    with_warmup,
 )
 
 __all__ = ["EXPONENTIAL"]
@@ -26,11 +23,6 @@ def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     """Rates from the warm-up on."""
     peak, end, steps, warmup = (values[key] for key in ("peak", "end", "steps", "warmup"))
     return peak * (end / peak) ** ((step - warmup) / (steps - warmup))
-
-
-def build(values: Values) -> NDArray[np.float64]:
-    """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
 def _values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
@@ -43,7 +35,7 @@ EXPONENTIAL = Family(
     formula="peak·(end/peak)^((t - W)/(T - W))",
     citation="standard",
     keys=(*COMMON_KEYS, Key("end", positive, "learning rate at step `steps`, > 0", required=True)),
-    build=build,
+    build=with_warmup(lr_after_warmup),
     shapes=(SearchBox("exponential", (0.0,), (1.0,), _values),),
     lr_after_warmup=lr_after_warmup,
 )

@@ -28,6 +28,7 @@ __all__ = [
     "end_between",
     "format_number",
     "warm_up",
+    "with_warmup",
 ]
 
 Values = Mapping[str, Any]
@@ -286,6 +287,13 @@ def warm_up(
         )
     lr[:warmup] = np.linspace(values["warmup_from"], top, warmup)
     return lr
+
+
+def with_warmup(
+    lr_after_warmup: Callable[[Values, Any, Any], Any],
+) -> Callable[[Values], NDArray[np.float64]]:
+    """The `Family.build` of a family that is a linear warm-up and then `lr_after_warmup`."""
+    return lambda values: warm_up(values, lambda step: lr_after_warmup(values, step, np))
 
 
 def decay_start(values: Values) -> int:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scaling_laws.models.schedules.family import (
     COMMON_KEYS,
     END,
@@ -14,7 +11,7 @@ from scaling_laws.models.schedules.family import (
     SearchBox,
     Values,
     end_between,
-    warm_up,
+    with_warmup,
 )
 
 __all__ = ["LINEAR"]
@@ -26,17 +23,12 @@ def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     return end + (peak - end) * ((steps - step) / (steps - warmup))
 
 
-def build(values: Values) -> NDArray[np.float64]:
-    """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
-
-
 LINEAR = Family(
     name="linear",
     formula="end + (peak - end)·(T - t)/(T - W)",
     citation="Bergsma et al. 2025, arXiv 2502.15938 (D2Z: end = 0)",
     keys=(*COMMON_KEYS, END),
-    build=build,
+    build=with_warmup(lr_after_warmup),
     shapes=(SearchBox("linear", (0.0,), (1.0,), end_between),),
     lr_after_warmup=lr_after_warmup,
 )

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scaling_laws.models.schedules.family import (
     COMMON_KEYS,
     END,
@@ -17,7 +14,7 @@ from scaling_laws.models.schedules.family import (
     SearchFrame,
     Values,
     positive,
-    warm_up,
+    with_warmup,
 )
 
 __all__ = ["POWER_DECAY"]
@@ -29,11 +26,6 @@ def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     return end + (peak - end) * ((steps - step) / (steps - warmup)) ** values["power"]
 
 
-def build(values: Values) -> NDArray[np.float64]:
-    """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
-
-
 def _values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
     return {"end": frame.end_min, "power": free[0]}
 
@@ -43,7 +35,7 @@ POWER_DECAY = Family(
     formula="end + (peak - end)·((T - t)/(T - W))^power",
     citation="Li et al. 2026, arXiv 2602.06797 (power = 2β - 1)",
     keys=(*COMMON_KEYS, END, Key("power", positive, "exponent; 1 is linear", required=True)),
-    build=build,
+    build=with_warmup(lr_after_warmup),
     shapes=(SearchBox("power", (0.05,), (4.0,), _values),),
     lr_after_warmup=lr_after_warmup,
 )

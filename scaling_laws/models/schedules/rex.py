@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scaling_laws.models.schedules.family import (
     COMMON_KEYS,
     END,
@@ -14,7 +11,7 @@ from scaling_laws.models.schedules.family import (
     SearchBox,
     Values,
     end_between,
-    warm_up,
+    with_warmup,
 )
 
 __all__ = ["REX"]
@@ -27,17 +24,12 @@ def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     return end + (peak - end) * (remaining / (0.5 + 0.5 * remaining))
 
 
-def build(values: Values) -> NDArray[np.float64]:
-    """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
-
-
 REX = Family(
     name="rex",
     formula="end + (peak - end)·(1 - z)/(1/2 + (1 - z)/2), z = (t - W)/(T - W)",
     citation="Chen et al. 2021, arXiv 2107.04197",
     keys=(*COMMON_KEYS, END),
-    build=build,
+    build=with_warmup(lr_after_warmup),
     shapes=(SearchBox("rex", (0.0,), (1.0,), end_between),),
     lr_after_warmup=lr_after_warmup,
 )

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scaling_laws.models.schedules.family import (
     COMMON_KEYS,
     END,
@@ -21,7 +18,7 @@ from scaling_laws.models.schedules.family import (
     SearchFrame,
     Values,
     positive,
-    warm_up,
+    with_warmup,
 )
 
 __all__ = ["UBA"]
@@ -36,11 +33,6 @@ def lr_after_warmup(values: Values, step: Any, xp: Any) -> Any:
     return end + (peak - end) * (2.0 * bow / (2.0 * phi + (2.0 - phi) * bow))
 
 
-def build(values: Values) -> NDArray[np.float64]:
-    """Learning rates of shape (steps,)."""
-    return warm_up(values, lambda step: lr_after_warmup(values, step, np))
-
-
 def _values(free: Sequence[Any], frame: SearchFrame, xp: Any) -> dict[str, Any]:
     return {"end": frame.end_min, "phi": 10.0 ** free[0]}
 
@@ -50,7 +42,7 @@ UBA = Family(
     formula="end + (peak - end)·2c/(2phi + (2 - phi)c), c = 1 + cos(π(t - W)/(T - W))",
     citation="UBA 2025, arXiv 2505.24452 (from its limits)",
     keys=(*COMMON_KEYS, END, Key("phi", positive, "2 is cosine; lower is flatter", required=True)),
-    build=build,
+    build=with_warmup(lr_after_warmup),
     shapes=(SearchBox("uba", (-3.0,), (1.0,), _values),),
     lr_after_warmup=lr_after_warmup,
 )
