@@ -94,6 +94,7 @@ from .schedules.family import END as END
 from .schedules.family import end_between as end_between
 from .schedules.family import format_number as format_number
 from .schedules.family import warm_up as warm_up
+from .schedules.family import with_warmup as with_warmup
 from .schedules.search_points import all_values as all_values
 from .schedules.search_points import member_values as member_values
 from .schedules.search_points import with_defaults as with_defaults
