@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cached_property
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -22,9 +19,10 @@ from scaling_laws.common import (
     unknown_name,
 )
 from scaling_laws.data import Run, run_list
+from scaling_laws.inference.fitting.design import DesignEvaluator
 from scaling_laws.inference.fitting.notes import Note
 from scaling_laws.inference.fitting.priors import Prior
-from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest, nonlinear_values
+from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest
 from scaling_laws.inference.fitting.starts import box, draw_starts
 from scaling_laws.inference.results.prediction import check_needs
 from scaling_laws.models import AtPoints, History, Law
@@ -34,7 +32,6 @@ __all__ = ["MAX_POINTS", "Data", "law_for", "prepare"]
 Array = NDArray[np.float64]
 MAX_POINTS = 4096  # per run in a fit; more are thinned evenly, with a warning
 WINDOW_NODES = 8  # steps that represent a longer averaging window
-EVALUATION_CHUNK = 16  # parameter sets evaluated together
 UNCONSTRAINED_LIMIT = 60.0  # where bounds are not known in the unit of the logs
 LOSS_FLOOR = 1e-6  # lower bound on predicted losses, so that their logs are finite
 
@@ -192,30 +189,16 @@ class Data:
         values = scaled if self.law.rescale is None else self.law.rescale(scaled, self.unit)
         return {name: float(values[name]) for name in self.law.names}
 
+    @cached_property
+    def design(self) -> DesignEvaluator:
+        """The design matrix of the problem and its derivatives, compiled when first used."""
+        return DesignEvaluator(self.law, self.problem, self.ties)
+
     def predict(self, solutions: Sequence[Solution]) -> Array:
         """Predictions of all logged losses: (solutions, losses)."""
-        function = _compiled_losses(self.law, self.ties)
-        parts = []
-        for begin in range(0, len(solutions), EVALUATION_CHUNK):
-            part = list(solutions[begin : begin + EVALUATION_CHUNK])
-            filled = part + part[:1] * (EVALUATION_CHUNK - len(part))  # one shape, one compilation
-            unconstrained = np.stack([solution.unconstrained for solution in filled])
-            amplitudes = np.stack([solution.amplitudes for solution in filled])
-            losses = np.asarray(function(self.problem, unconstrained, amplitudes))
-            parts.append(losses[: len(part)])
-        return np.concatenate(parts)
-
-
-@cache
-def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
-    def losses(problem: Problem, unconstrained: Any, amplitudes: Any) -> Any:
-        def losses_of_one(unconstrained: Any, amplitudes: Any) -> Any:
-            values = nonlinear_values(law, unconstrained, ties)
-            return problem.design_matrix(law, values) @ amplitudes
-
-        return jnp.maximum(jax.vmap(losses_of_one)(unconstrained, amplitudes), LOSS_FLOOR)
-
-    return jax.jit(losses)
+        columns = self.design.columns(np.stack([solution.unconstrained for solution in solutions]))
+        amplitudes = np.stack([solution.amplitudes for solution in solutions])
+        return np.asarray(np.maximum(np.matmul(amplitudes[:, None], columns)[:, 0], LOSS_FLOOR))
 
 
 def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[Note, ...]]:

@@ -1,0 +1,117 @@
+"""Design matrices of many parameter values: the only part of a fit that is compiled.
+
+One program per law and shape of the data evaluates any number of rows: on a CPU as a loop, whose
+tables stay in the cache and which wastes nothing on rows that are not there, on an accelerator side
+by side.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from threading import Lock
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_laws.inference.fitting.problem import Problem, nonlinear_values
+from scaling_laws.models import Law, in_float64
+
+__all__ = ["DesignEvaluator", "rows_together"]
+
+Array = NDArray[np.float64]
+ROWS_CPU = 16  # of a call: the memory of its results, not its time
+ROWS_ACCELERATOR = 64
+MEMORY = 2**28  # bytes at most for the results of a call
+
+
+def rows_together(numbers: int) -> int:
+    """How many rows a call evaluates, given how many numbers each of them returns."""
+    rows = ROWS_CPU if jax.default_backend() == "cpu" else ROWS_ACCELERATOR
+    return max(1, min(rows, MEMORY // (8 * max(1, numbers))))
+
+
+class DesignEvaluator:
+    """The design matrix of a problem, and its derivatives, at given parameters.
+
+    Threads may share it: the first call of each kind compiles, and the others wait for it.
+    """
+
+    def __init__(self, law: Law, problem: Problem, ties: tuple[tuple[str, str], ...]) -> None:
+        self._size = len(law.nonlinear_parameters)
+        losses = problem.point_index.shape[0]
+        numbers = losses * len(law.linear_parameters) * (1 + self._size)
+        self._rows = rows_together(numbers)
+        self._problem = in_float64(jax.device_put)(problem)
+        self._columns = _compiled(law, ties, self._rows, derivatives=False)
+        self._with_derivatives = _compiled(law, ties, self._rows, derivatives=True)
+        self._compiling = Lock()
+        self._ready: set[Any] = set()
+
+    def columns(self, unconstrained: Array) -> Array:
+        """Design matrices, transposed: (rows, nonlinear) -> (rows, linear, losses)."""
+        (columns,) = self._evaluate(self._columns, unconstrained)
+        return columns
+
+    def with_derivatives(self, unconstrained: Array) -> tuple[Array, Array]:
+        """Design matrices and their derivatives in the unconstrained parameters.
+
+        Args:
+            unconstrained: nonlinear parameters, (rows, nonlinear).
+
+        Returns:
+            Columns, (rows, linear, losses), and derivatives, (rows, nonlinear, linear, losses).
+        """
+        columns, derivatives = self._evaluate(self._with_derivatives, unconstrained)
+        return columns, derivatives
+
+    @in_float64
+    def _evaluate(self, function: Any, unconstrained: Array) -> tuple[Array, ...]:
+        with self._compiling:
+            if function not in self._ready:
+                function(self._problem, np.zeros((self._rows, self._size)), 0)
+                self._ready.add(function)
+        parts = []
+        for begin in range(0, len(unconstrained), self._rows):
+            part = unconstrained[begin : begin + self._rows]
+            filled = np.zeros((self._rows, self._size))
+            filled[: len(part)] = part
+            filled[len(part) :] = part[0]
+            results = function(self._problem, filled, len(part))
+            parts.append([np.asarray(result)[: len(part)] for result in results])
+        if len(parts) == 1:
+            return tuple(parts[0])
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+@cache
+def _compiled(law: Law, ties: tuple[tuple[str, str], ...], rows: int, *, derivatives: bool) -> Any:
+    """(problem, parameters (rows, nonlinear), how many of them) -> results, each (rows, ...)."""
+
+    def columns(problem: Problem, unconstrained: Any) -> Any:
+        return problem.design_matrix(law, nonlinear_values(law, unconstrained, ties)).T
+
+    def of_row(problem: Problem, unconstrained: Any) -> tuple[Any, ...]:
+        function = partial(columns, problem)
+        if not derivatives:
+            return (function(unconstrained),)
+        value, tangent = jax.linearize(function, unconstrained)
+        return value, jax.vmap(tangent)(jnp.eye(unconstrained.shape[0]))
+
+    def one_by_one(problem: Problem, unconstrained: Any, count: Any) -> tuple[Any, ...]:
+        def next_row(row: Any, results: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(
+                jax.lax.dynamic_update_index_in_dim(table, result, row, 0)
+                for table, result in zip(results, of_row(problem, unconstrained[row]), strict=True)
+            )
+
+        shapes = jax.eval_shape(of_row, problem, unconstrained[0])
+        empty = tuple(jnp.zeros((rows, *shape.shape), shape.dtype) for shape in shapes)
+        return jax.lax.fori_loop(0, count, next_row, empty)
+
+    def together(problem: Problem, unconstrained: Any, count: Any) -> tuple[Any, ...]:
+        return jax.vmap(partial(of_row, problem))(unconstrained)
+
+    return jax.jit(one_by_one if jax.default_backend() == "cpu" else together)
