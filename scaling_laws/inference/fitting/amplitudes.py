@@ -17,7 +17,7 @@ __all__ = ["PREDICTION_FLOOR", "fit_amplitudes", "predicted_losses", "solve_ampl
 Array = NDArray[np.float64]
 PREDICTION_FLOOR = 1e-3  # of the observed loss: lower bound on predictions, so that logs are finite
 RIDGE = 1e-12  # of the normalised columns; far below the accuracy of the linear parameters
-PASSES = 30  # at most: reweighted solves
+PASSES = 8  # at most: reweighted solves
 SETTLED = 1e-6  # relative change of the linear parameters that ends them
 
 

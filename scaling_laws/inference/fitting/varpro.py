@@ -32,6 +32,7 @@ BATCH_SIZE = 64  # requests that advance together
 ROUND = 6  # iterations between two checks for finished requests
 MAX_STEP = 3.0  # largest step of an unconstrained parameter: a factor of 20 in a positive one
 MAX_DAMPING = 1e12
+TRUSTED = 1.0  # damping below which a small predicted decrease means a minimum
 
 
 class _State(NamedTuple):
@@ -56,6 +57,14 @@ class _State(NamedTuple):
     def rows(self, chosen: NDArray[np.int64]) -> _State:
         """Some of the requests, copied."""
         return _State(*(leaf[chosen] for leaf in self))
+
+
+class _Step(NamedTuple):
+    """Trials, (rows, nonlinear), and the predicted decreases before and after clipping, (rows,)."""
+
+    trial: Array
+    unclipped_decrease: Array
+    predicted_decrease: Array
 
 
 class _Model(NamedTuple):
@@ -116,8 +125,7 @@ class VariableProjection:
         shares = np.array_split(running, max(1, min(workers, len(running) // 2)))
 
         def advance(rows: NDArray[np.int64]) -> _State:
-            part: SolveRequest = jax.tree.map(lambda leaf: leaf[rows], requests)
-            return self._advance(context, part, batch.rows(rows))
+            return self._advance(context, _rows(requests, rows), batch.rows(rows))
 
         if len(shares) == 1:
             advanced = [advance(shares[0])]
@@ -154,17 +162,29 @@ class VariableProjection:
         with np.errstate(all="ignore"):  # trials that are not finite are rejected
             for _ in range(ROUND):
                 running = np.flatnonzero(state.running)
-                if not len(running):
+                part = _rows(requests, running)
+                step = _trial(context, part, state.rows(running))
+                # where the model is trusted and sees no more to gain, a trial would tell nothing
+                over = (step.unclipped_decrease < context.negligible) & (
+                    state.damping[running] < TRUSTED
+                )
+                over &= state.iterations[running] > 0
+                state.running[running[over]] = False
+                if over.all():
                     break
-                part = jax.tree.map(lambda leaf: leaf[running], requests)  # noqa: B023
-                after = self._iterate(context, part, state.rows(running))
+                left = np.flatnonzero(~over)
+                running = running[left]
+                step = _Step(*(leaf[left] for leaf in step))
+                after = self._iterate(context, _rows(part, left), state.rows(running), step)
                 for leaf, new in zip(state, after, strict=True):
                     leaf[running] = new
         return state
 
-    def _iterate(self, context: SolveContext, requests: SolveRequest, state: _State) -> _State:
+    def _iterate(
+        self, context: SolveContext, requests: SolveRequest, state: _State, step: _Step
+    ) -> _State:
         """One trial of every request: (rows, ...) -> (rows, ...)."""
-        trial, unclipped_decrease, predicted_decrease = _trial(context, requests, state)
+        trial, unclipped_decrease, predicted_decrease = step
         model = _evaluate(context, requests, trial, state.amplitudes)
         finite = (
             np.isfinite(model.objective)
@@ -207,15 +227,13 @@ class VariableProjection:
         )
 
 
-def _trial(
-    context: SolveContext, requests: SolveRequest, state: _State
-) -> tuple[Array, Array, Array]:
-    """The next point of every request, and the decrease that the model predicts for it.
+def _rows(requests: SolveRequest, chosen: NDArray[np.int64]) -> SolveRequest:
+    part: SolveRequest = jax.tree.map(lambda leaf: leaf[chosen], requests)
+    return part
 
-    Returns:
-        Points, (rows, nonlinear); the predicted decrease of the step before it is clipped, and that
-        of the clipped one: (rows,) each.
-    """
+
+def _trial(context: SolveContext, requests: SolveRequest, state: _State) -> _Step:
+    """The next point of every request, and the decrease that the model predicts for it."""
     low, high = context.bounds
     gradient, hessian = state.gradient, state.gauss_newton_hessian
     blocked = ((state.unconstrained <= low) & (gradient > 0)) | (
@@ -237,14 +255,14 @@ def _trial(
     step = trial - state.unconstrained
     curved = np.matmul(hessian, step[..., None])[..., 0]
     predicted_decrease = -np.sum(step * (gradient + 0.5 * curved), axis=1)
-    return trial, unclipped_decrease, predicted_decrease
+    return _Step(trial, unclipped_decrease, predicted_decrease)
 
 
 def _evaluate(
     context: SolveContext, requests: SolveRequest, trial: Array, amplitudes: Array
 ) -> _Model:
     """The objective at trials, (rows, nonlinear), and its quadratic model there."""
-    columns, derivatives = context.design.with_derivatives(trial)
+    columns, derivatives = _design(context, trial)
     objective, observed = context.objective, requests.observed
     signed = [parameter.support is Support.REAL for parameter in context.law.linear_parameters]
     amplitudes = fit_amplitudes(columns, requests, objective, signed, amplitudes)
@@ -266,6 +284,14 @@ def _evaluate(
         gradient + requests.prior_precision * offset,
         hessian + _diagonal(requests.prior_precision),
     )
+
+
+def _design(context: SolveContext, trial: Array) -> tuple[Array, Array]:
+    """Columns and derivatives; refits begin at one point, which is evaluated once."""
+    if len(trial) == 1 or (trial[1:] != trial[0]).any():
+        return context.design.with_derivatives(trial)
+    columns, derivatives = context.design.with_derivatives(trial[:1])
+    return np.repeat(columns, len(trial), axis=0), np.repeat(derivatives, len(trial), axis=0)
 
 
 def _contract(derivatives: Array, amplitudes: Array) -> Array:
