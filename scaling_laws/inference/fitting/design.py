@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 from numpy.typing import NDArray
 
 from scaling_laws.inference.fitting.problem import Problem, nonlinear_values
@@ -22,8 +23,9 @@ from scaling_laws.models import Law, in_float64
 __all__ = ["DesignEvaluator", "rows_together"]
 
 Array = NDArray[np.float64]
-ROWS_CPU = 16  # of a call: the memory of its results, not its time
+ROWS_CPU = 32  # of a call: it costs only the memory of its results
 ROWS_ACCELERATOR = 64
+HEAVY = 0.2  # of the most work of a parameter: more belongs to the first group
 MEMORY = 2**28  # bytes at most for the results of a call
 
 
@@ -90,15 +92,14 @@ class DesignEvaluator:
 def _compiled(law: Law, ties: tuple[tuple[str, str], ...], rows: int, *, derivatives: bool) -> Any:
     """(problem, parameters (rows, nonlinear), how many of them) -> results, each (rows, ...)."""
 
-    def columns(problem: Problem, unconstrained: Any) -> Any:
+    def columns(problem: Problem, *unconstrained: Any) -> Any:
         return problem.design_matrix(law, nonlinear_values(law, unconstrained, ties)).T
 
     def of_row(problem: Problem, unconstrained: Any) -> tuple[Any, ...]:
-        function = partial(columns, problem)
+        numbers = tuple(unconstrained)
         if not derivatives:
-            return (function(unconstrained),)
-        value, tangent = jax.linearize(function, unconstrained)
-        return value, jax.vmap(tangent)(jnp.eye(unconstrained.shape[0]))
+            return (columns(problem, *numbers),)
+        return _with_derivatives(partial(columns, problem), numbers)
 
     def one_by_one(problem: Problem, unconstrained: Any, count: Any) -> tuple[Any, ...]:
         def next_row(row: Any, results: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -107,11 +108,58 @@ def _compiled(law: Law, ties: tuple[tuple[str, str], ...], rows: int, *, derivat
                 for table, result in zip(results, of_row(problem, unconstrained[row]), strict=True)
             )
 
-        shapes = jax.eval_shape(of_row, problem, unconstrained[0])
-        empty = tuple(jnp.zeros((rows, *shape.shape), shape.dtype) for shape in shapes)
-        return jax.lax.fori_loop(0, count, next_row, empty)
+        shape = (len(law.linear_parameters), problem.point_index.shape[0])
+        empty = [jnp.zeros((rows, *shape), unconstrained.dtype)]
+        if derivatives:
+            empty.append(jnp.zeros((rows, unconstrained.shape[1], *shape), unconstrained.dtype))
+        return jax.lax.fori_loop(0, count, next_row, tuple(empty))
 
     def together(problem: Problem, unconstrained: Any, count: Any) -> tuple[Any, ...]:
         return jax.vmap(partial(of_row, problem))(unconstrained)
 
     return jax.jit(one_by_one if jax.default_backend() == "cpu" else together)
+
+
+def _with_derivatives(function: Any, numbers: tuple[Any, ...]) -> tuple[Any, Any]:
+    """A function of numbers, and its derivatives in each of them: (numbers, ...).
+
+    Derivatives of numbers that much depends on are taken together, and so are the others, for which
+    most operations drop out.
+    """
+    value, linear = jax.linearize(function, *numbers)
+    if not numbers:
+        return value, jnp.zeros((0, *value.shape))
+    work = _work(jax.make_jaxpr(linear)(*numbers).jaxpr)
+    is_heavy = [amount > HEAVY * max(work) for amount in work]
+    rows: list[Any] = [None] * len(numbers)
+    for heavy in (True, False):
+        group = [index for index, flag in enumerate(is_heavy) if flag is heavy]
+        if not group:
+            continue
+
+        def of_group(*tangents: Any) -> Any:
+            by_index = dict(zip(group, tangents, strict=True))  # noqa: B023
+            zero = jnp.zeros_like(numbers[0])
+            return linear(*(by_index.get(index, zero) for index in range(len(numbers))))
+
+        # the derivative of a linear function is itself, less what does not depend on the group
+        origin = tuple(jnp.zeros_like(numbers[index]) for index in group)
+        directions = tuple(jnp.eye(len(group), dtype=numbers[0].dtype))
+        tangents = jax.vmap(lambda *along: jax.jvp(of_group, origin, along)[1])(*directions)  # noqa: B023
+        for index, row in zip(group, tangents, strict=True):
+            rows[index] = row
+    return value, jnp.stack(rows)
+
+
+def _work(jaxpr: Any) -> list[int]:
+    """For each input of a program, how many numbers are computed from it."""
+    amounts = []
+    for start in jaxpr.invars:
+        reached, amount = {start}, 1
+        for equation in jaxpr.eqns:
+            inputs = [item for item in equation.invars if not isinstance(item, Literal)]
+            if not reached.isdisjoint(inputs):
+                reached.update(equation.outvars)
+                amount += sum(variable.aval.size for variable in equation.outvars)
+        amounts.append(amount)
+    return amounts

@@ -43,7 +43,8 @@ SCREENED = 2  # candidate starts per start: the objective ranks them, before any
 WAVE = 4  # starts that are improved together
 AGAIN = 3  # starts that must reach the lowest objective before the remaining ones are left out
 NEGLIGIBLE = 0.01  # of a unit of log density: a tenth of a standard deviation of the parameters
-POLISHED = 2  # best starts that are solved exactly
+POLISHED = 2  # best solutions that are solved exactly, if they differ
+SAME = 1.0  # difference of unconstrained parameters below which solutions count as one
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def multistart_fit(
     variance = max(2.0 * lowest / float(np.sum(data.weight > 0)), MISFIT**2)
     settings = Settings(objective, prior, variance, seed, solver)
     requests = data.requests(
-        np.array([solution.unconstrained for solution in ranked[:POLISHED]]),
+        np.array([solution.unconstrained for solution in _distinct(ranked)[:POLISHED]]),
         prior=used,
         strength=settings.strength(data, data.weight),
     )
@@ -213,6 +214,19 @@ def _improve(
 def _rows(requests: SolveRequest, chosen: NDArray[np.int64]) -> SolveRequest:
     part: SolveRequest = jax.tree.map(lambda leaf: leaf[chosen], requests)
     return part
+
+
+def _distinct(ranked: Sequence[Solution]) -> list[Solution]:
+    """Solutions without those that are nearly an earlier one."""
+    kept: list[Solution] = []
+    for solution in ranked:
+        near = [
+            np.abs(solution.unconstrained - other.unconstrained).max(initial=0.0) < SAME
+            for other in kept
+        ]
+        if not any(near):
+            kept.append(solution)
+    return kept
 
 
 def _succeeded(law: Law, ranked: Sequence[Solution]) -> Solution:

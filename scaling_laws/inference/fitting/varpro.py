@@ -28,7 +28,7 @@ __all__ = ["VariableProjection"]
 
 Array = NDArray[np.float64]
 RIDGE = 1e-12  # of the normalised linear Jacobian
-BATCH_SIZE = 64  # requests that advance together
+BATCH_SIZE = 128  # requests that advance together
 ROUND = 6  # iterations between two checks for finished requests
 MAX_STEP = 3.0  # largest step of an unconstrained parameter: a factor of 20 in a positive one
 MAX_DAMPING = 1e12
