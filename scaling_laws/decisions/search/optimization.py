@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -317,19 +317,20 @@ def _members(problem: SearchProblem, seed: int) -> list[Schedule]:
     fitted, law = evaluator.fitted, evaluator.fitted.law
     cells = [cells_for(law, end, cuts_of(constraints)) for end in evaluator.horizons]
     function = compiled_rows(law)
+    on_device = jax.device_put(cells)
 
     def objective(tables: list[Array]) -> Array:
         losses = [
             np.asarray(
                 function(
                     problem.params,
-                    jnp.asarray(table),
+                    table,
                     horizon_cells,
                     problem.facts,
                     problem.interval_terms,
                 )
             )
-            for table, horizon_cells in zip(tables, cells, strict=True)
+            for table, horizon_cells in zip(tables, on_device, strict=True)
         ]
         mean = np.mean(losses, axis=0)
         return np.asarray(mean + lowest_cost(fitted, tables[-1][:, -1], constraints.peak_lr, mean))

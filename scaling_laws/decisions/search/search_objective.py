@@ -153,9 +153,10 @@ def objective_of(
     A term is compiled once per number of cells, independently of the length of the run.
     """
     function = _compiled_value(law)
+    terms = jax.device_put(list(terms))
 
     def objective(x: Array) -> tuple[float, Array]:
-        results = [function(jnp.asarray(x), term, params, facts, interval_terms) for term in terms]
+        results = [function(x, term, params, facts, interval_terms) for term in terms]
         total = float(np.mean([float(value) for value, _ in results]))
         gradient = np.mean([np.asarray(gradient) for _, gradient in results], axis=0)
         if penalty is None:

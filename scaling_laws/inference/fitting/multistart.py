@@ -42,7 +42,7 @@ FOLDS_PER_TASK = 16  # folds that one task refits
 SCREENED = 2  # candidate starts per start: the objective ranks them, before any is improved
 WAVE = 4  # starts that are improved together
 AGAIN = 3  # starts that must reach the lowest objective before the remaining ones are left out
-NEGLIGIBLE = 0.01  # of a unit of log density: a tenth of a standard deviation of the parameters
+NEGLIGIBLE = 3e-3  # of a unit of log density: less than a tenth of a standard deviation
 POLISHED = 2  # best solutions that are solved exactly, if they differ
 SAME = 1.0  # difference of unconstrained parameters below which solutions count as one
 

@@ -32,6 +32,7 @@ BATCH_SIZE = 128  # requests that advance together
 ROUND = 6  # iterations between two checks for finished requests
 MAX_STEP = 3.0  # largest step of an unconstrained parameter: a factor of 20 in a positive one
 MAX_DAMPING = 1e12
+CURVATURE_FACTORS = (0.2, 1.0)  # a robust cost curves less than its Gauss-Newton model
 TRUSTED = 1.0  # damping below which a small predicted decrease means a minimum
 
 
@@ -48,6 +49,9 @@ class _State(NamedTuple):
     objective: Array
     gradient: Array  # of the objective in the unconstrained parameters, amplitudes re-solved
     gauss_newton_hessian: Array  # of the same
+    amplitude_step: Array  # by which the model would change the amplitudes now, (linear,)
+    amplitude_response: Array  # and per change of an unconstrained parameter, (linear, nonlinear)
+    curvature_factor: Array  # of the data's share of the Hessian, learnt from the last step
     damping: Array
     damping_growth: Array
     small_steps: Array  # consecutive steps with a negligible predicted decrease
@@ -74,6 +78,8 @@ class _Model(NamedTuple):
     objective: Array
     gradient: Array
     gauss_newton_hessian: Array
+    amplitude_step: Array
+    amplitude_response: Array
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,16 @@ class VariableProjection:
 
     def init(self, context: SolveContext, request: SolveRequest) -> _State:
         """The start of a request, not yet evaluated."""
-        size = len(context.law.nonlinear_parameters)
+        size, linear = len(context.law.nonlinear_parameters), len(context.law.linear_parameters)
         return _State(
             unconstrained=np.asarray(request.start, dtype=np.float64),
-            amplitudes=np.zeros(len(context.law.linear_parameters)),
+            amplitudes=np.zeros(linear),
             objective=np.array(np.inf),
             gradient=np.zeros(size),
             gauss_newton_hessian=np.eye(size),
+            amplitude_step=np.zeros(linear),
+            amplitude_response=np.zeros((linear, size)),
+            curvature_factor=np.array(1.0),
             damping=np.array(1e-2),
             damping_growth=np.array(2.0),
             small_steps=np.array(0),
@@ -185,7 +194,9 @@ class VariableProjection:
     ) -> _State:
         """One trial of every request: (rows, ...) -> (rows, ...)."""
         trial, unclipped_decrease, predicted_decrease = step
-        model = _evaluate(context, requests, trial, state.amplitudes)
+        response = np.matmul(state.amplitude_response, (trial - state.unconstrained)[..., None])
+        guess = state.amplitudes + state.amplitude_step + response[..., 0]
+        model = _evaluate(context, requests, trial, guess)
         finite = (
             np.isfinite(model.objective)
             & np.isfinite(model.gradient).all(axis=1)
@@ -194,6 +205,9 @@ class VariableProjection:
         decrease = np.where(finite, state.objective - model.objective, -np.inf)
         accepted = decrease > 0
         ratio = np.where(accepted, decrease / np.maximum(predicted_decrease, 1e-300), 0.0)
+        # a parabola along the step with the observed decrease has 2 - ratio times the curvature
+        factor = np.where(accepted & (decrease < np.inf), 2.0 - ratio, 1.0)
+        factor = np.clip(state.curvature_factor * factor, *CURVATURE_FACTORS)
         shrink = np.maximum(1.0 / 5.0, 1.0 - (2.0 * np.minimum(ratio, 1.0) - 1.0) ** 3)
         is_first = state.iterations == 0
         damping = state.damping * np.where(accepted, shrink, state.damping_growth)
@@ -219,6 +233,9 @@ class VariableProjection:
             objective=chosen(model.objective, state.objective),
             gradient=chosen(model.gradient, state.gradient),
             gauss_newton_hessian=chosen(model.gauss_newton_hessian, state.gauss_newton_hessian),
+            amplitude_step=chosen(model.amplitude_step, state.amplitude_step),
+            amplitude_response=chosen(model.amplitude_response, state.amplitude_response),
+            curvature_factor=np.where(accepted, factor, 1.0),
             damping=np.clip(damping, 1e-9, MAX_DAMPING),
             damping_growth=np.where(accepted, 2.0, 2.0 * state.damping_growth),
             small_steps=small_steps,
@@ -235,7 +252,9 @@ def _rows(requests: SolveRequest, chosen: NDArray[np.int64]) -> SolveRequest:
 def _trial(context: SolveContext, requests: SolveRequest, state: _State) -> _Step:
     """The next point of every request, and the decrease that the model predicts for it."""
     low, high = context.bounds
-    gradient, hessian = state.gradient, state.gauss_newton_hessian
+    gradient, precision = state.gradient, _diagonal(requests.prior_precision)
+    hessian = state.gauss_newton_hessian - precision
+    hessian = state.curvature_factor[:, None, None] * hessian + precision
     blocked = ((state.unconstrained <= low) & (gradient > 0)) | (
         (state.unconstrained >= high) & (gradient < 0)
     )
@@ -272,10 +291,23 @@ def _evaluate(
     nonlinear_jacobian = _contract(derivatives, amplitudes) / -predicted[:, None, :]
     solved_mask = (amplitudes != 0) & np.isnan(requests.fixed_amplitudes)
     linear_jacobian = columns * np.where(solved_mask, -1.0, 0.0)[:, :, None] / predicted[:, None, :]
-    projected = _project_out(nonlinear_jacobian, linear_jacobian, weight)
+    norm = np.sqrt(np.matmul(linear_jacobian**2, weight[..., None])[..., 0])
+    norm = np.where(norm > 0, norm, 1.0)
+    basis = linear_jacobian / norm[:, :, None]
+    weighted = np.swapaxes(basis * weight[:, None, :], 1, 2)
+    gram = np.matmul(basis, weighted) + _diagonal(np.where(solved_mask, RIDGE, 1.0))
+    slope = (requests.weight * objective.weight(residual) * residual)[..., None]
+    right_sides = np.concatenate(
+        [
+            np.swapaxes(np.matmul(nonlinear_jacobian, weighted), 1, 2),
+            np.matmul(basis, slope),
+        ],
+        axis=2,
+    )
+    mixed = np.linalg.solve(gram, right_sides)
+    projected = nonlinear_jacobian - np.matmul(np.swapaxes(mixed[:, :, :-1], 1, 2), basis)
     hessian = np.matmul(projected * weight[:, None, :], np.swapaxes(projected, 1, 2))
-    slope = requests.weight * objective.weight(residual) * residual
-    gradient = np.matmul(projected, slope[..., None])[..., 0]
+    gradient = np.matmul(projected, slope)[..., 0]
     offset = trial - requests.prior_mean
     value = np.sum(requests.weight * objective.cost(residual), axis=1)
     return _Model(
@@ -283,6 +315,8 @@ def _evaluate(
         value + 0.5 * np.sum(requests.prior_precision * offset**2, axis=1),
         gradient + requests.prior_precision * offset,
         hessian + _diagonal(requests.prior_precision),
+        -mixed[:, :, -1] / norm,
+        -mixed[:, :, :-1] / norm[:, :, None],
     )
 
 
@@ -300,16 +334,6 @@ def _contract(derivatives: Array, amplitudes: Array) -> Array:
     for index in range(derivatives.shape[2]):
         total += derivatives[:, :, index] * amplitudes[:, None, index, None]
     return total
-
-
-def _project_out(rows: Array, linear: Array, weight: Array) -> Array:
-    """Rows without their part in the span of the linear Jacobian, in the weighted metric."""
-    norm = np.sqrt(np.matmul(linear**2, weight[..., None])[..., 0])
-    basis = linear / np.where(norm > 0, norm, 1.0)[:, :, None]
-    weighted = np.swapaxes(basis * weight[:, None, :], 1, 2)
-    gram = np.matmul(basis, weighted) + _diagonal(np.where(norm > 0, RIDGE, 1.0))
-    mixed = np.linalg.solve(gram, np.swapaxes(np.matmul(rows, weighted), 1, 2))
-    return np.asarray(rows - np.matmul(np.swapaxes(mixed, 1, 2), basis))
 
 
 def _diagonal(rows: Sequence[float] | Array) -> Array:
