@@ -38,7 +38,7 @@ from scaling_laws.decisions.search.free_form import (
 from scaling_laws.decisions.search.gains import gains_on
 from scaling_laws.decisions.search.optimum import Optimum
 from scaling_laws.decisions.search.peak_search import golden_section
-from scaling_laws.decisions.search.search_objective import cells_for, compiled_rows
+from scaling_laws.decisions.search.search_objective import cells_for, values_of_rows
 from scaling_laws.decisions.search.spline import INTERVALS
 from scaling_laws.decisions.search.weight_decay import DecayRange, read_decay_range
 from scaling_laws.inference import (
@@ -316,20 +316,12 @@ def _members(problem: SearchProblem, seed: int) -> list[Schedule]:
     evaluator, constraints = problem.evaluator, problem.constraints
     fitted, law = evaluator.fitted, evaluator.fitted.law
     cells = [cells_for(law, end, cuts_of(constraints)) for end in evaluator.horizons]
-    function = compiled_rows(law)
     on_device = jax.device_put(cells)
+    known = (problem.params, problem.facts, problem.interval_terms)
 
     def objective(tables: list[Array]) -> Array:
         losses = [
-            np.asarray(
-                function(
-                    problem.params,
-                    table,
-                    horizon_cells,
-                    problem.facts,
-                    problem.interval_terms,
-                )
-            )
+            values_of_rows(law, table, horizon_cells, *known)
             for table, horizon_cells in zip(tables, on_device, strict=True)
         ]
         mean = np.mean(losses, axis=0)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import LawError, ScheduleError, unknown_name
+from scaling_laws.inference.results.drawn_losses import variance_inputs_of
 from scaling_laws.inference.results.html import html_page, html_table
 from scaling_laws.inference.results.plotting import plot_prediction
 from scaling_laws.inference.results.state import AnyState, CurveState
@@ -19,15 +20,12 @@ from scaling_laws.inference.results.uncertainty import (
     Uncertainty,
     VarianceInputs,
     interval_around,
-    robust_sd,
 )
 from scaling_laws.models import (
     FINAL,
     TRACES,
     AnyLaw,
-    AtPoints,
     EveryStep,
-    History,
     Law,
     PointLaw,
     Schedule,
@@ -44,22 +42,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Prediction",
     "check_needs",
-    "compiled_draws",
     "compiled_final_loss",
     "compiled_final_losses",
     "compiled_loss",
-    "drawn_log_losses",
     "facts_for",
     "final_losses",
     "needs_inputs",
     "predict",
     "predict_losses",
     "range_notes",
-    "variance_inputs_of",
 ]
 
 Array = NDArray[np.float64]
-KNOTS = 96  # steps at which a prediction's parameter sd is computed
 BATCH_SIZE = 16  # schedules at a time in `final_losses`: their rows stay in the CPU cache
 
 
@@ -288,54 +282,6 @@ def range_notes(
 ) -> tuple[str, ...]:
     """In words, where a schedule and facts leave what the fitted runs covered."""
     return () if fitted.range is None else tuple(fitted.range.departures(schedule, facts))
-
-
-@cache
-def compiled_draws(law: Law) -> Any:
-    """(params (draws,), points) -> losses (draws, points)."""
-
-    def losses(params: Mapping[str, Any], points: History) -> Any:
-        return jax.vmap(lambda point: law.loss(params, point))(points).reshape(-1)
-
-    return jax.jit(jax.vmap(losses, in_axes=(0, None)))
-
-
-@in_float64
-def drawn_log_losses(
-    law: Law,
-    params: Mapping[str, Array],
-    lr: Array,
-    steps: NDArray[np.int64],
-    facts: Mapping[str, float],
-    traces: Mapping[str, Array] | None = None,
-) -> Array:
-    """Log losses under many values of the parameters: params (draws,) -> (draws, points)."""
-    points = law.history(AtPoints(steps), lr, facts=facts, traces=traces)
-    losses = np.asarray(compiled_draws(law)(dict(params), points))
-    return np.asarray(np.log(np.maximum(losses, 1e-6)))
-
-
-@in_float64
-def variance_inputs_of(
-    fitted: CurveState,
-    lr: Array,
-    steps: NDArray[np.int64],
-    facts: Mapping[str, float],
-    traces: Mapping[str, Array] | None = None,
-) -> VarianceInputs | None:
-    """What the predictive variance at some steps depends on; None without an uncertainty.
-
-    The parameter sd is computed at `KNOTS` steps and interpolated.
-    """
-    if fitted.uncertainty is None:
-        return None
-    if fitted.draw_count < 2:
-        return VarianceInputs.of(lr, steps)
-    last = int(np.max(steps))
-    knots = np.unique(np.append(np.linspace(0, last, KNOTS).astype(np.int64), last))
-    law = fitted.law
-    rows = drawn_log_losses(law, fitted.draws, lr, knots, facts, traces)
-    return VarianceInputs.of(lr, steps, np.interp(steps, knots, robust_sd(rows)))
 
 
 @in_float64
