@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,7 +55,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-BATCH_SIZE = 16  # schedules at a time in `final_losses`: their rows stay in the CPU cache
+BATCH = 8  # schedules at a time in `final_losses`: their rows stay in the CPU cache
+BATCHES = 8  # of one call of its compiled program
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -159,14 +161,17 @@ def compiled_final_loss(law: Law) -> Any:
 
 @cache
 def compiled_final_losses(law: Law) -> Any:
-    """(params, lr (schedules, steps), facts) -> losses after the last step: (schedules,)."""
+    """(params, lr (batches, BATCH, steps), number of batches, facts) -> (batches, BATCH) losses."""
 
-    def final(params: Mapping[str, Any], lr: Any, facts: Mapping[str, Any]) -> Any:
-        return jax.lax.map(
-            lambda row: law.loss(params, law.history(FINAL, row, facts=facts))[0],
-            lr,
-            batch_size=BATCH_SIZE,
-        )
+    def final(params: Mapping[str, Any], lr: Any, count: Any, facts: Mapping[str, Any]) -> Any:
+        def of_row(row: Any) -> Any:
+            return law.loss(params, law.history(FINAL, row, facts=facts))[0]
+
+        def next_batch(batch: Any, losses: Any) -> Any:
+            return losses.at[batch].set(jax.vmap(of_row)(lr[batch]))
+
+        # a loop of any length: the same program serves few schedules and many
+        return jax.lax.fori_loop(0, count, next_batch, jnp.zeros(lr.shape[:2], lr.dtype))
 
     return jax.jit(final)
 
@@ -328,7 +333,14 @@ def final_losses(
         {name: np.asarray(value, dtype=dtype) for name, value in values.items()}
         for values in (fitted.params, all_facts)
     )
-    return np.asarray(compiled_final_losses(law)(params, rates, numbers))
+    function, losses = compiled_final_losses(law), []
+    for begin in range(0, len(rates), BATCHES * BATCH):
+        part = rates[begin : begin + BATCHES * BATCH]
+        filled = np.concatenate([part, np.repeat(part[:1], BATCHES * BATCH - len(part), axis=0)])
+        batches = filled.reshape(BATCHES, BATCH, -1)
+        result = np.asarray(function(params, batches, -(-len(part) // BATCH), numbers))
+        losses.append(result.reshape(-1)[: len(part)])
+    return np.concatenate(losses)
 
 
 def facts_for(
