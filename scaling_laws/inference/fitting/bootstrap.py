@@ -155,4 +155,4 @@ def _refit(
             )
         )
     requests: SolveRequest = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
-    return solve_requests(data, settings, requests)
+    return solve_requests(data, settings, requests, settings.negligible(data))

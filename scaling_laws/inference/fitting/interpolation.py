@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 ROUGH = 2e-6  # fourth difference of the LR, over its peak, above which all points are nodes
 WINDOWS = 128  # per run: the differences are those of steps this share of the run apart
-EARLY = 0.1  # distance of nodes over the step, at most: a power law is smooth in log(step)
+EARLY = 0.09  # distance of nodes over the clock, at most: a power law is smooth in its logarithm
 LONGEST = 1.0 / 32.0  # distance of nodes over the length of the run, at most
 GROWTH = (
     1.25  # of the distance of nodes away from a bend: the memory of a change is a power law too
@@ -83,7 +83,11 @@ def interpolation_weights(points: Index, nodes: Index) -> tuple[Index, Array]:
 def _spacing(lr: Array, points: Index, breaks: Sequence[int]) -> Array:
     """Largest distance of nodes at every point, in steps: (points,)."""
     step = points.astype(np.float64)
-    allowed = np.minimum(EARLY * (step + 1.0), LONGEST * (step[-1] + 1.0))
+    clock = np.cumsum(lr[: points[-1] + 1])[points]
+    clock_steps = np.where(
+        lr[points] > 0, clock / np.where(lr[points] > 0, lr[points], 1.0), np.inf
+    )
+    allowed = np.minimum(EARLY * clock_steps, LONGEST * (step[-1] + 1.0))
     change = np.abs(np.gradient(lr[: points[-1] + 1]))[points]
     towards_zero = (GROWTH - 1.0) * lr[points] / np.where(change > 0, change, 1.0)
     allowed = np.where(change > 0, np.minimum(allowed, towards_zero), allowed)

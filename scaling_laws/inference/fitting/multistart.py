@@ -43,6 +43,7 @@ SCREENED = 2  # candidate starts per start: the objective ranks them, before any
 WAVE = 4  # starts that are improved together
 AGAIN = 3  # starts that must reach the lowest objective before the remaining ones are left out
 NEGLIGIBLE = 3e-3  # of a unit of log density: less than a tenth of a standard deviation
+FOLD_SHARE = 0.03  # of it for a refit without some runs
 POLISHED = 2  # best solutions that are solved exactly, if they differ
 SAME = 1.0  # difference of unconstrained parameters below which solutions count as one
 
@@ -300,7 +301,8 @@ def _refit_chunk(
         prior=prior,
         strength=settings.strength(data, weight),
     )
-    solved = solve_requests(data, settings, requests)
+    # their predictions are reported one by one, not as the spread of many
+    solved = solve_requests(data, settings, requests, FOLD_SHARE * settings.negligible(data))
     return [
         min(solved[first : first + len(starts)], key=lambda solution: solution.objective)
         for first in range(0, len(solved), len(starts))
@@ -308,7 +310,7 @@ def _refit_chunk(
 
 
 def solve_requests(
-    data: Data, settings: Settings, requests: SolveRequest, stage: str | None = None
+    data: Data, settings: Settings, requests: SolveRequest, negligible: float
 ) -> list[Solution]:
     """Solve requests on the runs of a fit with its objective and solver."""
     return solve(
@@ -316,6 +318,5 @@ def solve_requests(
         data,
         requests,
         settings.objective,
-        negligible=settings.negligible(data),
-        stage=stage,
+        negligible=negligible,
     )
