@@ -7,6 +7,7 @@ by side.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
 from threading import Lock
 from typing import Any
@@ -18,13 +19,14 @@ from jax.extend.core import Literal
 from numpy.typing import NDArray
 
 from scaling_laws.inference.fitting.problem import Problem, nonlinear_values
-from scaling_laws.models import Law, in_float64
+from scaling_laws.models import Law, bucket, in_float64
 
 __all__ = ["DesignEvaluator", "rows_together"]
 
 Array = NDArray[np.float64]
 ROWS_CPU = 32  # of a call: it costs only the memory of its results
 ROWS_ACCELERATOR = 64
+DEPTH = 4  # points of a loss are padded to a multiple of this: few shapes, few compilations
 HEAVY = 0.2  # of the most work of a parameter: more belongs to the first group
 MEMORY = 2**28  # bytes at most for the results of a call
 
@@ -43,10 +45,19 @@ class DesignEvaluator:
 
     def __init__(self, law: Law, problem: Problem, ties: tuple[tuple[str, str], ...]) -> None:
         self._size = len(law.nonlinear_parameters)
-        losses = problem.point_index.shape[0]
-        numbers = losses * len(law.linear_parameters) * (1 + self._size)
+        self._losses, depth = problem.point_index.shape
+        padding = (
+            (0, bucket(self._losses) - self._losses),
+            (0, -depth % DEPTH if depth > 1 else 0),
+        )
+        padded = replace(
+            problem,
+            point_index=np.pad(problem.point_index, padding),
+            window_weights=np.pad(problem.window_weights, padding),
+        )
+        numbers = bucket(self._losses) * len(law.linear_parameters) * (1 + self._size)
         self._rows = rows_together(numbers)
-        self._problem = in_float64(jax.device_put)(problem)
+        self._problem = in_float64(jax.device_put)(padded)
         self._columns = _compiled(law, ties, self._rows, derivatives=False)
         self._with_derivatives = _compiled(law, ties, self._rows, derivatives=True)
         self._compiling = Lock()
@@ -82,7 +93,8 @@ class DesignEvaluator:
             filled[: len(part)] = part
             filled[len(part) :] = part[0]
             results = function(self._problem, filled, len(part))
-            parts.append([np.asarray(result)[: len(part)] for result in results])
+            losses = self._losses
+            parts.append([np.asarray(result)[: len(part), ..., :losses] for result in results])
         if len(parts) == 1:
             return tuple(parts[0])
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
