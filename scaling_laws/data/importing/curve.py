@@ -75,6 +75,12 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         findings.append(Finding("joined", f"{len(tables)} files joined in the given order", True))
     first_step = tables[0].first_step if options.first_step is None else options.first_step
     steps, loss = _series(tables, keys, "loss", options, first_step, 0, findings)
+    if any(keys["loss"] in table.before_update for table in tables):
+        words = (
+            f"{keys['loss']} is measured before the update of its row, so it belongs to the "
+            "previous update"
+        )
+        findings.append(Finding("before_update", words))
     early = steps < 0
     if early.any():
         words = f"{int(early.sum())} losses before the first update omitted"
@@ -152,7 +158,7 @@ def _series(
         steps = _updates(
             table, counter, column.rows[counted], counts[counted], keys, options, first_step
         )
-        every_step.append(steps + shift)
+        every_step.append(steps + shift - (keys[role] in table.before_update))
         every_value.append(column.values[counted])
     if not every_step:
         return np.array([], dtype=np.int64), np.array([])

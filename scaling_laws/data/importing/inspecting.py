@@ -15,12 +15,12 @@ from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.roles import candidates
 from scaling_laws.data.importing.write_set import run_name
 from scaling_laws.data.logs import LogTable, read_tables
+from scaling_laws.data.logs.keys import by_preference
 
 __all__ = ["InspectedKey", "InspectedRun", "inspect_log"]
 
 ROLES = ("step", "loss", "lr", "tokens", "samples")
 PLACEHOLDER = "SPEC"
-FEW = 10  # values of a loss that is not proposed if another has more
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,7 @@ def _proposed(table: LogTable, stated: Options) -> tuple[Options, dict[str, list
             roles[role] = candidates(role, (table,), stated)
         except ScalingLawsError:
             roles[role] = []
-    # a few evaluations determine less than a whole curve of training losses
-    roles["loss"].sort(key=lambda key: int(table.columns[key].rows.size) < FEW)
+    roles["loss"] = by_preference({key: int(table.columns[key].rows.size) for key in roles["loss"]})
     changes = {f"{role}_key": roles[role][0] for role in ROLES[:3] if len(roles[role]) > 1}
     return replace(stated, **changes), roles  # type: ignore[arg-type]
 

@@ -101,6 +101,8 @@ class LogTable:
         first_step: the step number of the first update: 1 if a trainer counts completed updates.
         lr_offset: a row's learning rate belongs to the update this many after the row's own.
         averaged: keys whose values are means since the previous row.
+        before_update: keys whose value in a row is measured before the update of that row, so that
+            it includes the updates up to the previous one.
         total_steps: number of planned updates, if the file states it.
         notes: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
@@ -115,6 +117,7 @@ class LogTable:
     first_step: int = 0
     lr_offset: int = 0
     averaged: frozenset[str] = frozenset()
+    before_update: frozenset[str] = frozenset()
     total_steps: int | None = None
     notes: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
