@@ -13,6 +13,7 @@ from scaling_laws.data.importing.counts import tokens_of
 from scaling_laws.data.importing.moving_average import average_rows
 from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.printed_precision import precision_of
+from scaling_laws.data.importing.several_runs import check_one_run
 from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
 
@@ -74,6 +75,9 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
     if len(tables) > 1:
         findings.append(Finding("joined", f"{len(tables)} files joined in the given order", True))
     first_step = tables[0].first_step if options.first_step is None else options.first_step
+    for table in tables:
+        _, counter = _counter(table, keys, options)
+        check_one_run(table, keys[counter], keys["loss"], options)
     steps, loss = _series(tables, keys, "loss", options, first_step, 0, findings)
     if any(keys["loss"] in table.before_update for table in tables):
         words = (
@@ -87,7 +91,7 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         findings.append(Finding("start", words, True))
         steps, loss = steps[~early], loss[~early]
     steps, loss = _usable(tables[0], keys["loss"], steps, loss, findings)
-    steps, loss, summary = resolve(steps, loss, options.repeats)
+    steps, loss, summary = resolve(steps, loss, options.repeats or "last")
     if summary.n_back:
         findings.append(Finding("repeats", summary.describe(keys["loss"]), True))
     if first_step:
@@ -292,7 +296,7 @@ def _rates(
     if not good.all():
         words = f"{keys['lr']}: {int((~good).sum())} rates that are not numbers omitted"
         findings.append(Finding("not_finite", words, True))
-    steps, lr, summary = resolve(steps[good], lr[good], options.repeats)
+    steps, lr, summary = resolve(steps[good], lr[good], options.repeats or "last")
     if summary.n_differ and summary.restarts:
         before, after = summary.jumps[0]
         raise UsageError(

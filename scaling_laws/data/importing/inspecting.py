@@ -13,6 +13,7 @@ from scaling_laws.data.importing.log_import import import_run
 from scaling_laws.data.importing.offsets import ShiftedRatesError
 from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.roles import candidates
+from scaling_laws.data.importing.several_runs import SeveralRunsError, split_table
 from scaling_laws.data.importing.write_set import run_name
 from scaling_laws.data.logs import LogTable, read_tables
 from scaling_laws.data.logs.keys import by_preference
@@ -103,7 +104,8 @@ def inspect_log(
         DataError: if no reader recognises it, or several do.
     """
     stated = options or Options()
-    reader, tables = read_tables(path, format=stated.format)
+    reader, whole = read_tables(path, format=stated.format)
+    tables = [table for one in whole for table in split_table(one, stated)]
     alone = len(tables) == 1
     inspected = []
     for table in tables:
@@ -169,6 +171,11 @@ def _tried(
         extra = ways.pop(0)
         try:
             entry = import_run(run.name, reader, (table,), extra)
+        except SeveralRunsError as error:
+            split = ",".join(error.keys) or None
+            extra = replace(proposed, run_key=split, split_restarts=split is None)
+            command = _command(path, out, run.name, extra, alone)
+            return replace(run, findings=_notes(table), command=command, problem=str(error))
         except ScalingLawsError as error:
             if not problem and isinstance(error, ShiftedRatesError) and len(error.offsets) == 1:
                 ways.insert(0, replace(proposed, lr_offset=error.offsets[0]))
@@ -189,10 +196,14 @@ def _tried(
     needs_schedule = "--schedule" in problem
     return replace(
         run,
-        findings=tuple(Finding("file", note) for note in table.notes),
+        findings=_notes(table),
         command=_command(path, out, run.name, trial if needs_schedule else proposed, alone),
         problem=problem,
     )
+
+
+def _notes(table: LogTable) -> tuple[Finding, ...]:
+    return tuple(Finding("file", note) for note in table.notes)
 
 
 def _ways(proposed: Options) -> list[Options]:
@@ -219,6 +230,8 @@ FLAGS = {
     "samples_per_step": "--samples-per-step",
     "sequence_length": "--sequence-length",
     "repeats": "--repeats",
+    "run_key": "--run-key",
+    "split_restarts": "--split-restarts",
     "window": "--window",
     "average_window": "--average-window",
     "drop_spikes": "--drop-spikes",

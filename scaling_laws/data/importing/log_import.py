@@ -18,6 +18,7 @@ from scaling_laws.data.importing.schedule_resolution import (
     ResolvedSchedule,
     resolve_schedule,
 )
+from scaling_laws.data.importing.several_runs import split_table
 from scaling_laws.data.importing.write_set import SetEntry, run_name, write_set
 from scaling_laws.data.logs import LogTable, read_tables
 from scaling_laws.data.logs.configs import facts_of
@@ -101,7 +102,8 @@ def _grouped(
         (reader.name, table)
         for log in logs
         for reader, tables in (read_tables(log, format=options.format),)
-        for table in tables
+        for whole in tables
+        for table in split_table(whole, options)
     ]
     if runs:
         names_read = [table.name for _, table in read]

@@ -24,6 +24,8 @@ __all__ = [
     "Match",
     "ParseError",
     "Reader",
+    "TextCollector",
+    "TextColumn",
     "TrainingLog",
     "table_of",
 ]
@@ -31,6 +33,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 FURTHEST = 2**53  # whole numbers beyond are not exact in float64
+MAX_TEXTS = 10_000  # distinct texts of a key that are kept
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,49 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
+class TextColumn:
+    """The texts logged under a key: ``names[codes[row]]``.
+
+    Attributes:
+        codes: index of each row's text, -1 where there is none, int64: (rows,).
+        names: the distinct texts, in the order of the file.
+    """
+
+    codes: Whole
+    names: tuple[str, ...]
+
+
+class TextCollector:
+    """Collects texts by key and row; a key with very many distinct ones, as of times, is omitted."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, array[int]] = {}
+        self._codes: dict[str, array[int]] = {}
+        self._names: dict[str, dict[str, int]] = {}
+
+    def add(self, key: str, row: int, text: str) -> None:
+        """Keep the text of a row, unless it is blank."""
+        stripped = text.strip()
+        names = self._names.setdefault(key, {})
+        if not stripped or len(names) > MAX_TEXTS:
+            return
+        code = names.setdefault(stripped, len(names))
+        self._rows.setdefault(key, array("q")).append(row)
+        self._codes.setdefault(key, array("q")).append(code)
+
+    def columns(self, count: int) -> dict[str, TextColumn]:
+        """The columns of a table with a number of rows."""
+        texts = {}
+        for key, rows in self._rows.items():
+            if len(self._names[key]) <= MAX_TEXTS:
+                codes = np.full(count, -1, dtype=np.int64)
+                at = np.array(rows, dtype=np.int64)
+                codes[at[at < count]] = np.array(self._codes[key], dtype=np.int64)[at < count]
+                texts[key] = TextColumn(codes, tuple(self._names[key]))
+        return texts
+
+
+@dataclass(frozen=True, eq=False)
 class LogTable:
     """What one run logged, row by row in the order of the file, repeated steps included.
 
@@ -106,6 +152,7 @@ class LogTable:
         total_steps: number of planned updates, if the file states it.
         notes: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
+        texts: columns of texts, by key; their `parse_error` is in `columns`.
     """
 
     name: str
@@ -121,8 +168,10 @@ class LogTable:
     total_steps: int | None = None
     notes: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    texts: Mapping[str, TextColumn] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", MappingProxyType(dict(self.texts)))
         object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
         object.__setattr__(self, "lines", np.asarray(self.lines, dtype=np.int64))
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
@@ -182,6 +231,7 @@ def table_of(
     rows: dict[str, array[int]] = {}
     values: dict[str, array[float]] = {}
     faults: dict[str, tuple[int, Any]] = {}
+    texts = TextCollector()
     count = 0
     for count, record in enumerate(records, start=1):
         for key, value in _flat(record):
@@ -192,6 +242,8 @@ def table_of(
                 values[key].append(_double(value))
             elif value is not None:
                 faults.setdefault(key, (count - 1, value))
+                if type(value) is str:
+                    texts.add(key, count - 1, value)
     numbered = np.arange(1, count + 1) if lines is None else np.asarray(lines, dtype=np.int64)
     columns = {
         key: Column(
@@ -203,6 +255,7 @@ def table_of(
         )
         for key in {**rows, **faults}
     }
+    hints = {"texts": texts.columns(count), **hints}
     return LogTable(name, source, columns, numbered, unit, **hints)
 
 

@@ -58,8 +58,16 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     clean.add_argument(
         "--repeats",
         choices=("last", "first", "mean"),
-        default="last",
-        help="which row to use for a step that was logged again (default last)",
+        help="which row to use for a step that was logged again (default last, if the file does not "
+        "begin anew with other losses)",
+    )
+    clean.add_argument(
+        "--run-key",
+        metavar="KEY",
+        help="key whose values tell several runs apart: a run per value; KEY,KEY for combinations",
+    )
+    clean.add_argument(
+        "--split-restarts", action="store_true", help="each part that begins anew is a run"
     )
     clean.add_argument(
         "--window",
