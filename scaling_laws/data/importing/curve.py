@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import MAX_STEPS, DataError, UsageError
+from scaling_laws.data.importing.anomalies import gaps, listed, quantised, spikes
 from scaling_laws.data.importing.counts import tokens_of
 from scaling_laws.data.importing.moving_average import average_rows
 from scaling_laws.data.importing.options import Finding, Options
-from scaling_laws.data.importing.printed_precision import precision_of
 from scaling_laws.data.importing.several_runs import check_one_run
 from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
@@ -22,10 +22,6 @@ __all__ = ["LossCurve", "curve_of"]
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 SKIPPED = ("number of skipped iterations", "optim/step skipped", "skipped_steps")
-COARSE = 3  # decimals of a printed loss that affect a fit
-NEIGHBOURS = 11  # rows around a spike
-FAR = 12.0  # distance of a spike from their median, in robust standard deviations
-SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +101,10 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         findings.append(Finding("step_offset", words, True))
     offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
     lr_steps, lr = _rates(tables, keys, options, first_step, offset, findings)
-    _gaps(steps, findings)
-    _quantised(keys["loss"], loss, findings)
+    gaps(steps, findings)
+    quantised(keys["loss"], loss, findings)
     steps, loss = _skipped(tables, keys, options, first_step, steps, loss, findings)
-    steps, loss = _spikes(steps, loss, options.drop_spikes, findings)
+    steps, loss = spikes(steps, loss, options.drop_spikes, findings)
     window = _window(tables, keys, options, steps, findings)
     if options.average_window is not None:
         means = average_rows(tables[0].source, steps, loss, options.average_window, window)
@@ -238,11 +234,6 @@ def _updates(
     return updates.astype(np.int64)
 
 
-def _listed(steps: Whole) -> str:
-    shown = ", ".join(str(int(step)) for step in steps[:SHOWN])
-    return shown + (", ..." if len(steps) > SHOWN else "")
-
-
 def _usable(
     table: LogTable, key: str, steps: Whole, loss: Array, findings: list[Finding]
 ) -> tuple[Whole, Array]:
@@ -257,7 +248,7 @@ def _usable(
     if not good.all():
         words = (
             f"{key}: {int((~good).sum())} of {loss.size} losses are not finite or not > 0 and "
-            f"omitted, at steps {_listed(np.unique(steps[~good]))}"
+            f"omitted, at steps {listed(np.unique(steps[~good]))}"
         )
         findings.append(Finding("not_finite", words, True))
     if not good.any():
@@ -314,30 +305,6 @@ def _rates(
     return steps, lr
 
 
-def _gaps(steps: Whole, findings: list[Finding]) -> None:
-    differences = np.diff(steps)
-    if not differences.size:
-        return
-    stride = int(np.median(differences))
-    wide = differences > 1.5 * stride
-    if wide.any():
-        index = int(np.argmax(differences))
-        words = (
-            f"losses are logged every {stride} steps, with {int(wide.sum())} gaps; the widest is "
-            f"{steps[index]} -> {steps[index + 1]}"
-        )
-        findings.append(Finding("gaps", words))
-
-
-def _quantised(key: str, loss: Array, findings: list[Finding]) -> None:
-    precision = precision_of(loss)
-    if precision.kind in ("decimals", "significant"):
-        width = 2 * float(np.median(precision.half_width(loss)))
-        if width >= 10.0**-COARSE / 2:
-            words = f"{key} is printed to {precision.words}: steps of {width:.1g} nats"
-            findings.append(Finding("quantised", words))
-
-
 def _skipped(
     tables: Sequence[LogTable],
     keys: Mapping[str, str],
@@ -357,36 +324,11 @@ def _skipped(
     skipped = np.isin(steps, bad)
     if not skipped.any():
         return steps, loss
-    words = f"{int(skipped.sum())} points with skipped updates ({_listed(steps[skipped])})"
+    words = f"{int(skipped.sum())} points with skipped updates ({listed(steps[skipped])})"
     if options.drop_skipped:
         findings.append(Finding("skipped", f"{words} omitted", True))
         return steps[~skipped], loss[~skipped]
     findings.append(Finding("skipped", f"{words}; --drop-skipped omits them"))
-    return steps, loss
-
-
-def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> tuple[Whole, Array]:
-    """Find points far above the median of their neighbours, in units of their deviation."""
-    if loss.size < 2 * NEIGHBOURS:
-        return steps, loss
-    half = NEIGHBOURS // 2
-    logs = np.log(loss)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(logs, half, mode="edge"), NEIGHBOURS)
-    median = np.median(windows, axis=1)
-    deviation = np.median(np.abs(windows - median[:, None]), axis=1)
-    floor = max(float(np.median(deviation)), 1e-5)
-    spike = logs - median > FAR * 1.4826 * np.maximum(deviation, floor)
-    # the first points fall steeply and are not spikes
-    spike[:half] = False
-    if not spike.any():
-        return steps, loss
-    words = (
-        f"{int(spike.sum())} spikes far above their neighbours, at steps {_listed(steps[spike])}"
-    )
-    if drop:
-        findings.append(Finding("spikes", f"{words}; omitted", True))
-        return steps[~spike], loss[~spike]
-    findings.append(Finding("spikes", f"{words}; --drop-spikes omits them"))
     return steps, loss
 
 

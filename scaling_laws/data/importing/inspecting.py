@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import ScalingLawsError
+from scaling_laws.data.importing.hidden_warmups import HiddenWarmupError
 from scaling_laws.data.importing.log_import import import_run
 from scaling_laws.data.importing.offsets import ShiftedRatesError
 from scaling_laws.data.importing.options import Finding, Options
@@ -16,12 +17,12 @@ from scaling_laws.data.importing.roles import candidates
 from scaling_laws.data.importing.several_runs import SeveralRunsError, split_table
 from scaling_laws.data.importing.write_set import run_name
 from scaling_laws.data.logs import LogTable, read_tables
-from scaling_laws.data.logs.keys import by_preference
+from scaling_laws.data.logs.keys import by_preference, loss_like, rate_like
 
 __all__ = ["InspectedKey", "InspectedRun", "inspect_log"]
 
 ROLES = ("step", "loss", "lr", "tokens", "samples")
-PLACEHOLDER = "SPEC"
+PLACEHOLDER, STEPS = "SPEC", "STEPS"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class InspectedRun:
         reader: the format's name.
         meaning: where such files come from.
         rows: of the table.
-        keys: what was logged.
+        keys: what was logged: those with a role first, then those that may have one.
         findings: anomalies, and how an import would handle them.
         schedule: the schedule that an import would write; empty if unknown.
         schedule_from: its origin, or why there is none.
@@ -142,7 +143,8 @@ def _keys(
     for role in reversed(ROLES):
         for index, key in enumerate(roles[role]):
             named[key] = role if index == 0 else f"{role}?"
-    return tuple(
+    likely = {*loss_like(table.columns), *rate_like(table.columns)}
+    keys = [
         InspectedKey(
             name,
             named.get(name, "" if not column.parse_error else "words"),
@@ -151,7 +153,14 @@ def _keys(
             float(column.values[-1]) if column.values.size else None,
         )
         for name, column in table.columns.items()
-    )
+    ]
+
+    def rank(key: InspectedKey) -> int:
+        if key.role not in ("", "words"):
+            return int(key.role.endswith("?"))
+        return 2 if key.name in likely and not key.role else 3
+
+    return tuple(sorted(keys, key=rank))
 
 
 def _tried(
@@ -176,6 +185,16 @@ def _tried(
             extra = replace(proposed, run_key=split, split_restarts=split is None)
             command = _command(path, out, run.name, extra, alone)
             return replace(run, findings=_notes(table), command=command, problem=str(error))
+        except HiddenWarmupError as error:
+            problem = problem or str(error)
+            unsure = _unsure(error, proposed)
+            if error.hidden is not None and error.hidden.certain and extra is proposed:
+                ways = [replace(unsure, warmup=0)]
+                continue
+            command = _command(path, out, run.name, unsure, alone)
+            if error.hidden is None or error.hidden.warmup is None:
+                command += f" --warmup {STEPS}"
+            return replace(run, findings=_notes(table), command=command, problem=problem)
         except ScalingLawsError as error:
             if not problem and isinstance(error, ShiftedRatesError) and len(error.offsets) == 1:
                 ways.insert(0, replace(proposed, lr_offset=error.offsets[0]))
@@ -210,8 +229,15 @@ def _ways(proposed: Options) -> list[Options]:
     """The options to try, in decreasing order of certainty."""
     if proposed.schedule is not None or proposed.between is not None:
         return [proposed]
-    linear = replace(proposed, between="linear")
-    return [proposed, linear, replace(linear, warmup=0)]
+    return [proposed, replace(proposed, between="linear")]
+
+
+def _unsure(error: HiddenWarmupError, proposed: Options) -> Options:
+    """The options for a log that begins after its warm-up, as far as its rates determine them."""
+    if error.hidden is None:
+        return replace(proposed, between=proposed.between or "linear")
+    options = replace(proposed, warmup=error.hidden.warmup)
+    return replace(options, lr_offset=error.lr_offset) if error.hidden.shift else options
 
 
 FLAGS = {

@@ -12,7 +12,7 @@ import numpy as np
 from scaling_laws.common import DataError, UsageError, unknown_name
 from scaling_laws.data.importing.curve import LossCurve, curve_of
 from scaling_laws.data.importing.options import Finding, Options, RunReport
-from scaling_laws.data.importing.roles import find_roles
+from scaling_laws.data.importing.roles import find_roles, useful_keys
 from scaling_laws.data.importing.schedule_resolution import (
     ParentPrefix,
     ResolvedSchedule,
@@ -22,6 +22,7 @@ from scaling_laws.data.importing.several_runs import split_table
 from scaling_laws.data.importing.write_set import SetEntry, run_name, write_set
 from scaling_laws.data.logs import LogTable, read_tables
 from scaling_laws.data.logs.configs import facts_of
+from scaling_laws.data.logs.keys import rate_like
 from scaling_laws.data.runs import load_runs
 from scaling_laws.data.runs.columns import PARQUET
 from scaling_laws.models import check_facts, is_fact
@@ -170,7 +171,9 @@ def import_run(
     if prefix is not None:
         curve = _branched(curve, prefix, options.step_offset, findings)
     config = {key: value for table in tables for key, value in table.config.items()}
-    planned = resolve_schedule(tables[0].source, curve, options, config, prefix)
+    planned = resolve_schedule(
+        tables[0].source, curve, options, config, prefix, rate_like(useful_keys(tables))
+    )
     findings += planned.findings
     curve = _cut(tables[0].source, curve, planned, options.from_step, findings)
     facts = {fact: value for fact, value in facts_of(config).items() if is_fact(fact, value)}

@@ -21,6 +21,7 @@ from scaling_laws.data.importing.printed_precision import DOUBLE
 from scaling_laws.data.importing.ramps import ramps
 from scaling_laws.data.importing.recognised import FamilyCandidate
 from scaling_laws.data.importing.repeating import repeating
+from scaling_laws.data.importing.samples import digits_of
 from scaling_laws.data.importing.schedule_candidates import (
     DecayCandidate,
     Samples,
@@ -34,6 +35,7 @@ __all__ = ["Explanation", "Recognition", "ShapeTrial", "recognise"]
 Explanation = DecayCandidate | FamilyCandidate
 Array = NDArray[np.float64]
 EXACT_ROWS = 6  # distinct rates below the peak that an exact decay must match
+PEAK_DIGITS, UNROUND = 2, 6  # digits of a peak that people set; more that they do not
 MAX_COMPARED = 60  # candidates that are compared step by step
 
 
@@ -109,9 +111,8 @@ def recognise(samples: Samples) -> Recognition:
     accepted = _exact(samples, accepted) or accepted
     accepted.sort(key=lambda pair: pair[0])
     best = accepted[0][1]
-    difference, step, rival = _disagreement(
-        samples, best, [candidate for _, candidate in accepted[1:]]
-    )
+    others = [candidate for _, candidate in accepted[1:] if not _later_start(best, candidate)]
+    difference, step, rival = _disagreement(samples, best, others)
     return Recognition(best, difference, step, rival, tried_all)
 
 
@@ -132,6 +133,20 @@ def _exact(
         if candidate.smooth
         and np.abs(candidate.rates(samples.steps) - samples.lr).max() <= 2 * DOUBLE * samples.peak
     ]
+
+
+def _later_start(best: Explanation, other: Explanation) -> bool:
+    """Whether another candidate is the same decay from a later step, at a peak nobody would set.
+
+    A straight line fits from any step before the first row. Where it begins at step 0 with a peak
+    of one or two digits, a constant phase at a rate of many digits before it is not credible.
+    """
+    if not (isinstance(best, DecayCandidate) and isinstance(other, DecayCandidate)):
+        return False
+    if best.decay is None or other.decay is None or best.warmup or other.warmup:
+        return False
+    digits = digits_of(best.peak)
+    return digits <= PEAK_DIGITS and digits_of(other.peak) >= digits + UNROUND
 
 
 def _candidates(samples: Samples) -> Iterator[Explanation]:

@@ -27,6 +27,7 @@ Whole = NDArray[np.int64]
 SHOWN = 8  # keys in a message
 OVERLAP = 1.5  # sum of the ranges of steps of several runs, as a multiple of their union
 LEAST = 3  # rows of a part, on average: fewer are rows out of order
+ABORTED = 0.1  # share of the steps up to which an aborted start may have got
 ALIKE = 0.1  # share of the repeated steps that may be repeated within a run as well
 # numbers that may tell runs apart if their rows alternate
 SETTING = re.compile(
@@ -52,7 +53,7 @@ class SeveralRunsError(UsageError):
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class LossRows:
     """The rows of a table that have a loss, in the order of the file.
 
     Attributes:
@@ -137,9 +138,15 @@ def check_one_run(table: LogTable, step: str, loss: str, options: Options) -> No
         anew = _anew(rows)
         telling = _constant_in_parts(table, rows, (step, loss))
         overlap = _overlap(rows.step[rows.starts], rows.step[rows.ends])
-        several = bool(anew.any()) and (telling or rows.step.size >= LEAST * rows.starts.size)
-        other = bool((apart > 0).any()) or not same.any()
-        if other and (several or (telling and overlap >= OVERLAP)):
+        differ = int((apart > 0).sum())
+        if telling:
+            several = bool(anew.any()) or overlap >= OVERLAP
+            other = differ > 0 or not same.any()
+        else:
+            several = bool(anew.any()) and rows.step.size >= LEAST * rows.starts.size
+            distinct = rows.step.size - int(same.sum())
+            other = differ >= ABORTED * distinct if same.any() else overlap >= OVERLAP
+        if several and other:
             raise _begins_anew(table, rows, int(np.argmax(anew)), step, apart, telling)
     if (apart > 0).any():
         alternating = _alternating(table, rows, int(same.sum()), (step, loss))
@@ -148,17 +155,17 @@ def check_one_run(table: LogTable, step: str, loss: str, options: Options) -> No
             raise _error(table, f"{words}{apart.max():.3g} apart)", alternating, alternating[:1])
 
 
-def _rows(table: LogTable, step: str, loss: str) -> _Rows:
+def _rows(table: LogTable, step: str, loss: str) -> LossRows:
     column = table.column(loss)
     steps = table.dense(step)[column.rows]
     good = np.isfinite(steps) & np.isfinite(column.values)
     steps = steps[good]
     starts = np.flatnonzero(np.diff(steps) < 0) + 1
     starts = np.append(0, starts) if steps.size else starts
-    return _Rows(column.rows[good], steps, column.values[good], starts)
+    return LossRows(column.rows[good], steps, column.values[good], starts)
 
 
-def _anew(rows: _Rows) -> NDArray[np.bool_]:
+def _anew(rows: LossRows) -> NDArray[np.bool_]:
     """Whether each part begins at the beginning, rather than before a newer part: (parts,)."""
     first, last = rows.step[rows.starts], rows.step[rows.ends]
     anew = np.zeros(first.size, dtype=bool)
@@ -187,7 +194,7 @@ def _columns(table: LogTable, rows: Whole, roles: Sequence[str]) -> Iterator[tup
             yield key, table.dense(key)[rows]
 
 
-def _constant_in_parts(table: LogTable, rows: _Rows, roles: Sequence[str]) -> dict[str, Array]:
+def _constant_in_parts(table: LogTable, rows: LossRows, roles: Sequence[str]) -> dict[str, Array]:
     """The values by part of keys that are constant in each part but not in all: (parts,) each."""
     telling = {}
     for key, values in _columns(table, rows.row, roles):
@@ -201,7 +208,7 @@ def _constant_in_parts(table: LogTable, rows: _Rows, roles: Sequence[str]) -> di
 
 
 def _alternating(
-    table: LogTable, rows: _Rows, repeated: int, roles: Sequence[str]
+    table: LogTable, rows: LossRows, repeated: int, roles: Sequence[str]
 ) -> tuple[str, ...]:
     """Keys by whose values rows of several runs alternate, the one with fewest values first."""
     found: dict[str, int] = {}
@@ -222,7 +229,7 @@ def _alternating(
 
 
 def _begins_anew(
-    table: LogTable, rows: _Rows, part: int, step: str, apart: Array, telling: dict[str, Array]
+    table: LogTable, rows: LossRows, part: int, step: str, apart: Array, telling: dict[str, Array]
 ) -> SeveralRunsError:
     index = int(rows.starts[part or 1])
     words = (

@@ -20,6 +20,7 @@ __all__ = [
     "find_step",
     "known_keys",
     "loss_key",
+    "loss_like",
     "rate_key",
     "rate_like",
 ]
@@ -124,6 +125,7 @@ GROUPS = re.compile(
 
 FEW = 10  # values of a loss that is not preferred to one with more
 RATE_LIKE = re.compile(r"(?<![a-z])lr(?![a-z])|learning[-_ ]?rate", re.I)
+LOSS_LIKE = re.compile(r"loss|bpb|bits_per_byte|cross_?entropy|perplexity|ppl", re.I)
 
 PARTS = re.compile(r"[\s_-]+")
 UNITS = re.compile(
@@ -155,6 +157,11 @@ def by_preference(counts: Mapping[str, int]) -> list[str]:
     """
     most = max(counts.values(), default=0)
     return sorted(counts, key=lambda key: counts[key] < min(FEW, most))
+
+
+def loss_like(keys: Iterable[str]) -> list[str]:
+    """Keys that have the name of a loss in theirs."""
+    return [key for key in keys if LOSS_LIKE.search(key)]
 
 
 def rate_like(keys: Iterable[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """Text that nanochat's base_train.py prints.
 
-``step 00010/01000 (1.00%) | loss: 9.500000 | lrm: 1.00 | dt: 512.33ms | tok/sec: 1,023,456 | ...``
+``step 00010/01000 (1.00%) | loss: 9.500000 | lrm: 1.00 | dt: 512.33ms | tok/sec: 1,023 | ...``
 is update 10, counted from 0. Its loss is a moving average of the training loss, and ``lrm`` is the
-multiplier of the learning rates, to two decimals; the rates themselves are not printed. ``Step 00250
-| Validation bpb: 1.064170`` is measured before that update. Source: karpathy/nanochat,
+multiplier of the learning rates, to two decimals; the rates themselves are not printed.
+``Step 00250 | Validation bpb: 1.064170`` is measured before that update. Source: karpathy/nanochat,
 scripts/base_train.py, 2026.
 """
 

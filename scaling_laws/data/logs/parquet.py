@@ -24,7 +24,9 @@ __all__ = ["PARQUET"]
 
 
 def read(path: Path) -> tuple[LogTable, ...]:
-    """Read one run, or one per value of a column called run: every column of numbers; null is not logged, NaN is.
+    """Read one run, or one per value of a column called run.
+
+    Every column of numbers is read; null is not logged, NaN is.
 
     Raises:
         DataError: if the file is not Parquet, or has no numeric column.

@@ -95,7 +95,7 @@ OTHER = re.compile(
 
 
 def other_pairs(text: str) -> dict[str, float]:
-    """Every ``name: number`` and ``name=number`` of a text in lower case, whatever else it contains.
+    """Every ``name: number`` and ``name=number`` of a text in lower case, among other text.
 
     A name that is given twice with different numbers is omitted.
 

@@ -2,11 +2,11 @@
 
 A line counts if it has a known name of the step with a number, and any other number with a name.
 Known names (`keys.py`) may be separated from their numbers by spaces; all other names need ``=`` or
-``:``. A word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the loss, and
-a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, means ``val/loss``. ``step
-10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``, has the
-step in its count of completed updates. Formats of known trainers have readers of their own, which
-come first.
+``:``. A word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the
+loss, and a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, means ``val/loss``.
+``step 10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``,
+has the step in its count of completed updates. Formats of known trainers have readers of their own,
+which come first.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class TextColumn:
 
 
 class TextCollector:
-    """Collects texts by key and row; a key with very many distinct ones, as of times, is omitted."""
+    """Collects texts by key and row; a key with very many distinct ones is omitted."""
 
     def __init__(self) -> None:
         self._rows: dict[str, array[int]] = {}

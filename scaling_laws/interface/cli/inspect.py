@@ -13,7 +13,6 @@ from scaling_laws.interface.report.text_table import text_table
 
 __all__ = ["add_parser", "render", "run"]
 
-WIDEST = 34  # characters of a key
 KEYS = 30  # keys listed per run; --json lists all
 
 
@@ -75,12 +74,11 @@ def render(result: dict[str, Any]) -> str:
 def _describe(run: dict[str, Any]) -> list[str]:
     lines = [f"{run['source']}: {run['reader']}, run {run['name']}, {run['rows']} rows"]
     lines += wrapped("format", run["meaning"])
-    shown = sorted(run["keys"], key=lambda key: (key["role"] in ("", "words"), 0))[:KEYS]
+    shown = run["keys"][:KEYS]
     rows = []
     for key in shown:
-        name = key["name"] if len(key["name"]) <= WIDEST else key["name"][: WIDEST - 1] + "…"
         ends = ("-" if key[end] is None else format(key[end], ".5g") for end in ("first", "last"))
-        rows.append((name, key["role"], str(key["rows"]), *ends))
+        rows.append((key["name"], key["role"], str(key["rows"]), *ends))
     lines += text_table(("key", "role", "rows", "first", "last"), rows, left=("key", "role"))
     if len(run["keys"]) > KEYS:
         lines.append(f"  and {len(run['keys']) - KEYS} more keys (--json lists them)")

@@ -58,8 +58,8 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     clean.add_argument(
         "--repeats",
         choices=("last", "first", "mean"),
-        help="which row to use for a step that was logged again (default last, if the file does not "
-        "begin anew with other losses)",
+        help="which row to use for a step that was logged again (default last, unless the file "
+        "begins anew with other losses)",
     )
     clean.add_argument(
         "--run-key",
