@@ -29,7 +29,7 @@ from scaling_laws.data.importing.recognise import Recognition, recognise
 from scaling_laws.data.importing.samples import Samples
 from scaling_laws.data.logs.configs import spec_of
 from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
-from scaling_laws.models import Schedule, schedule
+from scaling_laws.models import Schedule, reads_files, schedule
 
 __all__ = ["ResolvedSchedule", "resolve_schedule", "samples_of"]
 
@@ -184,6 +184,8 @@ def _without_stated_warmup(
 
 def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedSchedule:
     planned_schedule = schedule(spec)
+    # a set names no file outside it: the rates of a file are written out
+    written = None if reads_files(planned_schedule.spec) else spec
     if last >= planned_schedule.steps:
         raise ScheduleError(
             f"{source}: a loss is logged at step {last}, beyond the schedule's "
@@ -194,7 +196,7 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
         )
     if not curve.lr.size:
         note = Finding("schedule", "no learning rate is logged to check the schedule against")
-        return ResolvedSchedule(spec, planned_schedule.lr, "as given", (note,))
+        return ResolvedSchedule(written, planned_schedule.lr, "as given", (note,))
     distance, index = _distance(planned_schedule, curve)
     exact = exact_offsets(planned_schedule.lr, curve)
     hint = ""
@@ -206,7 +208,7 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
         if hint:
             words = f"the logged rates agree with the schedule to every digit with {hint}"
             findings.append(Finding("lr_offset", words))
-        return ResolvedSchedule(spec, planned_schedule.lr, "as given", tuple(findings))
+        return ResolvedSchedule(written, planned_schedule.lr, "as given", tuple(findings))
     step = int(curve.lr_steps[index])
     remedy = f"they agree to every digit with {hint}: pass it" if hint else "correct --lr-offset"
     raise DataError(

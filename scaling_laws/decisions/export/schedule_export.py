@@ -44,7 +44,7 @@ def read_schedule(text: str) -> Schedule:
     """
     if ":" not in text and not os.path.isfile(text):
         raise ScheduleError(f"{text}: no such file, and not a spec (family:key=value,...)")
-    return schedule(f"csv:{text}" if os.path.isfile(text) else text)
+    return schedule(text)
 
 
 def export_schedule(

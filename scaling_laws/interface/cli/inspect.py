@@ -8,7 +8,11 @@ from typing import Any
 from scaling_laws.common import DataError
 from scaling_laws.interface.cli import common
 from scaling_laws.interface.cli.import_ import wrapped
-from scaling_laws.interface.cli.log_options import add_log_options, read_options
+from scaling_laws.interface.cli.log_options import (
+    add_log_options,
+    read_option_tables,
+    read_options,
+)
 from scaling_laws.interface.report.text_table import text_table
 
 __all__ = ["add_parser", "render", "run"]
@@ -37,14 +41,16 @@ def add_parser(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Inspect each log; of several, those that cannot be read are listed with the others."""
-    from scaling_laws.data import inspect_log
+    from scaling_laws.data import inspect_log, options_of_log
 
     options = read_options(arguments)
+    tables = read_option_tables(arguments)
     runs: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     for log in arguments.logs:
         try:
-            inspected = inspect_log(log, out=arguments.out, options=options)
+            own = options_of_log(log, options, tables)
+            inspected = inspect_log(log, out=arguments.out, options=own)
         except DataError as error:
             if len(arguments.logs) == 1:
                 raise
