@@ -211,14 +211,12 @@ def _tried(
             ready=True,
             problem=problem,
         )
-    trial = replace(proposed, schedule=PLACEHOLDER)
-    needs_schedule = "--schedule" in problem
-    return replace(
-        run,
-        findings=_notes(table),
-        command=_command(path, out, run.name, trial if needs_schedule else proposed, alone),
-        problem=problem,
-    )
+    trial = replace(proposed, schedule=PLACEHOLDER) if "--schedule" in problem else proposed
+    command = _command(path, out, run.name, trial, alone)
+    for flag in ("--loss-key", "--step-key"):
+        if f"choose one with {flag}" in problem:
+            command += f" {flag} KEY"
+    return replace(run, findings=_notes(table), command=command, problem=problem)
 
 
 def _notes(table: LogTable) -> tuple[Finding, ...]:

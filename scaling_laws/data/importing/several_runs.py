@@ -140,7 +140,7 @@ def check_one_run(table: LogTable, step: str, loss: str, options: Options) -> No
         overlap = _overlap(rows.step[rows.starts], rows.step[rows.ends])
         differ = int((apart > 0).sum())
         if telling:
-            several = bool(anew.any()) or overlap >= OVERLAP
+            several = bool((anew & ~_older(rows)).any()) or overlap >= OVERLAP
             other = differ > 0 or not same.any()
         else:
             several = bool(anew.any()) and rows.step.size >= LEAST * rows.starts.size
@@ -166,13 +166,15 @@ def _rows(table: LogTable, step: str, loss: str) -> LossRows:
 
 
 def _anew(rows: LossRows) -> NDArray[np.bool_]:
-    """Whether each part begins at the beginning, rather than before a newer part: (parts,)."""
+    """Whether each part but the first begins at the beginning of the file, or before: (parts,)."""
+    first = rows.step[rows.starts]
+    return np.append(False, first[1:] <= first[0])
+
+
+def _older(rows: LossRows) -> NDArray[np.bool_]:
+    """Whether each part begins and ends before the one that precedes it in the file: (parts,)."""
     first, last = rows.step[rows.starts], rows.step[rows.ends]
-    anew = np.zeros(first.size, dtype=bool)
-    anew[1:] = first[1:] <= first[0]
-    # an older part that follows a newer one ends before it does
-    anew[1:] &= ~((first[1:] < first[:-1]) & (last[1:] < last[:-1]))
-    return anew
+    return np.append(False, (first[1:] < first[:-1]) & (last[1:] < last[:-1]))
 
 
 def _overlap(first: Array, last: Array) -> float:
