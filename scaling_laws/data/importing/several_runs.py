@@ -28,6 +28,7 @@ SHOWN = 8  # keys in a message
 OVERLAP = 1.5  # sum of the ranges of steps of several runs, as a multiple of their union
 LEAST = 3  # rows of a part, on average: fewer are rows out of order
 ABORTED = 0.1  # share of the steps up to which an aborted start may have got
+RESUMED = 1 / 3  # share of the steps that an older part may share with the newer one before it
 ALIKE = 0.1  # share of the repeated steps that may be repeated within a run as well
 # numbers that may tell runs apart if their rows alternate
 SETTING = re.compile(
@@ -136,16 +137,18 @@ def check_one_run(table: LogTable, step: str, loss: str, options: Options) -> No
     apart = np.abs(np.diff(rows.loss[order]))[same]
     if rows.starts.size > 1:
         anew = _anew(rows)
+        from_scratch = anew & ~_older(rows)
         telling = _constant_in_parts(table, rows, (step, loss))
         overlap = _overlap(rows.step[rows.starts], rows.step[rows.ends])
         differ = int((apart > 0).sum())
         if telling:
-            several = bool((anew & ~_older(rows)).any()) or overlap >= OVERLAP
+            several = bool(from_scratch.any()) or overlap >= OVERLAP
             other = differ > 0 or not same.any()
         else:
             several = bool(anew.any()) and rows.step.size >= LEAST * rows.starts.size
             distinct = rows.step.size - int(same.sum())
-            other = differ >= ABORTED * distinct if same.any() else overlap >= OVERLAP
+            share = ABORTED if from_scratch.any() else RESUMED
+            other = differ >= share * distinct if same.any() else overlap >= OVERLAP
         if several and other:
             raise _begins_anew(table, rows, int(np.argmax(anew)), step, apart, telling)
     if (apart > 0).any():
