@@ -35,7 +35,8 @@ __all__ = ["Explanation", "Recognition", "ShapeTrial", "recognise"]
 Explanation = DecayCandidate | FamilyCandidate
 Array = NDArray[np.float64]
 EXACT_ROWS = 6  # distinct rates below the peak that an exact decay must match
-PEAK_DIGITS, UNROUND = 2, 6  # digits of a peak that people set; more that they do not
+PEAK_DIGITS = 2  # digits of a peak that is not a coincidence
+UNLIKELY = 6.0  # digits by which a description is longer by coincidence
 MAX_COMPARED = 60  # candidates that are compared step by step
 
 
@@ -136,17 +137,16 @@ def _exact(
 
 
 def _later_start(best: Explanation, other: Explanation) -> bool:
-    """Whether another candidate is the same decay from a later step, at a peak nobody would set.
+    """Whether another candidate is a decay after a constant phase that would be a coincidence.
 
-    A straight line fits from any step before the first row. Where it begins at step 0 with a peak
-    of one or two digits, a constant phase at a rate of many digits before it is not credible.
+    A straight line fits from any step before the first row. Where one from step 0 has a peak of one
+    or two digits, a constant phase before it that takes many more digits is not credible.
     """
     if not (isinstance(best, DecayCandidate) and isinstance(other, DecayCandidate)):
         return False
     if best.decay is None or other.decay is None or best.warmup or other.warmup:
         return False
-    digits = digits_of(best.peak)
-    return digits <= PEAK_DIGITS and digits_of(other.peak) >= digits + UNROUND
+    return digits_of(best.peak) <= PEAK_DIGITS and other.cost >= best.cost + UNLIKELY
 
 
 def _candidates(samples: Samples) -> Iterator[Explanation]:

@@ -42,7 +42,7 @@ def read_schedule(text: str) -> Schedule:
         ScheduleError: if it is neither.
         DataError: if the file cannot be used.
     """
-    if ":" not in text and not os.path.isfile(text):
+    if ":" not in text and not os.path.isfile(text.partition(",")[0]):
         raise ScheduleError(f"{text}: no such file, and not a spec (family:key=value,...)")
     return schedule(text)
 
