@@ -28,7 +28,7 @@ class _Convention:
 
     Attributes:
         trainer: its name.
-        keys: all of which it logs.
+        keys: all of which it logs, with ``_`` for a space.
         first_step, lr_offset, averaged, before_update: as in `LogTable`.
         note: for the report.
     """
@@ -50,7 +50,7 @@ CONVENTIONS = (
         averaged=frozenset({"train/loss"}),
         note=OFFSET,
     ),
-    _Convention("Megatron-LM", frozenset({"lm loss", "learning-rate"}), first_step=1, lr_offset=1),
+    _Convention("Megatron-LM", frozenset({"lm_loss", "learning-rate"}), first_step=1, lr_offset=1),
     _Convention(
         "GPT-NeoX",
         frozenset({"train/lm_loss", "train/learning_rate"}),
@@ -71,7 +71,8 @@ def with_convention(table: LogTable) -> LogTable:
     A table whose format states a numbering is returned as it is.
     """
     stated = table.first_step or table.lr_offset or table.averaged or table.before_update
-    known = next((each for each in CONVENTIONS if each.keys <= table.columns.keys()), None)
+    keys = {key.replace(" ", "_") for key in table.columns}  # some writers replace spaces
+    known = next((each for each in CONVENTIONS if each.keys <= keys), None)
     if stated or known is None:
         return table
     note = f"the keys are those of {known.trainer}, so steps are numbered as it does"
