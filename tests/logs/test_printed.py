@@ -41,6 +41,21 @@ def test_lines(tmp_path: Path, line: str) -> None:
     assert table.total_steps == (500 if "/500" in line else None)
 
 
+def test_every_named_number_is_a_key(tmp_path: Path) -> None:
+    text = (
+        "run: a-1\n"
+        "step 10 | loss: 3.25 | lrm: 0.50 | dt: 9.5ms | tok/sec: 1,023 | at: 10:20:30 | mem: 1/2\n"
+        "Step 10 | Validation bpb: 1.5\n"
+        "saved to out/10\nsaved to out/20\n"
+    )
+    table = one(write(tmp_path, "train.log", text), "printed")
+    assert points(table, "lrm", "step") == [(10, 0.5)]
+    assert points(table, "tok/sec", "step") == [(10, 1023)]
+    assert points(table, "validation bpb", "step") == [(10, 1.5)]
+    assert not {"at", "mem", "run"} & set(table.columns)
+    assert "3 other lines are passed over: 2 like 'saved to out/N'" in " ".join(table.notes)
+
+
 def test_several_losses_and_tokens(tmp_path: Path) -> None:
     text = "step 10, train loss 3.25, val loss 3.5\nstep 20 | loss 3.0 | tokens: 1,048,576\n"
     table = one(write(tmp_path, "train.txt", text), "printed")

@@ -27,6 +27,7 @@ __all__ = ["NANOCHAT"]
 
 START = re.compile(r"^[Ss]tep (\d+)(?:/(\d+))?(?: \([\d.]+%\))? \| ")
 SIGNATURE = re.compile(rf"(?m)^step \d+/\d+ \([\d.]+%\) \| loss: {NUMBER} \| lrm: {NUMBER} \|")
+TRAINED = frozenset({"loss", "lrm", "dt"})  # at the start of a training line
 EVALUATED = frozenset({"validation bpb", "core metric"})
 
 
@@ -38,9 +39,9 @@ def detect(head: Head) -> Match:
 def parse(line: str, start: re.Match[str]) -> Mapping[str, float] | None:
     """A line of training or validation: fields ``name: number`` between bars."""
     pairs = other_pairs(line[start.end() :].lower())
-    if not pairs:
-        return None
     total = {} if start[2] is None else {TOTAL: float(start[2])}
+    if not pairs or (total and not pairs.keys() >= TRAINED):
+        return None
     return {"step": float(start[1]), **total, **pairs}
 
 
