@@ -136,6 +136,20 @@ def test_repeats_in_one_text_log(tmp_path: Path) -> None:
     assert {each.points for each in reports} == {10}
 
 
+def test_repeats_with_one_loss_each(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("".join(f"step:9/9 val_loss:{3 + i / 100} train_time:9ms\n" for i in range(5)))
+    (run,) = inspect_log(log)
+    assert "5 losses are logged at one step" in run.problem and not run.ready
+    options = Options(schedule="constant:peak=1,steps=9", split_restarts=True)
+    assert len(import_logs([log], tmp_path / "set", options=options).reports) == 5
+
+
+def test_anomalies_are_shown_before_a_schedule_is_given(tmp_path: Path) -> None:
+    (run,) = inspect_log(write_csv(tmp_path, rows(2, 300) + rows(2.001, 500, first=250)))
+    assert not run.ready and any(each.kind == "repeats" for each in run.findings)
+
+
 @pytest.mark.parametrize(
     "records",
     [

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import ScalingLawsError
+from scaling_laws.data.importing.curve import curve_of
 from scaling_laws.data.importing.hidden_warmups import HiddenWarmupError
 from scaling_laws.data.importing.log_import import import_run
 from scaling_laws.data.importing.offsets import ShiftedRatesError
 from scaling_laws.data.importing.options import Finding, Options
-from scaling_laws.data.importing.roles import candidates
+from scaling_laws.data.importing.roles import candidates, find_roles
 from scaling_laws.data.importing.several_runs import SeveralRunsError, split_table
 from scaling_laws.data.importing.write_set import run_name
 from scaling_laws.data.logs import LogTable, read_tables
@@ -194,7 +195,8 @@ def _tried(
             command = _command(path, out, run.name, unsure, alone)
             if error.hidden is None or error.hidden.warmup is None:
                 command += f" --warmup {STEPS}"
-            return replace(run, findings=_notes(table), command=command, problem=problem)
+            found = _found(table, proposed)
+            return replace(run, findings=found, command=command, problem=problem)
         except ScalingLawsError as error:
             if not problem and isinstance(error, ShiftedRatesError) and len(error.offsets) == 1:
                 ways.insert(0, replace(proposed, lr_offset=error.offsets[0]))
@@ -216,7 +218,16 @@ def _tried(
     for flag in ("--loss-key", "--step-key"):
         if f"choose one with {flag}" in problem:
             command += f" {flag} KEY"
-    return replace(run, findings=_notes(table), command=command, problem=problem)
+    return replace(run, findings=_found(table, proposed), command=command, problem=problem)
+
+
+def _found(table: LogTable, options: Options) -> tuple[Finding, ...]:
+    """Anomalies of the losses, whatever is missing for the schedule."""
+    try:
+        keys = find_roles((table,), replace(options, schedule=PLACEHOLDER))
+        return curve_of((table,), keys, options).findings
+    except ScalingLawsError:
+        return _notes(table)
 
 
 def _notes(table: LogTable) -> tuple[Finding, ...]:

@@ -107,7 +107,9 @@ def _parts(table: LogTable, options: Options) -> tuple[LogTable, ...]:
             path=table.source,
         )
     column = table.column(step)
-    anew = np.flatnonzero((np.diff(column.values) < 0) & (column.values[1:] <= column.values[0]))
+    falls = np.diff(column.values)
+    again = falls <= 0 if np.ptp(column.values) == 0 else falls < 0
+    anew = np.flatnonzero(again & (column.values[1:] <= column.values[0]))
     part = np.searchsorted(column.rows[anew + 1], np.arange(table.lines.size), side="right")
     if not anew.size:
         return (table,)
@@ -151,6 +153,9 @@ def check_one_run(table: LogTable, step: str, loss: str, options: Options) -> No
             other = differ >= share * distinct if same.any() else overlap >= OVERLAP
         if several and other:
             raise _begins_anew(table, rows, int(np.argmax(anew)), step, apart, telling)
+    elif rows.step.size > 1 and np.ptp(rows.step) == 0 and (apart > 0).any():
+        words = f"{rows.step.size} losses are logged at one step, {rows.step[0]:g}"
+        raise _error(table, f"{words} (up to {np.ptp(rows.loss):.3g} apart)", (), ())
     if (apart > 0).any():
         alternating = _alternating(table, rows, int(same.sum()), (step, loss))
         if alternating:
@@ -260,7 +265,8 @@ def _error(
 ) -> SeveralRunsError:
     if chosen:
         shown = ", ".join(map(repr, telling[:SHOWN])) + (", ..." if len(telling) > SHOWN else "")
-        remedy = f"{shown} differ between them: pass --run-key {','.join(chosen)}"
+        verb = "differs" if len(telling) == 1 else "differ"
+        remedy = f"{shown} {verb} between them: pass --run-key {','.join(chosen)}"
     else:
         remedy = (
             "no key tells them apart: pass --split-restarts for a run per part, or correct a step "
