@@ -10,7 +10,7 @@ import pytest
 
 import scaling_laws as sl
 from scaling_laws.data.importing import Options, import_logs
-from scaling_laws.data.logs import read_tables
+from scaling_laws.data.logs import read_log, read_tables, run_of
 
 LAST, EVERY = 40, 10
 SPEC = f"cosine:peak=1e-3,steps={LAST}"
@@ -100,6 +100,18 @@ def test_a_validation_loss_includes_the_updates_before_it(
     assert run.steps.tolist() == wanted
     assert run.loss.tolist() == [loss_after(step + 1) for step in wanted]
     assert report.points == len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [(nanogpt(), "val loss"), (llmc(), "tel"), (neox(), "lm_loss validation")]
+)
+def test_a_log_as_a_run_counts_in_the_same_way(tmp_path: Path, text: str, key: str) -> None:
+    """As `replan` reads the log of a run in progress."""
+    log = tmp_path / "train.log"
+    log.write_text(text + "\n")
+    run = run_of(read_log(log), spec=SPEC, key=key).run
+    assert run.steps.tolist() == [step - 1 for step in range(EVERY, LAST + 1, EVERY)]
+    assert run.loss.tolist() == [loss_after(int(step) + 1) for step in run.steps]
 
 
 Record = Mapping[str, float]

@@ -335,6 +335,7 @@ class TrainingLog:
         columns: values by key, NaN where a step has none, (rows,) each.
         diagnostics: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
+        first_step, lr_offset, before_update: as in `LogTable`; `steps` are as logged.
     """
 
     name: str
@@ -343,6 +344,9 @@ class TrainingLog:
     columns: Mapping[str, Array] = field(repr=False)
     diagnostics: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    first_step: int = 0
+    lr_offset: int = 0
+    before_update: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         steps = np.array(self.steps, dtype=np.int64)
