@@ -71,6 +71,13 @@ def test_a_run_column_in_every_table(tmp_path: Path, write, names: tuple) -> Non
         assert np.array_equal(run.loss, [row["loss"] for row in rows(height, 200)])
 
 
+def test_runs_named_by_long_numbers(tmp_path: Path) -> None:
+    names = ("2024010112345678901", "2024010112345678902", "007")
+    log = write_csv(tmp_path, [row for name in names for row in rows(2, 100, run_id=name)])
+    reports = import_logs([log], tmp_path / "set", options=PLAN).reports
+    assert [each.name for each in reports] == list(names)
+
+
 @pytest.mark.parametrize("write", WRITERS)
 def test_keys_that_change_where_the_file_begins_anew_are_named(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
     log = write(

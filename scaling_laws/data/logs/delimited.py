@@ -17,6 +17,7 @@ from scaling_laws.data.logs.cell_values import (
     comma_style,
     has_comma,
     is_number,
+    is_present,
     numbers_of,
 )
 from scaling_laws.data.logs.reader import (
@@ -28,7 +29,7 @@ from scaling_laws.data.logs.reader import (
     Reader,
     TextCollector,
 )
-from scaling_laws.data.logs.splits import is_split_name, split_columns, split_runs
+from scaling_laws.data.logs.splits import is_run_name, is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, open_error
 
 __all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
@@ -134,6 +135,7 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
             split_column = next(
                 (index for index, name in enumerate(names) if is_split_name(name)), None
             )
+            run_columns = [index for index, name in enumerate(names) if is_run_name(name)][:1]
             while chunk := list(itertools.islice(rows, CHUNK)):
                 numbers, cells = _fitting(path, chunk, rows, header, read)
                 if numbers:
@@ -146,11 +148,11 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
                         ]
                     )
                     read.words += columns[split_column] if split_column is not None else ()
-                    for index in read.faults:
-                        for row, (cell, value) in enumerate(
-                            zip(columns[index], read.pieces[-1][index].tolist(), strict=True)
-                        ):
-                            if value != value:
+                    for index in sorted({*read.faults, *run_columns}):
+                        numeric = index not in run_columns  # a run may be named by a number
+                        values = read.pieces[-1][index].tolist()
+                        for row, cell in enumerate(columns[index]):
+                            if not (numeric and values[row] == values[row]) and is_present(cell):
                                 read.texts.add(names[index], read.count + row, cell)
                     read.count += len(numbers)
     except UnicodeDecodeError as error:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from scaling_laws.data.logs.keys import COUNTERS, SAMPLES, STEPS, TOKENS
-from scaling_laws.data.logs.reader import Column, LogTable
+from scaling_laws.data.logs.reader import FURTHEST, Column, LogTable
 
 __all__ = [
     "is_run_name",
@@ -139,7 +139,9 @@ def _words(table: LogTable, key: str) -> list[str]:
     column = table.columns.get(key)
     if column is not None:
         for row, value in zip(column.rows.tolist(), column.values.tolist(), strict=True):
-            words[row] = "" if np.isnan(value) else f"{start}{value:.12g}"
+            whole = value.is_integer() and abs(value) < FURTHEST
+            text = str(int(value)) if whole and not start else f"{value:.12g}"
+            words[row] = "" if np.isnan(value) else start + text
     if key in table.texts:
         texts = table.texts[key]
         for row in np.flatnonzero(texts.codes >= 0).tolist():
