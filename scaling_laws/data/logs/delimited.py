@@ -27,10 +27,10 @@ from scaling_laws.data.logs.reader import (
     Match,
     ParseError,
     Reader,
-    TextCollector,
 )
 from scaling_laws.data.logs.splits import is_run_name, is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, open_error
+from scaling_laws.data.logs.text_columns import TextCollector
 
 __all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
 
@@ -149,11 +149,11 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
                     )
                     read.words += columns[split_column] if split_column is not None else ()
                     for index in sorted({*read.faults, *run_columns}):
-                        numeric = index not in run_columns  # a run may be named by a number
-                        values = read.pieces[-1][index].tolist()
-                        for row, cell in enumerate(columns[index]):
-                            if not (numeric and values[row] == values[row]) and is_present(cell):
-                                read.texts.add(names[index], read.count + row, cell)
+                        cells = columns[index]
+                        texts = {cell for cell in dict.fromkeys(cells) if is_present(cell)}
+                        if index not in run_columns:  # a run may be named by a number
+                            texts = {cell for cell in texts if not is_number(cell)}
+                        read.texts.add_cells(names[index], read.count, cells, texts)
                     read.count += len(numbers)
     except UnicodeDecodeError as error:
         raise DataError(

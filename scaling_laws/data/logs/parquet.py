@@ -14,10 +14,10 @@ from scaling_laws.data.logs.reader import (
     LogTable,
     Match,
     Reader,
-    TextCollector,
 )
 from scaling_laws.data.logs.splits import is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import open_error
+from scaling_laws.data.logs.text_columns import TextCollector
 from scaling_laws.data.runs.columns import pyarrow_parquet
 
 __all__ = ["PARQUET"]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import DataError, unknown_name
+from scaling_laws.data.logs.text_columns import TextCollector, TextColumn
 
 __all__ = [
     "FURTHEST",
@@ -24,8 +25,6 @@ __all__ = [
     "Match",
     "ParseError",
     "Reader",
-    "TextCollector",
-    "TextColumn",
     "TrainingLog",
     "table_of",
 ]
@@ -33,7 +32,6 @@ __all__ = [
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 FURTHEST = 2**53  # whole numbers beyond are not exact in float64
-MAX_TEXTS = 10_000  # distinct texts of a key that are kept
 
 
 @dataclass(frozen=True)
@@ -88,49 +86,6 @@ class Column:
             raise DataError(f"a column of {values.shape} values at {rows.shape} rows")
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "values", values)
-
-
-@dataclass(frozen=True, eq=False)
-class TextColumn:
-    """The texts logged under a key: ``names[codes[row]]``.
-
-    Attributes:
-        codes: index of each row's text, -1 where there is none, int64: (rows,).
-        names: the distinct texts, in the order of the file.
-    """
-
-    codes: Whole
-    names: tuple[str, ...]
-
-
-class TextCollector:
-    """Collects texts by key and row; a key with very many distinct ones is omitted."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, array[int]] = {}
-        self._codes: dict[str, array[int]] = {}
-        self._names: dict[str, dict[str, int]] = {}
-
-    def add(self, key: str, row: int, text: str) -> None:
-        """Keep the text of a row, unless it is blank."""
-        stripped = text.strip()
-        names = self._names.setdefault(key, {})
-        if not stripped or len(names) > MAX_TEXTS:
-            return
-        code = names.setdefault(stripped, len(names))
-        self._rows.setdefault(key, array("q")).append(row)
-        self._codes.setdefault(key, array("q")).append(code)
-
-    def columns(self, count: int) -> dict[str, TextColumn]:
-        """The columns of a table with a number of rows."""
-        texts = {}
-        for key, rows in self._rows.items():
-            if len(self._names[key]) <= MAX_TEXTS:
-                codes = np.full(count, -1, dtype=np.int64)
-                at = np.array(rows, dtype=np.int64)
-                codes[at[at < count]] = np.array(self._codes[key], dtype=np.int64)[at < count]
-                texts[key] = TextColumn(codes, tuple(self._names[key]))
-        return texts
 
 
 @dataclass(frozen=True, eq=False)
