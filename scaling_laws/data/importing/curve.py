@@ -16,6 +16,7 @@ from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.several_runs import check_one_run
 from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
+from scaling_laws.data.logs.trainer_state import OFFSET
 
 __all__ = ["LossCurve", "curve_of"]
 
@@ -67,6 +68,8 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         UsageError: if an option contradicts the log.
     """
     notes = [note for table in tables for note in table.notes]
+    if options.lr_offset is not None:
+        notes = [note for note in notes if note != OFFSET]
     findings = [Finding("file", note, "omitted" in note) for note in notes]
     if len(tables) > 1:
         findings.append(Finding("joined", f"{len(tables)} files joined in the given order", True))

@@ -96,6 +96,8 @@ def hidden_warmup(samples: Samples) -> HiddenWarmup | None:
             best = explained.best
             misses = bool(samples.total and best.length and best.length != samples.total)
             fitting.append(((misses, round(best.cost, 6)), shift, best))
+            if samples.total and best.length == samples.total:
+                break  # with another shift it would end at another step
     if not fitting:
         return None
     _, shift, best = min(fitting, key=lambda item: item[0])  # of equals, the one without a shift
