@@ -3,6 +3,11 @@
 from scaling_laws.data.importing.inspecting import InspectedRun, inspect_log
 from scaling_laws.data.importing.log_import import ImportedSet, import_logs
 from scaling_laws.data.importing.options import Finding, Options, RunReport
+from scaling_laws.data.importing.per_log import (
+    check_patterns,
+    options_of_log,
+    read_log_options,
+)
 
 __all__ = [
     "Finding",
@@ -10,6 +15,9 @@ __all__ = [
     "InspectedRun",
     "Options",
     "RunReport",
+    "check_patterns",
     "import_logs",
     "inspect_log",
+    "options_of_log",
+    "read_log_options",
 ]
