@@ -36,6 +36,8 @@ __all__ = ["MAX_POINTS", "Data", "law_for", "prepare"]
 
 Array = NDArray[np.float64]
 MAX_POINTS = 4096  # per run in a fit; more are thinned evenly, with a warning
+MAX_LOSSES = 200_000  # of all runs, likewise
+FEWEST_POINTS = 50  # to which many runs are thinned
 WORTHWHILE = 0.8  # of the points at most may be evaluated if the others are interpolated
 WINDOW_NODES = 8  # steps that represent a longer averaging window
 UNCONSTRAINED_LIMIT = 60.0  # where bounds are not known in the unit of the logs
@@ -253,7 +255,8 @@ def prepare(
         if not (np.isfinite(factor) and factor >= 0):
             raise UsageError(f"weight {factor!r} of run {name!r} must be finite and >= 0")
     notes: list[Note] = []
-    prepared = tuple(_cut(law, run, from_step, notes) for run in all_runs)
+    most = min(MAX_POINTS, max(FEWEST_POINTS, MAX_LOSSES // len(all_runs)))
+    prepared = tuple(_cut(law, run, from_step, most, notes) for run in all_runs)
     sizes = {run.facts.get("model_params") for run in prepared}
     if law.uses_model_params and len(sizes) == 1:
         message = (
@@ -292,11 +295,11 @@ def prepare(
     )
 
 
-def _cut(law: Law, run: Run, from_step: int | str, notes: list[Note]) -> Run:
+def _cut(law: Law, run: Run, from_step: int | str, most: int, notes: list[Note]) -> Run:
     check_needs(law, run.facts, run.traces, f"run {run.name!r}")
     used = run.from_step(from_step)
-    if len(used.loss) > MAX_POINTS:
-        stride = -(-len(used.loss) // MAX_POINTS)
+    if len(used.loss) > most:
+        stride = -(-len(used.loss) // most)
         indices = np.arange(len(used.loss) - 1, -1, -stride)[::-1]  # the last point is kept
         message = f"{len(used.loss)} points thinned to {len(indices)}, every {stride}th"
         notes.append(Note(f"run {run.name!r}: {message}", DataWarning))
