@@ -40,6 +40,12 @@ from .tables import check_steps as check_steps
 from .tables import read_columns as read_columns
 from .tables import read_header as read_header
 from .tables import undecodable_line as undecodable_line
+from .text import comment as comment
+from .text import one_line as one_line
+from .text import printable as printable
+from .text import python_docstring as python_docstring
+from .text import shortened as shortened
+from .text import shown as shown
 from .warnings import ConvergenceWarning as ConvergenceWarning
 from .warnings import DataWarning as DataWarning
 from .warnings import ExtrapolationWarning as ExtrapolationWarning
