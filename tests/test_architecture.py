@@ -21,7 +21,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "common": (
         {"text"},
         {"errors", "progress", "warnings"},
-        {"compile_cache", "files", "optional", "pools", "registry"},
+        {"compile_cache", "files", "inputs", "optional", "pools", "registry"},
         {"tables"},
     ),
     "models": ({"numerics", "parameters"}, {"schedules", "laws"}),

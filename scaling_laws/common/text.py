@@ -6,12 +6,23 @@ a terminal, characters that reorder a line. These functions keep it data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["comment", "one_line", "printable", "python_docstring", "shortened", "shown"]
+__all__ = [
+    "comment",
+    "message_text",
+    "one_line",
+    "printable",
+    "python_docstring",
+    "shortened",
+    "shown",
+]
 
 QUOTES = "'''"
+WORD_LENGTH, MESSAGE_LENGTH = 300, 2_000  # characters of a word, e.g. a path, and of a message
+LONG_WORD = re.compile(rf"\S{{{WORD_LENGTH + 1},}}")
 VALUE_LENGTH = 60  # characters of a value that a message repeats
 
 
@@ -55,6 +66,16 @@ def shortened(text: str, length: int) -> str:
         return text
     half = (length - 3) // 2
     return f"{text[:half]} … {text[len(text) - half :]}"
+
+
+def message_text(message: str) -> str:
+    r"""A message on one line, in which no repeated value is longer than a reader needs.
+
+    >>> message_text("bad.csv: 'a\x1b[2J\n' is not a number")
+    "bad.csv: 'a\\x1b[2J\\n' is not a number"
+    """
+    plain = LONG_WORD.sub(lambda word: shortened(word[0], WORD_LENGTH), printable(message))
+    return shortened(plain, MESSAGE_LENGTH)
 
 
 def shown(value: Any, length: int = VALUE_LENGTH) -> str:

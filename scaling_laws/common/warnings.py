@@ -10,6 +10,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from scaling_laws.common.text import message_text
+
 __all__ = [
     "ConvergenceWarning",
     "DataWarning",
@@ -57,4 +59,4 @@ def warn(message: str, category: type[ScalingLawsWarning]) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(message_text(message), category, stacklevel=level)

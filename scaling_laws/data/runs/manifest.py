@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError, ScheduleError, UnreadableFileError
+from scaling_laws.common import DataError, ScheduleError, open_error, parse_toml, read_text
 from scaling_laws.models import FACTS, Schedule, is_fact, schedule
 
 __all__ = ["MANIFEST", "SCHEDULES_FOLDER", "ManifestEntry", "manifest_entry", "read_manifest"]
@@ -42,13 +41,11 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
     if not os.path.exists(manifest):  # unlike Path.exists, never raises OSError
         return {}
     try:
-        tables = tomllib.loads(manifest.read_bytes().decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{manifest}: not valid TOML: {error}", path=manifest) from error
+        tables = parse_toml(read_text(manifest, encoding="utf-8"))
     except OSError as error:
-        raise UnreadableFileError(
-            f"{manifest}: cannot be read: {error.strerror}", path=manifest
-        ) from error
+        raise open_error(manifest, error) from error
+    except ValueError as error:
+        raise DataError(f"{manifest}: not valid TOML: {error}", path=manifest) from error
     runs = tables.get("runs", {})
     if not isinstance(runs, dict):
         raise DataError(

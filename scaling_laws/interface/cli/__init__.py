@@ -18,6 +18,7 @@ from scaling_laws.common import (
     PluginWarning,
     ScalingLawsError,
     ScalingLawsWarning,
+    printable,
 )
 from scaling_laws.interface.cli import (
     common,
@@ -38,6 +39,7 @@ from scaling_laws.interface.cli import (
     screen,
     verify,
 )
+from scaling_laws.interface.cli.outputs import check_outputs, writes_standard_output
 from scaling_laws.interface.cli.progress_display import progress_shown
 
 __all__ = ["VERBS", "build_parser", "main"]
@@ -112,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     """Do the work of a verb, print its result, and return the exit code."""
+    check_outputs(parsed)
     if parsed.no_compile_cache:
         os.environ[COMPILE_CACHE_VARIABLE] = "off"  # for worker processes, too
     display = progress_shown(sys.stderr, lines=not parsed.json)
@@ -122,7 +125,8 @@ def _run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         common.write_json(result)
     else:
-        sys.stdout.write(parsed.render(result).rstrip("\n") + "\n")
+        text = printable(parsed.render(result).rstrip("\n"), keep="\n\t") + "\n"
+        (sys.stderr if writes_standard_output(parsed) else sys.stdout).write(text)
     sys.stdout.flush()
     if "exit_code" in parsed:  # a verb whose result may be a failure, though it ran well
         return int(parsed.exit_code(result))

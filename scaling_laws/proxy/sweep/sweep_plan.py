@@ -25,12 +25,11 @@ import contextlib
 import itertools
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling_laws.common import ProxyError, ScalingLawsError, unknown_name
+from scaling_laws.common import ProxyError, ScalingLawsError, parse_toml, read_text, unknown_name
 from scaling_laws.proxy.sweep.plan_templates import Scalar, fill
 
 __all__ = ["MAX_RUNS", "RESERVED", "Parent", "PlannedRun", "SweepPlan", "naming_run", "read_plan"]
@@ -158,10 +157,10 @@ def read_plan(path: Path | str, known: tuple[str, ...]) -> SweepPlan:
 
 def _load(file: Path, shown: str) -> dict[str, object]:
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = parse_toml(read_text(file))
     except OSError as error:
         raise ProxyError(f"cannot read the plan {shown}: {error.strerror}", path=file) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise ProxyError(f"{shown}: not valid TOML: {error}; correct it", path=file) from error
     for key in tables:
         if key not in ("defaults", "run"):

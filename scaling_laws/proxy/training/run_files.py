@@ -27,6 +27,7 @@ from scaling_laws.common import (
     all_or_none,
     check_writable,
     make_folder,
+    read_text,
     write_text,
 )
 from scaling_laws.data import SCHEDULES_FOLDER, read_manifest
@@ -248,7 +249,7 @@ def read_curve(path: Path) -> dict[str, NDArray[Any]]:
         DataError: if the file cannot be read as such a table.
     """
     try:
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        header, *lines = read_text(path).splitlines()
         table = np.array([[float(value) for value in line.split(",")] for line in lines])
         named = dict(zip(header.split(","), table.T, strict=True))
     except (OSError, ValueError) as error:
