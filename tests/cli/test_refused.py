@@ -89,7 +89,7 @@ FIT: dict[str, str] = {
 
 EVALUATE: dict[str, str] = {
     "none.json set": "none.json:",
-    "folder set": "folder:",
+    "folder set": "folder",
     "set/wsd.csv set": "wsd.csv line 1 JSON",
     "law.json none": "none: folder CSV",
     "law.json set:wsdd": "'wsdd' 'wsd'",
@@ -176,8 +176,8 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no law": (lambda d: {**d, "law": None}, "law file"),
     "missing": (lambda d: {**d, "params": {"L0": 2.0}}, "'A'"),
     "no params": (lambda d: {**d, "params": None}, "law file"),
-    "NaN": (lambda d: {**d, "params": {**d["params"], "B": float("nan")}}, "B=nan"),
-    "infinite": (lambda d: {**d, "params": {**d["params"], "B": float("inf")}}, "B=inf"),
+    "NaN": (lambda d: {**d, "params": {**d["params"], "B": float("nan")}}, "params.B nan"),
+    "infinite": (lambda d: {**d, "params": {**d["params"], "B": float("inf")}}, "params.B inf"),
     "text": (lambda d: {**d, "params": {**d["params"], "B": "150"}}, "B '150'"),
     "uncertainty": (lambda d: {**d, "uncertainty": {"folds": 3}}, "law file"),
     "range": (lambda d: {**d, "range": {"peak_lr": []}}, "law file"),
