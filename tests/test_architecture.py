@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"text"},
         {"errors", "progress", "warnings"},
         {"compile_cache", "files", "inputs", "optional", "pools", "registry"},
-        {"tables"},
+        {"tables", "transactions"},
     ),
     "models": ({"numerics", "parameters"}, {"schedules", "laws"}),
     "data": ({"runs"}, {"logs"}, {"importing"}),

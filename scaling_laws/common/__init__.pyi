@@ -15,7 +15,6 @@ from .errors import UsageError as UsageError
 from .errors import find_by_name as find_by_name
 from .errors import unknown_name as unknown_name
 from .files import STANDARD_OUTPUT as STANDARD_OUTPUT
-from .files import all_or_none as all_or_none
 from .files import check_folder as check_folder
 from .files import check_writable as check_writable
 from .files import is_stream as is_stream
@@ -58,6 +57,9 @@ from .text import printable as printable
 from .text import python_docstring as python_docstring
 from .text import shortened as shortened
 from .text import shown as shown
+from .transactions import FolderChange as FolderChange
+from .transactions import changed_folder as changed_folder
+from .transactions import complete_change as complete_change
 from .warnings import ConvergenceWarning as ConvergenceWarning
 from .warnings import DataWarning as DataWarning
 from .warnings import ExtrapolationWarning as ExtrapolationWarning

@@ -11,18 +11,18 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from scaling_laws.common.errors import OutputError, ScalingLawsError
 
 __all__ = [
     "STANDARD_OUTPUT",
-    "all_or_none",
     "check_folder",
     "check_writable",
     "is_stream",
     "make_folder",
+    "replace_file",
     "write_bytes",
     "write_text",
     "write_with",
@@ -156,8 +156,7 @@ def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:
         if stream:
             _copy(temporary, target)
         else:
-            temporary.chmod(_mode(real))
-            temporary.replace(real)
+            replace_file(temporary, real)
     except ScalingLawsError:  # some are OSError too
         raise
     except BrokenPipeError:  # the reader of standard output has what it wanted
@@ -168,6 +167,17 @@ def write_with(path: Path | str, write: Callable[[Path], None]) -> Path:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     return target
+
+
+def replace_file(temporary: Path, target: Path) -> None:
+    """Rename a file to another name, with the mode of the file that it replaces.
+
+    Raises:
+        OSError: if it cannot be renamed.
+    """
+    real = _real(target)
+    temporary.chmod(_mode(real))
+    temporary.replace(real)
 
 
 def _mode(real: Path) -> int:
@@ -210,19 +220,3 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 def write_text(path: Path | str, content: str) -> Path:
     """Write UTF-8 text with Unix line ends, atomically; see `write_with`."""
     return write_bytes(path, content.encode("utf-8"))
-
-
-@contextlib.contextmanager
-def all_or_none(files: Sequence[Path]) -> Iterator[None]:
-    """Restore files to their previous content if the block fails before all are written."""
-    before = {path: path.read_bytes() if path.exists() else None for path in files}
-    try:
-        yield
-    except BaseException:  # a full disk, or Ctrl-C between two files
-        for path, content in before.items():
-            with contextlib.suppress(OutputError, OSError):
-                if content is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    write_bytes(path, content)
-        raise

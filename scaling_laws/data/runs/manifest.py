@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError, ScheduleError, open_error, parse_toml, read_text
+from scaling_laws.common import (
+    DataError,
+    ScheduleError,
+    complete_change,
+    open_error,
+    parse_toml,
+    read_text,
+)
 from scaling_laws.models import FACTS, Schedule, is_fact, schedule
 
 __all__ = ["MANIFEST", "SCHEDULES_FOLDER", "ManifestEntry", "manifest_entry", "read_manifest"]
@@ -34,10 +41,14 @@ class ManifestEntry:
 def read_manifest(manifest: Path) -> dict[str, Any]:
     """The tables of a manifest; empty if the file does not exist.
 
+    A change of the set whose process was killed is completed first.
+
     Raises:
+        OutputError: if such a change cannot be completed.
         UnreadableFileError: if it cannot be read.
         DataError: if it is not valid TOML, or a run is not a table.
     """
+    complete_change(manifest.parent)
     if not os.path.exists(manifest):  # unlike Path.exists, never raises OSError
         return {}
     try:
