@@ -19,7 +19,7 @@ GROUPS = ("common", "models", "data", "inference", "decisions", "proxy", "interf
 # inside a group, a unit may import from the units of the layers before its own, and from itself
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "common": (
-        {"text"},
+        {"numbers", "text"},
         {"errors", "progress", "warnings"},
         {"compile_cache", "files", "inputs", "optional", "pools", "registry"},
         {"tables", "transactions"},

@@ -32,6 +32,9 @@ from .inputs import parse_json as parse_json
 from .inputs import parse_toml as parse_toml
 from .inputs import read_text as read_text
 from .inputs import unique_keys as unique_keys
+from .numbers import are_plain as are_plain
+from .numbers import to_float as to_float
+from .numbers import to_int as to_int
 from .optional import optional as optional
 from .pools import AUTO as AUTO
 from .pools import BACKENDS as BACKENDS
@@ -52,6 +55,7 @@ from .tables import read_columns as read_columns
 from .tables import read_header as read_header
 from .tables import undecodable_line as undecodable_line
 from .text import comment as comment
+from .text import message_text as message_text
 from .text import one_line as one_line
 from .text import printable as printable
 from .text import python_docstring as python_docstring

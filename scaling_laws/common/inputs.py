@@ -14,7 +14,7 @@ import stat
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from scaling_laws.common.errors import DataError, ScalingLawsError, UnreadableFileError
 
@@ -53,7 +53,7 @@ def check_input(path: Path | str, max_bytes: int | None = MAX_INPUT_BYTES) -> No
     _check(os.stat(path), path, max_bytes)
 
 
-def open_bytes(path: Path | str, max_bytes: int | None = MAX_INPUT_BYTES) -> BinaryIO:
+def open_bytes(path: Path | str, max_bytes: int | None = MAX_INPUT_BYTES) -> io.BufferedReader:
     """Open a file to read bytes.
 
     Args:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from scaling_laws.common.errors import DataError
 from scaling_laws.common.inputs import check_columns, open_bytes, open_error, open_text
+from scaling_laws.common.numbers import are_plain, to_float
+from scaling_laws.common.text import shortened, shown
 
 __all__ = [
     "CHUNK_ROWS",
@@ -191,7 +193,7 @@ def _missing_column(file: Path, number: int, name: str, header: Sequence[str]) -
         remedy = "separate the cells with commas"
     return DataError(
         f"{file} row {number}: no column {name!r}; the columns are "
-        f"{', '.join(map(repr, header))}; {remedy}",
+        f"{shortened(', '.join(map(repr, header)), 400)}; {remedy}",
         path=file,
         row=number,
         column=name,
@@ -210,9 +212,10 @@ def _parse(
     try:
         for index, name in enumerate(wanted):
             position = header.index(name)
-            table[index] = [
-                float(text) if (text := cells[position].strip()) else math.nan for _, cells in chunk
-            ]
+            texts = [cells[position].strip() for _, cells in chunk]
+            table[index] = [float(text) if text else math.nan for text in texts]
+            if not are_plain(texts):
+                raise ValueError
     except (ValueError, IndexError):
         _raise_for_first_fault(file, chunk, header, wanted, required)
         raise
@@ -257,9 +260,9 @@ def _fault_of_cell(text: str, required: bool) -> str:
     if not text:
         return "the cell is empty; fill it in or delete the row" if required else ""
     try:
-        value = float(text)
+        value = to_float(text)
     except ValueError:
-        return f"{text[:60]!r} is not a number; correct the cell or delete the row"
+        return f"{shown(text)} is not a number; correct the cell or delete the row"
     if not math.isfinite(value) and (required or math.isinf(value)):
-        return f"{text[:60]!r} is not finite; correct the cell or delete the row"
+        return f"{shown(text)} is not finite; correct the cell or delete the row"
     return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import (
+    MAX_STEPS,
     DataError,
     ScheduleError,
     complete_change,
@@ -99,8 +100,8 @@ def manifest_entry(file: Path) -> ManifestEntry:
             raise error(fact, value, f"a number >= {smallest:g}")
         facts[fact] = float(value)
     window = run.get("window", tables.get("window", 1))
-    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
-        raise error("window", window, "a whole number of steps >= 1")
+    if not isinstance(window, int) or isinstance(window, bool) or not 1 <= window <= MAX_STEPS:
+        raise error("window", window, f"a whole number of steps from 1 to {MAX_STEPS:,}")
     spec = run.get("schedule")
     if spec is None:
         return ManifestEntry(None, facts, window)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import DataError, UsageError
+from scaling_laws.common import MAX_STEPS, DataError, UsageError
 from scaling_laws.data.runs.columns import cell_error, check_steps, read_columns
 from scaling_laws.data.runs.logged_schedule import check_logged_rates, schedule_from_rates
 from scaling_laws.data.runs.manifest import manifest_entry
@@ -102,8 +102,8 @@ def read_run(
         raise UsageError(f"warmup={warmup} must be >= 0", value=warmup)
     if between not in (None, "hold", "linear"):
         raise UsageError(f"between={between!r}: known are 'hold' and 'linear'", value=between)
-    if window is not None and window < 1:
-        raise UsageError(f"window={window} must be >= 1", value=window)
+    if window is not None and not 1 <= window <= MAX_STEPS:
+        raise UsageError(f"window={window} must be from 1 to {MAX_STEPS:,}", value=window)
     check_facts(facts or {})
     path = Path(file)
     columns = _columns(path, before)

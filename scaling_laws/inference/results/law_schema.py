@@ -170,7 +170,7 @@ def check_document(document: Any) -> None:
         _validator()(document)
     except JsonSchemaValueException as error:
         place = ".".join(str(part) for part in error.path[1:]) or "the document"
-        rule = error.message.removeprefix(error.name).strip()
+        rule = error.message.removeprefix(error.name or "").strip()
         for word, noun in NOUNS.items():
             rule = re.sub(rf"\bbe {word}\b", f"be {noun}", rule)
         raise ValueError(f"{place} is {shown(error.value)}: it {rule}") from None
