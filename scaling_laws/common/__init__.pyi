@@ -69,6 +69,7 @@ from .warnings import DataWarning as DataWarning
 from .warnings import ExtrapolationWarning as ExtrapolationWarning
 from .warnings import FallbackWarning as FallbackWarning
 from .warnings import IdentifiabilityWarning as IdentifiabilityWarning
+from .warnings import InputWarning as InputWarning
 from .warnings import PluginWarning as PluginWarning
 from .warnings import ScalingLawsWarning as ScalingLawsWarning
 from .warnings import warn as warn

@@ -18,6 +18,7 @@ __all__ = [
     "ExtrapolationWarning",
     "FallbackWarning",
     "IdentifiabilityWarning",
+    "InputWarning",
     "PluginWarning",
     "ScalingLawsWarning",
     "warn",
@@ -36,6 +37,10 @@ class ConvergenceWarning(ScalingLawsWarning):
 
 class DataWarning(ScalingLawsWarning):
     """Data were thinned, truncated or otherwise changed before use."""
+
+
+class InputWarning(DataWarning):
+    """Something in a file of losses is doubtful, or was given no weight."""
 
 
 class ExtrapolationWarning(ScalingLawsWarning):

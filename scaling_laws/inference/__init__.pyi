@@ -34,6 +34,7 @@ from .results import load_law as load_law
 from .results import predict as predict
 from .results import published as published
 from .results import require_curve_fit as require_curve_fit
+from .results.domain import check_loss as check_loss
 from .results.plotting import COLOURS as COLOURS
 from .results.plotting import bare as bare
 from .results.plotting import loss_limits as loss_limits

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import LawError, ScheduleError, unknown_name
+from scaling_laws.inference.results.domain import MAX_LOSS, bounded_losses
 from scaling_laws.inference.results.html import html_page, html_table
 from scaling_laws.inference.results.plotting import plot_prediction
 from scaling_laws.inference.results.state import AnyState, CurveState
@@ -251,7 +252,7 @@ def predict(
     Raises:
         ScheduleError: if the spec is malformed, every rate is 0, or a step lies outside.
         UsageError: if a fact is unknown or too small.
-        LawError: if the law takes no schedule, or a fact or trace that it needs is missing.
+        LawError: if the law takes no schedule, lacks a fact or trace, or predicts no valid loss.
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     if not isinstance(plan, Schedule):
@@ -278,9 +279,10 @@ def predict(
         bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
     losses = predict_losses(law, fitted.params, plan.lr, all_facts, series)
+    reasons = range_notes(fitted, plan, all_facts)
+    bounded, doubts = bounded_losses(fitted, losses[chosen], chosen, plan, reasons)
     inputs = variance_inputs_of(fitted, plan.lr, chosen, all_facts, series)
-    notes = range_notes(fitted, plan, all_facts)
-    return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes, inputs)
+    return Prediction(plan, chosen, bounded, fitted.uncertainty, (*reasons, *doubts), inputs)
 
 
 def range_notes(
@@ -312,7 +314,7 @@ def drawn_log_losses(
     """Log losses under many values of the parameters: params (draws,) -> (draws, points)."""
     points = law.history(AtPoints(steps), lr, facts=facts, traces=traces)
     losses = np.asarray(compiled_draws(law)(dict(params), points))
-    return np.asarray(np.log(np.maximum(losses, 1e-6)))
+    return np.log(np.clip(np.nan_to_num(losses, nan=MAX_LOSS), 1e-6, MAX_LOSS))
 
 
 @in_float64

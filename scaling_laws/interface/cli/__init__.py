@@ -17,6 +17,7 @@ from typing import Any
 from scaling_laws._version import __version__
 from scaling_laws.common import (
     COMPILE_CACHE_VARIABLE,
+    InputWarning,
     OutputError,
     PluginWarning,
     ScalingLawsError,
@@ -48,6 +49,7 @@ from scaling_laws.interface.cli.progress_display import progress_shown
 
 __all__ = ["VERBS", "build_parser", "main"]
 
+SHOWN = (PluginWarning, InputWarning)  # warnings that no result contains
 VERBS: tuple[ModuleType, ...] = (
     quickstart,
     inspect,
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a formula's Σ must not end in a traceback
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _only_plugin_warnings(), _terminated_as_interrupted():
+        with _few_warnings(), _terminated_as_interrupted():
             return _run(build_parser().parse_args(arguments))
     except ScalingLawsError as error:
         return _fail(str(error))
@@ -202,18 +204,19 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _only_plugin_warnings() -> Iterator[None]:
-    """Leave warnings about fits and predictions to the results, which list them as well."""
+def _few_warnings() -> Iterator[None]:
+    """Show those of `SHOWN`; the results list those about fits and predictions."""
     with warnings.catch_warnings():
         show_other = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *details: Any, **more: Any) -> None:
-            if issubclass(category, PluginWarning):
+            if issubclass(category, SHOWN):
                 sys.stderr.write(f"scaling-laws: warning: {message}\n")
             else:
                 show_other(message, category, *details, **more)
 
         warnings.simplefilter("ignore", ScalingLawsWarning)
-        warnings.simplefilter("always", PluginWarning)
+        for shown in SHOWN:
+            warnings.simplefilter("always", shown)
         warnings.showwarning = show
         yield
