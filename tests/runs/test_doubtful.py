@@ -52,8 +52,6 @@ def test_copies_of_a_run_are_mentioned(tmp_path: Path) -> None:
         shutil.copy(folder / "cosine.csv", folder / f"{name}.csv")
     with (folder / "dataset.toml").open("a") as file:
         for name in ("b", "c"):
-            file.write(
-                f'[runs.{name}]\nschedule = "cosine:peak=1e-3,end=1e-4,steps=400,warmup=20"\n'
-            )
+            file.write(f'[runs.{name}]\nschedule = "{SPECS["cosine"]}"\n')
     with pytest.warns(InputWarning, match="b and c, cosine contain the same losses"):
         load_runs(folder)

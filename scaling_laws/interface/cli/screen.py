@@ -213,7 +213,8 @@ def _write(path: str, screening: Screening) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow((*names, "low_90", "high_90"))
     for schedule in screening.ranked:
-        values = [getattr(schedule, name) for name in names]
+        fields = {**vars(schedule), "roughness": schedule.smoothing_sensitivity}
+        values = [fields[name] for name in names]
         cells = ["" if value is None else value for value in values]
         writer.writerow((*cells, *(schedule.interval_90 or ("", ""))))
     write_text(path, buffer.getvalue())
