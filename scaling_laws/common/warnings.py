@@ -39,7 +39,7 @@ class DataWarning(ScalingLawsWarning):
     """Data were thinned, truncated or otherwise changed before use."""
 
 
-class InputWarning(DataWarning):
+class InputWarning(ScalingLawsWarning):
     """Something in a file of losses is doubtful, or was given no weight."""
 
 

@@ -171,6 +171,8 @@ def _start(words: str, limit: Callable[[], None] = lambda: None) -> int:
             os.dup2(null, descriptor)
         limit()
         code = main(words.split())
+    except KeyboardInterrupt:  # before or after the command
+        code = 130
     finally:
         os._exit(code)
 

@@ -314,7 +314,7 @@ def drawn_log_losses(
     """Log losses under many values of the parameters: params (draws,) -> (draws, points)."""
     points = law.history(AtPoints(steps), lr, facts=facts, traces=traces)
     losses = np.asarray(compiled_draws(law)(dict(params), points))
-    return np.log(np.clip(np.nan_to_num(losses, nan=MAX_LOSS), 1e-6, MAX_LOSS))
+    return np.asarray(np.log(np.clip(np.nan_to_num(losses, nan=MAX_LOSS), 1e-6, MAX_LOSS)))
 
 
 @in_float64
