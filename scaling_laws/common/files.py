@@ -218,5 +218,8 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 
 
 def write_text(path: Path | str, content: str) -> Path:
-    """Write UTF-8 text with Unix line ends, atomically; see `write_with`."""
-    return write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text with Unix line ends, atomically; see `write_with`.
+
+    Bytes of a file name that are not UTF-8 become escape sequences.
+    """
+    return write_bytes(path, content.encode("utf-8", "backslashreplace"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from scaling_laws.common import write_text
 PAGE = """\
 # Robustness
 
-Written by `python -m tests.fuzz --out docs/robustness.md`; CI runs a part of it with a fixed seed.
+Written by `python -m {command}`; CI runs a part of it.
 Every input is a valid file after one to four random changes: numbers, tokens, bits, lines, spans
 and parts of other files. *Wrong* means an exception that is not an error of the package, a message
 of more than one printable line, a warning of a library, or an accepted value that cannot be, such
@@ -84,6 +85,7 @@ def main() -> int:
         text = PAGE.format(
             inputs="\n".join(input_rows),
             faults="\n".join(fault_rows),
+            command=shlex.join(["tests.fuzz", *sys.argv[1:]]),
             seed=arguments.seed,
             seconds=time.perf_counter() - began,
             slowest=slowest,

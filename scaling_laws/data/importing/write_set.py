@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import (
-    FolderChange,
-    OutputError,
-    changed_folder,
-    check_folder,
-)
+from scaling_laws.common import FolderChange, OutputError, changed_folder, check_folder, printable
 from scaling_laws.data.importing.curve import LossCurve
 from scaling_laws.data.importing.options import RunReport
 from scaling_laws.data.importing.schedule_resolution import ResolvedSchedule
@@ -180,7 +175,7 @@ def _manifest_entry(entry: SetEntry, parquet: bool) -> dict[str, Any]:
     fields |= {key: _plain(value) for key, value in report.facts.items()}
     fields["import"] = {
         "reader": report.reader,
-        "sources": list(report.sources),
+        "sources": [printable(source) for source in report.sources],
         "keys": dict(report.keys),
         "rows": report.rows,
         "points": report.points,
