@@ -19,9 +19,10 @@ GROUPS = ("common", "models", "data", "inference", "decisions", "proxy", "interf
 # inside a group, a unit may import from the units of the layers before its own, and from itself
 LAYERS: dict[str, tuple[set[str], ...]] = {
     "common": (
+        {"numbers", "text"},
         {"errors", "progress", "warnings"},
-        {"compile_cache", "files", "optional", "pools", "registry"},
-        {"tables"},
+        {"compile_cache", "files", "inputs", "optional", "pools", "registry"},
+        {"tables", "transactions"},
     ),
     "models": ({"numerics", "parameters"}, {"schedules", "laws"}),
     "data": ({"runs"}, {"logs"}, {"importing"}),

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from scaling_laws.common.text import message_text
+
 __all__ = [
     "DataError",
     "FitError",
@@ -36,7 +38,7 @@ class ScalingLawsError(Exception):
     and ``except OSError`` work as expected.
 
     Args:
-        message: what is wrong, where, and how to correct it.
+        message: what is wrong, where, and how to correct it; kept as one printable line.
         path: the file concerned, if any.
         row: row, line or record of that file, counted from 1; a header row counts.
         column: name of the column or key.
@@ -52,7 +54,7 @@ class ScalingLawsError(Exception):
         column: str | None = None,
         value: Any = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message_text(str(message)))
         self.path = None if path is None else str(path)
         self.row, self.column, self.value = row, column, value
 

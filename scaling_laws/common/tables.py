@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common.errors import DataError, UnreadableFileError
+from scaling_laws.common.errors import DataError
+from scaling_laws.common.inputs import check_columns, open_bytes, open_error, open_text
+from scaling_laws.common.numbers import are_plain, to_float
+from scaling_laws.common.text import shortened, shown
 
 __all__ = [
     "CHUNK_ROWS",
@@ -29,7 +32,7 @@ __all__ = [
 ]
 
 CHUNK_ROWS = 50_000  # rows kept as text at a time: about 15 MB, whatever the size of the file
-MAX_STEPS = 100_000_000  # per schedule: 0.8 GB of learning rates, far beyond any training run
+MAX_STEPS = 10_000_000  # per schedule: a prediction of each takes 1 GB; no training run has more
 
 Record = tuple[int, list[str]]  # a row's number in the file, and its cells
 
@@ -139,14 +142,10 @@ def _records(file: Path) -> Iterator[Record]:
     """Every row that is not blank, with its number."""
     number = 0
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(file, encoding="utf-8-sig", newline="") as stream:
             for number, cells in enumerate(csv.reader(stream), start=1):
                 if len(cells) > 1 or (cells and cells[0].strip()):
                     yield number, cells
-    except FileNotFoundError:
-        raise UnreadableFileError(f"{file}: no such file", path=file) from None
-    except IsADirectoryError:
-        raise UnreadableFileError(f"{file} is a folder, not a CSV file", path=file) from None
     except UnicodeDecodeError as error:
         line, byte = undecodable_line(file), error.object[error.start]
         raise DataError(
@@ -159,12 +158,12 @@ def _records(file: Path) -> Iterator[Record]:
         message = f"broken CSV ({error}); look for a quote that is not closed"
         raise _row_error(file, number + 1, message) from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise UnreadableFileError(f"{file}: cannot be read: {error}", path=file) from error
+        raise open_error(file, error) from error
 
 
 def undecodable_line(file: Path) -> int:
     """Number of the first line that is not UTF-8; a decoder reads ahead, so it cannot report it."""
-    with file.open("rb") as stream:
+    with open_bytes(file) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")
@@ -180,6 +179,7 @@ def _header(file: Path, records: Iterator[Record]) -> tuple[int, list[str]]:
         raise DataError(
             f"{file}: the file is empty; it needs a header row, then rows of numbers", path=file
         )
+    check_columns(file, names, number)
     for name in names:
         if name and names.count(name) > 1:
             message = f"column {name!r} appears twice; rename or delete one"
@@ -193,7 +193,7 @@ def _missing_column(file: Path, number: int, name: str, header: Sequence[str]) -
         remedy = "separate the cells with commas"
     return DataError(
         f"{file} row {number}: no column {name!r}; the columns are "
-        f"{', '.join(map(repr, header))}; {remedy}",
+        f"{shortened(', '.join(map(repr, header)), 400)}; {remedy}",
         path=file,
         row=number,
         column=name,
@@ -212,9 +212,10 @@ def _parse(
     try:
         for index, name in enumerate(wanted):
             position = header.index(name)
-            table[index] = [
-                float(text) if (text := cells[position].strip()) else math.nan for _, cells in chunk
-            ]
+            texts = [cells[position].strip() for _, cells in chunk]
+            table[index] = [float(text) if text else math.nan for text in texts]
+            if not are_plain(texts):
+                raise ValueError
     except (ValueError, IndexError):
         _raise_for_first_fault(file, chunk, header, wanted, required)
         raise
@@ -259,9 +260,9 @@ def _fault_of_cell(text: str, required: bool) -> str:
     if not text:
         return "the cell is empty; fill it in or delete the row" if required else ""
     try:
-        value = float(text)
+        value = to_float(text)
     except ValueError:
-        return f"{text[:60]!r} is not a number; correct the cell or delete the row"
+        return f"{shown(text)} is not a number; correct the cell or delete the row"
     if not math.isfinite(value) and (required or math.isinf(value)):
-        return f"{text[:60]!r} is not finite; correct the cell or delete the row"
+        return f"{shown(text)} is not finite; correct the cell or delete the row"
     return ""

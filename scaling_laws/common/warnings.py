@@ -10,12 +10,15 @@ import sys
 import warnings
 from pathlib import Path
 
+from scaling_laws.common.text import message_text
+
 __all__ = [
     "ConvergenceWarning",
     "DataWarning",
     "ExtrapolationWarning",
     "FallbackWarning",
     "IdentifiabilityWarning",
+    "InputWarning",
     "PluginWarning",
     "ScalingLawsWarning",
     "warn",
@@ -34,6 +37,10 @@ class ConvergenceWarning(ScalingLawsWarning):
 
 class DataWarning(ScalingLawsWarning):
     """Data were thinned, truncated or otherwise changed before use."""
+
+
+class InputWarning(ScalingLawsWarning):
+    """Something in a file of losses is doubtful, or was given no weight."""
 
 
 class ExtrapolationWarning(ScalingLawsWarning):
@@ -57,4 +64,4 @@ def warn(message: str, category: type[ScalingLawsWarning]) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(message_text(message), category, stacklevel=level)

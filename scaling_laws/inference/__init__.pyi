@@ -34,6 +34,7 @@ from .results import load_law as load_law
 from .results import predict as predict
 from .results import published as published
 from .results import require_curve_fit as require_curve_fit
+from .results.domain import check_loss as check_loss
 from .results.drawn_losses import compiled_draws as compiled_draws
 from .results.drawn_losses import drawn_log_losses as drawn_log_losses
 from .results.drawn_losses import variance_inputs_of as variance_inputs_of

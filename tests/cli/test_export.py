@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -144,4 +145,15 @@ def test_the_table_shows_the_schedule_beside_what_differs_from_it(tmp_path: Path
     drop = "multistage:peak=1e-3,at=200,to=1e-4,steps=300"
     other = call("export", drop, *words).out
     assert "LR              schedule" in other and "LR              schedule" not in same
-    assert f'verify RUN.csv --schedule "{WSD}"' in same and "verify RUN.csv" not in other
+    assert f"verify RUN.csv --schedule {WSD}" in same and "verify RUN.csv" not in other
+
+
+def test_the_printed_command_quotes_a_hostile_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "csv:$(touch PWNED)\"'; x.csv"
+    Path(name.removeprefix("csv:")).write_text("step,lr\n0,1e-3\n1,5e-4\n")
+    text = call("export", name, "--to", "torch", "--out", "g.py").out
+    (line,) = (line for line in text.splitlines() if "scaling-laws verify" in line)
+    assert shlex.split(line)[-1] == name

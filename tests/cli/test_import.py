@@ -80,7 +80,7 @@ def test_parquet_in_place_of_the_table(logs: list[Path], tmp_path: Path) -> None
     pytest.importorskip("pyarrow.parquet")
     call_json("import", *logs, "--out", tmp_path / "tables")
     found = call_json("import", *logs, "--out", tmp_path / "set", "--parquet")
-    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "set").glob("[!.]*")) == [
         "constant.parquet",
         "cosine.parquet",
         "dataset.toml",

@@ -16,6 +16,7 @@ from scaling_laws.models.laws import LAWS
 from scaling_laws.models.schedules import FAMILIES
 from tests.cli.calls import call, call_json
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = [module.__name__.rpartition(".")[2].rstrip("_") for module in VERBS]
 LIGHT = """
 import contextlib, io, sys
@@ -114,3 +115,23 @@ def test_reader_that_has_gone() -> None:
     result = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_a_full_or_closed_standard_output_is_an_error(tmp_path: Path) -> None:
+    for redirection, words in (
+        (">/dev/full", "No space left"),
+        (">&-", "standard output is closed"),
+    ):
+        done = subprocess.run(
+            [
+                "sh",
+                "-c",
+                f'exec "$0" "$1" laws {redirection}',
+                sys.executable,
+                str(ROOT / "cli.py"),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2 and words in done.stderr, done
+        assert done.stderr.count("\n") == 1

@@ -52,6 +52,16 @@ USAGE: dict[str, str] = {
     "proxy": "VERB scaling-laws proxy --help",
 }
 
+OUTPUTS: dict[str, str] = {
+    "fit bare.csv --out bare.csv": "--out bare.csv input",
+    "fit set --out set/cosine.csv": "--out set/cosine.csv input set",
+    "fit set:cosine --out ./set/dataset.toml": "--out dataset.toml input set:cosine",
+    "predict law.json --schedule csv:bare.csv,between=hold --out bare.csv": "--out input",
+    f"predict law.json --schedule {GOOD} --out law.json": "--out law.json input",
+    f"screen law.json {FRAME} --state law.json": "--state law.json input",
+    f"optimize law.json {FRAME} --out - --json": "--out - --json",
+}
+
 FIT: dict[str, str] = {
     "set --law linear_drp --out new.json": "'linear_drp' 'linear_drop'",
     "set --out folder": "folder is a folder",
@@ -79,7 +89,7 @@ FIT: dict[str, str] = {
 
 EVALUATE: dict[str, str] = {
     "none.json set": "none.json:",
-    "folder set": "folder:",
+    "folder set": "folder",
     "set/wsd.csv set": "wsd.csv line 1 JSON",
     "law.json none": "none: folder CSV",
     "law.json set:wsdd": "'wsdd' 'wsd'",
@@ -115,7 +125,7 @@ OPTIMIZE: dict[str, str] = {
     "law.json --steps -300 --peak 1e-3": "--steps: -300 >= 0",
     "law.json --steps 0 --peak 1e-3": "steps=0 10 warmup=0",
     "law.json --steps 300 --peak 1e-3 --warmup 400": "steps=300 10 warmup=400",
-    "law.json --steps 1000000000 --peak 1e-3": "100,000,000 steps",
+    "law.json --steps 1000000000 --peak 1e-3": "10,000,000 steps",
     f"law.json {FRAME} --warmup -1": "--warmup: -1 >= 0",
     f"law.json {FRAME} --end-min 1e-3": "end_min=0.001 >= 0 peak=0.001",
     f"law.json {FRAME} --end-min -0.1": "end_min=-0.1 >= 0",
@@ -139,6 +149,7 @@ QUICKSTART: dict[str, str] = {
 
 COMMANDS = {
     **USAGE,
+    **OUTPUTS,
     **{f"fit {command}": words for command, words in FIT.items()},
     **{f"evaluate {command}": words for command, words in EVALUATE.items()},
     **{f"predict {command}": words for command, words in PREDICT.items()},
@@ -165,8 +176,8 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no law": (lambda d: {**d, "law": None}, "law file"),
     "missing": (lambda d: {**d, "params": {"L0": 2.0}}, "'A'"),
     "no params": (lambda d: {**d, "params": None}, "law file"),
-    "NaN": (lambda d: {**d, "params": {**d["params"], "B": float("nan")}}, "B=nan"),
-    "infinite": (lambda d: {**d, "params": {**d["params"], "B": float("inf")}}, "B=inf"),
+    "NaN": (lambda d: {**d, "params": {**d["params"], "B": float("nan")}}, "params.B nan"),
+    "infinite": (lambda d: {**d, "params": {**d["params"], "B": float("inf")}}, "params.B inf"),
     "text": (lambda d: {**d, "params": {**d["params"], "B": "150"}}, "B '150'"),
     "uncertainty": (lambda d: {**d, "uncertainty": {"folds": 3}}, "law file"),
     "range": (lambda d: {**d, "range": {"peak_lr": []}}, "law file"),

@@ -11,11 +11,12 @@ import numpy as np
 import optax
 
 from scaling_laws.decisions.export import export_schedule
+from scaling_laws.models import Schedule
 from tests.export.reading import load
 
 
-def schedule_of(spec: str, folder: Path) -> Any:
-    text = export_schedule(spec, to="optax").text
+def schedule_of(plan: str | Schedule, folder: Path) -> Any:
+    text = export_schedule(plan, to="optax").text
     assert text is not None
     return load(folder, text).schedule
 
@@ -47,5 +48,7 @@ def test_runs_in_an_optimizer_under_jit(tmp_path: Path) -> None:
 def test_counts_above_two_to_the_24_are_exact(tmp_path: Path) -> None:
     """float32 does not represent odd counts there; a jump must still be at the right step."""
     at = 2**24 + 5
-    ours = jax.jit(schedule_of(f"multistage:peak=1.0,at={at},to=0.25,steps={2**24 + 10}", tmp_path))
+    lr = np.full(2**24 + 10, 1.0)  # more steps than a spec may have
+    lr[at:] = 0.25
+    ours = jax.jit(schedule_of(Schedule("one jump", lr), tmp_path))
     assert float(ours(at - 1)) == 1.0 and float(ours(at)) == 0.25

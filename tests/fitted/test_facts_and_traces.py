@@ -98,8 +98,9 @@ def test_a_size_outside_the_fit_is_noted(tmp_path: Path) -> None:
     again = load_law(fitted.save(tmp_path / "law.json"))
     assert again.range == fitted.range
     assert again.predict(FIRST, facts={"model_params": 2e7}).notes == ()
-    (note,) = again.predict(FIRST, facts={"model_params": 1e10}).notes
+    note, doubt = again.predict(FIRST, facts={"model_params": 1e10}).notes
     assert note == "model_params 1e+10 is outside the fitted 1e+06 to 1e+08"
+    assert "exceed 1000 nats" in doubt
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_laws.common.errors import LawError, LawFileError, OutputError
@@ -22,6 +25,7 @@ from scaling_laws.inference.results import (
     load_law,
 )
 from scaling_laws.inference.results.law_file import from_document, to_document
+from scaling_laws.inference.results.state import FitState
 from scaling_laws.models.laws import Law, PointLaw, get_schedule_law, point_laws, schedule_laws
 from tests.helpers import draw_values
 
@@ -110,11 +114,11 @@ DAMAGE = {
     "range": (lambda d: {**d, "range": {"peak_lr": [1.0]}}, "damaged"),
     "text in the uncertainty": (
         lambda d: {**d, "uncertainty": {"method": "x", "log_error": "big", "folds": 3}},
-        "log_error is 'big', not a finite number",
+        "uncertainty.log_error is 'big': it must be a number",
     ),
     "text in the range": (
         lambda d: {**d, "range": {"peak_lr": ["a", "b"], "steps": 3, "lowest_lr": 0.1}},
-        "peak_lr is 'a', not a finite number",
+        "range.peak_lr.0 is 'a': it must be a number",
     ),
     "facts": (lambda d: {**d, "facts": {"weight_decay": "much"}}, "weight_decay is 'much'"),
 }
@@ -211,3 +215,58 @@ def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist"):
         CurveFit.of("power", {"L0": 1, "A": 1, "alpha": 1}).save(tmp_path / "no" / "law.json")
     assert list(tmp_path.iterdir()) == []
+
+
+ODD = st.sampled_from([None, True, "text", "1", [], {}, [1], {"a": 1}, "\x1b[2J", "\ud800"])
+ODD |= st.sampled_from([-1, 0, 1, -1.5, 1e308, -1e308, 5e-324, math.nan, math.inf])
+ODD |= st.sampled_from([10**400, -(2**70)])
+
+
+def leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Places of a document, each as the keys that lead there."""
+    yield place
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*place, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from leaves(item, (*place, index))
+
+
+def with_draws() -> dict[str, Any]:
+    """A law file's content with every part."""
+    law = get_schedule_law("power")
+    fitted = full(law, {"L0": 2.0, "A": 0.5, "alpha": 0.5})
+    draws = {"L0": [2.0, 2.1, 1.9], "A": [0.5] * 3, "alpha": [0.5] * 3}
+    return to_document(replace(fitted, draws=draws))
+
+
+DOCUMENT = with_draws()
+
+
+@given(place=st.sampled_from(list(leaves(DOCUMENT))), value=ODD, removed=st.booleans())
+@settings(max_examples=300)
+def test_odd_values_are_refused_or_usable(
+    place: tuple[Any, ...], value: Any, removed: bool
+) -> None:
+    """No value anywhere leads to another exception, here or in the summary."""
+    document = copy.deepcopy(DOCUMENT)
+    if not place:
+        document = value
+    else:
+        *before, last = place
+        inner = document
+        for key in before:
+            inner = inner[key]
+        if removed:
+            del inner[last]
+        else:
+            inner[last] = value
+    try:
+        fitted = from_document(document)
+    except LawFileError as error:
+        assert str(error).isprintable()
+        return
+    assert isinstance(fitted, CurveFit | FitState)
+    text = CurveFit(**vars(fitted)).summary()
+    assert str(text)

@@ -166,8 +166,10 @@ def test_too_large_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ProxyError, match=r"larger than 100 bytes \(reached at .*002.txt\).*cache"):
         load_corpus(folder)
     assert load_corpus(folder, cache=tmp_path / "cache").train.size == 40 * 3 - 6
-    opened = Path.open
-    monkeypatch.setattr(Path, "open", lambda path, mode: opened(path / "x", mode))
+    opened = text_files.open_bytes
+    monkeypatch.setattr(
+        text_files, "open_bytes", lambda path, max_bytes: opened(path / "x", max_bytes)
+    )
     with pytest.raises(ProxyError, match=r"cannot read .*000.txt: Not a directory"):
         load_corpus(folder)
     with pytest.raises(ProxyError, match=r"cannot read .*000.txt: Not a directory"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scaling_laws.common import transactions
 from scaling_laws.common.errors import DataError, OutputError, ProxyError
 from scaling_laws.data.runs import load_runs
 from scaling_laws.models.parameters import FACTS
@@ -218,9 +219,9 @@ def test_an_interrupted_write_leaves_the_set_as_it_was(
 
         return broken
 
-    # rates, then the entry, then the curve
-    for writer in ("write_schedule", "write_text"):
-        monkeypatch.setattr(write, writer, breaking(getattr(write, writer)))
+    # rates, then the curve, then the entry
+    monkeypatch.setattr(write, "write_schedule", breaking(write.write_schedule))
+    monkeypatch.setattr(transactions, "write_text", breaking(transactions.write_text))
     changed = replace(logged, loss=logged.loss + 1)
     for name in ("old", "new"):
         calls.clear()

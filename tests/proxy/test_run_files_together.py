@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from scaling_laws.common import files
 from scaling_laws.common.errors import ProxyError
 from scaling_laws.data.runs import load_runs
-from scaling_laws.proxy import Destination, TrainedCurve, check_destination, write_run
-from scaling_laws.proxy.training.run_files import finished_settings
+from scaling_laws.proxy import Destination, TrainedCurve, write_run
 from tests.proxy.conftest import make_corpus
 
 write = importlib.import_module("scaling_laws.proxy.training.run_files")
@@ -26,43 +21,6 @@ write = importlib.import_module("scaling_laws.proxy.training.run_files")
 
 def manifest(folder: Path) -> dict:
     return tomllib.loads((folder / "dataset.toml").read_text())
-
-
-class Killed(BaseException):
-    """Nothing is tidied up after it."""
-
-
-@pytest.mark.parametrize("calls", [0, 1])
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_write_that_is_killed_can_be_done_again(
-    configure, logged: TrainedCurve, tmp_path: Path, monkeypatch, calls: int, overwrite: bool
-) -> None:
-    if overwrite:
-        write_run(Destination(tmp_path, "a"), configure(), replace(logged, loss=logged.loss + 1))
-    write_run(Destination(tmp_path, "b"), configure(), logged)
-    left = [calls]
-
-    def killed(path: Path, content: str) -> Path:
-        if not left[0]:
-            raise Killed
-        left[0] -= 1
-        return files.write_text(path, content)
-
-    config = configure(weight_decay=0.4)
-    with monkeypatch.context() as patch:
-        patch.setattr(write, "write_text", killed)
-        patch.setattr(write, "all_or_none", lambda files: contextlib.nullcontext())
-        with pytest.raises(Killed):
-            write_run(
-                Destination(tmp_path, "a", overwrite), config, logged, extra={"settings": "new"}
-            )
-    assert finished_settings(Destination(tmp_path, "a")) is None  # not the old curve by new facts
-    check_destination(Destination(tmp_path, "a"), config)
-    write_run(Destination(tmp_path, "a"), config, logged, extra={"settings": "new"})
-    assert finished_settings(Destination(tmp_path, "a")) == "new"
-    runs = load_runs(tmp_path)
-    assert runs["a"].facts["weight_decay"] == 0.4 and set(runs) == {"a", "b"}
-    np.testing.assert_allclose(runs["a"].loss, logged.loss)
 
 
 WRITER = """
@@ -106,14 +64,14 @@ def test_a_set_that_another_process_has_begun_meanwhile(
 ) -> None:
     """Both saw no set; the second must still not enter a run that does not compare."""
     folder = tmp_path / "set"
-    real = write.FileLock
+    real = write.changed_folder
 
-    def lock(path: Path):
-        monkeypatch.setattr(write, "FileLock", real)
+    def changed_folder(folder: Path):
+        monkeypatch.setattr(write, "changed_folder", real)
         write_run(Destination(folder, "first"), configure(), logged)
-        return real(path)
+        return real(folder)
 
-    monkeypatch.setattr(write, "FileLock", lock)
+    monkeypatch.setattr(write, "changed_folder", changed_folder)
     with pytest.raises(ProxyError, match=r"corpus_hash = .* would not be comparable"):
         write_run(Destination(folder, "second"), configure(corpus=make_corpus(1)), logged)
     assert set(load_runs(folder)) == {"first"}

@@ -139,7 +139,7 @@ def test_toml_of_another_encoding(folder: Path) -> None:
 def test_toml_that_is_a_folder(folder: Path) -> None:
     (folder / "dataset.toml").unlink()
     (folder / "dataset.toml").mkdir()
-    assert "dataset.toml: cannot be read: Is a directory" in refusal(DataError, folder)
+    assert "dataset.toml is a folder" in refusal(DataError, folder)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_links_that_lead_nowhere(tmp_path: Path, target: str, words: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("none.csv", "no such file"), (".", "is a folder, not a CSV file")]
+    ("name", "words"), [("none.csv", "no such file"), (".", "is a folder, not a file")]
 )
 def test_read_run_of_no_file(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(DataError, match=words):

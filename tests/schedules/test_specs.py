@@ -46,7 +46,7 @@ MALFORMED: dict[str, str] = {
     "cosine:peak=1,steps=1.5": "steps=1.5: must be a whole number",
     "cosine:peak=1,steps=-3": "steps=-3: must be a whole number",
     "cosine:peak=1,steps=0": "steps=0: a schedule needs at least one step",
-    "cosine:peak=1,steps=1e12": "steps=1e12: is more than 100,000,000 steps",
+    "cosine:peak=1,steps=1e12": "steps=1e12: is more than 10,000,000 steps",
     "cosine:peak=1,steps=9,warmup=9": "warmup=9 leaves no step of steps=9",
     "cosine:peak=1,steps=9,end=2": "end=2 is above peak=1",
     "cosine:peak=1,steps=9,end=-1": "end=-1: must be >= 0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scaling_laws.decisions.screening import Screening, cell_choice, schedule_sc
 from scaling_laws.decisions.screening.candidate_space import TILE, space_of
 from scaling_laws.decisions.screening.device_screen import losses_at
 from scaling_laws.inference.results import CurveFit, final_losses
+from scaling_laws.interface.cli.screen import _write as write_ranked
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import schedule
@@ -201,3 +203,12 @@ def test_every_law_that_accepts_cells_can_be_screened(law: Law) -> None:
     params = {name: np.array([value]) for name, value in fitted.params.items()}
     seen = in_float64(losses_at)(law, space, candidate_ids, params, facts, 256)[0]
     np.testing.assert_allclose(seen, exact, rtol=1e-3)
+
+
+def test_the_ranked_schedules_are_written(found: Screening, tmp_path: Path) -> None:
+    write_ranked(str(tmp_path / "best.csv"), found)
+    rows = list(csv.DictReader((tmp_path / "best.csv").read_text().splitlines()))
+    assert [row["spec"] for row in rows] == [ranked.spec for ranked in found.ranked]
+    assert [row["roughness"] for row in rows] == [
+        str(ranked.smoothing_sensitivity) for ranked in found.ranked
+    ]

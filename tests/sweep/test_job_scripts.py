@@ -10,7 +10,7 @@ import pytest
 from scaling_laws.common.errors import UsageError
 from scaling_laws.proxy.sweep.job_scripts import ClusterJob, script_text
 
-PLAN = Path("/data/my sweeps/It's.toml")
+PLAN = Path("/data/my $(HOME) `sweeps`/It's\n'''\u2028.toml")
 JOB = ClusterJob(PLAN, ["--fleet", "4"], 3, "registry/image:1", "claim")
 ECHO = 'scaling-laws() { printf "%s|" "$@"; }; exec() { "$@"; }\n'
 
@@ -47,7 +47,9 @@ def test_kubernetes() -> None:
     assert (container["image"], pod["restartPolicy"]) == ("registry/image:1", "Never")
     assert container["volumeMounts"][0]["mountPath"] == str(PLAN.parent)
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == "claim"
-    assert run_by_shell(container["args"][0], JOB_COMPLETION_INDEX="2") == WORDS
+    command = container["args"][0]
+    assert "$" not in command.replace("$$", "")  # each is one $ to Kubernetes, and no reference
+    assert run_by_shell(command.replace("$$", "$"), JOB_COMPLETION_INDEX="2") == WORDS
 
 
 def test_what_is_missing() -> None:

@@ -80,7 +80,8 @@ def precision_of(values: Array) -> Precision:
     significant = np.array([len(part.digits) for part in parts])
     decimals = np.array([max(-int(part.exponent), 0) for part in parts])
     if significant.max() >= FULL:
-        single = np.array_equal(finite.astype(np.float32).astype(np.float64), finite)
+        with np.errstate(over="ignore"):  # what float32 cannot represent differs from it
+            single = np.array_equal(finite.astype(np.float32).astype(np.float64), finite)
         return Precision("single" if single else "full")
     reach = (significant == significant.max()).mean() - (decimals == decimals.max()).mean()
     if reach >= 0:

@@ -10,14 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import (
-    OutputError,
-    all_or_none,
-    check_folder,
-    make_folder,
-    write_text,
-    write_with,
-)
+from scaling_laws.common import FolderChange, OutputError, changed_folder, check_folder, printable
 from scaling_laws.data.importing.curve import LossCurve
 from scaling_laws.data.importing.options import RunReport
 from scaling_laws.data.importing.schedule_resolution import ResolvedSchedule
@@ -58,7 +51,7 @@ def write_set(
     parquet: bool = False,
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
-    """Write runs into a set, the manifest last; all files or none.
+    """Write runs into a set as one transaction: all files or none, even if the process is killed.
 
     Args:
         folder: the set; created if necessary.
@@ -77,6 +70,28 @@ def write_set(
     if parquet:
         pyarrow_parquet()  # before anything is written
     check_folder(folder)
+    if folder.is_dir():
+        _merged(folder, entries, about, parquet, overwrite)  # an error before anything is written
+    with changed_folder(folder) as change:
+        # another process may have changed the set meanwhile
+        tables, obsolete = _merged(folder, entries, about, parquet, overwrite)
+        for entry in entries:
+            _write_run(change, entry, parquet)
+        change.write_text(folder / "dataset.toml", _toml(tables))
+        for path in obsolete:
+            change.remove(path)
+    files = [path for entry in entries for path in _paths(folder, entry, parquet)]
+    return (*files, folder / "dataset.toml")
+
+
+def _merged(
+    folder: Path,
+    entries: Sequence[SetEntry],
+    about: Mapping[str, str],
+    parquet: bool,
+    overwrite: bool,
+) -> tuple[dict[str, Any], list[Path]]:
+    """The tables of the manifest with the runs added, and the files that these make obsolete."""
     manifest = folder / "dataset.toml"
     tables = read_manifest(manifest)
     runs = dict(tables.pop("runs", {}))
@@ -110,21 +125,7 @@ def write_set(
         key: tables[key] for key in (*ABOUT, *sorted(set(tables) - set(ABOUT))) if key in tables
     }
     ordered["runs"] = dict(sorted(runs.items()))
-    with all_or_none([*files, *obsolete, manifest]):
-        make_folder(folder)
-        for entry in entries:
-            _write_run(folder, entry, parquet)
-        write_text(manifest, _toml(ordered))
-        for path in obsolete:
-            _remove(path)
-    return (*files, manifest)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot replace {path}: {error.strerror}") from error
+    return ordered, obsolete
 
 
 def _paths(folder: Path, entry: SetEntry, parquet: bool) -> list[Path]:
@@ -149,21 +150,20 @@ def _columns(entry: SetEntry) -> dict[str, Any]:
     return columns
 
 
-def _write_run(folder: Path, entry: SetEntry, parquet: bool) -> None:
+def _write_run(change: FolderChange, entry: SetEntry, parquet: bool) -> None:
     columns = _columns(entry)
-    (file, *schedule_files) = _paths(folder, entry, parquet)
+    (file, *schedule_files) = _paths(change.folder, entry, parquet)
     if parquet:
         table = importlib.import_module("pyarrow").table(columns)
         library = pyarrow_parquet()
-        write_with(file, lambda path: library.write_table(table, path))
+        change.write_with(file, lambda path: library.write_table(table, path))
     else:
         rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
         text = ",".join(columns) + "\n" + "\n".join(map(",".join, rows)) + "\n"
-        write_text(file, text)
+        change.write_text(file, text)
     for schedule_file in schedule_files:
-        make_folder(folder / SCHEDULES_FOLDER)
         lines = (f"{step},{lr!r}\n" for step, lr in enumerate(entry.planned.lr.tolist()))
-        write_text(schedule_file, "step,lr\n" + "".join(lines))
+        change.write_text(schedule_file, "step,lr\n" + "".join(lines))
 
 
 def _manifest_entry(entry: SetEntry, parquet: bool) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _manifest_entry(entry: SetEntry, parquet: bool) -> dict[str, Any]:
     fields |= {key: _plain(value) for key, value in report.facts.items()}
     fields["import"] = {
         "reader": report.reader,
-        "sources": list(report.sources),
+        "sources": [printable(source) for source in report.sources],
         "keys": dict(report.keys),
         "rows": report.rows,
         "points": report.points,

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from scaling_laws.common import are_plain, to_float
+
 __all__ = [
     "ABSENT_BITS",
     "COMMAS",
@@ -31,7 +33,7 @@ COMMAS = {"thousands": ("", "are between thousands"), "decimal": (".", "are deci
 def is_number(text: str) -> bool:
     """Whether a cell is a number."""
     try:
-        float(text)
+        to_float(text)
     except ValueError:
         return False
     return True
@@ -91,7 +93,9 @@ def numbers_of(
     if index in faults:
         return np.full(len(column), math.nan)
     try:
-        return np.array(list(map(float, column)))
+        values = np.array(list(map(float, column)))
+        if are_plain(column):
+            return values
     except ValueError:
         pass
     replacement = None if commas is None else COMMAS[commas][0]
@@ -104,7 +108,7 @@ def numbers_of(
                 if replacement is not None and has_comma(text)
                 else text
             )
-            values[row] = float(plain)
+            values[row] = to_float(plain)
         except ValueError:
             if not is_present(text):
                 absent[row] = True

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling_laws.common import DataError, undecodable_line
+from scaling_laws.common import (
+    DataError,
+    check_columns,
+    open_bytes,
+    open_text,
+    undecodable_line,
+)
 from scaling_laws.data.logs.cell_values import (
     ABSENT_BITS,
     COMMAS,
@@ -126,10 +132,10 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
     """Every row as numbers."""
     read = _Reading()
     try:
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             encoding = encoding_of(stream.read(4))
             read.cut = not has_last_end(stream)
-        with path.open(encoding=encoding, newline="") as stream:
+        with open_text(path, encoding=encoding, newline="") as stream:
             rows, header, number = _opened(path, stream, separator)
             read.names = names = _names(path, number, header)
             split_column = next(
@@ -183,9 +189,9 @@ def _open_quote(path: Path) -> str:
 
 def _all_cells(path: Path, separator: str | None) -> Iterator[list[str]]:
     """The cells of every row."""
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         encoding = encoding_of(stream.read(4))
-    with path.open(encoding=encoding, newline="") as stream:
+    with open_text(path, encoding=encoding, newline="") as stream:
         rows, _, _ = _opened(path, stream, separator)
         for _, cells in rows:
             yield cells
@@ -299,6 +305,7 @@ def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:
         raise DataError(
             f"{path}: the file is empty; it needs a header row, then rows of numbers", path=path
         )
+    check_columns(path, names, number)
     for name in names:
         if name and names.count(name) > 1:
             raise DataError(

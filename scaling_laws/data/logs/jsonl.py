@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError
+from scaling_laws.common import DataError, open_bytes, open_text, unique_keys
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.splits import is_split_name, split_key, split_label, split_runs
 from scaling_laws.data.logs.text import encoding_of, open_error
@@ -32,12 +32,12 @@ def records_of(path: Path, lines: list[int], notes: list[str]) -> Iterator[dict[
     Raises:
         DataError: at the first line that is not a JSON object.
     """
-    decode = json.JSONDecoder().decode
+    decode = json.JSONDecoder(object_pairs_hook=unique_keys).decode
     number = 0
     try:
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             encoding = encoding_of(stream.read(4))
-        with path.open(encoding=encoding) as stream:
+        with open_text(path, encoding=encoding) as stream:
             for number, line in enumerate(stream, start=1):
                 if line.isspace():
                     continue

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError
+from scaling_laws.common import DataError, open_bytes
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.sqlite import columns_in, columns_of, connected
 from scaling_laws.data.logs.text import lines_of, open_error
@@ -89,7 +89,7 @@ def _one_line(file: Path) -> str:
 def _points(file: Path, key: str, notes: list[str]) -> Iterator[Point]:
     """Points of a key; a last line without a line end may be truncated, and is omitted."""
     rows = list(lines_of(file))
-    with file.open("rb") as stream:
+    with open_bytes(file) as stream:
         stream.seek(max(file.stat().st_size - 1, 0))
         cut = stream.read() not in (b"\n", b"")
     if cut:

@@ -18,7 +18,7 @@ from scaling_laws.data.logs.reader import (
 from scaling_laws.data.logs.splits import is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import open_error
 from scaling_laws.data.logs.text_columns import TextCollector
-from scaling_laws.data.runs.columns import pyarrow_parquet
+from scaling_laws.data.runs.columns import parquet_file
 
 __all__ = ["PARQUET"]
 
@@ -31,10 +31,9 @@ def read(path: Path) -> tuple[LogTable, ...]:
     Raises:
         DataError: if the file is not Parquet, or has no numeric column.
     """
-    library = pyarrow_parquet()
     arrow = importlib.import_module("pyarrow")
     try:
-        file = library.ParquetFile(path)
+        file = parquet_file(path)
         numeric = [
             field.name
             for field in file.schema_arrow

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_laws.common import DataError
+from scaling_laws.common import DataError, open_bytes
 from scaling_laws.data.logs.reader import Head, LogTable, Match, table_of
 from scaling_laws.data.logs.text import COLOURS, has_last_end, lines_of, open_error
 
@@ -124,7 +124,7 @@ def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
         DataError: if the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             ended = has_last_end(stream)
     except (OSError, ValueError) as error:
         raise open_error(path, error) from None

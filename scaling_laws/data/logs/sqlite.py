@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from scaling_laws.common import DataError, UnreadableFileError
+from scaling_laws.common import DataError, check_input, open_error
 from scaling_laws.data.logs.reader import Head
 
 __all__ = ["columns_in", "columns_of", "connected"]
@@ -23,8 +23,10 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
         UnreadableFileError: if there is no such file.
         DataError: if it is not a database, or a query fails.
     """
-    if not path.is_file():
-        raise UnreadableFileError(f"{path}: no such file", path=path)
+    try:
+        check_input(path)
+    except (OSError, ValueError) as error:
+        raise open_error(path, error) from None
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             yield database

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError, optional
+from scaling_laws.common import DataError, open_bytes, optional
 from scaling_laws.data.logs.naming import folder_name
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
@@ -118,7 +118,7 @@ def _framed(
     file: Path, checksum: Callable[[bytes], int], notes: list[str]
 ) -> Iterator[tuple[int, bytes]]:
     """Records of a file: length, its checksum, data, its checksum."""
-    with file.open("rb") as stream:
+    with open_bytes(file) as stream:
         remaining = file.stat().st_size
         number = 0
         while head := stream.read(12):

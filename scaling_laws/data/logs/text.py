@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scaling_laws.common import DataError, ScalingLawsError, UnreadableFileError
+from scaling_laws.common import (
+    DataError,
+    open_bytes,
+    open_error,
+    open_text,
+    parse_json,
+    read_text,
+)
 from scaling_laws.data.logs.reader import Head
 
 __all__ = ["encoding_of", "has_last_end", "head_of", "json_of", "lines_of", "open_error"]
@@ -43,17 +50,6 @@ def has_last_end(stream: BinaryIO) -> bool:
     return stream.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
 
 
-def open_error(path: Path, error: OSError | ValueError) -> ScalingLawsError:
-    """The error to raise for a file that cannot be opened or read; one of the package's is kept."""
-    if isinstance(error, ScalingLawsError):
-        return error
-    if isinstance(error, FileNotFoundError):
-        return UnreadableFileError(f"{path}: no such file", path=path)
-    if isinstance(error, IsADirectoryError):
-        return UnreadableFileError(f"{path} is a folder, not a file", path=path)
-    return UnreadableFileError(f"{path}: cannot be read: {error}", path=path)
-
-
 def json_of(path: Path, what: str) -> Any:
     """The document of a JSON file; `what` names in the error what it should be, as "a table".
 
@@ -61,7 +57,7 @@ def json_of(path: Path, what: str) -> Any:
         DataError: if the file is not complete JSON or cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(read_text(path, encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} line {error.lineno}: incomplete or invalid JSON ({error.msg}); was the file "
@@ -69,10 +65,10 @@ def json_of(path: Path, what: str) -> Any:
             path=path,
             row=error.lineno,
         ) from None
-    except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be {what}", path=path) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise open_error(path, error) from None
+    except ValueError as error:
+        raise DataError(f"{path}: not the JSON of {what}: {error}", path=path) from None
 
 
 def head_of(path: Path) -> Head:
@@ -84,7 +80,7 @@ def head_of(path: Path) -> Head:
     try:
         if path.is_dir():
             return Head(path, names=tuple(sorted(entry.name for entry in path.iterdir())))
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             first = stream.read(FIRST)
             size = stream.seek(0, 2)
             stream.seek(max(size - LAST, len(first)))
@@ -111,9 +107,9 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         UnreadableFileError: if the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             encoding = encoding_of(stream.read(4))
-        with path.open(encoding=encoding, errors="replace", newline="\n") as lines:
+        with open_text(path, encoding=encoding, errors="replace", newline="\n") as lines:
             number, whole = 1, True
             while line := lines.readline(BLOCK):
                 whole = line.endswith("\n")

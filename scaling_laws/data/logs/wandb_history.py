@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError
+from scaling_laws.common import DataError, parse_json, read_text
 from scaling_laws.data.logs.keys import STEPS, find_step
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
@@ -37,15 +37,15 @@ def read(path: Path) -> tuple[LogTable, ...]:
         DataError: with the file and the key of what cannot be used.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = parse_json(read_text(path, encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} line {error.lineno}: not JSON ({error.msg})", path=path, row=error.lineno
         ) from error
-    except RecursionError:
-        raise DataError(f"{path}: JSON nested too deeply to be a history", path=path) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise open_error(path, error) from error
+    except ValueError as error:
+        raise DataError(f"{path}: not the JSON of a history: {error}", path=path) from error
     history = document.get("history") if isinstance(document, dict) else None
     if not isinstance(history, dict) or not history:
         raise DataError(

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError, optional
+from scaling_laws.common import DataError, open_bytes, optional
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import open_error
 
@@ -162,7 +162,7 @@ def _framed(file: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
     A piece of a record does not cross the end of a block of 32 KiB; zeros fill a block up.
     """
     number, pending, open_record = 1, b"", False
-    with file.open("rb") as stream:
+    with open_bytes(file) as stream:
         start = stream.read(len(MARK))
         if start != MARK:
             raise DataError(

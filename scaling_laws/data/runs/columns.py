@@ -10,12 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import MAX_STEPS, DataError, UnreadableFileError, optional, tables
+from scaling_laws.common import (
+    MAX_STEPS,
+    DataError,
+    check_columns,
+    check_input,
+    open_error,
+    optional,
+    tables,
+)
 
-__all__ = ["PARQUET", "cell_error", "check_steps", "pyarrow_parquet", "read_columns"]
+__all__ = [
+    "PARQUET",
+    "cell_error",
+    "check_steps",
+    "parquet_file",
+    "pyarrow_parquet",
+    "read_columns",
+]
 
 Array = NDArray[np.float64]
 PARQUET = ".parquet"
+MAX_CELLS = 2 * 10**8  # of a table: 1.6 GB of numbers
 
 
 def pyarrow_parquet() -> Any:
@@ -25,6 +41,32 @@ def pyarrow_parquet() -> Any:
         MissingLibraryError: with the name of the extra, if it is not installed.
     """
     return optional("pyarrow.parquet", "Parquet needs pyarrow", "logs")
+
+
+def parquet_file(path: Path) -> Any:
+    """An open Parquet file; its size as a table is bounded before any of it is read.
+
+    A file of a few kilobytes can stand for any number of rows.
+
+    Raises:
+        MissingLibraryError: if pyarrow is not installed.
+        DataError: if it has more rows than any run has steps, or would not fit into memory.
+        OSError: as `open_bytes`.
+        pyarrow.ArrowException: if it is not Parquet.
+    """
+    library = pyarrow_parquet()
+    check_input(path)
+    file = library.ParquetFile(path)
+    rows, names = file.metadata.num_rows, file.schema_arrow.names
+    check_columns(path, names)
+    if rows > MAX_STEPS or rows * len(names) > MAX_CELLS:
+        raise DataError(
+            f"{path}: {rows:,} rows of {len(names):,} columns; at most {MAX_STEPS:,} rows and "
+            f"{MAX_CELLS:,} cells are read: write fewer columns, or one file per run",
+            path=path,
+            value=rows,
+        )
+    return file
 
 
 def read_columns(
@@ -69,10 +111,9 @@ def read_columns(
 
 def _open(path: Path, required: Sequence[str], optional: Sequence[str]) -> Any:
     """The wanted columns as an Arrow table."""
-    library = pyarrow_parquet()
     arrow = importlib.import_module("pyarrow")
     try:
-        file = library.ParquetFile(path)
+        file = parquet_file(path)
         header = file.schema_arrow.names
         for name in required:
             if name not in header:
@@ -85,9 +126,7 @@ def _open(path: Path, required: Sequence[str], optional: Sequence[str]) -> Any:
     except arrow.ArrowException as error:
         raise DataError(f"{path}: not a valid Parquet file: {error}", path=path) from None
     except OSError as error:
-        raise UnreadableFileError(
-            f"{path}: cannot be read: {error.strerror or error}", path=path
-        ) from None
+        raise open_error(path, error) from None
     if not content.num_rows:
         raise DataError(f"{path}: the file has columns but no rows", path=path)
     return content

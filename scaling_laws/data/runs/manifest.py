@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling_laws.common import DataError, ScheduleError, UnreadableFileError
+from scaling_laws.common import (
+    MAX_STEPS,
+    DataError,
+    ScheduleError,
+    complete_change,
+    open_error,
+    parse_toml,
+    read_text,
+)
 from scaling_laws.models import FACTS, Schedule, is_fact, schedule
 
 __all__ = ["MANIFEST", "SCHEDULES_FOLDER", "ManifestEntry", "manifest_entry", "read_manifest"]
@@ -35,20 +42,22 @@ class ManifestEntry:
 def read_manifest(manifest: Path) -> dict[str, Any]:
     """The tables of a manifest; empty if the file does not exist.
 
+    A change of the set whose process was killed is completed first.
+
     Raises:
+        OutputError: if such a change cannot be completed.
         UnreadableFileError: if it cannot be read.
         DataError: if it is not valid TOML, or a run is not a table.
     """
+    complete_change(manifest.parent)
     if not os.path.exists(manifest):  # unlike Path.exists, never raises OSError
         return {}
     try:
-        tables = tomllib.loads(manifest.read_bytes().decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{manifest}: not valid TOML: {error}", path=manifest) from error
+        tables = parse_toml(read_text(manifest, encoding="utf-8"))
     except OSError as error:
-        raise UnreadableFileError(
-            f"{manifest}: cannot be read: {error.strerror}", path=manifest
-        ) from error
+        raise open_error(manifest, error) from error
+    except ValueError as error:
+        raise DataError(f"{manifest}: not valid TOML: {error}", path=manifest) from error
     runs = tables.get("runs", {})
     if not isinstance(runs, dict):
         raise DataError(
@@ -91,8 +100,8 @@ def manifest_entry(file: Path) -> ManifestEntry:
             raise error(fact, value, f"a number >= {smallest:g}")
         facts[fact] = float(value)
     window = run.get("window", tables.get("window", 1))
-    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
-        raise error("window", window, "a whole number of steps >= 1")
+    if not isinstance(window, int) or isinstance(window, bool) or not 1 <= window <= MAX_STEPS:
+        raise error("window", window, f"a whole number of steps from 1 to {MAX_STEPS:,}")
     spec = run.get("schedule")
     if spec is None:
         return ManifestEntry(None, facts, window)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import DataError, UsageError
+from scaling_laws.common import MAX_STEPS, DataError, InputWarning, UsageError, warn
 from scaling_laws.data.runs.columns import cell_error, check_steps, read_columns
+from scaling_laws.data.runs.doubtful import loss_spikes, repeated_runs
 from scaling_laws.data.runs.logged_schedule import check_logged_rates, schedule_from_rates
 from scaling_laws.data.runs.manifest import manifest_entry
 from scaling_laws.data.runs.run import Run
@@ -53,12 +54,19 @@ def load_runs(
     if not files:
         raise UsageError("no runs given; name a folder, FOLDER:name1,name2 or a CSV file")
     names = distinct_names(files)
-    return {
+    runs = {
         name: replace(
             read_run(file, warmup=warmup, between=between, facts=facts, window=window), name=name
         )
         for name, file in zip(names, files, strict=True)
     }
+    for first, *copies in repeated_runs(runs):
+        warn(
+            f"{first} and {', '.join(copies)} contain the same losses at the same steps; as "
+            "independent runs they would make intervals too narrow: keep one of them",
+            InputWarning,
+        )
+    return runs
 
 
 def read_run(
@@ -102,8 +110,8 @@ def read_run(
         raise UsageError(f"warmup={warmup} must be >= 0", value=warmup)
     if between not in (None, "hold", "linear"):
         raise UsageError(f"between={between!r}: known are 'hold' and 'linear'", value=between)
-    if window is not None and window < 1:
-        raise UsageError(f"window={window} must be >= 1", value=window)
+    if window is not None and not 1 <= window <= MAX_STEPS:
+        raise UsageError(f"window={window} must be >= 1 and at most {MAX_STEPS:,}", value=window)
     check_facts(facts or {})
     path = Path(file)
     columns = _columns(path, before)
@@ -123,6 +131,18 @@ def read_run(
             check_logged_rates(path, planned, step, lr)
     known = {"transfer_step": float(planned.joins[0])} if planned.joins else {}
     known |= {**entry.facts, **(facts or {})}
+    weight = columns.get("weight")
+    spikes = loss_spikes(loss)
+    if spikes.size:
+        weight = np.ones(len(loss)) if weight is None else weight.copy()
+        weight[spikes] = 0.0
+        shown = ", ".join(f"{loss[row]:.4g} at step {step[row]:.0f}" for row in spikes[:3])
+        more = f" and {spikes.size - 3} more" if spikes.size > 3 else ""
+        warn(
+            f"{path}: losses far above those around them get no weight: {shown}{more}; delete "
+            "these rows to avoid this warning",
+            InputWarning,
+        )
     traces = {
         name: _densify_trace(path, name, step, columns[name], planned.steps)
         for name in TRACES
@@ -137,7 +157,7 @@ def read_run(
         str(path),
         traces,
         entry.window if window is None else window,
-        columns.get("weight"),
+        weight,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scaling_laws.decisions.export.python_form import docstring, knot_block
+from scaling_laws.common import python_docstring
+from scaling_laws.decisions.export.python_form import knot_block
 from scaling_laws.decisions.export.target import Request, Target
 
 __all__ = ["OPTAX"]
@@ -33,7 +34,7 @@ def write(request: Request) -> str:
         "optax counts updates in the optimizer's state, so a restored state resumes correctly.",
     ]
     lines = request.heading("optax", request.knots.max_error)
-    head = docstring([*lines, "", *usage, "", *request.check_lines()])
+    head = python_docstring([*lines, "", *usage, "", *request.check_lines()])
     body = BODY.format(what="Learning rate" if absolute else "Multiplier")
     return f"{head}\nimport jax.numpy as jnp\n\n{knot_block(request)}\n{body}"
 

@@ -5,12 +5,13 @@ The files are self-contained: they import the standard library and the trainer, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from scaling_laws.common import python_docstring
 from scaling_laws.decisions.export.knots import rounded
 from scaling_laws.decisions.export.target import Request
 
-__all__ = ["LAMBDA_CLASS", "comment", "docstring", "knot_block", "number", "python_file", "row_of"]
+__all__ = ["LAMBDA_CLASS", "knot_block", "number", "python_file", "row_of"]
 
 WIDTH = 96
 
@@ -73,11 +74,6 @@ def number(value: float) -> str:
     return repr(float(value))
 
 
-def comment(lines: Iterable[str]) -> str:
-    """Lines as comments of Python, shell, YAML or TOML."""
-    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
-
-
 def row_of(name: str, words: Sequence[str]) -> str:
     """A tuple over as many lines as it needs."""
     lines, line = [], "   "
@@ -88,18 +84,6 @@ def row_of(name: str, words: Sequence[str]) -> str:
         line += f" {word},"
     lines.append(line)
     return f"{name} = (\n" + "\n".join(lines) + "\n)\n"
-
-
-def docstring(lines: Iterable[str]) -> str:
-    r"""Lines as the docstring of a module, escaped.
-
-    >>> print(docstring(['a "quoted" back\\slash']), end="")
-    '''
-    a "quoted" back/slash
-    '''
-    """
-    text = "\n".join(lines).replace("\\", "/").replace("'''", "'")
-    return f"'''\n{text}\n'''\n"
 
 
 def knot_block(request: Request) -> str:
@@ -144,5 +128,5 @@ def python_file(
         imports: import lines, including `bisect_right`.
     """
     lines = request.heading(subject, request.knots.max_error)
-    head = docstring([*lines, "", *usage, "", *request.check_lines()])
+    head = python_docstring([*lines, "", *usage, "", *request.check_lines()])
     return head + f"\n{imports}\n" + knot_block(request) + "\n" + interpolation(request) + body

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling_laws.common import ScheduleError, UsageError, read_header
+from scaling_laws.common import ScheduleError, UsageError, one_line, read_header
 from scaling_laws.decisions.export.knots import TOLERANCE, choose_knots, steps_to_check
 from scaling_laws.decisions.export.native import NativeFit
 from scaling_laws.decisions.export.nearest import fit_families
@@ -20,7 +20,6 @@ from scaling_laws.decisions.export.target import (
     Request,
     ScheduleRow,
     Target,
-    one_line,
 )
 from scaling_laws.decisions.export.targets import TARGETS, get_target
 from scaling_laws.models import Schedule, schedule

@@ -23,7 +23,6 @@ __all__ = [
     "Request",
     "ScheduleRow",
     "Target",
-    "one_line",
 ]
 
 Array = NDArray[np.float64]
@@ -251,12 +250,3 @@ class Export:
         if not str(path):
             raise OutputError("the name of the file is empty; give one")
         return write_bytes(path, self.content)
-
-
-def one_line(text: str) -> str:
-    r"""The text on one line, for a comment.
-
-    >>> one_line("a  b\nc")
-    'a b c'
-    """
-    return " ".join(text.split())

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.common import comment
 from scaling_laws.decisions.export.decay_shapes import DECAYS, after_warmup
 from scaling_laws.decisions.export.native import Basis, NativeFamily
-from scaling_laws.decisions.export.python_form import LAMBDA_CLASS, comment, number, python_file
+from scaling_laws.decisions.export.python_form import LAMBDA_CLASS, number, python_file
 from scaling_laws.decisions.export.target import NativeForm, Request, Target
 
 __all__ = ["TORCHTITAN"]

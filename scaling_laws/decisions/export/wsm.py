@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import ScheduleError
+from scaling_laws.common import ScheduleError, python_docstring
 from scaling_laws.decisions.export.knots import rounded
-from scaling_laws.decisions.export.python_form import docstring, number, row_of
+from scaling_laws.decisions.export.python_form import number, row_of
 from scaling_laws.decisions.export.target import Request, Target
 from scaling_laws.models import Schedule, checkpoint_weights, decay_from_merge_weights
 
@@ -100,7 +100,7 @@ def write(request: Request) -> str:
         "the equivalent multiplier of the peak after each checkpoint:",
         *_multipliers(saved, weights),
     ]
-    head = docstring([*request.heading("a merge of checkpoints (WSM)", error), "", *usage])
+    head = python_docstring([*request.heading("a merge of checkpoints (WSM)", error), "", *usage])
     return (
         f"{head}\nPEAK_LR = {number(request.peak_lr)}\n"
         f"TOTAL_STEPS = {request.plan.steps}\n"

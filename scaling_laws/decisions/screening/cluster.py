@@ -5,6 +5,7 @@ Every process runs the same command. `join` must be called before JAX is asked f
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 from scaling_laws.common import UsageError
@@ -47,6 +48,20 @@ class Cluster:
             raise UsageError(f"process={number} must be from 0 to below processes={count}")
 
 
+def _bind_address(coordinator: str) -> str | None:
+    """Where process 0 listens: on the loopback interface if the others are told to connect there.
+
+    Otherwise None, JAX's default, all interfaces: a name by which other hosts reach this one need
+    not be that of an interface.
+    """
+    host = coordinator.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # the name of a host
+        loopback = False
+    return coordinator if loopback else None
+
+
 def join(cluster: Cluster) -> tuple[int, int]:
     """Connect to the other processes.
 
@@ -64,6 +79,7 @@ def join(cluster: Cluster) -> tuple[int, int]:
             None if auto else cluster.coordinator,
             cluster.processes,
             cluster.process,
+            coordinator_bind_address=_bind_address(cluster.coordinator),
             initialization_timeout=START_TIMEOUT,
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
             shutdown_timeout_seconds=HEARTBEAT_TIMEOUT,

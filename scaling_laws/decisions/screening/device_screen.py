@@ -207,9 +207,13 @@ class CandidateEvaluator:
         """A sharded array with one row per device; each process provides those of its devices."""
         return jax.make_array_from_callback(table.shape, self._sharding, lambda index: table[index])
 
+    def empty_state(self) -> ReducerState:
+        """The state without candidates."""
+        return empty(self.kept, len(self.space.strata), self.draws, self.bins)
+
     def start(self, reducer: ReducerState | None = None) -> ReducerState:
         """The initial states on the devices: empty, or the first one resumed from `reducer`."""
-        rows = [empty(self.kept, len(self.space.strata), self.draws, self.bins)] * self.mesh.size
+        rows = [self.empty_state()] * self.mesh.size
         if reducer is not None:
             rows[0] = reducer
         sharded: ReducerState = jax.tree.map(lambda *leaves: self._put(np.stack(leaves)), *rows)

@@ -219,7 +219,7 @@ def _run(
 ) -> ReducerState:
     """Evaluate all tiles that a stored state does not contain."""
     space = evaluator.space
-    done, merged = (0, None) if store is None else store.load()
+    done, merged = (0, None) if store is None else store.load(evaluator.empty_state(), space.tiles)
     reducer = evaluator.start(merged)
     try:
         for number, first in enumerate(range(done, space.tiles, evaluator.block_tiles), 1):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_laws.common import DataError, UsageError, write_with
+from scaling_laws.common import DataError, UsageError, open_bytes, write_with
 from scaling_laws.decisions.screening.reduction import ReducerState
 
 __all__ = ["StateFile", "load_state", "save_state"]
@@ -43,9 +43,30 @@ class StateFile:
     settings: Mapping[str, Any]
     writes: bool
 
-    def load(self) -> tuple[int, ReducerState | None]:
-        """Completed tiles and the reducer state; 0 and None if there is no file."""
-        return load_state(self.path, self.settings) or (0, None)
+    def load(self, like: ReducerState, tiles: int) -> tuple[int, ReducerState | None]:
+        """Completed tiles and the reducer state; 0 and None if there is no file.
+
+        Args:
+            like: a state of the same shapes.
+            tiles: number of tiles of the screen.
+
+        Raises:
+            DataError: if the file is not the state of a screen.
+            UsageError: if it belongs to a screen with other settings.
+        """
+        stored = load_state(self.path, self.settings)
+        if stored is None:
+            return 0, None
+        kinds = [
+            [(leaf.shape, leaf.dtype) for leaf in vars(state).values()]
+            for state in (stored[1], like)
+        ]
+        if kinds[0] != kinds[1] or not 0 <= stored[0] <= tiles:
+            raise DataError(
+                f"{self.path}: the stored state is damaged; give another --state, or remove it",
+                path=self.path,
+            )
+        return stored
 
     def save(self, tiles: int, reducer: ReducerState) -> None:
         """Write the completed tiles and the reducer state."""
@@ -78,11 +99,11 @@ def load_state(path: Path, settings: Mapping[str, Any]) -> tuple[int, ReducerSta
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_bytes(path) as raw, np.load(raw, allow_pickle=False) as file:
             stored = json.loads(str(file["settings"]))
             tiles = int(file["tiles"])
             reducer = ReducerState(*(file[key] for key in KEYS))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # a damaged archive raises many kinds of exceptions
         raise DataError(
             f"{path} is not the state of a screen ({error}); give another --state, or remove it"
         ) from error

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling_laws.common import (
     ExtrapolationWarning,
-    LawError,
     UsageError,
     report_progress,
     warn,
@@ -43,6 +42,7 @@ from scaling_laws.decisions.search.spline import INTERVALS
 from scaling_laws.decisions.search.weight_decay import DecayRange, read_decay_range
 from scaling_laws.inference import (
     CurveFit,
+    check_loss,
     check_needs,
     facts_for,
     require_curve_fit,
@@ -114,7 +114,8 @@ def optimize(
 
     Raises:
         UsageError: if the constraints contradict each other, or the fit does not support an option.
-        LawError: if the law needs a fact that the fit does not provide.
+        LawError: if the law needs a fact that the fit does not provide, or predicts a loss that
+            no run can have.
     """
     began = time.perf_counter()
     limits = constraints_from(
@@ -138,10 +139,10 @@ def optimize(
         )
     problem = search_problem(evaluator, limits)
     candidates = _candidates(problem, decays, seed)
-    best = candidates.best
-    if not np.isfinite(best.value):
-        law = fitted.law.name
-        raise LawError(f"{law} gives no finite loss for any schedule; check its parameters")
+    for scored in (*candidates.feasible, candidates.free, candidates.best):
+        plan = scored.schedule
+        reasons = fitted.range_notes(plan, evaluator.facts)
+        check_loss(fitted.law.name, scored.final_loss, plan.spec, reasons)
     optimum = _optimum(problem, candidates, notes, time.perf_counter() - began)
     for note in optimum.notes[len(notes) :]:
         warn(note, ExtrapolationWarning)
@@ -161,6 +162,7 @@ class _Candidates:
         descent: convergence of the gradient search.
         best: the best of the robust schedules and the baselines that satisfy the constraints.
         sensitivity: smoothing sensitivity of `best`, in nats.
+        feasible: the baselines that satisfy the constraints.
     """
 
     baselines: Sequence[ScoredSchedule]
@@ -171,6 +173,7 @@ class _Candidates:
     descent: DescentResult
     best: ScoredSchedule
     sensitivity: float
+    feasible: Sequence[ScoredSchedule]
 
 
 def _evaluator(
@@ -234,15 +237,15 @@ def _candidates(problem: SearchProblem, decays: DecayRange | None, seed: int) ->
 
     baselines = [scored(plan) for plan in problem.baselines]
     report_progress("baselines evaluated", len(baselines))
+    feasible = [
+        baseline for baseline in baselines if constraints.violation(baseline.schedule.lr) is None
+    ]
     robust: list[ScoredSchedule] = []
     fragile: list[ScoredSchedule] = []
     for rank, plan in enumerate(_members(problem, seed)):
         if rank >= EXACT_MEMBERS and robust:
             break
         (robust if is_robust(plan) else fragile).append(scored(plan))
-    feasible = [
-        baseline for baseline in baselines if constraints.violation(baseline.schedule.lr) is None
-    ]
     candidates = sorted([*robust, *feasible], key=_objective_value)
     if candidates:
         report_progress(f"families tuned, best {candidates[0].schedule.spec}")
@@ -255,7 +258,7 @@ def _candidates(problem: SearchProblem, decays: DecayRange | None, seed: int) ->
     (candidates if is_robust(plan) else fragile).append(free)
     best = min(candidates, key=_objective_value, default=free)
     return _Candidates(
-        baselines, robust, fragile, free, decay, descent, best, sensitivity(best.schedule)
+        baselines, robust, fragile, free, decay, descent, best, sensitivity(best.schedule), feasible
     )
 
 

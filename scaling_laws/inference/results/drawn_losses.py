@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.inference.results.domain import MAX_LOSS
 from scaling_laws.inference.results.state import CurveState
 from scaling_laws.inference.results.uncertainty import VarianceInputs, robust_sd
 from scaling_laws.models import AtPoints, History, Law, bucket, in_float64, pad_points
@@ -44,7 +45,7 @@ def drawn_log_losses(
     history = law.history(AtPoints(steps), lr, facts=facts, traces=traces)
     points = pad_points(history, bucket(len(steps)), LEAST_CELLS)
     losses = np.asarray(compiled_draws(law)(dict(params), points))[:, : len(steps)]
-    return np.asarray(np.log(np.maximum(losses, 1e-6)))
+    return np.asarray(np.log(np.clip(np.nan_to_num(losses, nan=MAX_LOSS), 1e-6, MAX_LOSS)))
 
 
 @in_float64

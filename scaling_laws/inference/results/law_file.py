@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from scaling_laws.common import LawError, LawFileError, write_text
+from scaling_laws.common import (
+    LawError,
+    LawFileError,
+    open_error,
+    parse_json,
+    read_text,
+    write_text,
+)
+from scaling_laws.inference.results.law_schema import check_document
 from scaling_laws.inference.results.ranges import InputRange, Range
 from scaling_laws.inference.results.record import FitRecord
 from scaling_laws.inference.results.state import AnyState, FitState
@@ -22,6 +30,7 @@ __all__ = ["FORMAT", "VERSION", "from_document", "read_state", "to_document", "w
 FORMAT = "scaling-laws law"
 # 1: no draws, one width of intervals everywhere; 2: other names of the error model, no log error
 VERSION = 3
+MAX_FILE_BYTES = 2**28  # 256 MiB: far more than the largest number of draws needs
 DIGITS = 9  # significant digits of a draw, so that a file with hundreds of draws stays small
 RENAMED = {"steady": "sigma_constant", "decayed": "sigma_decay", "freedom": "dof"}  # since 2
 
@@ -102,6 +111,10 @@ def from_document(
             value=version,
         )
     try:
+        check_document(document)
+    except ValueError as error:
+        raise LawFileError(f"{where}: a damaged law file: {error}", path=where) from error
+    try:
         law = _law(document["law"], law, where)
         if isinstance(law, PointLaw):
             law = law.expand_for_parameters(list(document["params"]))
@@ -114,9 +127,9 @@ def from_document(
             _uncertainty(uncertainty) if uncertainty else None,
             _range(law, covered) if covered else None,
             _record(record) if record else None,
-            {name: _number(name, value) for name, value in document.get("facts", {}).items()},
+            {name: float(value) for name, value in document.get("facts", {}).items()},
             {
-                name: np.array([_number(name, value) for value in row])
+                name: np.array(row, dtype=np.float64)
                 for name, row in document.get("draws", {}).items()
             },
         )
@@ -124,8 +137,8 @@ def from_document(
         raise
     except LawError as error:
         raise LawFileError(f"{where}: {error}", path=where) from error
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        raise LawFileError(f"{where}: a damaged law file ({error!r})", path=where) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise LawFileError(f"{where}: a damaged law file: {error}", path=where) from error
 
 
 def _law(name: str, law: AnyLaw | None, where: str) -> AnyLaw:
@@ -158,48 +171,41 @@ def _record(values: Mapping[str, Any]) -> FitRecord:
 
 
 def _uncertainty(values: Mapping[str, Any]) -> Uncertainty:
-    error, folds = _number("log_error", values["log_error"]), _number("folds", values["folds"])
-    if error < 0 or folds < 1:
-        raise ValueError(f"log_error={error} must be >= 0 and folds={folds} >= 1")
     values = {RENAMED.get(name, name): value for name, value in values.items()}
+    method, error, folds = values["method"], float(values["log_error"]), int(values["folds"])
     if "sigma_constant" not in values:  # version 1
-        return Uncertainty.plain(str(values["method"]), error, int(folds))
-    scales = {
-        name: _number(name, values[name])
-        for name in ("sigma_constant", "sigma_decay", "curve_90", "final_90", "dof")
-    }
-    if min(scales.values()) < 0 or scales["dof"] <= 0:
-        raise ValueError(f"the widths of intervals must be >= 0: {scales}")
-    return Uncertainty(str(values["method"]), error, int(folds), **scales)
+        return Uncertainty.plain(method, error, folds)
+    names = ("sigma_constant", "sigma_decay", "curve_90", "final_90", "dof")
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise ValueError(f"uncertainty has no {', '.join(missing)}")
+    return Uncertainty(method, error, folds, **{name: float(values[name]) for name in names})
 
 
 def _range(law: AnyLaw, values: Mapping[str, Any]) -> Range | InputRange:
     if isinstance(law, PointLaw):
-        inputs = _ends(values["inputs"])
+        inputs = _ends("inputs", values.get("inputs", {}))
         if set(inputs) != set(law.input_names):
             raise ValueError(f"the range is of {sorted(inputs)}, not of {law.input_names}")
-        return InputRange(inputs, _ends(values.get("totals", {})))
-    low, high = (_number("peak_lr", value) for value in values["peak_lr"])
-    steps, lowest = _number("steps", values["steps"]), _number("lowest_lr", values["lowest_lr"])
+        return InputRange(inputs, _ends("totals", values.get("totals", {})))
+    if "peak_lr" not in values:
+        raise ValueError(f"range is of a table, but {law.name} is a law of schedules")
     fall = values.get("fastest_fall")
     return Range(
-        (low, high),
-        int(steps),
-        lowest,
-        _ends(values.get("facts", {})),
-        None if fall is None else int(_number("fastest_fall", fall)),
+        _ends("range", {"peak_lr": values["peak_lr"]})["peak_lr"],
+        int(values["steps"]),
+        float(values["lowest_lr"]),
+        _ends("range.facts", values.get("facts", {})),
+        None if fall is None else int(fall),
     )
 
 
-def _ends(pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def _ends(place: str, pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Lowest and highest values by name."""
-    return {name: (_number(name, low), _number(name, high)) for name, (low, high) in pairs.items()}
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}, not a finite number")
-    return float(value)
+    for name, (low, high) in pairs.items():
+        if low > high:
+            raise ValueError(f"{place}.{name} is {[low, high]}: the lowest value comes first")
+    return {name: (float(low), float(high)) for name, (low, high) in pairs.items()}
 
 
 def write_state(fitted: AnyState, path: Path | str) -> Path:
@@ -239,7 +245,7 @@ def read_state(path: Path | str, law: AnyLaw | None = None) -> AnyState:
     """
     file = Path(path)
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = parse_json(read_text(file, max_bytes=MAX_FILE_BYTES))
     except FileNotFoundError:
         raise LawFileError(f"{file}: no such file; {_hint(path)}", path=file) from None
     except json.JSONDecodeError as error:
@@ -248,6 +254,8 @@ def read_state(path: Path | str, law: AnyLaw | None = None) -> AnyState:
             path=file,
             row=error.lineno,
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise LawFileError(f"{file}: cannot be read: {error}", path=file) from error
+    except OSError as error:
+        raise LawFileError(str(open_error(file, error)), path=file) from error
+    except ValueError as error:
+        raise LawFileError(f"{file}: not a law file: {error}", path=file) from error
     return from_document(document, str(file), law)

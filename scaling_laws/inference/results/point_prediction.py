@@ -173,12 +173,19 @@ def at(fitted: PointState, inputs: Mapping[str, ArrayLike]) -> PointPrediction:
         The law's output at the inputs, of their common shape.
 
     Raises:
-        LawError: for missing, unknown or out-of-range inputs.
+        LawError: for missing, unknown or out-of-range inputs, or a value that is not finite.
     """
     law = fitted.law
     arrays = check_inputs(law, inputs)
     flat = {name: values.reshape(-1) for name, values in arrays.items()}
     shape = next(iter(arrays.values())).shape
     value = predict_points(law, fitted.params, flat).reshape(shape)
+    if not np.isfinite(value).all():
+        first = int(np.argmin(np.isfinite(value.reshape(-1))))
+        where = ", ".join(f"{name}={row[first]:g}" for name, row in flat.items())
+        raise LawError(
+            f"{law.name} predicts {value.flat[first]} at {where}: these inputs are outside the "
+            "domain of the law; use inputs like those of the fitted table"
+        )
     notes = () if fitted.range is None else tuple(fitted.range.departures(arrays))
     return PointPrediction(law, arrays, value, fitted.uncertainty, notes)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import LawError, ScheduleError, unknown_name
+from scaling_laws.inference.results.domain import bounded_losses
 from scaling_laws.inference.results.drawn_losses import variance_inputs_of
 from scaling_laws.inference.results.html import html_page, html_table
 from scaling_laws.inference.results.plotting import plot_prediction
@@ -250,7 +251,7 @@ def predict(
     Raises:
         ScheduleError: if the spec is malformed, every rate is 0, or a step lies outside.
         UsageError: if a fact is unknown or too small.
-        LawError: if the law takes no schedule, or a fact or trace that it needs is missing.
+        LawError: if the law takes no schedule, lacks a fact or trace, or predicts no valid loss.
     """
     plan = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     if not isinstance(plan, Schedule):
@@ -277,9 +278,10 @@ def predict(
         bad = chosen[(chosen < 0) | (chosen >= plan.steps)][0]
         raise ScheduleError(f"step {bad} is not in 0..{plan.steps - 1} of {plan.spec}")
     losses = predict_losses(law, fitted.params, plan.lr, all_facts, series)
+    reasons = range_notes(fitted, plan, all_facts)
+    bounded, doubts = bounded_losses(fitted, losses[chosen], chosen, plan, reasons)
     inputs = variance_inputs_of(fitted, plan.lr, chosen, all_facts, series)
-    notes = range_notes(fitted, plan, all_facts)
-    return Prediction(plan, chosen, losses[chosen], fitted.uncertainty, notes, inputs)
+    return Prediction(plan, chosen, bounded, fitted.uncertainty, (*reasons, *doubts), inputs)
 
 
 def range_notes(

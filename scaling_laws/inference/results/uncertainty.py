@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+MAX_WIDTH = 50.0  # in log loss: an interval of a factor of exp(50) either way says nothing
 END_POWER = 50.0  # of the completed fraction of the run: the last few percent count as its end
 
 
@@ -159,7 +160,7 @@ def interval_around(
             "there is no interval: the parameters were given, not fitted, or no run was held out; "
             "fit with hold_out=True"
         )
-    width = uncertainty.half_width(level, inputs)
+    width = np.minimum(uncertainty.half_width(level, inputs), MAX_WIDTH)
     # the width is relative to the magnitude: the two sides of a negative value swap
     above = np.abs(value) * np.expm1(width)
     below = np.abs(value) * -np.expm1(-width)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scaling_laws.common import COMPILE_CACHE_VARIABLE, UsageError
+from scaling_laws.common import COMPILE_CACHE_VARIABLE, UsageError, shown, to_float, to_int
 
 if TYPE_CHECKING:
     from scaling_laws.data import Run
@@ -68,9 +68,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def whole(text: str) -> int:
     """A whole number >= 0."""
     try:
-        value = int(text)
+        value = to_int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number") from None
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} must be >= 0")
     return value
@@ -79,9 +79,9 @@ def whole(text: str) -> int:
 def number(text: str) -> float:
     """Any number."""
     try:
-        return float(text)
+        return to_float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number") from None
 
 
 def number_or_range(text: str) -> float | tuple[float, float]:
@@ -114,7 +114,7 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=whole, default=0, help="warm-up steps (default 0)")
     parser.add_argument(
         "--end-min",
-        type=float,
+        type=number,
         default=0.0,
         metavar="X",
         help="lowest learning rate allowed (default 0)",
@@ -162,11 +162,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 def add_fact_options(parser: argparse.ArgumentParser, title: str) -> None:
     """Numbers about a run that some laws need."""
     facts = parser.add_argument_group(title)
-    facts.add_argument("--model-params", type=float, metavar="N", help="number of model parameters")
-    facts.add_argument("--weight-decay", type=float, metavar="X", help="decoupled weight decay")
+    facts.add_argument(
+        "--model-params", type=number, metavar="N", help="number of model parameters"
+    )
+    facts.add_argument("--weight-decay", type=number, metavar="X", help="decoupled weight decay")
     facts.add_argument(
         "--transfer-step",
-        type=float,
+        type=number,
         metavar="N",
         help="first step on the new corpus (for the law continual)",
     )

@@ -49,7 +49,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     parser.add_argument(
         "--last",
-        type=float,
+        type=common.number,
         metavar="SHARE",
         help="fraction of each run's logged steps that --hold-out last predicts (default 0.2)",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -198,7 +199,7 @@ def render(result: dict[str, Any]) -> str:
     if result["exact"] and result["start_step"] == 0:
         lines.append(
             "after the run has logged its LR: scaling-laws verify RUN.csv --schedule "
-            f'"{result["schedule"]}"'
+            f"{shlex.quote(result['schedule'])}"
         )
     return "\n".join(lines)
 

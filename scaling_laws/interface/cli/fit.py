@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling_laws.common import UsageError
+from scaling_laws.common import UsageError, to_float
 from scaling_laws.interface.cli import common
 from scaling_laws.interface.cli.pools import POOL_FLAGS, add_pool_options, given_pool
 
@@ -111,7 +111,7 @@ def _pairs(flag: str, form: str, texts: list[str], *, number: bool) -> dict[str,
             raise UsageError(f"{flag} {text!r}: {name} is given twice; give it once")
         if number:
             try:
-                values[name] = float(value)
+                values[name] = to_float(value)
             except ValueError:
                 raise UsageError(
                     f"{flag} {text!r}: {value!r} is not a number; the form is {form}"

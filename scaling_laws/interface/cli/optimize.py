@@ -25,11 +25,11 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument("law", metavar="LAW.json", help=common.LAW_HELP)
     parser.add_argument("--steps", type=common.whole, metavar="T", help="total steps")
     parser.add_argument(
-        "--tokens", type=float, metavar="N", help="total tokens, in place of --steps"
+        "--tokens", type=common.number, metavar="N", help="total tokens, in place of --steps"
     )
     parser.add_argument(
         "--tokens-per-step",
-        type=float,
+        type=common.number,
         metavar="N",
         help="tokens per optimizer step (default: from the law file)",
     )
@@ -49,7 +49,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     limits.add_argument(
         "--max-change",
-        type=float,
+        type=common.number,
         metavar="X",
         help="largest LR change per step after the warm-up, as a fraction of the peak",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from scaling_laws.common import UsageError
+from scaling_laws.common import UsageError, to_float
 from scaling_laws.interface.cli import common
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _at(fitted: PointFit, arguments: argparse.Namespace) -> dict[str, Any]:
             if name in inputs:
                 raise UsageError(f"--at {text}: {name} is given twice; give it once")
             try:
-                inputs[name] = float(number)
+                inputs[name] = to_float(number)
             except ValueError:
                 raise UsageError(f"--at {text}: {part!r} is not NAME=NUMBER") from None
         prediction = fitted.at(**inputs)

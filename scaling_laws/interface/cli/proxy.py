@@ -8,7 +8,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from scaling_laws.common import UsageError
+from scaling_laws.common import UsageError, to_float
 from scaling_laws.interface.cli import common, sweep
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _steps(text: str) -> tuple[int, ...]:
 
 def _seconds(text: str) -> float:
     try:
-        value = float(text)
+        value = to_float(text)
     except ValueError:
         value = math.nan
     if not value >= 0:

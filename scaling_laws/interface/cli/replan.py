@@ -58,7 +58,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     parser.add_argument(
         "--end-min",
-        type=float,
+        type=common.number,
         default=0.0,
         metavar="X",
         help="lowest learning rate allowed (default 0)",

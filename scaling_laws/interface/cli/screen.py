@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from scaling_laws.common import UsageError
+from scaling_laws.common import UsageError, to_float
 from scaling_laws.interface.cli import common
 from scaling_laws.interface.report.text_table import text_table
 
@@ -64,7 +64,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=common.number,
         default=5e-5,
         metavar="X",
         help="allowed error of the screen in nats; sets its resolution (default 5e-5)",
@@ -107,7 +107,7 @@ def add_parser(verbs: common.Verbs) -> None:
 
 def _count(text: str) -> int:
     try:
-        value = float(text)
+        value = to_float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not value >= 1 or value != int(value):
@@ -213,7 +213,8 @@ def _write(path: str, screening: Screening) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow((*names, "low_90", "high_90"))
     for schedule in screening.ranked:
-        values = [getattr(schedule, name) for name in names]
+        fields = {**vars(schedule), "roughness": schedule.smoothing_sensitivity}
+        values = [fields[name] for name in names]
         cells = ["" if value is None else value for value in values]
         writer.writerow((*cells, *(schedule.interval_90 or ("", ""))))
     write_text(path, buffer.getvalue())

@@ -53,7 +53,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     where.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=common.number,
         default=60.0,
         metavar="SECONDS",
         help="training time lost at most by an interruption (default 60)",
@@ -67,7 +67,7 @@ def add_parser(verbs: common.Verbs) -> None:
     )
     before.add_argument(
         "--rate",
-        type=float,
+        type=common.number,
         metavar="X",
         help="FLOPs per second and process, instead of measuring them",
     )

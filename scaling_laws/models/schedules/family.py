@@ -166,6 +166,8 @@ def row_of(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
 def _number(text: str) -> float:
     try:
         value = float(text)
+        if not text.isascii():
+            raise ValueError
     except ValueError:
         raise ValueError("is not a number") from None
     if not math.isfinite(value):

@@ -72,6 +72,7 @@ def _kubernetes(job: ClusterJob) -> str:
             "installed, and --claim NAME, a persistent volume claim that contains the plan's folder"
         )
     folder = json.dumps(str(job.plan.parent))  # JSON strings are YAML strings
+    command = "exec " + job.command("${JOB_COMPLETION_INDEX}")  # Kubernetes expands $(NAME) itself
     return f"""\
 # {job.shards} pods, one shard of the plan each. Evicted pods do not count as failures; exit codes 1
 # (a run diverged) and 2 (bad input) are permanent, so these pods are not retried.
@@ -101,7 +102,7 @@ spec:
           image: {json.dumps(job.image)}
           command: ["/bin/sh", "-c"]
           args:
-            - {json.dumps("exec " + job.command("${JOB_COMPLETION_INDEX}"))}
+            - {json.dumps(command.replace("$", "$$"))}
           workingDir: {folder}
           volumeMounts:
             - name: plan

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scaling_laws.common import OutputError, make_folder, write_text
+from scaling_laws.common import OutputError, make_folder, parse_json, read_text, write_text
 from scaling_laws.proxy.sweep.sweep_plan import PlannedRun
 from scaling_laws.proxy.training.run_files import read_curve
 
@@ -85,7 +85,7 @@ def read_progress(work: Path, runs: Sequence[PlannedRun]) -> list[RunProgress]:
 def _read_one(work: Path, run: PlannedRun) -> RunProgress:
     known = {field.name for field in fields(RunProgress)}
     try:
-        record = json.loads(_file(work, run.name).read_text(encoding="utf-8"))
+        record = parse_json(read_text(_file(work, run.name)))
         progress = RunProgress(**{key: value for key, value in record.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         # no file: the run may have been trained elsewhere

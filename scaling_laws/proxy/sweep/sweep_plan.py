@@ -25,17 +25,24 @@ import contextlib
 import itertools
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling_laws.common import ProxyError, ScalingLawsError, unknown_name
+from scaling_laws.common import (
+    ProxyError,
+    ScalingLawsError,
+    parse_toml,
+    read_text,
+    shown,
+    unknown_name,
+)
 from scaling_laws.proxy.sweep.plan_templates import Scalar, fill
 
 __all__ = ["MAX_RUNS", "RESERVED", "Parent", "PlannedRun", "SweepPlan", "naming_run", "read_plan"]
 
 RESERVED = ("name", "from", "out", "schedule", "license")
+RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")  # it becomes the name of a file
 MAX_RUNS = 100_000  # a mistake in an axis must not exhaust the memory
 
 
@@ -158,10 +165,10 @@ def read_plan(path: Path | str, known: tuple[str, ...]) -> SweepPlan:
 
 def _load(file: Path, shown: str) -> dict[str, object]:
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = parse_toml(read_text(file))
     except OSError as error:
         raise ProxyError(f"cannot read the plan {shown}: {error.strerror}", path=file) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise ProxyError(f"{shown}: not valid TOML: {error}; correct it", path=file) from error
     for key in tables:
         if key not in ("defaults", "run"):
@@ -187,7 +194,15 @@ def _planned_run(
     texts = {key: _string(filled, key, where) for key in ("name", "out", "schedule")}
     name = texts["name"]
     kept = {key: value for key, value in filled.items() if key in settings - set(RESERVED)}
+    if not RUN_NAME.fullmatch(name):
+        raise ProxyError(
+            f"{where}: run name {shown(name)} must consist of up to 200 letters, digits, '_', '.' "
+            "and '-', and start with a letter, a digit or '_'",
+            value=name,
+        )
     parent = _parent(filled["from"], where) if "from" in filled else None
+    if "\0" in texts["out"]:
+        raise ProxyError(f"{where}, out: {shown(texts['out'])} is not a folder", value=texts["out"])
     folder = (base / texts["out"]).absolute()
     terms = _string(filled, "license", where) if "license" in filled else "unspecified"
     settings_of_run = kept | {"schedule": texts["schedule"]}
@@ -205,7 +220,7 @@ def _string(filled: Mapping[str, Scalar], key: str, where: str) -> str:
 
 def _parent(value: Scalar, where: str) -> Parent:
     run, sign, step = str(value).rpartition("@")
-    if not sign or not run or not re.fullmatch(r"[0-9][0-9_]*", step) or int(step) < 1:
+    if not sign or not run or not re.fullmatch(r"[0-9]{1,12}", step) or int(step) < 1:
         raise ProxyError(
             f"{where}, from: {value!r} must be RUN@STEP, where STEP is the number of updates that "
             "the branch shares with RUN, e.g. constant_0.001@3200",

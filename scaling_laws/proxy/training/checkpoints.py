@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import ProxyError, make_folder, write_with
+from scaling_laws.common import ProxyError, make_folder, open_bytes, write_with
 from scaling_laws.proxy.training import compiled_steps, training_loop
 from scaling_laws.proxy.training.proxy_config import ProxyConfig
 
@@ -168,7 +168,10 @@ def _read(path: Path, arrays: bool = True) -> tuple[dict[str, Any], list[NDArray
     """The header; and the rows and leaves if `arrays`."""
     try:
         # given a path, numpy would leave a damaged file open
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with (
+            open_bytes(path, max_bytes=None) as raw,
+            np.load(raw, allow_pickle=False) as file,
+        ):
             header = json.loads(str(file["header"]))
             version = header["version"]
             names = ["rows", *(f"leaf_{index}" for index in range(header["leaves"]))]

@@ -1,4 +1,4 @@
-"""Write a trained run into a set: an entry in `dataset.toml`, then `RUN.csv`.
+"""Write a trained run into a set: an entry in `dataset.toml`, and `RUN.csv`.
 
 Runs of a set share the model, the text and the measurement. Everything else that determines a curve
 is a fact of the set, or of the run where it differs. A run whose loss would not be comparable is
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from scaling_laws.common import (
@@ -24,10 +23,9 @@ from scaling_laws.common import (
     OutputError,
     ProxyError,
     ScalingLawsError,
-    all_or_none,
+    changed_folder,
     check_writable,
-    make_folder,
-    write_text,
+    read_text,
 )
 from scaling_laws.data import SCHEDULES_FOLDER, read_manifest
 from scaling_laws.models import Schedule, reads_files, write_schedule
@@ -53,7 +51,6 @@ __all__ = [
 ]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-LOCK = ".dataset.lock"  # several processes may add runs to the same set
 INTEGER_COLUMNS = ("step", "tokens")
 
 
@@ -165,10 +162,10 @@ def write_run(
     license_text: str = "unspecified",
     extra: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a run and add it to its set, the curve last; all files or none.
+    """Write a run and add it to its set as one transaction: all files or none.
 
-    Several processes may write runs of the same set; a file lock in its folder serialises them. A
-    process that is killed here leaves an entry without a curve, which is not counted as a run.
+    Several processes may write runs of the same set; they wait for each other. What a process that
+    is killed has not written yet, the next one that reads the set writes.
 
     Args:
         destination: where to write it; the folder is created if necessary.
@@ -186,7 +183,6 @@ def write_run(
     """
     check_destination(destination, config)
     plan = None if _spec_is_complete(config.schedule) else destination.plan
-    make_folder(destination.folder if plan is None else plan.parent)
     files = [path for path in (plan, destination.curve, destination.manifest) if path is not None]
     entry: dict[str, Any] = {
         "schedule": config.schedule.spec,
@@ -197,18 +193,16 @@ def write_run(
     }
     if config.ramp:
         entry["batch_ramp"] = ",".join(f"{batch}@{step}" for step, batch in config.ramp)
-    with FileLock(destination.folder / LOCK):
+    with changed_folder(destination.folder) as change:
         check_destination(destination, config)  # another process may have created the set meanwhile
-        with all_or_none(files):
-            destination.curve.unlink(missing_ok=True)
-            if plan is not None:
-                write_schedule(plan, config.schedule)
-                entry["schedule"] = f"csv:{SCHEDULES_FOLDER}/{destination.name}.csv"
-            write_text(
-                destination.manifest,
-                tomli_w.dumps(_with_run(destination, set_facts(config), entry, license_text)),
-            )
-            write_text(destination.curve, _csv_text(curve))
+        if plan is not None:
+            change.write_with(plan, lambda staged: write_schedule(staged, config.schedule))
+            entry["schedule"] = f"csv:{SCHEDULES_FOLDER}/{destination.name}.csv"
+        change.write_text(destination.curve, _csv_text(curve))
+        change.write_text(
+            destination.manifest,
+            tomli_w.dumps(_with_run(destination, set_facts(config), entry, license_text)),
+        )
     return files
 
 
@@ -248,7 +242,7 @@ def read_curve(path: Path) -> dict[str, NDArray[Any]]:
         DataError: if the file cannot be read as such a table.
     """
     try:
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        header, *lines = read_text(path).splitlines()
         table = np.array([[float(value) for value in line.split(",")] for line in lines])
         named = dict(zip(header.split(","), table.T, strict=True))
     except (OSError, ValueError) as error:

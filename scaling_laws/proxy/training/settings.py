@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling_laws.common import ProxyError, unknown_name
+from scaling_laws.common import ProxyError, to_float, to_int, unknown_name
 from scaling_laws.proxy.training.model_sizes import SIZES, Size, get_size
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ class Setting:
 def _integer(value: Any) -> int:
     if isinstance(value, bool) or (not isinstance(value, int) and not isinstance(value, str)):
         raise ValueError("expected an integer")
-    return int(value)
+    return to_int(value) if isinstance(value, str) else value
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("expected a number")
-    return float(value)
+    return to_float(value) if isinstance(value, str) else float(value)
 
 
 def _text(value: Any) -> str:

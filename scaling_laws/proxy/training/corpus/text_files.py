@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling_laws.common import ProxyError
+from scaling_laws.common import ProxyError, open_bytes
 
 __all__ = [
     "HELD_OUT",
@@ -140,7 +140,7 @@ def inspect_files(
     total = 0
     for path in files:
         try:
-            with path.open("rb") as file:
+            with open_bytes(path, max_bytes=None) as file:
                 size = os.fstat(file.fileno()).st_size
                 total += size
                 if limit is not None and total > limit:
@@ -211,7 +211,7 @@ def read_blocks(name: str, pieces: Iterable[Piece]) -> Iterator[bytes]:
     """
     for piece in pieces:
         try:
-            with piece.path.open("rb") as file:
+            with open_bytes(piece.path, max_bytes=None) as file:
                 file.seek(piece.start)
                 for start in range(piece.start, piece.stop, BLOCK):
                     size = min(BLOCK, piece.stop - start)

@@ -17,7 +17,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import ProxyError, make_folder, write_text, write_with
+from scaling_laws.common import (
+    ProxyError,
+    make_folder,
+    parse_json,
+    read_text,
+    write_text,
+    write_with,
+)
 from scaling_laws.proxy.training.corpus.corpus import MAX_TOKENS, Corpus
 from scaling_laws.proxy.training.corpus.text_files import Parts, Piece, read_blocks
 from scaling_laws.proxy.training.tokenizers import BYTES, encode, train_tokenizer
@@ -66,14 +73,14 @@ def in_store(name: str, parts: Parts, tokenizer: str, vocabulary: int, cache: Pa
     folder = cache / key
 
     def opened() -> Corpus:
-        trained = None if tokenizer == BYTES else (folder / TOKENIZER).read_text(encoding="utf-8")
+        trained = None if tokenizer == BYTES else read_text(folder / TOKENIZER)
         train, validation = (
             np.lib.format.open_memmap(folder / part, mode="r") for part in (TRAIN, VALIDATION)
         )
         return _corpus(name, parts, tokenizer, vocabulary, trained, train, validation)
 
     try:
-        facts = json.loads((folder / FACTS).read_bytes())
+        facts = parse_json(read_text(folder / FACTS))
         if facts["made_of"] == key and (cached := opened()).digest == facts["digest"]:
             return cached
     except (OSError, ValueError, TypeError, KeyError, EOFError, ProxyError):
