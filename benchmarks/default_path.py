@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.machine import describe
-from scaling_laws import published, schedule
+from scaling_laws import CurveFit, schedule
 from scaling_laws.common import COMPILE_CACHE_VARIABLE, write_text
 
 HERE = Path(__file__).resolve().parent
@@ -48,7 +48,7 @@ class Work(NamedTuple):
 
 def long_set(folder: Path) -> Path:
     """Three runs of 900 points: the default law at published parameters, with noise."""
-    law = published("norm_clock", "124M")
+    law = CurveFit.published("norm_clock", "124M")
     generator = np.random.default_rng(0)
     folder.mkdir()
     manifest = ['title = "long"', "weight_decay = 0.1"]
@@ -91,23 +91,20 @@ def works(folder: Path, law: Path) -> Iterable[Work]:
     if SHARED.is_dir():
         label = "fit, all runs of one 124M peak"
         yield Work(label, ("fit", str(SHARED), *out), fit_code(SHARED), "- / - / 8")
+    search = ("optimize", str(law), "--peak", "4e-3", "--warmup", "100", "--steps")
     for steps in (4000, 24_000):
-        words = ("optimize", str(law), "--steps", str(steps), "--peak", "4e-3", "--warmup", "100")
-        yield Work(f"optimize, {steps:,} steps", words, search_code(steps), "6 / 2.5 / 0.6")
+        label = f"optimize, {steps:,} steps"
+        yield Work(label, (*search, str(steps)), search_code(steps), "6 / 2.5 / 0.6")
     code = f"def work(): fitted.predict({spec!r}).interval(0.9)"
-    words = ("predict", str(law), "--schedule", spec)
-    yield Work("predict with interval", words, code, "1.5 / 1 / -")
-    words = ("quickstart", str(MICRO), "--fit", THREE.split(":")[1], "--from-step", "400")
-    words = (*words, "--out", str(folder / "quickstart"))
-    yield Work("the README's main command", words, None, "15 / 7 / -")
-    words = ("screen", str(law), "--steps", "24000", "--peak", "4e-3", "--warmup", "200")
+    predict = ("predict", str(law), "--schedule", spec)
+    yield Work("predict with interval", predict, code, "1.5 / 1 / -")
+    quickstart = ("quickstart", str(MICRO), "--fit", THREE.split(":")[1], "--from-step", "400")
+    written = (*quickstart, "--out", str(folder / "quickstart"))
+    yield Work("the README's main command", written, None, "15 / 7 / -")
+    screen = ("screen", str(law), "--steps", "24000", "--peak", "4e-3", "--warmup", "200")
+    million = (*screen, "--candidates", "1000000")
     code = "def work(): sl.screen(fitted, steps=24000, peak=4e-3, warmup=200, candidates=10**6)"
-    yield Work(
-        "screen of a million schedules",
-        (*words, "--candidates", "1000000"),
-        code,
-        "10 + 6 / 10 + 2 / 10",
-    )
+    yield Work("screen of a million schedules", million, code, "16 / 12 / 10")
 
 
 def seconds(call: Callable[[], Any]) -> float:

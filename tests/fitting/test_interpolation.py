@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from scaling_laws.data.runs import Run
-from scaling_laws.inference.fitting import fit_data
+from scaling_laws.inference.fitting import run_points
 from scaling_laws.inference.fitting.fit_data import prepare
 from scaling_laws.inference.fitting.interpolation import (
     interpolation_nodes,
@@ -90,7 +90,7 @@ def test_losses_of_laws_are_exact_to_a_hundredth_of_their_noise(
     values = draw_values(law, 1, 1e-3)
 
     def columns_of(worthwhile: float) -> tuple[np.ndarray, int]:
-        monkeypatch.setattr(fit_data, "WORTHWHILE", worthwhile)
+        monkeypatch.setattr(run_points, "WORTHWHILE", worthwhile)
         data = prepare(law, made)
         scaled = law.rescale(values, 1.0 / data.unit) if law.rescale else values
         unconstrained = [

@@ -124,7 +124,8 @@ def _compiled(law: Law, ties: tuple[tuple[str, str], ...], rows: int, *, derivat
         empty = [jnp.zeros((rows, *shape), unconstrained.dtype)]
         if derivatives:
             empty.append(jnp.zeros((rows, unconstrained.shape[1], *shape), unconstrained.dtype))
-        return jax.lax.fori_loop(0, count, next_row, tuple(empty))
+        results: tuple[Any, ...] = jax.lax.fori_loop(0, count, next_row, tuple(empty))
+        return results
 
     def together(problem: Problem, unconstrained: Any, count: Any) -> tuple[Any, ...]:
         return jax.vmap(partial(of_row, problem))(unconstrained)

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
 
 from scaling_laws.common import (
     DataWarning,
@@ -21,16 +20,13 @@ from scaling_laws.common import (
 )
 from scaling_laws.data import Run, run_list
 from scaling_laws.inference.fitting.design import DesignEvaluator
-from scaling_laws.inference.fitting.interpolation import (
-    interpolation_nodes,
-    interpolation_weights,
-)
 from scaling_laws.inference.fitting.notes import Note
 from scaling_laws.inference.fitting.priors import Prior
 from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest
+from scaling_laws.inference.fitting.run_points import points_of
 from scaling_laws.inference.fitting.starts import box, draw_starts
 from scaling_laws.inference.results.prediction import check_needs
-from scaling_laws.models import AtPoints, History, Law
+from scaling_laws.models import Law
 
 __all__ = ["MAX_POINTS", "Data", "law_for", "prepare"]
 
@@ -38,8 +34,6 @@ Array = NDArray[np.float64]
 MAX_POINTS = 4096  # per run in a fit; more are thinned evenly, with a warning
 MAX_LOSSES = 200_000  # of all runs, likewise
 FEWEST_POINTS = 50  # to which many runs are thinned
-WORTHWHILE = 0.8  # of the points at most may be evaluated if the others are interpolated
-WINDOW_NODES = 8  # steps that represent a longer averaging window
 UNCONSTRAINED_LIMIT = 60.0  # where bounds are not known in the unit of the logs
 LOSS_FLOOR = 1e-6  # lower bound on predicted losses, so that their logs are finite
 
@@ -270,7 +264,7 @@ def prepare(
     logged = bool(set(fixed) & _in_units_of_lr(law))
     unit = 1.0 if law.rescale is None or logged else _peak(law, prepared)
     histories, indices, window_weights = zip(
-        *(_points(law, run, unit) for run in prepared), strict=True
+        *(points_of(law, run, unit) for run in prepared), strict=True
     )
     weight = np.concatenate(
         [np.asarray(run.weight) * (weights or {}).get(run.name, 1.0) for run in prepared]
@@ -355,51 +349,3 @@ def _in_units_of_lr(law: Law) -> set[str]:
 def _peak(law: Law, runs: Sequence[Run]) -> float:
     """The highest driving rate of all runs."""
     return max(float(np.max(law.clock.driving_rate(run.schedule.lr, run.traces))) for run in runs)
-
-
-def _points(law: Law, run: Run, unit: float) -> tuple[History, NDArray[np.int64], Array]:
-    """The points of a run at which the law is evaluated.
-
-    Returns:
-        Their history; and per loss, indices and weights of the points whose losses it combines, an
-        average over a window and an interpolation: (losses, points of a loss) each.
-    """
-    nodes = min(run.window, WINDOW_NODES)
-    back = run.window * (np.arange(nodes) + 0.5) / nodes  # midpoints of equal parts
-    averaged_steps = run.steps[:, None] - np.floor(back).astype(np.int64)[None, :]
-    points, index = np.unique(np.maximum(averaged_steps, 0), return_inverse=True)
-    index = index.reshape(averaged_steps.shape)
-    weights = np.full(index.shape, 1.0 / nodes)
-    if not law.required_traces:  # a logged trace may be as rough as it likes
-        breaks = tuple(
-            int(run.facts[fact]) for fact in sorted(law.break_facts) if fact in run.facts
-        )
-        evaluated = interpolation_nodes(run.schedule.lr, points, breaks)
-        if len(evaluated) <= WORTHWHILE * len(points):
-            index, weights = _combined(index, weights, *interpolation_weights(points, evaluated))
-            points = points[evaluated]
-    history = law.history(
-        AtPoints(points), run.schedule.lr / unit, facts=run.facts, traces=run.traces
-    )
-    return history, index, weights
-
-
-def _combined(
-    index: NDArray[np.int64], weights: Array, stencil: NDArray[np.int64], stencil_weights: Array
-) -> tuple[NDArray[np.int64], Array]:
-    """An average of points that are themselves interpolated: (losses, points of a loss) each."""
-    losses = np.repeat(np.arange(len(index)), index.shape[1] * stencil.shape[1])
-    table = coo_array(
-        (
-            (weights[:, :, None] * stencil_weights[index]).ravel(),
-            (losses, stencil[index].ravel()),
-        )
-    ).tocsr()  # sums what refers to the same point
-    depth = int(np.diff(table.indptr).max())
-    combined = np.zeros((len(index), depth), dtype=np.int64)
-    combined_weights = np.zeros((len(index), depth))
-    row = np.repeat(np.arange(len(index)), np.diff(table.indptr))
-    column = np.arange(table.nnz) - table.indptr[row]
-    combined[row, column] = table.indices
-    combined_weights[row, column] = table.data
-    return combined, combined_weights

@@ -100,7 +100,7 @@ def _spacing(lr: Array, points: Index, breaks: Sequence[int]) -> Array:
             after < len(bends), bends[np.minimum(after, len(bends) - 1)] - step, np.inf
         )
         allowed = np.minimum(allowed, (GROWTH - 1.0) * np.minimum(before, ahead))
-    return allowed
+    return np.asarray(allowed)
 
 
 def _bends(lr: Array) -> Index:

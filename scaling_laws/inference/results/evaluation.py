@@ -12,13 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from scaling_laws.common import LawError, UsageError
 from scaling_laws.data import Run, run_list
 from scaling_laws.inference.metrics import log_errors, mean_metrics, metrics
+from scaling_laws.inference.results.drawn_losses import variance_inputs_of
 from scaling_laws.inference.results.html import html_page, html_table
 from scaling_laws.inference.results.point_prediction import at, check_output
-from scaling_laws.inference.results.prediction import (
-    check_needs,
-    predict_losses,
-    variance_inputs_of,
-)
+from scaling_laws.inference.results.prediction import check_needs, predict_losses
 from scaling_laws.inference.results.state import AnyState, CurveState, FittedPoints, PointState
 from scaling_laws.inference.results.uncertainty import VarianceInputs
 from scaling_laws.models import in_float64
