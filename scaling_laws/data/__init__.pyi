@@ -1,6 +1,8 @@
+from .importing import LoggedRates as LoggedRates
 from .importing import Options as Options
 from .importing import import_logs as import_logs
 from .importing import inspect_log as inspect_log
+from .importing import read_rates as read_rates
 from .logs import is_log as is_log
 from .logs import read_log as read_log
 from .logs import run_of as run_of

@@ -2,14 +2,17 @@
 
 from scaling_laws.data.importing.inspecting import InspectedRun, inspect_log
 from scaling_laws.data.importing.log_import import ImportedSet, import_logs
+from scaling_laws.data.importing.logged_rates import LoggedRates, read_rates
 from scaling_laws.data.importing.options import Finding, Options, RunReport
 
 __all__ = [
     "Finding",
     "ImportedSet",
     "InspectedRun",
+    "LoggedRates",
     "Options",
     "RunReport",
     "import_logs",
     "inspect_log",
+    "read_rates",
 ]
