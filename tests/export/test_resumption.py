@@ -41,7 +41,7 @@ def test_a_file_shifts_the_schedule_or_takes_the_step_from_a_checkpoint(target: 
             assert "from its checkpoint" not in text
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(rates=RATES)
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_any_schedule_is_written_or_refused(target: Target, rates: list[float]) -> None:
@@ -69,7 +69,7 @@ def test_schedules_that_only_rise(spec: str) -> None:
     peak=st.floats(1e-9, 1e3),
     end=st.floats(0, 1.0),
 )
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_numbers_in_yaml_are_numbers(peak: float, end: float) -> None:
     yaml = pytest.importorskip("yaml", reason="numbers are read as PyYAML reads them")
     plan = sl.schedule(f"cosine:peak={peak!r},end={peak * end!r},steps=40")
