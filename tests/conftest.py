@@ -24,7 +24,13 @@ MANY_MAPS = 25_000
 
 
 def pytest_configure() -> None:
-    """What one worker compiled, the others read, in this run and in the next."""
+    """What one worker compiled, the others read, in this run and in the next.
+
+    Most of the time of a first run is compilation, a third of it optimisations that hardly any test
+    is long enough to profit from.
+    """
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # for the processes that tests start
+    jax.config.update("jax_disable_most_optimizations", True)
     if use_compile_cache() is not None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

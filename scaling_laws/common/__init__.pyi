@@ -31,6 +31,7 @@ from .pools import choose_backend as choose_backend
 from .pools import collect as collect
 from .pools import open_pool as open_pool
 from .pools import start_pool as start_pool
+from .pools import usable_threads as usable_threads
 from .progress import LOGGER_NAME as LOGGER_NAME
 from .progress import report_progress as report_progress
 from .registry import Registry as Registry

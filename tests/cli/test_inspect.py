@@ -80,3 +80,17 @@ def test_one_bad_file_does_not_hide_the_others(log: Path, tmp_path: Path) -> Non
     assert call("inspect", log, log).code == 0
     alone = call("inspect", empty)
     assert_refused(alone, "empty.log")
+
+
+def test_whole_keys_the_likely_ones_first(tmp_path: Path) -> None:
+    key = "eval/a_corpus_with_a_long_name-validation/CrossEntropyLoss"
+    file = tmp_path / "a.csv"
+    header = ",".join([*(f"gpu/{index}" for index in range(40)), key, "my_lr", "step"])
+    rows = "".join(f"{'1,' * 40}{4 - s / 400},1e-3,{s}\n" for s in range(0, 400, 10))
+    file.write_text(f"{header}\n{rows}")
+    (run,) = call_json("inspect", file)["runs"]
+    assert [each["name"] for each in run["keys"]][:3] == ["step", key, "my_lr"]
+    shown = call("inspect", file).out
+    assert key in shown and "--loss-key KEY" in shown
+    (run,) = call_json("inspect", file, "--loss-key", key)["runs"]
+    assert not run["ready"] and "my_lr" in run["problem"]

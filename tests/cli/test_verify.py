@@ -77,6 +77,21 @@ def test_one_of_several_runs_and_rates(tmp_path: Path) -> None:
     assert_refused(call("verify", path, "--schedule", WSD, "--run", "other"), "--run")
 
 
+def test_a_file_that_begins_anew_is_several_runs(tmp_path: Path) -> None:
+    lr = sl.schedule(WSD).lr
+    rows = "".join(
+        f"{model},{step},{factor * lr[step]},{factor + 5 - step / 99}\n"
+        for model, factor in (("small", 1.0), ("large", 0.5))
+        for step in range(300)
+    )
+    path = tmp_path / "log.csv"
+    path.write_text("model,step,lr,loss\n" + rows)
+    assert_refused(call("verify", path, "--schedule", WSD), "--run-key")
+    words = ("verify", path, "--schedule", WSD, "--run-key", "model", "--run")
+    assert call(*words, "small").code == 0
+    assert call(*words, "large").code == 3
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

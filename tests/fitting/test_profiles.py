@@ -160,9 +160,9 @@ def test_all_points_are_solved_in_one_call(
 ) -> None:
     calls = []
 
-    def counted(solver: Any, law: Any, problem: Any, requests: Any, *rest: Any, **options: Any):
+    def counted(solver: Any, data: Any, requests: Any, *rest: Any, **options: Any):
         calls.append((len(requests.observed), options["stage"]))
-        return solve(solver, law, problem, requests, *rest, **options)
+        return solve(solver, data, requests, *rest, **options)
 
     solve = profiles.solve
     monkeypatch.setattr(profiles, "solve", counted)

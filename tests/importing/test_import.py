@@ -229,7 +229,7 @@ def bad(folder: Path, text: str) -> Path:
         ("step,lr,learning_rate,loss\n0,1,2,3\n", {}, "learning rate: lr, learning_rate; choose"),
         ("step,a\n0,3\n", {}, "no key is recognised as a loss"),
         ("step,loss\n0,3\n", {"loss_key": "los"}, "--loss-key: unknown key 'los'; did you mean"),
-        ("step,loss\n0,3\n", {}, "no learning rate was logged, so a schedule is required"),
+        ("step,loss\n0,3\n", {}, "no key is known as a learning rate, so a schedule is required"),
         ("step,loss\n0,nan\n", {"schedule": SPEC}, "no loss is a finite number > 0"),
         (
             "step,loss\n0.5,3\n",

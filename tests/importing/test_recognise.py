@@ -57,6 +57,7 @@ def error(found: Recognition, samples: Samples, lr: np.ndarray) -> float:
 )
 # a warm-up that no row shows: its shortest and longest must be among what is compared
 @example("cosine:peak=6e-4,end=3e-5,steps=2587,warmup=18", "{:.2e}", 50, None)
+@example("wsd:peak=3e-4,end=3e-5,steps=3000,warmup=100,decay_start=2400", "{:.6E}", 5, 4)
 def test_right_to_the_printed_digits_or_doubted(
     spec: str, form: str, every: int, warmup: int | None
 ) -> None:
@@ -122,3 +123,13 @@ def test_precision() -> None:
     for form, words in (("{:.6E}", "7 significant digits"), ("{:.6f}", "6 decimals")):
         shown = np.array([float(form.format(value)) for value in np.linspace(1e-5, 3e-4, 40)])
         assert precision_of(shown).words == words
+
+
+def test_ties_of_float32_are_within_the_printed_precision() -> None:
+    """A trainer in float32 prints a rate that lies between two decimals as either of them."""
+    shown = np.array([0.000589, 0.000588, 0.0006, 0.000001])
+    ulp = 5e-7 * 6e-4 / 5
+    slack = precision_of(shown).half_width(shown)
+    assert (slack >= 0.5e-6 + ulp).all() and (slack <= 0.51e-6).all()
+    fine = np.array([float(f"{value:.6E}") for value in np.linspace(1e-5, 6e-4, 40)])
+    assert (precision_of(fine).half_width(fine) <= 0.51e-6 * 1e-4 * 10).all()

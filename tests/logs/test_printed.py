@@ -1,4 +1,4 @@
-"""Lines of trainers of one's own: known names only, and never a number under a wrong one."""
+"""Lines of trainers of one's own: every named number, and never a number under a wrong name."""
 
 from __future__ import annotations
 
@@ -36,8 +36,24 @@ def test_lines(tmp_path: Path, line: str) -> None:
     keys = {key.lower(): key for key in table.columns}
     assert points(table, keys["loss"], keys["step"]) == [(10, 3.25)]
     assert points(table, keys["lr"], keys["step"]) == [(10, 1e-3)]
-    assert set(keys) == {"step", "loss", "lr"} and table.lines.tolist() == [2]
+    others = {"tok/s"} if "tok/s" in line else set()
+    assert set(keys) == {"step", "loss", "lr"} | others and table.lines.tolist() == [2]
     assert table.total_steps == (500 if "/500" in line else None)
+
+
+def test_every_named_number_is_a_key(tmp_path: Path) -> None:
+    text = (
+        "run: a-1\n"
+        "step 10 | loss: 3.25 | lrm: 0.50 | dt: 9.5ms | tok/sec: 1,023 | at: 10:20:30 | mem: 1/2\n"
+        "Step 10 | Validation bpb: 1.5\n"
+        "saved to out/10\nsaved to out/20\n"
+    )
+    table = one(write(tmp_path, "train.log", text), "printed")
+    assert points(table, "lrm", "step") == [(10, 0.5)]
+    assert points(table, "tok/sec", "step") == [(10, 1023)]
+    assert points(table, "validation bpb", "step") == [(10, 1.5)]
+    assert not {"at", "mem", "run"} & set(table.columns)
+    assert "3 other lines are passed over: 2 like 'saved to out/N'" in " ".join(table.notes)
 
 
 def test_several_losses_and_tokens(tmp_path: Path) -> None:

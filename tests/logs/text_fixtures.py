@@ -30,6 +30,16 @@ MFU | 5 tok/s
 val loss 9.500000
 total average iteration time: 90.250000 ms
 """,
+    "nanochat": """\
+Vocab size: 65,536
+Step 00000 | Validation bpb: 3.125000
+step 00000/00002 (0.00%) | loss: 10.500000 | lrm: 1.00 | dt: 512.33ms | tok/sec: 1,023,456 | \
+bf16_mfu: 47.9 | epoch: 1 | total time: 0.00m | eta: 8.3m
+step 00001/00002 (50.00%) | loss: 9.750000 | lrm: 0.50 | dt: 512.33ms | tok/sec: 1,023,456 | \
+bf16_mfu: 47.9 | epoch: 1 | total time: 0.01m
+Step 00002 | Validation bpb: 2.125000
+Step 00002 | CORE metric: 0.1250
+""",
     "modded_nanogpt": """\
 import torch
 print0(f"step:{step}/{train_steps} val_loss:{val_loss:.4f} train_time:{time:.0f}ms")

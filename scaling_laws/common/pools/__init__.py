@@ -11,6 +11,7 @@ from scaling_laws.common.pools.backends import (
     cores,
     open_pool,
     start_pool,
+    usable_threads,
 )
 from scaling_laws.common.pools.pieces import PoolError, collect
 
@@ -27,4 +28,5 @@ __all__ = [
     "cores",
     "open_pool",
     "start_pool",
+    "usable_threads",
 ]

@@ -97,6 +97,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def usable_threads() -> int:
+    """Threads that a computation in this process may use: ``OMP_NUM_THREADS``, or all its CPUs."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores(), int(given)) if given.isdecimal() and int(given) > 0 else cores()
+
+
 def thread_environment(threads: int) -> dict[str, str]:
     """Environment variables that limit a process to a number of threads; read when JAX starts.
 

@@ -4,6 +4,11 @@ from scaling_laws.data.importing.inspecting import InspectedRun, inspect_log
 from scaling_laws.data.importing.log_import import ImportedSet, import_logs
 from scaling_laws.data.importing.logged_rates import LoggedRates, read_rates
 from scaling_laws.data.importing.options import Finding, Options, RunReport
+from scaling_laws.data.importing.per_log import (
+    check_patterns,
+    options_of_log,
+    read_log_options,
+)
 
 __all__ = [
     "Finding",
@@ -12,7 +17,10 @@ __all__ = [
     "LoggedRates",
     "Options",
     "RunReport",
+    "check_patterns",
     "import_logs",
     "inspect_log",
+    "options_of_log",
+    "read_log_options",
     "read_rates",
 ]

@@ -63,7 +63,7 @@ def tokens_of(
         return TokenCounts(None, stated, ())
     at, values = series(role)
     good = np.isfinite(values)
-    at, values, _ = resolve(at[good], values[good] * scale, options.repeats)
+    at, values, _ = resolve(at[good], values[good] * scale, options.repeats or "last")
     if at.size < 2:
         return TokenCounts(None, stated, ())
     rises = np.diff(values) / np.diff(at)

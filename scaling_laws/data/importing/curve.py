@@ -9,22 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import MAX_STEPS, DataError, UsageError
+from scaling_laws.data.importing.anomalies import gaps, listed, quantised, spikes
 from scaling_laws.data.importing.counts import tokens_of
 from scaling_laws.data.importing.moving_average import average_rows
 from scaling_laws.data.importing.options import Finding, Options
-from scaling_laws.data.importing.printed_precision import precision_of
+from scaling_laws.data.importing.several_runs import check_one_run
 from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
+from scaling_laws.data.logs.trainer_state import OFFSET
 
 __all__ = ["LossCurve", "curve_of", "rates_of"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 SKIPPED = ("number of skipped iterations", "optim/step skipped", "skipped_steps")
-COARSE = 3  # decimals of a printed loss that affect a fit
-NEIGHBOURS = 11  # rows around a spike
-FAR = 12.0  # distance of a spike from their median, in robust standard deviations
-SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +67,29 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         UsageError: if an option contradicts the log.
     """
     notes = [note for table in tables for note in table.notes]
+    if options.lr_offset is not None:
+        notes = [note for note in notes if note != OFFSET]
     findings = [Finding("file", note, "omitted" in note) for note in notes]
     if len(tables) > 1:
         findings.append(Finding("joined", f"{len(tables)} files joined in the given order", True))
     first_step = tables[0].first_step if options.first_step is None else options.first_step
+    for table in tables:
+        _, counter = _counter(table, keys, options)
+        check_one_run(table, keys[counter], keys["loss"], options)
     steps, loss = _series(tables, keys, "loss", options, first_step, 0, findings)
+    if any(keys["loss"] in table.before_update for table in tables):
+        words = (
+            f"{keys['loss']} is measured before the update of its row, so it belongs to the "
+            "previous update"
+        )
+        findings.append(Finding("before_update", words))
     early = steps < 0
     if early.any():
         words = f"{int(early.sum())} losses before the first update omitted"
         findings.append(Finding("start", words, True))
         steps, loss = steps[~early], loss[~early]
     steps, loss = _usable(tables[0], keys["loss"], steps, loss, findings)
-    steps, loss, summary = resolve(steps, loss, options.repeats)
+    steps, loss, summary = resolve(steps, loss, options.repeats or "last")
     if summary.n_back:
         findings.append(Finding("repeats", summary.describe(keys["loss"]), True))
     if first_step:
@@ -94,10 +103,10 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         findings.append(Finding("step_offset", words, True))
     offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
     lr_steps, lr = rates_of(tables, keys, options, first_step, offset, findings)
-    _gaps(steps, findings)
-    _quantised(keys["loss"], loss, findings)
+    gaps(steps, findings)
+    quantised(keys["loss"], loss, findings)
     steps, loss = _skipped(tables, keys, options, first_step, steps, loss, findings)
-    steps, loss = _spikes(steps, loss, options.drop_spikes, findings)
+    steps, loss = spikes(steps, loss, options.drop_spikes, findings)
     window = _window(tables, keys, options, steps, findings)
     if options.average_window is not None:
         means = average_rows(tables[0].source, steps, loss, options.average_window, window)
@@ -151,7 +160,7 @@ def _series(
         steps = _updates(
             table, counter, column.rows[counted], counts[counted], keys, options, first_step
         )
-        every_step.append(steps + shift)
+        every_step.append(steps + shift - (keys[role] in table.before_update))
         every_value.append(column.values[counted])
     if not every_step:
         return np.array([], dtype=np.int64), np.array([])
@@ -227,11 +236,6 @@ def _updates(
     return updates.astype(np.int64)
 
 
-def _listed(steps: Whole) -> str:
-    shown = ", ".join(str(int(step)) for step in steps[:SHOWN])
-    return shown + (", ..." if len(steps) > SHOWN else "")
-
-
 def _usable(
     table: LogTable, key: str, steps: Whole, loss: Array, findings: list[Finding]
 ) -> tuple[Whole, Array]:
@@ -246,7 +250,7 @@ def _usable(
     if not good.all():
         words = (
             f"{key}: {int((~good).sum())} of {loss.size} losses are not finite or not > 0 and "
-            f"omitted, at steps {_listed(np.unique(steps[~good]))}"
+            f"omitted, at steps {listed(np.unique(steps[~good]))}"
         )
         findings.append(Finding("not_finite", words, True))
     if not good.any():
@@ -286,7 +290,7 @@ def rates_of(
     if not good.all():
         words = f"{keys['lr']}: {int((~good).sum())} rates that are not numbers omitted"
         findings.append(Finding("not_finite", words, True))
-    steps, lr, summary = resolve(steps[good], lr[good], options.repeats)
+    steps, lr, summary = resolve(steps[good], lr[good], options.repeats or "last")
     if summary.n_differ and summary.restarts:
         before, after = summary.jumps[0]
         raise UsageError(
@@ -302,30 +306,6 @@ def rates_of(
     if summary.n_differ:
         findings.append(Finding("repeats", summary.describe(keys["lr"]), True))
     return steps, lr
-
-
-def _gaps(steps: Whole, findings: list[Finding]) -> None:
-    differences = np.diff(steps)
-    if not differences.size:
-        return
-    stride = int(np.median(differences))
-    wide = differences > 1.5 * stride
-    if wide.any():
-        index = int(np.argmax(differences))
-        words = (
-            f"losses are logged every {stride} steps, with {int(wide.sum())} gaps; the widest is "
-            f"{steps[index]} -> {steps[index + 1]}"
-        )
-        findings.append(Finding("gaps", words))
-
-
-def _quantised(key: str, loss: Array, findings: list[Finding]) -> None:
-    precision = precision_of(loss)
-    if precision.kind in ("decimals", "significant"):
-        width = 2 * float(np.median(precision.half_width(loss)))
-        if width >= 10.0**-COARSE / 2:
-            words = f"{key} is printed to {precision.words}: steps of {width:.1g} nats"
-            findings.append(Finding("quantised", words))
 
 
 def _skipped(
@@ -347,36 +327,11 @@ def _skipped(
     skipped = np.isin(steps, bad)
     if not skipped.any():
         return steps, loss
-    words = f"{int(skipped.sum())} points with skipped updates ({_listed(steps[skipped])})"
+    words = f"{int(skipped.sum())} points with skipped updates ({listed(steps[skipped])})"
     if options.drop_skipped:
         findings.append(Finding("skipped", f"{words} omitted", True))
         return steps[~skipped], loss[~skipped]
     findings.append(Finding("skipped", f"{words}; --drop-skipped omits them"))
-    return steps, loss
-
-
-def _spikes(steps: Whole, loss: Array, drop: bool, findings: list[Finding]) -> tuple[Whole, Array]:
-    """Find points far above the median of their neighbours, in units of their deviation."""
-    if loss.size < 2 * NEIGHBOURS:
-        return steps, loss
-    half = NEIGHBOURS // 2
-    logs = np.log(loss)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(logs, half, mode="edge"), NEIGHBOURS)
-    median = np.median(windows, axis=1)
-    deviation = np.median(np.abs(windows - median[:, None]), axis=1)
-    floor = max(float(np.median(deviation)), 1e-5)
-    spike = logs - median > FAR * 1.4826 * np.maximum(deviation, floor)
-    # the first points fall steeply and are not spikes
-    spike[:half] = False
-    if not spike.any():
-        return steps, loss
-    words = (
-        f"{int(spike.sum())} spikes far above their neighbours, at steps {_listed(steps[spike])}"
-    )
-    if drop:
-        findings.append(Finding("spikes", f"{words}; omitted", True))
-        return steps[~spike], loss[~spike]
-    findings.append(Finding("spikes", f"{words}; --drop-spikes omits them"))
     return steps, loss
 
 

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from scaling_laws.common import ScalingLawsError
+from scaling_laws.data.importing.curve import curve_of
+from scaling_laws.data.importing.hidden_warmups import HiddenWarmupError
 from scaling_laws.data.importing.log_import import import_run
 from scaling_laws.data.importing.offsets import ShiftedRatesError
 from scaling_laws.data.importing.options import Finding, Options
-from scaling_laws.data.importing.roles import candidates
+from scaling_laws.data.importing.roles import candidates, find_roles
+from scaling_laws.data.importing.several_runs import SeveralRunsError, split_table
 from scaling_laws.data.importing.write_set import run_name
 from scaling_laws.data.logs import LogTable, read_tables
+from scaling_laws.data.logs.keys import by_preference, loss_like, rate_like
 
 __all__ = ["InspectedKey", "InspectedRun", "inspect_log"]
 
 ROLES = ("step", "loss", "lr", "tokens", "samples")
-PLACEHOLDER = "SPEC"
-FEW = 10  # values of a loss that is not proposed if another has more
+PLACEHOLDER, STEPS = "SPEC", "STEPS"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class InspectedRun:
         reader: the format's name.
         meaning: where such files come from.
         rows: of the table.
-        keys: what was logged.
+        keys: what was logged: those with a role first, then those that may have one.
         findings: anomalies, and how an import would handle them.
         schedule: the schedule that an import would write; empty if unknown.
         schedule_from: its origin, or why there is none.
@@ -103,7 +106,8 @@ def inspect_log(
         DataError: if no reader recognises it, or several do.
     """
     stated = options or Options()
-    reader, tables = read_tables(path, format=stated.format)
+    reader, whole = read_tables(path, format=stated.format)
+    tables = [table for one in whole for table in split_table(one, stated)]
     alone = len(tables) == 1
     inspected = []
     for table in tables:
@@ -128,8 +132,7 @@ def _proposed(table: LogTable, stated: Options) -> tuple[Options, dict[str, list
             roles[role] = candidates(role, (table,), stated)
         except ScalingLawsError:
             roles[role] = []
-    # a few evaluations determine less than a whole curve of training losses
-    roles["loss"].sort(key=lambda key: int(table.columns[key].rows.size) < FEW)
+    roles["loss"] = by_preference({key: int(table.columns[key].rows.size) for key in roles["loss"]})
     changes = {f"{role}_key": roles[role][0] for role in ROLES[:3] if len(roles[role]) > 1}
     return replace(stated, **changes), roles  # type: ignore[arg-type]
 
@@ -141,7 +144,8 @@ def _keys(
     for role in reversed(ROLES):
         for index, key in enumerate(roles[role]):
             named[key] = role if index == 0 else f"{role}?"
-    return tuple(
+    likely = {*loss_like(table.columns), *rate_like(table.columns)}
+    keys = [
         InspectedKey(
             name,
             named.get(name, "" if not column.parse_error else "words"),
@@ -150,7 +154,14 @@ def _keys(
             float(column.values[-1]) if column.values.size else None,
         )
         for name, column in table.columns.items()
-    )
+    ]
+
+    def rank(key: InspectedKey) -> int:
+        if key.role not in ("", "words"):
+            return int(key.role.endswith("?"))
+        return 2 if key.name in likely and not key.role else 3
+
+    return tuple(sorted(keys, key=rank))
 
 
 def _tried(
@@ -170,6 +181,22 @@ def _tried(
         extra = ways.pop(0)
         try:
             entry = import_run(run.name, reader, (table,), extra)
+        except SeveralRunsError as error:
+            split = ",".join(error.keys) or None
+            extra = replace(proposed, run_key=split, split_restarts=split is None)
+            command = _command(path, out, run.name, extra, alone)
+            return replace(run, findings=_notes(table), command=command, problem=str(error))
+        except HiddenWarmupError as error:
+            problem = problem or str(error)
+            unsure = _unsure(error, proposed)
+            if error.hidden is not None and error.hidden.certain and extra is proposed:
+                ways = [replace(unsure, warmup=0)]
+                continue
+            command = _command(path, out, run.name, unsure, alone)
+            if error.hidden is None or error.hidden.warmup is None:
+                command += f" --warmup {STEPS}"
+            found = _found(table, proposed)
+            return replace(run, findings=found, command=command, problem=problem)
         except ScalingLawsError as error:
             if not problem and isinstance(error, ShiftedRatesError) and len(error.offsets) == 1:
                 ways.insert(0, replace(proposed, lr_offset=error.offsets[0]))
@@ -186,22 +213,40 @@ def _tried(
             ready=True,
             problem=problem,
         )
-    trial = replace(proposed, schedule=PLACEHOLDER)
-    needs_schedule = "--schedule" in problem
-    return replace(
-        run,
-        findings=tuple(Finding("file", note) for note in table.notes),
-        command=_command(path, out, run.name, trial if needs_schedule else proposed, alone),
-        problem=problem,
-    )
+    trial = replace(proposed, schedule=PLACEHOLDER) if "--schedule" in problem else proposed
+    command = _command(path, out, run.name, trial, alone)
+    for flag in ("--loss-key", "--step-key"):
+        if f"choose one with {flag}" in problem:
+            command += f" {flag} KEY"
+    return replace(run, findings=_found(table, proposed), command=command, problem=problem)
+
+
+def _found(table: LogTable, options: Options) -> tuple[Finding, ...]:
+    """Anomalies of the losses, whatever is missing for the schedule."""
+    try:
+        keys = find_roles((table,), replace(options, schedule=PLACEHOLDER))
+        return curve_of((table,), keys, options).findings
+    except ScalingLawsError:
+        return _notes(table)
+
+
+def _notes(table: LogTable) -> tuple[Finding, ...]:
+    return tuple(Finding("file", note) for note in table.notes)
 
 
 def _ways(proposed: Options) -> list[Options]:
     """The options to try, in decreasing order of certainty."""
     if proposed.schedule is not None or proposed.between is not None:
         return [proposed]
-    linear = replace(proposed, between="linear")
-    return [proposed, linear, replace(linear, warmup=0)]
+    return [proposed, replace(proposed, between="linear")]
+
+
+def _unsure(error: HiddenWarmupError, proposed: Options) -> Options:
+    """The options for a log that begins after its warm-up, as far as its rates determine them."""
+    if error.hidden is None:
+        return replace(proposed, between=proposed.between or "linear")
+    options = replace(proposed, warmup=error.hidden.warmup)
+    return replace(options, lr_offset=error.lr_offset) if error.hidden.shift else options
 
 
 FLAGS = {
@@ -220,6 +265,8 @@ FLAGS = {
     "samples_per_step": "--samples-per-step",
     "sequence_length": "--sequence-length",
     "repeats": "--repeats",
+    "run_key": "--run-key",
+    "split_restarts": "--split-restarts",
     "window": "--window",
     "average_window": "--average-window",
     "drop_spikes": "--drop-spikes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,15 +12,18 @@ import numpy as np
 from scaling_laws.common import DataError, UsageError, unknown_name
 from scaling_laws.data.importing.curve import LossCurve, curve_of
 from scaling_laws.data.importing.options import Finding, Options, RunReport
-from scaling_laws.data.importing.roles import find_roles
+from scaling_laws.data.importing.per_log import OptionTables, check_patterns, options_of_log
+from scaling_laws.data.importing.roles import find_roles, useful_keys
 from scaling_laws.data.importing.schedule_resolution import (
     ParentPrefix,
     ResolvedSchedule,
     resolve_schedule,
 )
+from scaling_laws.data.importing.several_runs import split_table
 from scaling_laws.data.importing.write_set import SetEntry, run_name, write_set
 from scaling_laws.data.logs import LogTable, read_tables
 from scaling_laws.data.logs.configs import facts_of
+from scaling_laws.data.logs.keys import rate_like
 from scaling_laws.data.runs import load_runs
 from scaling_laws.data.runs.columns import PARQUET
 from scaling_laws.models import check_facts, is_fact
@@ -45,11 +48,21 @@ class ImportedSet:
     reports: tuple[RunReport, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, eq=False)
+class _ReadRun:
+    """A run of a log: the format's name, its rows, and the options of its log."""
+
+    reader: str
+    table: LogTable
+    options: Options
+
+
 def import_logs(
     logs: Sequence[Path | str],
     out: Path | str,
     *,
     options: Options | None = None,
+    options_by_log: OptionTables | None = None,
     runs: Iterable[str] = (),
     name: str | None = None,
     join: bool = False,
@@ -63,6 +76,7 @@ def import_logs(
         logs: files, or folders that a reader recognises.
         out: the set's folder; runs are added to one that exists.
         options: what the files do not contain.
+        options_by_log: options of single logs, by path, name or pattern; see `read_log_options`.
         runs: names of the runs to import from files with several; default all.
         name: of the run, if there is one.
         join: whether all files are parts of one run, in the given order.
@@ -77,13 +91,16 @@ def import_logs(
         ScalingLawsError: with file and row of what cannot be used; nothing is written then.
     """
     import_options = options or Options()
-    check_facts(import_options.facts)
     if not logs:
         raise UsageError("no log given")
-    grouped = _grouped(logs, import_options, tuple(runs), name, join)
+    by_log = options_by_log or {}
+    check_patterns(by_log, logs)
+    options_of = {str(log): options_of_log(log, import_options, by_log) for log in logs}
+    for one in options_of.values():
+        check_facts(one.facts)
     entries = [
-        import_run(run, reader, tables, import_options, Path(out))
-        for run, reader, tables in grouped
+        import_run(run, reader, tables, run_options, Path(out))
+        for run, reader, tables, run_options in _grouped(logs, options_of, tuple(runs), name, join)
     ]
     files = write_set(Path(out), entries, about or {}, parquet=parquet, overwrite=overwrite)
     return ImportedSet(Path(out), files, tuple(entry.report for entry in entries))
@@ -91,54 +108,58 @@ def import_logs(
 
 def _grouped(
     logs: Sequence[Path | str],
-    options: Options,
+    options_of: Mapping[str, Options],
     runs: tuple[str, ...],
     name: str | None,
     join: bool,
-) -> list[tuple[str, str, tuple[LogTable, ...]]]:
-    """(name, reader, tables) of each run."""
+) -> list[tuple[str, str, tuple[LogTable, ...], Options]]:
+    """(name, reader, tables, options) of each run."""
     read = [
-        (reader.name, table)
+        _ReadRun(reader.name, table, options)
         for log in logs
+        for options in (options_of[str(log)],)
         for reader, tables in (read_tables(log, format=options.format),)
-        for table in tables
+        for whole in tables
+        for table in split_table(whole, options)
     ]
     if runs:
-        names_read = [table.name for _, table in read]
+        names_read = [one.table.name for one in read]
         for requested in runs:
             if requested not in names_read:
                 raise UsageError(
                     f"--run: {unknown_name('run', requested, names_read)}", value=requested
                 )
-        read = [(reader, table) for reader, table in read if table.name in runs]
+        read = [one for one in read if one.table.name in runs]
     if join:
-        runs_per_source = Counter(str(table.source) for _, table in read)
+        runs_per_source = Counter(str(one.table.source) for one in read)
         several = next((source for source, count in runs_per_source.items() if count > 1), None)
         if several is not None:
-            names = ", ".join(table.name for _, table in read if str(table.source) == several)
+            names = ", ".join(one.table.name for one in read if str(one.table.source) == several)
             raise UsageError(
                 f"--join: {several} contains {runs_per_source[several]} runs ({names}), which are "
                 "not parts of "
                 "one; choose one with --run"
             )
-        readers = ", ".join(dict.fromkeys(reader for reader, _ in read))
-        return [(name or read[0][1].name, readers, tuple(table for _, table in read))]
+        readers = ", ".join(dict.fromkeys(one.reader for one in read))
+        first = read[0]
+        parts = tuple(one.table for one in read)
+        return [(name or first.table.name, readers, parts, first.options)]
     if name is not None and len(read) > 1:
+        names = ", ".join(one.table.name for one in read)
         raise UsageError(
-            f"--name {name}: there are {len(read)} runs ({', '.join(t.name for _, t in read)}); "
+            f"--name {name}: there are {len(read)} runs ({names}); "
             "choose one with --run, or pass --join if they are parts of one run"
         )
-    grouped: list[tuple[str, str, tuple[LogTable, ...]]] = []
-    for reader, table in read:
-        label = name or table.name
-        if any(run_name(label) == run_name(other_label) for other_label, _, _ in grouped):
+    grouped: list[tuple[str, str, tuple[LogTable, ...], Options]] = []
+    for one in read:
+        label = name or one.table.name
+        if any(run_name(label) == run_name(other_label) for other_label, *_ in grouped):
             raise UsageError(
-                f"{table.source}: a second run is named {label!r}; pass --join if both are parts "
-                "of one "
-                "run, else import them one by one with --name",
-                path=table.source,
+                f"{one.table.source}: a second run is named {label!r}; pass --join if both are "
+                "parts of one run, else import them one by one with --name",
+                path=one.table.source,
             )
-        grouped.append((label, reader, (table,)))
+        grouped.append((label, one.reader, (one.table,), one.options))
     return grouped
 
 
@@ -168,7 +189,9 @@ def import_run(
     if prefix is not None:
         curve = _branched(curve, prefix, options.step_offset, findings)
     config = {key: value for table in tables for key, value in table.config.items()}
-    planned = resolve_schedule(tables[0].source, curve, options, config, prefix)
+    planned = resolve_schedule(
+        tables[0].source, curve, options, config, prefix, rate_like(useful_keys(tables))
+    )
     findings += planned.findings
     curve = _cut(tables[0].source, curve, planned, options.from_step, findings)
     facts = {fact: value for fact, value in facts_of(config).items() if is_fact(fact, value)}

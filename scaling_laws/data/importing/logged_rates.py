@@ -12,6 +12,7 @@ from scaling_laws.common import DataError, UsageError, unknown_name
 from scaling_laws.data.importing.curve import rates_of
 from scaling_laws.data.importing.options import Finding, Options
 from scaling_laws.data.importing.roles import candidates, useful_keys
+from scaling_laws.data.importing.several_runs import check_one_run, split_table
 from scaling_laws.data.logs import LogTable, read_tables
 from scaling_laws.data.logs.keys import known_keys
 
@@ -54,9 +55,11 @@ def read_rates(
         UsageError: if the log contains several runs or several keys may be the learning rate.
     """
     options = options or Options()
-    _, tables = read_tables(path, format=options.format)
-    table = _table(path, tables, run)
+    _, whole = read_tables(path, format=options.format)
+    table = _table(path, tuple(part for each in whole for part in split_table(each, options)), run)
     keys = {role: _key(table, role, options) for role in ("step", "lr")}
+    for loss in candidates("loss", (table,), options)[:1]:
+        check_one_run(table, keys["step"], loss, options)
     first_step = table.first_step if options.first_step is None else options.first_step
     offset = table.lr_offset if options.lr_offset is None else options.lr_offset
     findings: list[Finding] = []

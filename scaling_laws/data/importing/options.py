@@ -24,7 +24,10 @@ class Options:
         tokens_per_step: tokens of one update.
         samples_per_step: samples of one update.
         sequence_length: tokens of one sample.
-        repeats: ``last``, ``first`` or ``mean`` of the rows of a repeated step.
+        repeats: ``last``, ``first`` or ``mean`` of the rows of a repeated step; None is ``last``,
+            but refuses a file that begins anew with other losses.
+        run_key: key, or several separated by commas, whose values are those of different runs.
+        split_restarts: whether each part that begins anew is a run.
         window: number of steps averaged by each logged loss.
         average_window: number of rows averaged to one point; the window grows accordingly.
         drop_spikes: whether points far above their neighbours are omitted.
@@ -52,7 +55,9 @@ class Options:
     tokens_per_step: int | None = None
     samples_per_step: int | None = None
     sequence_length: int | None = None
-    repeats: str = "last"
+    repeats: str | None = None
+    run_key: str | None = None
+    split_restarts: bool = False
     window: int | None = None
     average_window: int | None = None
     drop_spikes: bool = False

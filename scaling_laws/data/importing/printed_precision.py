@@ -15,6 +15,7 @@ SAMPLE = 4000  # values examined
 FULL = 12  # significant digits from which a number counts as not rounded
 # error of a trainer's arithmetic, as a fraction of the largest value
 DOUBLE, SINGLE = 1e-9, 5e-7
+TIE = 0.01  # largest share of the rounding that arithmetic in float32 may add to it
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,22 @@ class Precision:
     digits: int = 0
 
     def half_width(self, values: Array) -> Array:
-        """Largest rounding error of values, of the same shape."""
+        """Largest rounding error of values, of the same shape.
+
+        A trainer that computes in float32 rounds a tie between two printed numbers to either side,
+        so a few units of float32 are added where they are far below the printed digits.
+        """
         top = float(np.abs(values).max(initial=0.0))
         slack = np.full(values.shape, (SINGLE if self.kind == "single" else DOUBLE) * top)
         if self.kind == "decimals":
-            return np.asarray(slack + 0.5 * 10.0**-self.digits)
-        if self.kind == "significant":
+            rounding = np.full(values.shape, 0.5 * 10.0**-self.digits)
+        elif self.kind == "significant":
             size = np.abs(values)
             exponent = np.floor(np.log10(np.where(size > 0, size, 1.0)) + 1e-12)
-            rounding = 0.5 * 10.0 ** (exponent - self.digits + 1)
-            return np.asarray(slack + np.where(size > 0, rounding, 0.0))
-        return slack
+            rounding = np.where(size > 0, 0.5 * 10.0 ** (exponent - self.digits + 1), 0.0)
+        else:
+            return slack
+        return np.asarray(slack + rounding + np.minimum(SINGLE * top, TIE * rounding))
 
     @property
     def words(self) -> str:

@@ -46,7 +46,8 @@ class Ramp:
         """Numbers of warm-up steps that agree with the rows for a peak.
 
         If the slope is unknown, only the shortest and the longest length are returned; the longest
-        warm-up ends at step `begins`, where the next part starts.
+        warm-up ends at the row after the rising ones, or at step `begins`, where the next part
+        starts, if that is earlier.
         """
         if self.shape is not LINEAR:
             return {length for length, _ in self.allowed_forms}
@@ -61,7 +62,8 @@ class Ramp:
             step, rate = self.row
             tops |= {peak * step / rate, peak * (step + 1) / rate - 1}
         if not tops:  # the only rising row is step 0: the ramp may end anywhere up to the next row
-            tops = {1.0, float(self.first_after if begins is None else begins)}
+            latest = self.first_after if begins is None else min(begins, self.first_after)
+            tops = {1.0, float(latest)}
         near = {round(top) + shift for top in tops if top < 1e9 for shift in (-1, 0, 1)}
         return {top + 1 for top in near if self.last_rising < top <= self.first_after}
 

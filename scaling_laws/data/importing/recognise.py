@@ -21,6 +21,7 @@ from scaling_laws.data.importing.printed_precision import DOUBLE
 from scaling_laws.data.importing.ramps import ramps
 from scaling_laws.data.importing.recognised import FamilyCandidate
 from scaling_laws.data.importing.repeating import repeating
+from scaling_laws.data.importing.samples import digits_of
 from scaling_laws.data.importing.schedule_candidates import (
     DecayCandidate,
     Samples,
@@ -34,6 +35,8 @@ __all__ = ["Explanation", "Recognition", "ShapeTrial", "recognise"]
 Explanation = DecayCandidate | FamilyCandidate
 Array = NDArray[np.float64]
 EXACT_ROWS = 6  # distinct rates below the peak that an exact decay must match
+PEAK_DIGITS = 2  # digits of a peak that is not a coincidence
+UNLIKELY = 6.0  # digits by which a description is longer by coincidence
 MAX_COMPARED = 60  # candidates that are compared step by step
 
 
@@ -109,9 +112,8 @@ def recognise(samples: Samples) -> Recognition:
     accepted = _exact(samples, accepted) or accepted
     accepted.sort(key=lambda pair: pair[0])
     best = accepted[0][1]
-    difference, step, rival = _disagreement(
-        samples, best, [candidate for _, candidate in accepted[1:]]
-    )
+    others = [candidate for _, candidate in accepted[1:] if not _later_start(best, candidate)]
+    difference, step, rival = _disagreement(samples, best, others)
     return Recognition(best, difference, step, rival, tried_all)
 
 
@@ -132,6 +134,19 @@ def _exact(
         if candidate.smooth
         and np.abs(candidate.rates(samples.steps) - samples.lr).max() <= 2 * DOUBLE * samples.peak
     ]
+
+
+def _later_start(best: Explanation, other: Explanation) -> bool:
+    """Whether another candidate is a decay after a constant phase that would be a coincidence.
+
+    A straight line fits from any step before the first row. Where one from step 0 has a peak of one
+    or two digits, a constant phase before it that takes many more digits is not credible.
+    """
+    if not (isinstance(best, DecayCandidate) and isinstance(other, DecayCandidate)):
+        return False
+    if best.decay is None or other.decay is None or best.warmup or other.warmup:
+        return False
+    return digits_of(best.peak) <= PEAK_DIGITS and other.cost >= best.cost + UNLIKELY
 
 
 def _candidates(samples: Samples) -> Iterator[Explanation]:

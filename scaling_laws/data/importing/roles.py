@@ -10,7 +10,7 @@ import numpy as np
 from scaling_laws.common import DataError, UsageError, unknown_name
 from scaling_laws.data.importing.options import Options
 from scaling_laws.data.logs import LogTable
-from scaling_laws.data.logs.keys import known_keys
+from scaling_laws.data.logs.keys import known_keys, loss_like, rate_like
 
 __all__ = ["candidates", "find_roles", "useful_keys"]
 
@@ -98,7 +98,8 @@ def find_roles(tables: Sequence[LogTable], options: Options) -> Mapping[str, str
         matches = candidates(role, tables, options)
         keys.update({role: matches[0]} if matches else {})
     useful = useful_keys(tables)
-    shown = ", ".join(useful[:SHOWN]) + (", ..." if len(useful) > SHOWN else "")
+    likely = list(dict.fromkeys([*loss_like(useful), *rate_like(useful), *useful]))
+    shown = ", ".join(likely[:SHOWN]) + (", ..." if len(likely) > SHOWN else "")
     for role in ("loss", "step", *(["lr"] if options.schedule is None else [])):
         error = _parse_error(role, tables) if role not in keys else None
         if error is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 
 from scaling_laws.common import DataError, ScheduleError, UsageError
 from scaling_laws.data.importing.curve import LossCurve
+from scaling_laws.data.importing.hidden_warmups import (
+    HiddenWarmupError,
+    hidden_warmup,
+    warmup_is_hidden,
+)
+from scaling_laws.data.importing.interpolated_rates import ResolvedSchedule, interpolated
 from scaling_laws.data.importing.offsets import (
     ShiftedRatesError,
     exact_offsets,
@@ -23,30 +29,12 @@ from scaling_laws.data.importing.recognise import Recognition, recognise
 from scaling_laws.data.importing.samples import Samples
 from scaling_laws.data.logs.configs import spec_of
 from scaling_laws.data.runs.logged_schedule import LR_TOLERANCE
-from scaling_laws.models import Schedule, densify, schedule
+from scaling_laws.models import Schedule, reads_files, schedule
 
 __all__ = ["ResolvedSchedule", "resolve_schedule", "samples_of"]
 
 Array = NDArray[np.float64]
 SHOWN = 4
-COARSEST = 0.02  # largest rounding of rates, as a share of the peak, that is interpolated
-
-
-@dataclass(frozen=True, eq=False)
-class ResolvedSchedule:
-    """A run's schedule.
-
-    Attributes:
-        spec: its spec; None if no registered family describes it, so that its rates are written.
-        lr: of every step: (steps,).
-        origin: where it comes from, in words.
-        findings: for the report.
-    """
-
-    spec: str | None
-    lr: Array = field(repr=False)
-    origin: str
-    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +69,7 @@ def resolve_schedule(
     options: Options,
     config: Mapping[str, Any],
     prefix: ParentPrefix | None = None,
+    rate_keys: Sequence[str] = (),
 ) -> ResolvedSchedule:
     """The learning rate of every step.
 
@@ -93,8 +82,10 @@ def resolve_schedule(
         options: of the import.
         config: the trainer's settings.
         prefix: rates of the run that this one branched off.
+        rate_keys: keys that may be a learning rate, for the message if none is known as one.
 
     Raises:
+        HiddenWarmupError: if the log begins after its warm-up, and nothing says how long that was.
         UsageError: if the rate of every step cannot be determined; lists what was tried.
         DataError: if the logged rates contradict the given spec.
         ScheduleError: if the given spec is malformed or too short.
@@ -103,8 +94,13 @@ def resolve_schedule(
     if options.schedule is not None:
         return _from_spec(source, curve, options.schedule, last)
     if not curve.lr.size:
+        named = (
+            f"choose one with --lr-key ({', '.join(rate_keys[:SHOWN])}), or pass the schedule"
+            if rate_keys
+            else "so a schedule is required"
+        )
         raise UsageError(
-            f"{source}: no learning rate was logged, so a schedule is required: --schedule "
+            f"{source}: no key is known as a learning rate, {named}: --schedule "
             f"SPEC, e.g. cosine:peak=3e-4,end=3e-5,steps={last + 1},warmup=100",
             path=source,
         )
@@ -114,10 +110,13 @@ def resolve_schedule(
         )
     samples = samples_of(curve, options, prefix)
     other_offsets: dict[int, str] = {}
-    warmup_missing = prefix is None and options.warmup is None and _begins_late(samples)
+    warmup_missing = prefix is None and options.warmup is None and warmup_is_hidden(samples)
+    offset = curve.lr_offset if prefix is None else None
     if not warmup_missing:
         recognition = recognise(samples)
-        planned = _accepted(recognition, samples, last, curve.lr_offset if prefix is None else None)
+        planned = _accepted(recognition, samples, last, offset)
+        if planned is None and prefix is None and options.warmup is not None:
+            planned = _without_stated_warmup(samples, last, offset)
         if planned is not None:
             return planned
         reason = _rejection(recognition)
@@ -136,8 +135,8 @@ def resolve_schedule(
     )[:1]
     if confirmed is not None:
         return replace(confirmed, findings=(*offset_findings, *confirmed.findings))
-    if options.between is not None:
-        filled = _interpolated(source, samples, options, last, warmup_missing)
+    if options.between is not None and not warmup_missing:
+        filled = interpolated(source, samples, options, last)
         return replace(filled, findings=(*offset_findings, *filled.findings))
     words = (
         f"{source}: the learning rate of every step is required, and the logged ones do not "
@@ -151,16 +150,42 @@ def resolve_schedule(
             path=source,
             offsets=tuple(other_offsets),
         )
+    if warmup_missing:
+        hidden = hidden_warmup(samples)
+        said = "" if hidden is None or hidden.warmup is None else f"{hidden.sentence}. "
+        shift = 0 if hidden is None else hidden.shift
+        raise HiddenWarmupError(
+            f"{words}{said}Else pass {remedy}",
+            path=source,
+            hidden=hidden,
+            lr_offset=curve.lr_offset + shift,
+        )
     raise UsageError(f"{words}Pass {remedy}", path=source)
 
 
-def _begins_late(samples: Samples) -> bool:
+def _without_stated_warmup(
+    samples: Samples, last: int, offset: int | None
+) -> ResolvedSchedule | None:
+    """The schedule that a log with its warm-up shows, where the stated warm-up contradicts it."""
     top = int(np.argmax(samples.lr >= samples.lr.max() - samples.slack))
-    return top == 0 and int(samples.steps[0]) > 0
+    if top == 0:
+        return None
+    recognition = recognise(replace(samples, warmup=None))
+    planned = _accepted(recognition, samples, last, offset)
+    if planned is None or recognition.best is None:
+        return None
+    words = (
+        f"--warmup {samples.warmup} is ignored: it is for logs that begin after the warm-up, and "
+        f"this one shows one that reaches the peak at step {max(recognition.best.warmup - 1, 0)} "
+        f"(warmup={recognition.best.warmup} in a spec)"
+    )
+    return replace(planned, findings=(Finding("schedule", words), *planned.findings))
 
 
 def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedSchedule:
     planned_schedule = schedule(spec)
+    # a set names no file outside it: the rates of a file are written out
+    written = None if reads_files(planned_schedule.spec) else spec
     if last >= planned_schedule.steps:
         raise ScheduleError(
             f"{source}: a loss is logged at step {last}, beyond the schedule's "
@@ -171,7 +196,7 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
         )
     if not curve.lr.size:
         note = Finding("schedule", "no learning rate is logged to check the schedule against")
-        return ResolvedSchedule(spec, planned_schedule.lr, "as given", (note,))
+        return ResolvedSchedule(written, planned_schedule.lr, "as given", (note,))
     distance, index = _distance(planned_schedule, curve)
     exact = exact_offsets(planned_schedule.lr, curve)
     hint = ""
@@ -183,7 +208,7 @@ def _from_spec(source: str, curve: LossCurve, spec: str, last: int) -> ResolvedS
         if hint:
             words = f"the logged rates agree with the schedule to every digit with {hint}"
             findings.append(Finding("lr_offset", words))
-        return ResolvedSchedule(spec, planned_schedule.lr, "as given", tuple(findings))
+        return ResolvedSchedule(written, planned_schedule.lr, "as given", tuple(findings))
     step = int(curve.lr_steps[index])
     remedy = f"they agree to every digit with {hint}: pass it" if hint else "correct --lr-offset"
     raise DataError(
@@ -301,55 +326,3 @@ def _from_settings(
             words = f"during the warm-up the logged rates differ by up to {early:.2g} of the peak"
             findings.append(Finding("schedule", words))
     return ResolvedSchedule(spec, planned_schedule.lr, "from the log's settings", tuple(findings))
-
-
-def _interpolated(
-    source: str, samples: Samples, options: Options, last: int, warmup_missing: bool
-) -> ResolvedSchedule:
-    """Logged rates, interpolated as requested."""
-    assert options.between is not None
-    coarse = float(samples.slack.max()) / float(samples.lr.max())
-    if coarse > COARSEST:
-        raise UsageError(
-            f"{source}: the learning rate is rounded so coarsely that it may be off by "
-            f"{coarse:.2g} of the peak, which --between {options.between} cannot correct; pass "
-            "--schedule SPEC",
-            path=source,
-        )
-    if warmup_missing:
-        raise UsageError(
-            f"{source}: the first logged rate, at step {samples.steps[0]}, is the highest, so the "
-            "log does not show the warm-up; give --warmup STEPS, 0 if there was none",
-            path=source,
-        )
-    total = max(last + 1, int(samples.steps[-1]) + 1)
-    warmup = options.warmup or 0
-    after = samples.steps >= warmup
-    if not after.any():
-        raise UsageError(
-            f"{source}: --warmup {warmup} covers every logged rate; shorten it", path=source
-        )
-    steps = samples.steps[after].astype(np.float64)
-    lr = samples.lr[after]
-    if steps[0] > warmup:
-        steps, lr = np.append(float(warmup), steps), np.append(lr[0], lr)
-    findings = []
-    if options.warmup is None and samples.steps[0] > 0:
-        words = f"the rate before step {samples.steps[0]}, the first logged one, is taken as its"
-        findings.append(Finding("schedule", words, True))
-    filled = densify(np.append(-1.0, steps), np.append(lr[0], lr), total, options.between)
-    ramp = samples.steps < warmup
-    if warmup and ramp.any():  # the logged part of the warm-up, interpolated linearly
-        ramp_steps = np.append(samples.steps[ramp], warmup).astype(np.float64)
-        filled[:warmup] = np.interp(
-            np.arange(warmup),
-            np.append(-1.0, ramp_steps),
-            np.append(0.0, np.append(samples.lr[ramp], lr[0])),
-        )
-    elif warmup:
-        filled[:warmup] = np.linspace(0.0, float(lr[0]), warmup)
-    word = "constant" if options.between == "hold" else "linear"
-    findings.append(
-        Finding("schedule", f"rates between logged ones are {word}, as requested", True)
-    )
-    return ResolvedSchedule(None, filled, f"logged rates, {word} between them", tuple(findings))

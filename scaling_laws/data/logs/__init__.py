@@ -22,6 +22,7 @@ from scaling_laws.data.logs.maxtext import MAXTEXT
 from scaling_laws.data.logs.megatron import MEGATRON
 from scaling_laws.data.logs.mlflow import MLFLOW, MLFLOW_DATABASE
 from scaling_laws.data.logs.modded_nanogpt import MODDED_NANOGPT
+from scaling_laws.data.logs.nanochat import NANOCHAT
 from scaling_laws.data.logs.nanogpt import NANOGPT
 from scaling_laws.data.logs.nemo import NEMO
 from scaling_laws.data.logs.olmo_core import OLMO_CORE
@@ -75,6 +76,7 @@ READERS: tuple[Reader, ...] = (
     WANDB_HISTORY,
     MEGATRON,
     NANOGPT,
+    NANOCHAT,
     LLMC,
     LLMC_PRINTED,
     MODDED_NANOGPT,

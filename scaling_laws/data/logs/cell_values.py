@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-__all__ = ["ABSENT_BITS", "COMMAS", "comma_style", "has_comma", "is_number", "numbers_of"]
+__all__ = [
+    "ABSENT_BITS",
+    "COMMAS",
+    "comma_style",
+    "has_comma",
+    "is_number",
+    "is_present",
+    "numbers_of",
+]
 
 ABSENT = frozenset({"", "null", "none", "na", "n/a", "-"})  # cells without a value
 # a NaN that arithmetic does not produce distinguishes an empty cell from a logged nan
@@ -27,6 +35,11 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_present(text: str) -> bool:
+    """Whether a cell has a value."""
+    return text.strip().lower() not in ABSENT
 
 
 def has_comma(text: str) -> bool:
@@ -93,7 +106,7 @@ def numbers_of(
             )
             values[row] = float(plain)
         except ValueError:
-            if text.strip().lower() in ABSENT:
+            if not is_present(text):
                 absent[row] = True
             else:
                 faults.setdefault(index, (lines[row], text))

@@ -17,11 +17,20 @@ from scaling_laws.data.logs.cell_values import (
     comma_style,
     has_comma,
     is_number,
+    is_present,
     numbers_of,
 )
-from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, ParseError, Reader
+from scaling_laws.data.logs.reader import (
+    Column,
+    Head,
+    LogTable,
+    Match,
+    ParseError,
+    Reader,
+)
 from scaling_laws.data.logs.splits import is_run_name, is_split_name, split_columns, split_runs
 from scaling_laws.data.logs.text import encoding_of, has_last_end, lines_of, open_error
+from scaling_laws.data.logs.text_columns import TextCollector
 
 __all__ = ["CSV_TABLE", "TSV_TABLE", "read_delimited"]
 
@@ -40,7 +49,8 @@ class _Reading:
         pieces: numbers by column, for each chunk of rows.
         lines: of the rows, for each chunk.
         words: cells of the column that distinguishes training and evaluation.
-        runs: cells of the column that distinguishes runs.
+        texts: cells that are not numbers, by the name of the column.
+        count: rows read.
         faults: line and text of the first cell that is not a number, by column index.
         again: lines that repeat the header.
         comments: lines that begin with #.
@@ -52,7 +62,8 @@ class _Reading:
     pieces: list[list[np.ndarray]] = field(default_factory=list)
     lines: list[np.ndarray] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
-    runs: list[str] = field(default_factory=list)
+    texts: TextCollector = field(default_factory=TextCollector)
+    count: int = 0
     faults: dict[int, tuple[int, str]] = field(default_factory=dict)
     again: list[int] = field(default_factory=list)
     comments: list[int] = field(default_factory=list)
@@ -62,7 +73,7 @@ class _Reading:
 
 def read_delimited(path: Path, separator: str | None = None) -> LogTable:
     """Read a table of text as one run; see `read_runs`."""
-    return _read_table(path, separator)[0]
+    return _read_table(path, separator)
 
 
 def read_runs(path: Path, separator: str | None = None) -> tuple[LogTable, ...]:
@@ -81,12 +92,11 @@ def read_runs(path: Path, separator: str | None = None) -> tuple[LogTable, ...]:
     Raises:
         DataError: with the line whose cells do not fit the header, or whose bytes are not text.
     """
-    table, words = _read_table(path, separator)
-    return split_runs(table, words) if words else (table,)
+    return split_runs(_read_table(path, separator))
 
 
-def _read_table(path: Path, separator: str | None) -> tuple[LogTable, list[str]]:
-    """The table, and the run of each row, if a column contains it."""
+def _read_table(path: Path, separator: str | None) -> LogTable:
+    """The rows of all runs."""
     read = _read(path, separator, None)
     if any(has_comma(text) for _, text in read.faults.values()):
         style = comma_style(cell for cells in _all_cells(path, separator) for cell in cells)
@@ -104,7 +114,7 @@ def _read_table(path: Path, separator: str | None) -> tuple[LogTable, list[str]]
         read.notes.append(f"the header is repeated {_at(read.again)}, as after a restart")
     if read.comments:
         read.notes.append(f"comments (#) are ignored {_at(read.comments)}")
-    return _table(path, read, table, all_lines), read.runs[: all_lines.size]
+    return _table(path, read, table, all_lines)
 
 
 def _at(lines: Sequence[int]) -> str:
@@ -125,9 +135,7 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
             split_column = next(
                 (index for index, name in enumerate(names) if is_split_name(name)), None
             )
-            run_column = next(
-                (index for index, name in enumerate(names) if is_run_name(name)), None
-            )
+            run_columns = [index for index, name in enumerate(names) if is_run_name(name)][:1]
             while chunk := list(itertools.islice(rows, CHUNK)):
                 numbers, cells = _fitting(path, chunk, rows, header, read)
                 if numbers:
@@ -140,7 +148,13 @@ def _read(path: Path, separator: str | None, commas: str | None) -> _Reading:
                         ]
                     )
                     read.words += columns[split_column] if split_column is not None else ()
-                    read.runs += columns[run_column] if run_column is not None else ()
+                    for index in sorted({*read.faults, *run_columns}):
+                        cells = columns[index]
+                        texts = {cell for cell in dict.fromkeys(cells) if is_present(cell)}
+                        if index not in run_columns:  # a run may be named by a number
+                            texts = {cell for cell in texts if not is_number(cell)}
+                        read.texts.add_cells(names[index], read.count, cells, texts)
+                    read.count += len(numbers)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} line {undecodable_line(path)}: {error.reason}: not UTF-8 text; save the file "
@@ -268,7 +282,15 @@ def _table(path: Path, read: _Reading, table: Sequence[np.ndarray], lines: np.nd
     if read.words:
         columns, split_notes = split_columns(columns, read.words[: lines.size])
         notes = notes + split_notes
-    return LogTable(path.stem, str(path), columns, lines, "line", notes=tuple(notes))
+    return LogTable(
+        path.stem,
+        str(path),
+        columns,
+        lines,
+        "line",
+        notes=tuple(notes),
+        texts=read.texts.columns(lines.size),
+    )
 
 
 def _names(path: Path, number: int, header: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scaling_laws.common import DataError, UsageError, find_by_name
+from scaling_laws.data.logs.conventions import with_convention
 from scaling_laws.data.logs.reader import LogTable, Match, Reader
 from scaling_laws.data.logs.text import head_of
 from scaling_laws.data.logs.unknown import describe_unknown
@@ -48,7 +49,7 @@ def read_with(reader: Reader, path: Path) -> tuple[LogTable, ...]:
         DataError: with the line of what cannot be used, or if the file contains no run.
     """
     try:
-        tables = tuple(reader.read(path))
+        tables = tuple(map(with_convention, reader.read(path)))
     except MemoryError:
         raise DataError(f"{path}: larger than this machine's memory", path=path) from None
     if not tables:

@@ -14,6 +14,7 @@ from typing import Any
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.jsonl import labelled
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
+from scaling_laws.data.logs.splits import split_runs
 from scaling_laws.data.logs.text import json_of
 
 __all__ = ["JSON_TABLE"]
@@ -29,7 +30,7 @@ def detect(head: Head) -> Match:
 
 
 def read(path: Path) -> tuple[LogTable, ...]:
-    """Read one run.
+    """Read one run, or one per value of a key called run.
 
     Raises:
         DataError: if the file is not complete JSON, or no such table.
@@ -39,7 +40,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     table = table_of(path.stem, str(path), map(labelled, records))
     if not table.columns:
         raise DataError(f"{path}: no row contains a key; nothing was logged", path=path)
-    return (table,)
+    return split_runs(table)
 
 
 def _records(path: Path, document: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from scaling_laws.common import DataError
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
-from scaling_laws.data.logs.splits import is_split_name, split_key, split_label
+from scaling_laws.data.logs.splits import is_split_name, split_key, split_label, split_runs
 from scaling_laws.data.logs.text import encoding_of, open_error
 
 __all__ = ["JSONL", "labelled", "records_of"]
@@ -100,7 +100,7 @@ def detect(head: Head) -> Match:
 
 
 def read(path: Path) -> tuple[LogTable, ...]:
-    """Read one run.
+    """Read one run, or one per value of a key called run.
 
     Raises:
         DataError: at the first line that is not a JSON object.
@@ -111,7 +111,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     table = table_of(path.stem, str(path), records, lines=lines, unit="line")
     if not table.columns:
         raise DataError(f"{path}: no line contains a key; nothing was logged", path=path)
-    return (replace(table, notes=tuple(notes)),)
+    return split_runs(replace(table, notes=tuple(notes)))
 
 
 JSONL = Reader(

@@ -16,10 +16,13 @@ __all__ = [
     "SAMPLES",
     "STEPS",
     "TOKENS",
+    "by_preference",
     "find_step",
     "known_keys",
     "loss_key",
+    "loss_like",
     "rate_key",
+    "rate_like",
 ]
 
 # names that trainers use, in the order of preference; compared by `_plain`
@@ -68,6 +71,7 @@ HELD_OUT = (
     "validation_metrics/loss",
     "validation lm loss",
     "lm loss validation",
+    "lm_loss validation",
     "val loss",
     "tel",
 )
@@ -111,10 +115,17 @@ SAMPLES = ("consumed_samples", "consumed samples", "samples_seen", "global_sampl
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"step": STEPS, "lr": RATES, "loss": LOSSES, "tokens": TOKENS, "samples": SAMPLES}
 )
-# further parameter groups and optimizers: lr-AdamW/pg1, lr/Muon/0, optim/LR (group 3)
+# further parameter groups and optimizers: lr-AdamW/pg1, lr/Muon/0, optim/LR (group 3),
+# optim/learning_rate_group0
 GROUPS = re.compile(
-    r"(lr[-/]\w+(/(pg)?\d+)?|optim/lr \(group \d+\)|lr[-_ /](group|pg)?_?\d+)", re.I
+    r"(lr[-/]\w+(/(pg)?\d+)?|optim/lr \(group \d+\)|lr[-_ /](group|pg)?_?\d+"
+    r"|(optim/|train/)?learning[-_ ]rate[-_ /]?(group|pg)?_?\d+)",
+    re.I,
 )
+
+FEW = 10  # values of a loss that is not preferred to one with more
+RATE_LIKE = re.compile(r"(?<![a-z])lr(?![a-z])|learning[-_ ]?rate", re.I)
+LOSS_LIKE = re.compile(r"loss|bpb|bits_per_byte|cross_?entropy|perplexity|ppl", re.I)
 
 PARTS = re.compile(r"[\s_-]+")
 UNITS = re.compile(
@@ -134,6 +145,28 @@ def known_keys(role: str, keys: Iterable[str]) -> list[str]:
     if role == "lr":
         matches += [key for key in every if key not in matches and GROUPS.fullmatch(key)]
     return matches
+
+
+def by_preference(counts: Mapping[str, int]) -> list[str]:
+    """Losses by preference: one with few values comes after those with more.
+
+    A few evaluations determine less than a whole curve of training losses.
+
+    Args:
+        counts: number of values by key, in the order of `known_keys`.
+    """
+    most = max(counts.values(), default=0)
+    return sorted(counts, key=lambda key: counts[key] < min(FEW, most))
+
+
+def loss_like(keys: Iterable[str]) -> list[str]:
+    """Keys that have the name of a loss in theirs."""
+    return [key for key in keys if LOSS_LIKE.search(key)]
+
+
+def rate_like(keys: Iterable[str]) -> list[str]:
+    """Keys that are not known as a learning rate but have its name in theirs."""
+    return [key for key in keys if RATE_LIKE.search(key)]
 
 
 def _known(names: Iterable[str], keys: Iterable[str]) -> list[str]:
@@ -169,7 +202,8 @@ def rate_key(log: TrainingLog) -> str | None:
 def loss_key(log: TrainingLog, asked: str | None = None) -> tuple[str, str]:
     """The key of the loss, and a sentence on how it was chosen.
 
-    Validation losses come before training losses: they carry less noise.
+    Validation losses come before training losses: they carry less noise. A loss with few values
+    comes after one with more.
 
     Raises:
         UsageError: if the log has no key `asked`.
@@ -179,7 +213,7 @@ def loss_key(log: TrainingLog, asked: str | None = None) -> tuple[str, str]:
         if asked not in log.columns:
             raise UsageError(f"--loss-key: {unknown_name('key', asked, log.columns)}", value=asked)
         return asked, f"loss: {asked}, as requested"
-    matches = _known(LOSSES, log.columns)
+    matches = by_preference({key: log.series(key)[0].size for key in _known(LOSSES, log.columns)})
     if not matches:
         raise DataError(
             f"{log.source}: no key is recognised as a loss; choose one with --loss-key, of "

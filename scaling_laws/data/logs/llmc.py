@@ -40,6 +40,7 @@ PRINTED_SIGNATURE = re.compile(
     rf"(?:^|\s)step\s+\d+/\d+ \| (?:train )?loss {NUMBER}[^|\n]*\| (?:norm|lr) "
 )
 TIMES = re.compile(r"\s*\(?[\d.]+ ms\b[^()]*\)?\s*")
+EVALUATED = frozenset({"tel", "eval"})
 UNPLACED = re.compile(rf"^val loss {NUMBER}")
 
 
@@ -77,7 +78,11 @@ def read(path: Path) -> tuple[LogTable, ...]:
     """
     return (
         read_line_formats(
-            path, [LineFormat(FILED, parse)], "s:10 trl:3.1234 lr:0.000300", step="s"
+            path,
+            [LineFormat(FILED, parse)],
+            "s:10 trl:3.1234 lr:0.000300",
+            step="s",
+            before_update=EVALUATED,
         ),
     )
 

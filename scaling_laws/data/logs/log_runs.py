@@ -65,13 +65,15 @@ def run_of(
     if used:
         notes.append(f"from the log's settings: {', '.join(used)}")
     steps, loss = log.series(chosen)
+    steps = steps - log.first_step - (chosen in log.before_update)
+    steps, loss = steps[steps >= 0], loss[steps >= 0]  # before the first update
     late = steps >= planned.steps
     if late.any():
         notes.append(
             f"{int(late.sum())} points at or after step {planned.steps}, past the schedule's last "
             "update, omitted"
         )
-    if late.all():
+    if late.all():  # or none before it
         raise DataError(
             f"{log.source}: no {chosen} is logged within the schedule, {planned.spec}",
             path=log.source,
@@ -121,7 +123,8 @@ def _schedule(log: TrainingLog, spec: str | None) -> tuple[Schedule, list[str]]:
             f"schedule: {text}, as given; no learning rate is logged to check it against"
         ]
     steps, logged = log.series(rate)
-    inside = steps < planned.steps
+    steps = steps - log.first_step + log.lr_offset
+    inside = (steps >= 0) & (steps < planned.steps)
     steps, logged = steps[inside], logged[inside]
     apart = np.abs(logged - planned.lr[steps]) / planned.peak_lr
     after = steps >= planned.warmup

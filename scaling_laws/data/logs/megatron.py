@@ -5,6 +5,10 @@ completed updates, so the first is 1. Its losses are means over the successful i
 previous line. Its learning rate is read after the scheduler has stepped: it is that of the next
 update. Validation losses have lines of their own. Restarts write into the same file and repeat
 iterations. Source: `training_log` in megatron/training/training.py, 2026-08.
+
+GPT-NeoX prints the same with other words: `` samples/sec: 31.001 | iteration 10/ 1000 | ... |
+approx flops per GPU: 60.2TFLOPS | lm_loss: 9.738699E+00 | ...`` and ``validation results at
+iteration 100 | lm_loss value: ... |``. Source: `training_log` in megatron/logging.py, 2025.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import DataError
-from scaling_laws.data.logs.patterns import omission_note
+from scaling_laws.data.logs.patterns import PassedLines, omission_note
 from scaling_laws.data.logs.reader import Column, Head, LogTable, Match, Reader
 from scaling_laws.data.logs.text import lines_of
 
@@ -29,17 +33,22 @@ Array = NDArray[Any]
 START = re.compile(r"(?:^|\s)iteration\s+(\d+)\s*/\s*(\d+)\s*\|")
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf))"
 KEY = r"[A-Za-z][\w ().,/%^-]*?"
-PAIR = re.compile(rf"\s*({KEY})\s*:\s*({NUMBER})\s*(?:\|)")
-VALIDATION = re.compile(r"validation loss at (?:iteration )?(\d+)[^|]*\|(.*)")
+# a unit may follow, as in 60.2TFLOPS
+PAIR = re.compile(rf"\s*({KEY})\s*:\s*({NUMBER})(?:[A-Z]\w*)?\s*(?:\|)")
+EVALUATION = re.compile(r"validation (?:loss|results?) at")
+VALIDATION = re.compile(
+    r"validation (?:loss|results?) at (?:the end of training for )?(?:iteration )?(\d+)[^|]*\|(.*)"
+)
 VALUE = re.compile(rf"({KEY}) value\s*:\s*({NUMBER})\s*\|")
 BATCH = 20_000
 STEP = "iteration"
+SAMPLES = "consumed samples"
 
 
 def detect(head: Head) -> Match:
     """By a line of training, or the banner before one."""
     for line in head.text.splitlines():
-        if START.search(line) and ("lm loss" in line or "consumed samples" in line):
+        if START.search(line) and any(word in line for word in ("lm loss", "lm_loss", SAMPLES)):
             return Match.SPECIFIC
     return Match.NO
 
@@ -58,8 +67,10 @@ def read(path: Path) -> tuple[LogTable, ...]:
     broken: list[int] = []
     template: re.Pattern[str] | None = None
     names: tuple[str, ...] = ()
+    passed = PassedLines()
     for number, line in lines_of(path):
         if "iteration" not in line:
+            passed.add(line)
             continue
         fast = template.search(line) if template is not None else None
         if fast is not None:
@@ -69,7 +80,9 @@ def read(path: Path) -> tuple[LogTable, ...]:
             continue
         start = START.search(line)
         if start is None:
-            if "validation loss at" in line and not _validation(line, number, rows):
+            if EVALUATION.search(line) is None:
+                passed.add(line)
+            elif not _validation(line, number, rows):
                 broken.append(number)
             continue
         pairs = _pairs(line[start.end() :])
@@ -84,7 +97,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
         raise DataError(
             f"{path}: no complete line of training was found (iteration N/ M | ... |)", path=path
         )
-    return (_table(path, rows, planned, broken),)
+    return (_table(path, rows, planned, broken, passed),)
 
 
 class _Rows:
@@ -124,7 +137,9 @@ class _Rows:
 
 def _template(names: tuple[str, ...]) -> re.Pattern[str]:
     """A complete line with these keys: several times as fast as parsing its pairs."""
-    body = "".join(rf"\s*{re.escape(name)}\s*:\s*({NUMBER})\s*\|" for name in names[1:])
+    body = "".join(
+        rf"\s*{re.escape(name)}\s*:\s*({NUMBER})(?:[A-Z]\w*)?\s*\|" for name in names[1:]
+    )
     # the planned steps come first, so that the other groups are in the order of `names`
     ahead = r"(?:^|\s)iteration\s+(?=\d+\s*/\s*(\d+)\s*\|)"
     return re.compile(rf"{ahead}(\d+)\s*/\s*\d+\s*\|{body}\s*$")
@@ -154,10 +169,13 @@ def _validation(line: str, number: int, rows: _Rows) -> bool:
     return True
 
 
-def _table(path: Path, rows: _Rows, planned: set[int], broken: list[int]) -> LogTable:
+def _table(
+    path: Path, rows: _Rows, planned: set[int], broken: list[int], passed: PassedLines
+) -> LogTable:
     notes = omission_note(broken, "training lines are incomplete and omitted")
     if len(planned) > 1:
         notes.append(f"planned iterations change within the file: {sorted(planned)}")
+    notes += passed.notes()
     columns = rows.columns()
     averaged = {name for name in columns if name.endswith("loss")}
     return LogTable(

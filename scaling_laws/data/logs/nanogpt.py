@@ -2,8 +2,9 @@
 
 ``iter 10: loss 3.1234, time 25.10ms, mfu 30.00%`` is the loss of update 10, counted from 0, over
 its last micro-batch alone. ``step 10: train loss 3.1000, val loss 3.2000`` is measured before that
-update. Neither contains the learning rate. What a fork adds in the same manner, such as ``lr
-3e-4``, is read too. Source: karpathy/nanoGPT, train.py, 2025-11.
+update, so the one at N = max_iters includes all updates before it. Neither contains the learning
+rate. What a fork adds in the same manner, such as ``lr 3e-4``, is read too. Source:
+karpathy/nanoGPT, train.py, 2025-11.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader
 __all__ = ["NANOGPT"]
 
 STEP = "iter"
+EVALUATED = frozenset({"train loss", "val loss"})
 BEGIN = r"(?:^|\s)(?:iter (\d+): (?=loss )|step (\d+): (?=train loss ))"
 START = re.compile(BEGIN)
 FIELD = re.compile(rf"([A-Za-z][\w ]*?) ({NUMBER})(?:ms|s|%)?(?:, |\s*$)")
@@ -51,7 +53,11 @@ def read(path: Path) -> tuple[LogTable, ...]:
         DataError: if no line is complete, or the file cannot be read.
     """
     example = "iter 10: loss 3.1234, time 25.10ms, mfu 30.00%"
-    return (read_line_formats(path, [LineFormat(START, parse)], example, step=STEP),)
+    return (
+        read_line_formats(
+            path, [LineFormat(START, parse)], example, step=STEP, before_update=EVALUATED
+        ),
+    )
 
 
 NANOGPT = Reader(

@@ -16,6 +16,7 @@ from scaling_laws.data.logs.patterns import (
     BROKEN,
     NUMBER,
     TOTAL,
+    PassedLines,
     ended_lines,
     match_signatures,
     number_of,
@@ -52,11 +53,12 @@ def read(path: Path) -> tuple[LogTable, ...]:
     lines: list[int] = []
     broken: list[int] = []
     notes: list[str] = []
-    blocks = _blocks(path, lines, broken, notes)
+    passed = PassedLines()
+    blocks = _blocks(path, lines, broken, notes, passed)
     table = table_of(
         path.stem, str(path), blocks, lines=lines, unit="line", step="step", first_step=1
     )
-    notes += omission_note(broken)
+    notes += omission_note(broken) + passed.notes()
     rates = [column for key, column in table.columns.items() if key.startswith("optim/LR")]
     if any((column.values >= FINE).any() for column in rates):
         notes.append(ROUNDED)
@@ -64,7 +66,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
 
 
 def _blocks(
-    path: Path, lines: list[int], broken: list[int], notes: list[str]
+    path: Path, lines: list[int], broken: list[int], notes: list[str], passed: PassedLines
 ) -> Iterator[Mapping[str, float]]:
     """Values of each block that has any, and its line."""
     block: dict[str, float] = {}
@@ -79,6 +81,8 @@ def _blocks(
             broken.append(number)
             if not BEGUN.search(line):
                 continue  # the values after it are still this block's
+        elif mark is None:
+            passed.add(line)
         if len(block) > 2:
             lines.append(begun)
             yield block

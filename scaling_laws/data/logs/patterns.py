@@ -19,10 +19,12 @@ __all__ = [
     "NUMBER",
     "TOTAL",
     "LineFormat",
+    "PassedLines",
     "ended_lines",
     "match_signatures",
     "number_of",
     "omission_note",
+    "other_pairs",
     "pairs_of",
     "read_line_formats",
     "with_planned_steps",
@@ -32,7 +34,10 @@ __all__ = [
 NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+)?|(?i:nan|inf))"
 TOTAL = "total"  # key of the planned steps in a parsed line
 BROKEN = "\ufffd"  # replaces undecodable bytes; see `lines_of`
-SHOWN = 3  # line numbers in a note
+SHOWN = 3  # line numbers, or kinds of lines, in a note
+MAX_KINDS = 1000  # kinds of lines that are told apart
+KIND_LENGTH = 60  # characters of a kind that is shown
+VARYING = re.compile(r"\d[\d,.]*(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,31 @@ def pairs_of(text: str, field: re.Pattern[str]) -> dict[str, float] | None:
     return pairs if pairs and not text[index:].strip() else None
 
 
+# a name of several words begins a field; a unit may follow the number, but nothing else
+OTHER = re.compile(
+    rf"(?:(?:^|(?<=[|,;(\[{{]))\s*[\"']?([a-z][\w./%-]*(?: [\w./%()-]+){{0,3}}?)"
+    rf"|(?<![\w./-])([a-z][\w./%-]*))[\"']?\s*[:=]\s*[\"']?({NUMBER})"
+    r"(?: ?(?!x)[a-z%]{1,6}(?:/[a-z]{1,6})?)?(?![\w.:/-])"
+)
+
+
+def other_pairs(text: str) -> dict[str, float]:
+    """Every ``name: number`` and ``name=number`` of a text in lower case, among other text.
+
+    A name that is given twice with different numbers is omitted.
+
+    >>> other_pairs("step 5 | validation bpb: 2.9 | dt: 512.33ms | at: 10:20:30 | tok/sec: 1,023")
+    {'validation bpb': 2.9, 'dt': 512.33, 'tok/sec': 1023.0}
+    """
+    pairs: dict[str, float] = {}
+    differing: set[str] = set()
+    for match in OTHER.finditer(text):
+        name, number = match[1] or match[2], number_of(match[3])
+        if pairs.setdefault(name, number) != number:
+            differing.add(name)
+    return {name: number for name, number in pairs.items() if name not in differing}
+
+
 def ended_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, as `lines_of` gives them, without a last one that has no end.
 
@@ -121,13 +151,41 @@ def omission_note(
     return [f"{len(broken)} {what}: {shown}"]
 
 
+class PassedLines:
+    """Lines that contain no numbers of training, counted by kind: their text without numbers."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.kinds: dict[str, int] = {}
+
+    def add(self, line: str) -> None:
+        """Count a line that is not blank."""
+        text = line.strip()
+        if not text:
+            return
+        self.count += 1
+        kind = VARYING.sub("N", text[: 2 * KIND_LENGTH])[:KIND_LENGTH]
+        if kind in self.kinds or len(self.kinds) < MAX_KINDS:
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def notes(self) -> list[str]:
+        """One note with the most frequent kinds; empty if no line was passed over."""
+        if not self.count:
+            return []
+        # the sort is stable: of equally frequent kinds, those with numbers that come up first
+        ordered = sorted(self.kinds, key=lambda kind: (-self.kinds[kind], "N" not in kind))
+        shown = ", ".join(f"{self.kinds[kind]} like {kind!r}" for kind in ordered[:SHOWN])
+        more = ", ..." if len(ordered) > SHOWN else ""
+        return [f"{self.count} other lines are passed over: {shown}{more}"]
+
+
 def read_line_formats(
     path: Path, formats: Sequence[LineFormat], example: str, **hints: Any
 ) -> LogTable:
     """The table of a log each of whose lines of interest is complete in itself.
 
     A line that starts like one of the formats but is incomplete, because it was truncated or
-    another process wrote into it, is omitted and reported.
+    another process wrote into it, is omitted and reported; other lines are counted by kind.
 
     Args:
         path: the file.
@@ -141,6 +199,7 @@ def read_line_formats(
     lines: list[int] = []
     broken: list[int] = []
     notes: list[str] = []
+    passed = PassedLines()
 
     def records() -> Iterator[Mapping[str, float]]:
         for number, line in ended_lines(path, notes):
@@ -155,9 +214,12 @@ def read_line_formats(
                     lines.append(number)
                     yield values
                 break
+            else:
+                passed.add(line)
 
     table = table_of(path.stem, str(path), records(), lines=lines, unit="line", **hints)
-    return with_planned_steps(path, table, notes + omission_note(broken), example)
+    notes += omission_note(broken) + passed.notes()
+    return with_planned_steps(path, table, notes, example)
 
 
 def with_planned_steps(path: Path, table: LogTable, notes: Sequence[str], example: str) -> LogTable:

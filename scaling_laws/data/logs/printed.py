@@ -1,12 +1,12 @@
 """Lines printed by custom trainers: pairs such as ``step=10 | loss: 3.2 | lr 3e-4``.
 
-A line counts if it has a known name of the step with a number, and one of a loss or a learning
-rate. Only known names are read (`keys.py`), separated from their numbers by ``=``, ``:`` or spaces;
-a word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the loss, and
-a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, means ``val/loss``. ``step
-10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``, has the
-step in its count of completed updates. Formats of known trainers have readers of their own, which
-come first.
+A line counts if it has a known name of the step with a number, and any other number with a name.
+Known names (`keys.py`) may be separated from their numbers by spaces; all other names need ``=`` or
+``:``. A word before ``loss`` belongs to its name, so that ``aux loss 0.01`` is not taken for the
+loss, and a line with ``val`` or ``eval`` by itself, ``[val] step 10 loss 3.3``, means ``val/loss``.
+``step 10/500`` gives the planned steps too. A progress bar, ``| 10/500 [00:01<00:50, loss=3.2]``,
+has the step in its count of completed updates. Formats of known trainers have readers of their own,
+which come first.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from scaling_laws.data.logs.patterns import (
     BROKEN,
     NUMBER,
     TOTAL,
+    PassedLines,
     ended_lines,
     number_of,
     omission_note,
+    other_pairs,
     with_planned_steps,
 )
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
@@ -91,7 +93,10 @@ def _pairs(line: str) -> tuple[dict[str, float], bool] | None:
             value = True
         if numbers.setdefault(name, number) != number:
             return {}, False
-    labels = {split_label(word) for word in LABEL.findall(rest + lowered[index:])}
+    rest += lowered[index:]
+    others = {name: number for name, number in other_pairs(rest).items() if name not in numbers}
+    numbers |= others
+    labels = {split_label(word) for word in LABEL.findall(rest)}
     if len(labels) == 1 and value:
         label = str(labels.pop())
         numbers = {key if key == TOTAL else split_key(label, key): numbers[key] for key in numbers}
@@ -99,7 +104,7 @@ def _pairs(line: str) -> tuple[dict[str, float], bool] | None:
     if bar is not None:
         numbers |= {"step": float(bar[1]), TOTAL: float(bar[2])}
         step = barred = True
-    return (numbers, barred) if step and value else None
+    return (numbers, barred) if step and (value or others) else None
 
 
 def detect(head: Head) -> Match:
@@ -109,7 +114,18 @@ def detect(head: Head) -> Match:
         return Match.NO
     text = COLOURS.sub("", head.text).replace("\r", "\n")
     lines = text.split("\n")[:MAX_LINES]
-    return Match.GENERIC if any(_pairs(line) for line in lines) else Match.NO
+    return Match.GENERIC if any(map(_has_value, lines)) else Match.NO
+
+
+def _has_value(line: str) -> bool:
+    """Whether a line contains a step and a loss or a learning rate."""
+    pairs = _pairs(line)
+    return pairs is not None and any(_is_value(name) for name in pairs[0])
+
+
+def _is_value(name: str) -> bool:
+    plain = _plain(name)
+    return plain in RATE_NAMES or plain.endswith("loss") or plain in LOSS_NAMES
 
 
 def read(path: Path) -> tuple[LogTable, ...]:
@@ -121,6 +137,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
     lines: list[int] = []
     notes: list[str] = []
     twice: list[int] = []
+    passed = PassedLines()
     bars = False
 
     def records() -> Iterator[Mapping[str, float]]:
@@ -129,6 +146,7 @@ def read(path: Path) -> tuple[LogTable, ...]:
         for number, line in ended_lines(path, notes):
             pairs = None if BROKEN in line else _pairs(line)
             if pairs is None:
+                passed.add(line)
                 continue
             numbers, barred = pairs
             if not numbers:
@@ -142,7 +160,8 @@ def read(path: Path) -> tuple[LogTable, ...]:
     table = table_of(path.stem, str(path), records(), lines=lines, unit="line")
     if bars:
         notes.append(BARS)
-    return (with_planned_steps(path, table, notes + omission_note(twice, AMBIGUOUS), EXAMPLE),)
+    notes += omission_note(twice, AMBIGUOUS) + passed.notes()
+    return (with_planned_steps(path, table, notes, EXAMPLE),)
 
 
 PRINTED = Reader(

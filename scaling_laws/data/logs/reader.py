@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import DataError, unknown_name
+from scaling_laws.data.logs.text_columns import TextCollector, TextColumn
 
 __all__ = [
     "FURTHEST",
@@ -101,9 +102,12 @@ class LogTable:
         first_step: the step number of the first update: 1 if a trainer counts completed updates.
         lr_offset: a row's learning rate belongs to the update this many after the row's own.
         averaged: keys whose values are means since the previous row.
+        before_update: keys whose value in a row is measured before the update of that row, so that
+            it includes the updates up to the previous one.
         total_steps: number of planned updates, if the file states it.
         notes: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
+        texts: columns of texts, by key; their `parse_error` is in `columns`.
     """
 
     name: str
@@ -115,11 +119,14 @@ class LogTable:
     first_step: int = 0
     lr_offset: int = 0
     averaged: frozenset[str] = frozenset()
+    before_update: frozenset[str] = frozenset()
     total_steps: int | None = None
     notes: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    texts: Mapping[str, TextColumn] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", MappingProxyType(dict(self.texts)))
         object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
         object.__setattr__(self, "lines", np.asarray(self.lines, dtype=np.int64))
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
@@ -179,6 +186,7 @@ def table_of(
     rows: dict[str, array[int]] = {}
     values: dict[str, array[float]] = {}
     faults: dict[str, tuple[int, Any]] = {}
+    texts = TextCollector()
     count = 0
     for count, record in enumerate(records, start=1):
         for key, value in _flat(record):
@@ -189,6 +197,8 @@ def table_of(
                 values[key].append(_double(value))
             elif value is not None:
                 faults.setdefault(key, (count - 1, value))
+                if type(value) is str:
+                    texts.add(key, count - 1, value)
     numbered = np.arange(1, count + 1) if lines is None else np.asarray(lines, dtype=np.int64)
     columns = {
         key: Column(
@@ -200,6 +210,7 @@ def table_of(
         )
         for key in {**rows, **faults}
     }
+    hints = {"texts": texts.columns(count), **hints}
     return LogTable(name, source, columns, numbered, unit, **hints)
 
 
@@ -279,6 +290,7 @@ class TrainingLog:
         columns: values by key, NaN where a step has none, (rows,) each.
         diagnostics: anomalies of the file and how they were handled, as sentences.
         config: settings of the run, as logged.
+        first_step, lr_offset, before_update: as in `LogTable`; `steps` are as logged.
     """
 
     name: str
@@ -287,6 +299,9 @@ class TrainingLog:
     columns: Mapping[str, Array] = field(repr=False)
     diagnostics: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    first_step: int = 0
+    lr_offset: int = 0
+    before_update: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         steps = np.array(self.steps, dtype=np.int64)

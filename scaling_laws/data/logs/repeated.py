@@ -180,4 +180,14 @@ def log_of(table: LogTable, step: str, repeats: str = "last") -> TrainingLog:
     for key, (steps, values) in kept.items():
         columns[key] = np.full(every.size, math.nan)
         columns[key][np.searchsorted(every, steps)] = values
-    return TrainingLog(table.name, table.source, every, columns, tuple(diagnostics), table.config)
+    return TrainingLog(
+        table.name,
+        table.source,
+        every,
+        columns,
+        tuple(diagnostics),
+        table.config,
+        table.first_step,
+        table.lr_offset,
+        table.before_update,
+    )

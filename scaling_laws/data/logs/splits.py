@@ -13,11 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from scaling_laws.data.logs.keys import COUNTERS, SAMPLES, STEPS, TOKENS
-from scaling_laws.data.logs.reader import Column, LogTable
+from scaling_laws.data.logs.reader import FURTHEST, Column, LogTable
 
 __all__ = [
     "is_run_name",
     "is_split_name",
+    "rows_of",
+    "split_by",
     "split_columns",
     "split_key",
     "split_label",
@@ -102,26 +104,53 @@ def split_columns(
     return split, [f"rows are split by a column of labels: {', '.join(known)}"]
 
 
-def split_runs(table: LogTable, words: Sequence[str]) -> tuple[LogTable, ...]:
-    """A table for each run, in the order in which they come up.
+def split_runs(table: LogTable) -> tuple[LogTable, ...]:
+    """A table for each value of the column that contains the run of a row, if there is one."""
+    key = next((key for key in (*table.texts, *table.columns) if is_run_name(key)), None)
+    return (table,) if key is None else split_by(table, (key,))
+
+
+def split_by(table: LogTable, keys: Sequence[str]) -> tuple[LogTable, ...]:
+    """A table for each combination of values of some keys, in the order in which they come up.
 
     Args:
         table: rows of one or several runs.
-        words: which run each row is of: (rows,).
+        keys: of texts or numbers.
 
     Returns:
-        The table itself if all words are the same.
+        The table itself if all values are the same.
     """
-    names = list(dict.fromkeys(word.strip() for word in words))
+    words = list(zip(*(_words(table, key) for key in keys), strict=True))
+    names = list(dict.fromkeys(words))
     if len(names) < 2:
         return (table,)
     places = {name: index for index, name in enumerate(names)}
-    of_row = np.array([places[word.strip()] for word in words])
-    return tuple(_rows_of(table, name, of_row == index) for name, index in places.items())
+    of_row = np.array([places[word] for word in words])
+    return tuple(
+        rows_of(table, "_".join(filter(None, name)), of_row == index)
+        for name, index in places.items()
+    )
 
 
-def _rows_of(table: LogTable, name: str, selected: np.ndarray) -> LogTable:
-    """The table of some of its rows."""
+def _words(table: LogTable, key: str) -> list[str]:
+    """The value of each row as text: (rows,); a number that does not name a run follows its key."""
+    start = "" if is_run_name(key) else f"{key}_"
+    words = [""] * table.lines.size
+    column = table.columns.get(key)
+    if column is not None:
+        for row, value in zip(column.rows.tolist(), column.values.tolist(), strict=True):
+            whole = value.is_integer() and abs(value) < FURTHEST
+            text = str(int(value)) if whole and not start else f"{value:.12g}"
+            words[row] = "" if np.isnan(value) else start + text
+    if key in table.texts:
+        texts = table.texts[key]
+        for row in np.flatnonzero(texts.codes >= 0).tolist():
+            words[row] = texts.names[texts.codes[row]]
+    return words
+
+
+def rows_of(table: LogTable, name: str, selected: np.ndarray) -> LogTable:
+    """The run of some of the rows of a table; `selected` is a Boolean per row: (rows,)."""
     row = np.cumsum(selected) - 1  # of the new table
     columns = {}
     for key, column in table.columns.items():
@@ -129,4 +158,5 @@ def _rows_of(table: LogTable, name: str, selected: np.ndarray) -> LogTable:
         if keep.any() or column.parse_error:
             columns[key] = Column(row[column.rows[keep]], column.values[keep], column.parse_error)
     label = name or f"{table.name} (rows without a run)"
-    return replace(table, name=label, columns=columns, lines=table.lines[selected])
+    texts = {key: replace(text, codes=text.codes[selected]) for key, text in table.texts.items()}
+    return replace(table, name=label, columns=columns, lines=table.lines[selected], texts=texts)

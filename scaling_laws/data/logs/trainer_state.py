@@ -28,7 +28,7 @@ from scaling_laws.data.logs.naming import folder_name
 from scaling_laws.data.logs.reader import Head, LogTable, Match, Reader, table_of
 from scaling_laws.data.logs.text import json_of
 
-__all__ = ["LLAMA_FACTORY", "TRAINER_STATE"]
+__all__ = ["LLAMA_FACTORY", "OFFSET", "TRAINER_STATE"]
 
 OFFSET = (
     "versions of transformers before March 2025 (#36973) logged the rate of the next update, and "

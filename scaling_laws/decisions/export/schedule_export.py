@@ -41,9 +41,9 @@ def read_schedule(text: str) -> Schedule:
         ScheduleError: if it is neither.
         DataError: if the file cannot be used.
     """
-    if ":" not in text and not os.path.isfile(text):
+    if ":" not in text and not os.path.isfile(text.partition(",")[0]):
         raise ScheduleError(f"{text}: no such file, and not a spec (family:key=value,...)")
-    return schedule(f"csv:{text}" if os.path.isfile(text) else text)
+    return schedule(text)
 
 
 def export_schedule(

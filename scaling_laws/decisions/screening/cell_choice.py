@@ -50,8 +50,12 @@ def choose_cells(
     exact = exact_losses(
         fitted, [space.rates(candidate_id) for candidate_id in candidate_ids], facts
     )
-    worst = np.inf
+    worst, tried = np.inf, 0
     for cells in CELLS:
+        # numbers that would miss the tolerance even with an error of fourth order are not compiled
+        if tried and cells < CELLS[-1] and worst * (tried / cells) ** 4 > tolerance:
+            continue
+        tried = cells
         losses = losses_at(law, space, candidate_ids, as_arrays(fitted, 0), facts, cells)
         screened = losses[0].astype(np.float64)
         both = np.isfinite(screened) & np.isfinite(exact)

@@ -17,6 +17,7 @@ __all__ = ["DescentResult", "descend"]
 Array = NDArray[np.float64]
 ITERATIONS = 300
 RESTARTS = 4
+AGAIN, AGREE = 2, 1e-6  # no further start once so many have reached the lowest value, in nats
 TOLERANCE = 1e-7  # nats; restarts end when one gains less
 
 
@@ -85,6 +86,9 @@ def descend(
                 if gain < TOLERANCE:
                     break
             results.append((value, x))
+            lowest = min(reached for reached, _ in results)
+            if sum(reached <= lowest + AGREE for reached, _ in results) >= AGAIN:
+                break
     results.sort(key=lambda pair: pair[0])
     value, x = results[0]
     gradient = objective(x)[1]

@@ -29,7 +29,7 @@ __all__ = ["tune_families"]
 
 Array = NDArray[np.float64]
 LOG2_SAMPLES = 5  # of the points in a shape's box evaluated before the local search
-POLISHED = 6  # shapes that get a local search, from their best two points
+POLISHED = 6  # shapes that get a local search, the best of them from two points
 MAX_TUNING_STEPS = 24_576  # a longer schedule is tuned on a grid of so many steps
 
 
@@ -133,7 +133,7 @@ def _best_members(
         if np.isfinite(member.value):
             by_shape.setdefault(member.shape.label, []).append(member)
     best = [
-        min((_polish(member, value) for member in group[:2]), key=key)
+        min((_polish(member, value) for member in group[: 1 if rank else 2]), key=key)
         if rank < POLISHED
         else group[0]
         for rank, group in enumerate(by_shape.values())

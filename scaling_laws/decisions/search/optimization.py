@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,7 +38,7 @@ from scaling_laws.decisions.search.free_form import (
 from scaling_laws.decisions.search.gains import gains_on
 from scaling_laws.decisions.search.optimum import Optimum
 from scaling_laws.decisions.search.peak_search import golden_section
-from scaling_laws.decisions.search.search_objective import cells_for, compiled_rows
+from scaling_laws.decisions.search.search_objective import cells_for, values_of_rows
 from scaling_laws.decisions.search.spline import INTERVALS
 from scaling_laws.decisions.search.weight_decay import DecayRange, read_decay_range
 from scaling_laws.inference import (
@@ -319,20 +319,13 @@ def _members(problem: SearchProblem, seed: int) -> list[Schedule]:
     evaluator, constraints = problem.evaluator, problem.constraints
     fitted, law = evaluator.fitted, evaluator.fitted.law
     cells = [cells_for(law, end, cuts_of(constraints)) for end in evaluator.horizons]
-    function = compiled_rows(law)
+    on_device = jax.device_put(cells)
+    known = (problem.params, problem.facts, problem.interval_terms)
 
     def objective(tables: list[Array]) -> Array:
         losses = [
-            np.asarray(
-                function(
-                    problem.params,
-                    jnp.asarray(table),
-                    horizon_cells,
-                    problem.facts,
-                    problem.interval_terms,
-                )
-            )
-            for table, horizon_cells in zip(tables, cells, strict=True)
+            values_of_rows(law, table, horizon_cells, *known)
+            for table, horizon_cells in zip(tables, on_device, strict=True)
         ]
         mean = np.mean(losses, axis=0)
         return np.asarray(mean + lowest_cost(fitted, tables[-1][:, -1], constraints.peak_lr, mean))

@@ -24,16 +24,17 @@ __all__ = [
     "HorizonTerm",
     "Penalty",
     "cells_for",
-    "compiled_rows",
     "inlier_draws",
     "interval_terms_of",
     "objective_of",
     "params_of",
+    "values_of_rows",
 ]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]
 OUTLIER_SD = 3.0  # robust sds; draws with larger deviations at a common schedule are dropped
+ROWS = 64  # schedules of one call of the compiled program
 MIN_PREDICTION = 1e-6  # lower bound on losses, so that the log is finite
 
 
@@ -153,9 +154,10 @@ def objective_of(
     A term is compiled once per number of cells, independently of the length of the run.
     """
     function = _compiled_value(law)
+    terms = jax.device_put(list(terms))
 
     def objective(x: Array) -> tuple[float, Array]:
-        results = [function(jnp.asarray(x), term, params, facts, interval_terms) for term in terms]
+        results = [function(x, term, params, facts, interval_terms) for term in terms]
         total = float(np.mean([float(value) for value, _ in results]))
         gradient = np.mean([np.asarray(gradient) for _, gradient in results], axis=0)
         if penalty is None:
@@ -168,18 +170,49 @@ def objective_of(
 
 
 @cache
-def compiled_rows(law: Law) -> Callable[..., Any]:
-    """(params, lr (schedules, K), cells, facts) -> losses (schedules,), or upper ends."""
+def _compiled_rows(law: Law) -> Callable[..., Any]:
+    """(params, lr (ROWS, K), how many of them, cells, facts, terms) -> values (ROWS,)."""
 
-    def rows(params: Params, lr: Any, cells: Cells, facts: Params, interval_terms: Any) -> Any:
-        def one(row: Any) -> Any:
+    def rows(
+        params: Params, lr: Any, count: Any, cells: Cells, facts: Params, interval_terms: Any
+    ) -> Any:
+        def next_row(row: Any, values: Any) -> Any:
             if interval_terms is None:
-                return _loss(law, params, row, None, cells, facts)
-            return _upper(law, params, row, None, cells, facts, interval_terms)
+                loss = _loss(law, params, lr[row], None, cells, facts)
+            else:
+                loss = _upper(law, params, lr[row], None, cells, facts, interval_terms)
+            return values.at[row].set(loss)
 
-        return jax.vmap(one)(lr)
+        # a loop of any length: the same program serves one schedule and hundreds
+        return jax.lax.fori_loop(0, count, next_row, jnp.zeros(ROWS))
 
     return jax.jit(rows)
+
+
+def values_of_rows(
+    law: Law, lr: Array, cells: Cells, params: Params, facts: Params, interval_terms: Any = None
+) -> Array:
+    """Losses after the last step, or upper ends of their intervals, of many schedules.
+
+    Args:
+        law: the law.
+        lr: mean rates in the cells, (schedules, K).
+        cells: how the steps are gathered.
+        params: parameters, or parameters and their draws for upper ends.
+        facts: known facts of the run.
+        interval_terms: `interval_terms_of` for upper ends, or None.
+
+    Returns:
+        (schedules,).
+    """
+    values = []
+    for begin in range(0, len(lr), ROWS):
+        part = lr[begin : begin + ROWS]
+        filled = np.concatenate([part, np.repeat(part[:1], ROWS - len(part), axis=0)])
+        function = _compiled_rows(law)
+        result = function(params, filled, len(part), cells, facts, interval_terms)
+        values.append(np.asarray(result)[: len(part)])
+    return np.concatenate(values)
 
 
 def params_of(fitted: CurveFit, inliers: NDArray[np.int64] | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from scaling_laws.common import HERE, Pool, collect
 from scaling_laws.inference.constants import BLOCKS
 from scaling_laws.inference.fitting.fit_data import Data
 from scaling_laws.inference.fitting.multistart import Settings, solve_requests
-from scaling_laws.inference.fitting.problem import Solution
+from scaling_laws.inference.fitting.problem import Solution, SolveRequest
 from scaling_laws.inference.fitting.serialization import (
     SerializedData,
     data_from_picklable,
@@ -29,7 +30,7 @@ from scaling_laws.models import in_float64
 __all__ = ["CHUNK_SIZE", "BootstrapRequest", "block_weights", "resample"]
 
 Array = NDArray[np.float64]
-CHUNK_SIZE = 64  # refits per task, in every backend
+CHUNK_SIZE = 128  # refits per task, in every backend
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,46 +105,54 @@ def resample(
         PoolError: if processes of the pool keep dying.
     """
     picklable = data_to_picklable(data, pool)
-    chunks = [
-        (index, begin, min(begin + CHUNK_SIZE, bootstrap.count))
-        for index, bootstrap in enumerate(bootstraps)
-        for begin in range(0, bootstrap.count, CHUNK_SIZE)
+    refits = [
+        (number, index)
+        for number, bootstrap in enumerate(bootstraps)
+        for index in range(bootstrap.count)
     ]
-    arguments = [
-        (picklable, settings, bootstraps[index], begin, stop) for index, begin, stop in chunks
-    ]
+    chunks = [refits[begin : begin + CHUNK_SIZE] for begin in range(0, len(refits), CHUNK_SIZE)]
+    arguments = [(picklable, settings, list(bootstraps), chunk) for chunk in chunks]
     solved = collect(pool, _refit, arguments, f"{data.law.name}: {stage}")
-    refits: list[list[Solution]] = [[] for _ in bootstraps]
-    for (index, _, _), solutions in zip(chunks, solved, strict=True):
-        refits[index] += [solution for solution in solutions if np.isfinite(solution.objective)]
-    return refits
+    succeeded: list[list[Solution]] = [[] for _ in bootstraps]
+    for chunk, solutions in zip(chunks, solved, strict=True):
+        for (number, _), solution in zip(chunk, solutions, strict=True):
+            if np.isfinite(solution.objective):
+                succeeded[number].append(solution)
+    return succeeded
 
 
 @in_float64
 def _refit(
     picklable: Data | SerializedData,
     settings: Settings,
-    bootstrap: BootstrapRequest,
-    begin: int,
-    stop: int,
+    bootstraps: Sequence[BootstrapRequest],
+    refits: Sequence[tuple[int, int]],
 ) -> list[Solution]:
-    """One task of `resample`: the refits from index `begin` up to `stop`."""
+    """One task of `resample`: refits by number of their bootstrap and index in it."""
     data = data_from_picklable(picklable)
-    generators = [
-        np.random.default_rng(
-            np.random.SeedSequence(settings.seed, spawn_key=(bootstrap.stream, index))
-        )
-        for index in range(begin, stop)
-    ]
-    base = data.weight if bootstrap.base is None else bootstrap.base
-    weight = block_weights(data, base, generators)
     size = len(data.law.nonlinear_parameters)
-    shift = np.array([generator.standard_normal(size) for generator in generators])
-    requests = data.requests(
-        bootstrap.best.unconstrained,
-        weight=weight,
-        prior=settings.prior,
-        strength=settings.strength(data, base),
-        shift=shift,
-    )
-    return solve_requests(data, settings, requests)
+    rows = []
+    for number, bootstrap in enumerate(bootstraps):
+        indices = [index for of_bootstrap, index in refits if of_bootstrap == number]
+        if not indices:
+            continue
+        generators = [
+            np.random.default_rng(
+                np.random.SeedSequence(settings.seed, spawn_key=(bootstrap.stream, index))
+            )
+            for index in indices
+        ]
+        base = data.weight if bootstrap.base is None else bootstrap.base
+        weight = block_weights(data, base, generators)
+        shift = np.array([generator.standard_normal(size) for generator in generators])
+        rows.append(
+            data.requests(
+                bootstrap.best.unconstrained,
+                weight=weight,
+                prior=settings.prior,
+                strength=settings.strength(data, base),
+                shift=shift,
+            )
+        )
+    requests: SolveRequest = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+    return solve_requests(data, settings, requests, settings.negligible(data))

@@ -158,7 +158,7 @@ def _record(
         huber_delta=HUBER_DELTA,
         n_points=len(data.observed),
         starts=len(outcomes),
-        starts_at_best=sum(solution.objective <= 1.001 * result.lowest for solution in outcomes),
+        starts_at_best=result.starts_at_best,
         seconds=time.perf_counter() - start_time,
         seed=settings.seed,
         from_step=from_step,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cached_property
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
 
 from scaling_laws.common import (
     DataWarning,
@@ -22,9 +20,14 @@ from scaling_laws.common import (
     unknown_name,
 )
 from scaling_laws.data import Run, run_list
+from scaling_laws.inference.fitting.design import DesignEvaluator
+from scaling_laws.inference.fitting.interpolation import (
+    interpolation_nodes,
+    interpolation_weights,
+)
 from scaling_laws.inference.fitting.notes import Note
 from scaling_laws.inference.fitting.priors import Prior
-from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest, nonlinear_values
+from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest
 from scaling_laws.inference.fitting.starts import box, draw_starts
 from scaling_laws.inference.results.prediction import check_needs
 from scaling_laws.models import AtPoints, History, Law
@@ -33,8 +36,8 @@ __all__ = ["MAX_POINTS", "Data", "law_for", "prepare"]
 
 Array = NDArray[np.float64]
 MAX_POINTS = 4096  # per run in a fit; more are thinned evenly, with a warning
+WORTHWHILE = 0.8  # of the points at most may be evaluated if the others are interpolated
 WINDOW_NODES = 8  # steps that represent a longer averaging window
-EVALUATION_CHUNK = 16  # parameter sets evaluated together
 UNCONSTRAINED_LIMIT = 60.0  # where bounds are not known in the unit of the logs
 LOSS_FLOOR = 1e-6  # lower bound on predicted losses, so that their logs are finite
 
@@ -192,30 +195,16 @@ class Data:
         values = scaled if self.law.rescale is None else self.law.rescale(scaled, self.unit)
         return {name: float(values[name]) for name in self.law.names}
 
+    @cached_property
+    def design(self) -> DesignEvaluator:
+        """The design matrix of the problem and its derivatives, compiled when first used."""
+        return DesignEvaluator(self.law, self.problem, self.ties)
+
     def predict(self, solutions: Sequence[Solution]) -> Array:
         """Predictions of all logged losses: (solutions, losses)."""
-        function = _compiled_losses(self.law, self.ties)
-        parts = []
-        for begin in range(0, len(solutions), EVALUATION_CHUNK):
-            part = list(solutions[begin : begin + EVALUATION_CHUNK])
-            filled = part + part[:1] * (EVALUATION_CHUNK - len(part))  # one shape, one compilation
-            unconstrained = np.stack([solution.unconstrained for solution in filled])
-            amplitudes = np.stack([solution.amplitudes for solution in filled])
-            losses = np.asarray(function(self.problem, unconstrained, amplitudes))
-            parts.append(losses[: len(part)])
-        return np.concatenate(parts)
-
-
-@cache
-def _compiled_losses(law: Law, ties: tuple[tuple[str, str], ...]) -> Any:
-    def losses(problem: Problem, unconstrained: Any, amplitudes: Any) -> Any:
-        def losses_of_one(unconstrained: Any, amplitudes: Any) -> Any:
-            values = nonlinear_values(law, unconstrained, ties)
-            return problem.design_matrix(law, values) @ amplitudes
-
-        return jnp.maximum(jax.vmap(losses_of_one)(unconstrained, amplitudes), LOSS_FLOOR)
-
-    return jax.jit(losses)
+        columns = self.design.columns(np.stack([solution.unconstrained for solution in solutions]))
+        amplitudes = np.stack([solution.amplitudes for solution in solutions])
+        return np.asarray(np.maximum(np.matmul(amplitudes[:, None], columns)[:, 0], LOSS_FLOOR))
 
 
 def law_for(law: Law, runs: Sequence[Run]) -> tuple[Law, tuple[Note, ...]]:
@@ -366,12 +355,48 @@ def _peak(law: Law, runs: Sequence[Run]) -> float:
 
 
 def _points(law: Law, run: Run, unit: float) -> tuple[History, NDArray[np.int64], Array]:
-    """The points of a run; and per loss, indices and weights of the points it averages."""
+    """The points of a run at which the law is evaluated.
+
+    Returns:
+        Their history; and per loss, indices and weights of the points whose losses it combines, an
+        average over a window and an interpolation: (losses, points of a loss) each.
+    """
     nodes = min(run.window, WINDOW_NODES)
     back = run.window * (np.arange(nodes) + 0.5) / nodes  # midpoints of equal parts
     averaged_steps = run.steps[:, None] - np.floor(back).astype(np.int64)[None, :]
     points, index = np.unique(np.maximum(averaged_steps, 0), return_inverse=True)
+    index = index.reshape(averaged_steps.shape)
+    weights = np.full(index.shape, 1.0 / nodes)
+    if not law.required_traces:  # a logged trace may be as rough as it likes
+        breaks = tuple(
+            int(run.facts[fact]) for fact in sorted(law.break_facts) if fact in run.facts
+        )
+        evaluated = interpolation_nodes(run.schedule.lr, points, breaks)
+        if len(evaluated) <= WORTHWHILE * len(points):
+            index, weights = _combined(index, weights, *interpolation_weights(points, evaluated))
+            points = points[evaluated]
     history = law.history(
         AtPoints(points), run.schedule.lr / unit, facts=run.facts, traces=run.traces
     )
-    return history, index.reshape(averaged_steps.shape), np.full(averaged_steps.shape, 1.0 / nodes)
+    return history, index, weights
+
+
+def _combined(
+    index: NDArray[np.int64], weights: Array, stencil: NDArray[np.int64], stencil_weights: Array
+) -> tuple[NDArray[np.int64], Array]:
+    """An average of points that are themselves interpolated: (losses, points of a loss) each."""
+    losses = np.repeat(np.arange(len(index)), index.shape[1] * stencil.shape[1])
+    table = coo_array(
+        (
+            (weights[:, :, None] * stencil_weights[index]).ravel(),
+            (losses, stencil[index].ravel()),
+        )
+    ).tocsr()  # sums what refers to the same point
+    depth = int(np.diff(table.indptr).max())
+    combined = np.zeros((len(index), depth), dtype=np.int64)
+    combined_weights = np.zeros((len(index), depth))
+    row = np.repeat(np.arange(len(index)), np.diff(table.indptr))
+    column = np.arange(table.nnz) - table.indptr[row]
+    combined[row, column] = table.indices
+    combined_weights[row, column] = table.data
+    return combined, combined_weights

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import HERE, FitError, Pool, collect
+from scaling_laws.common import HERE, FitError, Pool, collect, report_progress
 from scaling_laws.inference.constants import BLOCKS, MISFIT
+from scaling_laws.inference.fitting.amplitudes import fit_amplitudes, predicted_losses
 from scaling_laws.inference.fitting.fit_data import Data
 from scaling_laws.inference.fitting.objective import Objective
 from scaling_laws.inference.fitting.priors import Prior
@@ -23,7 +24,7 @@ from scaling_laws.inference.fitting.serialization import (
 )
 from scaling_laws.inference.fitting.solver import Solver, solve
 from scaling_laws.inference.fitting.solver_registry import DEFAULT_SOLVER
-from scaling_laws.models import Law, in_float64
+from scaling_laws.models import Law, Support, in_float64
 
 __all__ = [
     "FOLDS_PER_TASK",
@@ -38,7 +39,13 @@ __all__ = [
 
 Array = NDArray[np.float64]
 FOLDS_PER_TASK = 16  # folds that one task refits
-STARTS_WITH_PRIOR = 8  # of the fit with the prior: the prior mean and the best fits without it
+SCREENED = 2  # candidate starts per start: the objective ranks them, before any is improved
+WAVE = 4  # starts that are improved together
+AGAIN = 3  # starts that must reach the lowest objective before the remaining ones are left out
+NEGLIGIBLE = 3e-3  # of a unit of log density: less than a tenth of a standard deviation
+FOLD_SHARE = 0.03  # of it for a refit without some runs
+POLISHED = 2  # best solutions that are solved exactly, if they differ
+SAME = 1.0  # difference of unconstrained parameters below which solutions count as one
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,10 @@ class Settings:
             self.variance * np.maximum(1.0, points / (BLOCKS * np.clip(runs, 1.0, most)))
         )
 
+    def negligible(self, data: Data) -> float:
+        """Decrease of the objective that parameters which differ by chance may leave."""
+        return NEGLIGIBLE * float(self.strength(data, data.weight))
+
     def prior_record(self, data: Data) -> dict[str, tuple[float, float, float]]:
         """Mean, sd and strength of the prior, by parameter."""
         if self.prior is None:
@@ -100,7 +111,7 @@ class MultiStartResult:
     Attributes:
         best: the fit, prior included.
         lowest: the lowest value of what was minimised, without the prior.
-        outcomes: of every start, without the prior.
+        outcomes: of every start that was improved.
         settings: shared with the refits.
     """
 
@@ -108,6 +119,12 @@ class MultiStartResult:
     lowest: float
     outcomes: list[Solution]
     settings: Settings
+
+    @property
+    def starts_at_best(self) -> int:
+        """Starts that reached the lowest objective, within 0.1 %."""
+        lowest = min(outcome.objective for outcome in self.outcomes)
+        return sum(outcome.objective <= 1.001 * lowest for outcome in self.outcomes)
 
 
 def multistart_fit(
@@ -118,32 +135,99 @@ def multistart_fit(
     seed: int,
     solver: Solver = DEFAULT_SOLVER,
 ) -> MultiStartResult:
-    """Fit from many starts without the prior, then with it from the best of them and its mean.
+    """Fit from several starts: the prior's mean, and those with the lowest objective.
+
+    The starts are improved a few at a time, best first, until the lowest objective is found again.
+    Their prior has the strength of the smallest variance; the variance of the residuals then comes
+    from a fit without the prior, which starts at their best, and the best starts are solved again,
+    exactly, with a prior of that strength.
 
     Raises:
         FitError: if no start succeeded.
     """
     law = data.law
-    common: dict[str, Any] = {"ties": data.ties, "bounds": data.bounds}
-    requests = data.requests(data.starts(starts, seed))
-    outcomes = solve(
-        solver, law, data.problem, requests, objective, stage=f"{law.name}: starts", **common
-    )
+    used = prior if data.free_mask().any() else None
+    settings = Settings(objective, prior, MISFIT**2, seed, solver)
+    negligible = settings.negligible(data)
+    points = data.starts(SCREENED * starts, seed)
+    if used is not None:
+        points = np.array([data.prior_mean(used), *points])
+    requests = data.requests(points, prior=used, strength=settings.strength(data, data.weight))
+    order = _ranked(data, objective, requests)[:starts]
+    outcomes = _improve(data, settings, _rows(requests, order), negligible)
     ranked = sorted(outcomes, key=lambda solution: solution.objective)
     best = _succeeded(law, ranked)
-    settings = Settings(objective, prior, _variance(data, best), seed, solver)
     lowest = best.objective
-    if prior is not None and data.free_mask().any():
-        points = [solution.unconstrained for solution in ranked[: STARTS_WITH_PRIOR - 1]]
-        requests = data.requests(
-            np.array([data.prior_mean(prior), *points]),
-            prior=prior,
-            strength=settings.strength(data, data.weight),
-        )
-        stage = f"{law.name}: starts with the prior"
-        refined = solve(solver, law, data.problem, requests, objective, stage=stage, **common)
-        best = _succeeded(law, sorted(refined, key=lambda solution: solution.objective))
+    if used is not None:
+        request = data.requests(best.unconstrained)
+        (without_prior,) = solve(solver, data, request, objective, negligible=negligible)
+        lowest = _succeeded(law, [without_prior]).objective
+    variance = max(2.0 * lowest / float(np.sum(data.weight > 0)), MISFIT**2)
+    settings = Settings(objective, prior, variance, seed, solver)
+    requests = data.requests(
+        np.array([solution.unconstrained for solution in _distinct(ranked)[:POLISHED]]),
+        prior=used,
+        strength=settings.strength(data, data.weight),
+    )
+    polished = solve(solver, data, requests, objective)
+    best = _succeeded(law, sorted(polished, key=lambda solution: solution.objective))
+    if used is None:
+        lowest = best.objective
     return MultiStartResult(best, lowest, outcomes, settings)
+
+
+def _ranked(data: Data, objective: Objective, requests: SolveRequest) -> NDArray[np.int64]:
+    """Indices of requests by the objective at their starts; the first, a central one, leads."""
+    columns = data.design.columns(requests.start)
+    signed = [parameter.support is Support.REAL for parameter in data.law.linear_parameters]
+    with np.errstate(all="ignore"):  # starts that are not finite come last
+        guess = np.zeros((len(columns), len(signed)))
+        amplitudes = fit_amplitudes(columns, requests, objective, signed, guess)
+        predicted = predicted_losses(columns, amplitudes, requests.observed)
+        residual = np.log(requests.observed) - np.log(predicted)
+        value = np.sum(requests.weight * objective.cost(residual), axis=1)
+        offset = requests.start - requests.prior_mean
+        value = value + 0.5 * np.sum(requests.prior_precision * offset**2, axis=1)
+    value = np.where(np.isfinite(value), value, np.inf)
+    value[0] = -np.inf
+    return np.argsort(value, kind="stable")
+
+
+def _improve(
+    data: Data, settings: Settings, requests: SolveRequest, negligible: float
+) -> list[Solution]:
+    """Solve a wave of requests after the other until the lowest objective is found again."""
+    outcomes: list[Solution] = []
+    count = len(requests.start)
+    stage = f"{data.law.name}: starts"
+    for begin in range(0, count, WAVE):
+        wave = _rows(requests, np.arange(begin, min(begin + WAVE, count)))
+        outcomes += solve(settings.solver, data, wave, settings.objective, negligible=negligible)
+        report_progress(stage, len(outcomes), count)
+        lowest = min(outcome.objective for outcome in outcomes)
+        same = [outcome.objective <= 1.001 * lowest + negligible for outcome in outcomes]
+        if np.isfinite(lowest) and sum(same) >= AGAIN:
+            report_progress(stage, count, count)
+            break
+    return outcomes
+
+
+def _rows(requests: SolveRequest, chosen: NDArray[np.int64]) -> SolveRequest:
+    part: SolveRequest = jax.tree.map(lambda leaf: leaf[chosen], requests)
+    return part
+
+
+def _distinct(ranked: Sequence[Solution]) -> list[Solution]:
+    """Solutions without those that are nearly an earlier one."""
+    kept: list[Solution] = []
+    for solution in ranked:
+        near = [
+            np.abs(solution.unconstrained - other.unconstrained).max(initial=0.0) < SAME
+            for other in kept
+        ]
+        if not any(near):
+            kept.append(solution)
+    return kept
 
 
 def _succeeded(law: Law, ranked: Sequence[Solution]) -> Solution:
@@ -152,11 +236,6 @@ def _succeeded(law: Law, ranked: Sequence[Solution]) -> Solution:
         cause, _ = Counter(outcome.status for outcome in ranked).most_common(1)[0]
         raise FitError(f"{law.name}: none of {len(ranked)} starts succeeded: {cause.value}")
     return ranked[0]
-
-
-def _variance(data: Data, best: Solution) -> float:
-    """Variance of a residual in log loss, at least `MISFIT` squared."""
-    return max(2.0 * best.objective / float(np.sum(data.weight > 0)), MISFIT**2)
 
 
 def without(weight: Array, fold: NDArray[np.int64]) -> Array:
@@ -222,7 +301,8 @@ def _refit_chunk(
         prior=prior,
         strength=settings.strength(data, weight),
     )
-    solved = solve_requests(data, settings, requests)
+    # their predictions are reported one by one, not as the spread of many
+    solved = solve_requests(data, settings, requests, FOLD_SHARE * settings.negligible(data))
     return [
         min(solved[first : first + len(starts)], key=lambda solution: solution.objective)
         for first in range(0, len(solved), len(starts))
@@ -230,16 +310,13 @@ def _refit_chunk(
 
 
 def solve_requests(
-    data: Data, settings: Settings, requests: SolveRequest, stage: str | None = None
+    data: Data, settings: Settings, requests: SolveRequest, negligible: float
 ) -> list[Solution]:
     """Solve requests on the runs of a fit with its objective and solver."""
     return solve(
         settings.solver,
-        data.law,
-        data.problem,
+        data,
         requests,
         settings.objective,
-        ties=data.ties,
-        bounds=data.bounds,
-        stage=stage,
+        negligible=negligible,
     )

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +30,7 @@ __all__ = [
     "root",
 ]
 
-Array = Any
+Array = NDArray[np.float64]
 HUBER_DELTA = 1e-3  # in log loss; Hoffmann et al. 2022, Tissue et al. 2024, Luo et al. 2025
 
 
@@ -51,16 +50,16 @@ class Objective(Hashable, Protocol):
 
 def curvature(objective: Objective, residual: Array) -> Array:
     """Weight of a residual in a Gauss-Newton step: (d/dr √(2·cost))²."""
-    small = jnp.abs(residual) < 1e-12
-    safe = jnp.where(small, 1e-12, residual)
+    small = np.abs(residual) < 1e-12
+    safe = np.where(small, 1e-12, residual)
     return (objective.weight(safe) * safe) ** 2 / (2.0 * objective.cost(safe))
 
 
 def root(objective: Objective, residual: Array) -> Array:
     """The signed root f with f²/2 = cost: makes an objective a least-squares problem."""
-    small = jnp.abs(residual) < 1e-12
-    safe = jnp.where(small, 1e-12, residual)
-    return jnp.where(small, residual, jnp.sign(safe) * jnp.sqrt(2.0 * objective.cost(safe)))
+    small = np.abs(residual) < 1e-12
+    safe = np.where(small, 1e-12, residual)
+    return np.where(small, residual, np.sign(safe) * np.sqrt(2.0 * objective.cost(safe)))
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,13 @@ class Huber:
 
     def cost(self, residual: Array) -> Array:
         """½r² or δ(|r| - ½δ)."""
-        size = jnp.abs(residual)
-        inside = jnp.minimum(size, self.delta)
+        size = np.abs(residual)
+        inside = np.minimum(size, self.delta)
         return inside * (size - 0.5 * inside)
 
     def weight(self, residual: Array) -> Array:
         """1 or δ/|r|."""
-        return self.delta / jnp.maximum(jnp.abs(residual), self.delta)
+        return self.delta / np.maximum(np.abs(residual), self.delta)
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class LeastSquares:
 
     def weight(self, residual: Array) -> Array:
         """1."""
-        return jnp.ones_like(residual)
+        return np.ones_like(residual)
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class StudentT:
     def cost(self, residual: Array) -> Array:
         """½νs²·log(1 + r²/νs²)."""
         size = self.freedom * self.scale**2
-        return 0.5 * size * jnp.log1p(residual**2 / size)
+        return 0.5 * size * np.log1p(residual**2 / size)
 
     def weight(self, residual: Array) -> Array:
         """1 / (1 + r²/νs²)."""

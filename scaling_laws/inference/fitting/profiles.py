@@ -167,12 +167,9 @@ def _solve_grids(
     # not through `requests`, which omits the prior of parameters that are not searched
     return solve(
         solver,
-        data.law,
-        data.problem,
+        data,
         replace(requests, free_mask=requests.free_mask & ~is_pinned),
         read_objective(record.minimised),
-        ties=data.ties,
-        bounds=data.bounds,
         stage=f"{data.law.name}: profiles",
     )
 

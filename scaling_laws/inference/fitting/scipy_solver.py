@@ -7,28 +7,21 @@ eliminated. It cross-checks `VariableProjection`, and can be used where that one
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from scaling_laws.inference.fitting.objective import Objective, root
-from scaling_laws.inference.fitting.problem import (
-    Problem,
-    Solution,
-    SolveRequest,
-    SolverStatus,
-    nonlinear_values,
-)
-from scaling_laws.inference.fitting.solver import PREDICTION_FLOOR, SolveContext
-from scaling_laws.models import Law, Support
+from scaling_laws.inference.fitting.amplitudes import PREDICTION_FLOOR, predicted_losses
+from scaling_laws.inference.fitting.objective import curvature, root
+from scaling_laws.inference.fitting.problem import Solution, SolveRequest, SolverStatus
+from scaling_laws.inference.fitting.solver import SolveContext
+from scaling_laws.models import Support
 
 __all__ = ["ScipySolver"]
 
+Array = NDArray[np.float64]
 RESIDUAL_SCALE = 1e3  # SciPy's gradient tolerance is absolute: this brings residuals near one
 
 
@@ -36,7 +29,7 @@ RESIDUAL_SCALE = 1e3  # SciPy's gradient tolerance is absolute: this brings resi
 class ScipyState:
     """A minimisation that is pending (no solution) or done."""
 
-    start: NDArray[np.float64]
+    start: Array
     solution: Solution | None = None
 
 
@@ -93,35 +86,49 @@ class ScipySolver:
         return state.solution
 
 
-@cache
-def _compiled(law: Law, objective: Objective, ties: tuple[tuple[str, str], ...]) -> Any:
-    """(problem, request, point, scale) -> residuals, and their Jacobian.
+class _LeastSquares:
+    """Residuals of a request and their Jacobian, in SciPy's form.
 
     A point is the unconstrained nonlinear parameters, followed by the linear ones.
     """
-    size = len(law.nonlinear_parameters)
 
-    def residual(problem: Problem, request: SolveRequest, point: Any, scale: Any) -> Any:
-        unconstrained, amplitudes = point[:size], point[size:]
-        values = nonlinear_values(law, unconstrained, ties)
-        predicted = jnp.maximum(
-            problem.design_matrix(law, values) @ amplitudes, PREDICTION_FLOOR * request.observed
-        )
-        misfit = root(objective, jnp.log(request.observed) - jnp.log(predicted))
-        prior = jnp.sqrt(request.prior_precision) * (unconstrained - request.prior_mean)
-        return jnp.concatenate([jnp.sqrt(request.weight) * misfit, prior]) * scale
+    def __init__(self, context: SolveContext, request: SolveRequest) -> None:
+        self._context, self._request = context, request
+        self._size = len(context.law.nonlinear_parameters)
 
-    return jax.jit(residual), jax.jit(jax.jacfwd(residual, argnums=2))
+    def residuals(self, point: Array) -> Array:
+        """Roots of the costs of the losses and of the prior: (losses + nonlinear,)."""
+        request, unconstrained = self._request, point[: self._size]
+        columns = self._context.design.columns(unconstrained[None])[0]
+        misfit = root(self._context.objective, self._log_residual(columns, point[self._size :])[1])
+        prior = np.sqrt(request.prior_precision) * (unconstrained - request.prior_mean)
+        return np.concatenate([np.sqrt(request.weight) * misfit, prior]) * RESIDUAL_SCALE
+
+    def jacobian(self, point: Array) -> Array:
+        """Derivatives of the residuals: (losses + nonlinear, nonlinear + linear)."""
+        request, objective = self._request, self._context.objective
+        design = self._context.design.with_derivatives(point[None, : self._size])
+        columns, derivatives = design[0][0], design[1][0]
+        amplitudes = point[self._size :]
+        predicted, residual = self._log_residual(columns, amplitudes)
+        slope = np.sqrt(request.weight * curvature(objective, residual)) / -predicted
+        slope = np.where(predicted > PREDICTION_FLOOR * request.observed, slope, 0.0)
+        by_nonlinear = np.einsum("kjp,j->kp", derivatives, amplitudes)
+        of_losses = np.concatenate([by_nonlinear, columns]) * slope
+        of_prior = np.zeros((self._size, len(point)))
+        np.fill_diagonal(of_prior, np.sqrt(request.prior_precision))
+        return np.concatenate([of_losses.T, of_prior]) * RESIDUAL_SCALE
+
+    def _log_residual(self, columns: Array, amplitudes: Array) -> tuple[Array, Array]:
+        observed = self._request.observed
+        predicted = predicted_losses(columns[None], amplitudes[None], observed[None])[0]
+        return predicted, np.log(observed) - np.log(predicted)
 
 
 def _solve_one(
-    context: SolveContext,
-    request: SolveRequest,
-    start: NDArray[np.float64],
-    max_evaluations: int,
+    context: SolveContext, request: SolveRequest, start: Array, max_evaluations: int
 ) -> Solution:
-    law, problem = context.law, context.problem
-    residual, jacobian = _compiled(law, context.objective, context.ties)
+    law = context.law
     size = len(law.nonlinear_parameters)
     fixed = np.asarray(request.fixed_amplitudes)
     initial = np.append(start, np.where(np.isnan(fixed), 1.0, fixed))
@@ -129,20 +136,18 @@ def _solve_one(
     lower = np.append(context.bounds[0], [-np.inf if real else 0.0 for real in signed])
     upper = np.append(context.bounds[1], np.full(len(law.linear_parameters), np.inf))
     searched = np.append(request.free_mask, np.isnan(fixed))
-    scale = RESIDUAL_SCALE
+    problem = _LeastSquares(context, request)
 
-    def full(point: NDArray[np.float64]) -> NDArray[np.float64]:
+    def full(point: Array) -> Array:
         complete = initial.copy()
         complete[searched] = point
         return complete
 
     try:
         result = least_squares(
-            lambda point: np.asarray(residual(problem, request, full(point), scale)),
+            lambda point: problem.residuals(full(point)),
             np.clip(initial, lower, upper)[searched],
-            jac=lambda point: np.asarray(jacobian(problem, request, full(point), scale))[
-                :, searched
-            ],
+            jac=lambda point: problem.jacobian(full(point))[:, searched],
             bounds=(lower[searched], upper[searched]),
             x_scale="jac",
             ftol=1e-12,
@@ -156,4 +161,5 @@ def _solve_one(
         )
     status = SolverStatus.CONVERGED if result.status > 0 else SolverStatus.OUT_OF_ITERATIONS
     end = full(result.x)
-    return Solution(status, float(result.cost) / scale**2, end[:size], end[size:], int(result.nfev))
+    objective = float(result.cost) / RESIDUAL_SCALE**2
+    return Solution(status, objective, end[:size], end[size:], int(result.nfev))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -122,7 +122,8 @@ def data_to_picklable(data: Data, pool: Pool) -> Data | SerializedData:
     law = law_to_picklable(data.law, pool)
     if isinstance(law, Law):
         return data
-    return SerializedData(law, {name: value for name, value in vars(data).items() if name != "law"})
+    names = [field.name for field in fields(data) if field.name != "law"]
+    return SerializedData(law, {name: getattr(data, name) for name in names})
 
 
 def data_from_picklable(data: Data | SerializedData) -> Data:

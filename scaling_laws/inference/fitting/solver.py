@@ -15,16 +15,16 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from scaling_laws.common import report_progress
+from scaling_laws.inference.fitting.design import DesignEvaluator
+from scaling_laws.inference.fitting.fit_data import Data
 from scaling_laws.inference.fitting.objective import Objective
 from scaling_laws.inference.fitting.problem import Problem, Solution, SolveRequest
-from scaling_laws.inference.fitting.starts import box
 from scaling_laws.models import Law
 
-__all__ = ["PREDICTION_FLOOR", "SolveContext", "Solver", "solve"]
-
-PREDICTION_FLOOR = 1e-3  # of the observed loss: lower bound on predictions, so that logs are finite
+__all__ = ["SolveContext", "Solver", "solve"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +34,20 @@ class SolveContext:
     Attributes:
         law: the law.
         problem: the points of all runs.
+        design: the design matrix of the problem and its derivatives, compiled.
         objective: the cost of residuals.
         ties: nonlinear parameters that equal another one: (name, target).
         bounds: lowest and highest unconstrained value of each nonlinear parameter.
+        negligible: decrease of the objective that a solution may leave; a solver may be more exact.
     """
 
     law: Law
     problem: Problem
+    design: DesignEvaluator
     objective: Objective
     ties: tuple[tuple[str, str], ...]
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]]
+    negligible: float = 0.0
 
 
 @runtime_checkable
@@ -80,35 +84,31 @@ class Solver(Protocol):
 
 def solve(
     solver: Solver,
-    law: Law,
-    problem: Problem,
+    data: Data,
     requests: SolveRequest,
     objective: Objective,
     *,
-    ties: tuple[tuple[str, str], ...] = (),
-    bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    negligible: float = 0.0,
     stage: str | None = None,
 ) -> list[Solution]:
     """Solve any number of requests.
 
     Args:
         solver: the solver.
-        law: the law.
-        problem: the points of all runs.
+        data: the runs.
         requests: stacked: every leaf has a leading axis (requests,).
         objective: the cost of residuals.
-        ties: nonlinear parameters that equal another one: (name, target).
-        bounds: lowest and highest unconstrained value of each nonlinear parameter; default those of
-            the law.
+        negligible: decrease of the objective that a solution may leave.
         stage: label for progress reports; default no reports.
 
     Returns:
         One solution per request, in order; none of them depends on the others.
     """
     count = len(requests.observed)
-    bounds = box(law.nonlinear_parameters) if bounds is None else bounds
-    context = SolveContext(law, problem, objective, ties, bounds)
-    start = np.clip(requests.start, *bounds)
+    context = SolveContext(
+        data.law, data.problem, data.design, objective, data.ties, data.bounds, negligible
+    )
+    start = np.clip(requests.start, *context.bounds)
     # fixed coordinates keep their given value, even outside the bounds
     requests = replace(requests, start=np.where(requests.free_mask, start, requests.start))
 
@@ -116,19 +116,20 @@ def solve(
         picked: SolveRequest = jax.tree.map(lambda leaf: np.asarray(leaf)[indices], requests)
         return picked
 
-    pending = list(range(count))[::-1]
-    solving = [pending.pop() for _ in range(min(solver.batch_size, count))]
-    states = [solver.init(context, rows(index)) for index in solving]
-    solutions: dict[int, Solution] = {}
-    while len(solutions) < count:
-        states = solver.step(context, rows(np.array(solving)), states)
-        for slot, state in enumerate(states):
-            if solving[slot] in solutions or not solver.done(state):
-                continue
-            solutions[solving[slot]] = solver.result(state)
-            if pending:
-                solving[slot] = pending.pop()
-                states[slot] = solver.init(context, rows(solving[slot]))
-        if stage is not None:
-            report_progress(stage, len(solutions), count)
+    with threadpool_limits(limits=1, user_api="blas"):
+        pending = list(range(count))[::-1]
+        solving = [pending.pop() for _ in range(min(solver.batch_size, count))]
+        states = [solver.init(context, rows(index)) for index in solving]
+        solutions: dict[int, Solution] = {}
+        while len(solutions) < count:
+            states = solver.step(context, rows(np.array(solving)), states)
+            for slot, state in enumerate(states):
+                if solving[slot] in solutions or not solver.done(state):
+                    continue
+                solutions[solving[slot]] = solver.result(state)
+                if pending:
+                    solving[slot] = pending.pop()
+                    states[slot] = solver.init(context, rows(solving[slot]))
+            if stage is not None:
+                report_progress(stage, len(solutions), count)
     return [solutions[index] for index in range(count)]

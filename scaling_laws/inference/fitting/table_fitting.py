@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -24,7 +24,13 @@ from scaling_laws.common import (
     report_progress,
 )
 from scaling_laws.inference.fitting.notes import Note, issue_warnings
-from scaling_laws.inference.fitting.objective import HUBER_DELTA, Huber, huber_objective, root
+from scaling_laws.inference.fitting.objective import (
+    HUBER_DELTA,
+    Huber,
+    curvature,
+    huber_objective,
+    root,
+)
 from scaling_laws.inference.fitting.starts import box, draw_starts
 from scaling_laws.inference.metrics import log_errors, metrics
 from scaling_laws.inference.results import (
@@ -172,33 +178,46 @@ def _params(law: PointLaw, unconstrained: Array) -> dict[str, float]:
 
 @cache
 def _compiled(law: PointLaw) -> tuple[Any, Any]:
-    """Residual in units of δ, and its Jacobian, of (unconstrained parameters, inputs, observed)."""
-    delta = law.huber_delta or HUBER_DELTA
+    """Log values and their Jacobian, of (unconstrained parameters, inputs, observed)."""
 
-    def residual(unconstrained: Any, inputs: Mapping[str, Any], observed: Any) -> Any:
+    def log_value(unconstrained: Any, inputs: Mapping[str, Any], observed: Any) -> Any:
         values = {
             parameter.name: parameter.transform.forward(unconstrained[index], jnp)
             for index, parameter in enumerate(law.parameters)
         }
         # lower bound on predictions, so that the log is finite
-        predicted = jnp.maximum(law.value(values, inputs), LOSS_FLOOR * observed)
-        return root(Huber(delta), jnp.log(observed) - jnp.log(predicted)) / delta
+        return jnp.log(jnp.maximum(law.value(values, inputs), LOSS_FLOOR * observed))
 
-    return jax.jit(residual), jax.jit(jax.jacfwd(residual))
+    return jax.jit(log_value), jax.jit(jax.jacfwd(log_value))
+
+
+def _residual(law: PointLaw, data: TableData, unconstrained: Array) -> Array:
+    """Roots of the costs, in units of δ: (rows,)."""
+    log_value = np.asarray(_compiled(law)[0](unconstrained, dict(data.inputs), data.observed))
+    delta = law.huber_delta or HUBER_DELTA
+    return root(Huber(delta), np.log(data.observed) - log_value) / delta
+
+
+def _jacobian(law: PointLaw, data: TableData, unconstrained: Array) -> Array:
+    """Derivatives of the residuals: (rows, parameters)."""
+    arguments = (unconstrained, dict(data.inputs), data.observed)
+    log_value, jacobian = _compiled(law)
+    delta = law.huber_delta or HUBER_DELTA
+    residual = np.log(data.observed) - np.asarray(log_value(*arguments))
+    slope = np.sqrt(curvature(Huber(delta), residual)) / delta
+    return np.asarray(-slope[:, None] * np.asarray(jacobian(*arguments)))
 
 
 def _solve(law: PointLaw, data: TableData, starts: Array) -> tuple[Array, list[float]]:
     """The best unconstrained parameters, and the objective of every start."""
-    residual, jacobian = _compiled(law)
-    arguments = (dict(data.inputs), data.observed)
     low, high = box(law.parameters)
     best_objective, best_point, outcomes = math.inf, starts[0], []
     for index, start in enumerate(np.clip(starts, low, high)):
         try:
             result = least_squares(
-                lambda unconstrained: np.asarray(residual(unconstrained, *arguments)),
+                partial(_residual, law, data),
                 start,
-                jac=lambda unconstrained: np.asarray(jacobian(unconstrained, *arguments)),
+                jac=partial(_jacobian, law, data),
                 bounds=(low, high),
                 x_scale="jac",
                 ftol=1e-12,
@@ -225,7 +244,7 @@ def _doubts(law: PointLaw, data: TableData, unconstrained: Array) -> list[Note]:
             if abs(number - parameter.transform.inverse(bound)) < 1e-3:
                 message = f"{parameter.name} ended on its bound {bound:g}"
                 notes.append(Note(f"{message}: the table does not identify it", ConvergenceWarning))
-    jacobian = np.asarray(_compiled(law)[1](unconstrained, dict(data.inputs), data.observed))
+    jacobian = _jacobian(law, data, unconstrained)
     norm = np.linalg.norm(jacobian, axis=0)
     columns = jacobian / np.where(norm > 0, norm, 1.0)
     _, singular, directions = np.linalg.svd(columns, full_matrices=False)

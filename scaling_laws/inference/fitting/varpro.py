@@ -1,49 +1,43 @@
-"""Variable projection: Levenberg-Marquardt with the linear parameters eliminated, in batches.
+"""Variable projection: Levenberg-Marquardt with the linear parameters eliminated.
 
 A trial of the nonlinear parameters re-solves the linear ones (variable projection; Golub and
 Pereyra 1973, with Kaufman's 1975 Jacobian), so the search runs over the few nonlinear parameters
-only, with a condition number four orders of magnitude smaller. Requests (starts, folds, bootstrap
-samples, profile points) share one compiled step, on CPU or GPU.
+only, with a condition number four orders of magnitude smaller. The law is evaluated by a compiled
+program; the rest is arithmetic on small matrices, of many requests at once, in NumPy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from scaling_laws.inference.fitting.objective import Objective, curvature
-from scaling_laws.inference.fitting.problem import (
-    Problem,
-    Solution,
-    SolveRequest,
-    SolverStatus,
-    nonlinear_values,
-)
-from scaling_laws.inference.fitting.solver import PREDICTION_FLOOR, SolveContext
-from scaling_laws.models import Law, Support
+from scaling_laws.common import usable_threads
+from scaling_laws.inference.fitting.amplitudes import fit_amplitudes, predicted_losses
+from scaling_laws.inference.fitting.objective import curvature
+from scaling_laws.inference.fitting.problem import Solution, SolveRequest, SolverStatus
+from scaling_laws.inference.fitting.solver import SolveContext
+from scaling_laws.models import Support
 
-__all__ = ["VariableProjection", "solve_amplitudes"]
+__all__ = ["VariableProjection"]
 
-Array = Any
-RIDGE = 1e-12  # of the normalised columns; far below the accuracy of the linear parameters
-PASSES = 30  # at most: reweighted solves for the linear parameters of a trial
-SETTLED = 1e-6  # relative change of the linear parameters that ends these solves
-BATCH_SIZE_CPU = 8  # enough to share the overhead, few enough for the caches
-BATCH_SIZE_ACCELERATOR = 64
+Array = NDArray[np.float64]
+RIDGE = 1e-12  # of the normalised linear Jacobian
+BATCH_SIZE = 128  # requests that advance together
 ROUND = 6  # iterations between two checks for finished requests
 MAX_STEP = 3.0  # largest step of an unconstrained parameter: a factor of 20 in a positive one
 MAX_DAMPING = 1e12
+CURVATURE_FACTORS = (0.2, 1.0)  # a robust cost curves less than its Gauss-Newton model
+TRUSTED = 1.0  # damping below which a small predicted decrease means a minimum
 
 
 class _State(NamedTuple):
-    """One request: the current point, the local quadratic model there, and the damping.
+    """Requests, one per row: the current point, the local quadratic model there, and the damping.
 
     A request begins with an infinite objective, zero amplitudes and a model with zero gradient: its
     first trial is the start itself, and is accepted. Zero amplitudes give tiny predictions, whose
@@ -55,11 +49,37 @@ class _State(NamedTuple):
     objective: Array
     gradient: Array  # of the objective in the unconstrained parameters, amplitudes re-solved
     gauss_newton_hessian: Array  # of the same
+    amplitude_step: Array  # by which the model would change the amplitudes now, (linear,)
+    amplitude_response: Array  # and per change of an unconstrained parameter, (linear, nonlinear)
+    curvature_factor: Array  # of the data's share of the Hessian, learnt from the last step
     damping: Array
     damping_growth: Array
     small_steps: Array  # consecutive steps with a negligible predicted decrease
     iterations: Array
     running: Array
+
+    def rows(self, chosen: NDArray[np.int64]) -> _State:
+        """Some of the requests, copied."""
+        return _State(*(leaf[chosen] for leaf in self))
+
+
+class _Step(NamedTuple):
+    """Trials, (rows, nonlinear), and the predicted decreases before and after clipping, (rows,)."""
+
+    trial: Array
+    unclipped_decrease: Array
+    predicted_decrease: Array
+
+
+class _Model(NamedTuple):
+    """Amplitudes, objective and its quadratic model at trials, one per row."""
+
+    amplitudes: Array
+    objective: Array
+    gradient: Array
+    gauss_newton_hessian: Array
+    amplitude_step: Array
+    amplitude_response: Array
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,7 @@ class VariableProjection:
     Attributes:
         max_iterations: per request.
         tolerance: of the objective: two consecutive steps with a smaller predicted decrease end a
-            request.
+            request, or with one that the context calls negligible.
     """
 
     max_iterations: int = 300
@@ -82,18 +102,21 @@ class VariableProjection:
 
     @property
     def batch_size(self) -> int:
-        """Number of requests that the device advances at little more than the cost of one."""
-        return BATCH_SIZE_CPU if jax.default_backend() == "cpu" else BATCH_SIZE_ACCELERATOR
+        """Number of requests whose arithmetic is done together."""
+        return BATCH_SIZE
 
     def init(self, context: SolveContext, request: SolveRequest) -> _State:
         """The start of a request, not yet evaluated."""
-        size = len(context.law.nonlinear_parameters)
+        size, linear = len(context.law.nonlinear_parameters), len(context.law.linear_parameters)
         return _State(
             unconstrained=np.asarray(request.start, dtype=np.float64),
-            amplitudes=np.zeros(len(context.law.linear_parameters)),
+            amplitudes=np.zeros(linear),
             objective=np.array(np.inf),
             gradient=np.zeros(size),
             gauss_newton_hessian=np.eye(size),
+            amplitude_step=np.zeros(linear),
+            amplitude_response=np.zeros((linear, size)),
+            curvature_factor=np.array(1.0),
             damping=np.array(1e-2),
             damping_growth=np.array(2.0),
             small_steps=np.array(0),
@@ -105,15 +128,22 @@ class VariableProjection:
         self, context: SolveContext, requests: SolveRequest, states: list[_State]
     ) -> list[_State]:
         """Up to `ROUND` iterations of every state that is running."""
-        # one batch size, one compilation: padded with copies of the first request that do not run
-        rows = np.arange(self.batch_size)
-        rows[len(states) :] = 0
         batch = _State(*(np.stack(leaves) for leaves in zip(*states, strict=True)))
-        batch = _State(*(leaf[rows] for leaf in batch))
-        batch.running[len(states) :] = False
-        filled = jax.tree.map(lambda leaf: leaf[rows], requests)
-        advance = _compiled(context.law, context.objective, context.ties, self)
-        batch = _State(*map(np.array, advance(context.problem, filled, batch, *context.bounds)))
+        running = np.flatnonzero(batch.running)
+        workers = usable_threads() if jax.default_backend() == "cpu" else 1
+        shares = np.array_split(running, max(1, min(workers, len(running) // 2)))
+
+        def advance(rows: NDArray[np.int64]) -> _State:
+            return self._advance(context, _rows(requests, rows), batch.rows(rows))
+
+        if len(shares) == 1:
+            advanced = [advance(shares[0])]
+        else:
+            with ThreadPoolExecutor(len(shares)) as threads:
+                advanced = list(threads.map(advance, shares))
+        for rows, part in zip(shares, advanced, strict=True):
+            for leaf, new in zip(batch, part, strict=True):
+                leaf[rows] = new
         return [_State(*(leaf[row] for leaf in batch)) for row in range(len(states))]
 
     def done(self, state: _State) -> bool:
@@ -136,229 +166,177 @@ class VariableProjection:
             int(state.iterations),
         )
 
+    def _advance(self, context: SolveContext, requests: SolveRequest, state: _State) -> _State:
+        """Up to `ROUND` iterations; stops when no request is running."""
+        with np.errstate(all="ignore"):  # trials that are not finite are rejected
+            for _ in range(ROUND):
+                running = np.flatnonzero(state.running)
+                part = _rows(requests, running)
+                step = _trial(context, part, state.rows(running))
+                # where the model is trusted and sees no more to gain, a trial would tell nothing
+                over = (step.unclipped_decrease < context.negligible) & (
+                    state.damping[running] < TRUSTED
+                )
+                over &= state.iterations[running] > 0
+                state.running[running[over]] = False
+                if over.all():
+                    break
+                left = np.flatnonzero(~over)
+                running = running[left]
+                step = _Step(*(leaf[left] for leaf in step))
+                after = self._iterate(context, _rows(part, left), state.rows(running), step)
+                for leaf, new in zip(state, after, strict=True):
+                    leaf[running] = new
+        return state
 
-def _definite_solve(matrix: Array, right_side: Array) -> Array:
-    """Solve small symmetric positive definite systems, written out: (..., n, n), (..., n).
+    def _iterate(
+        self, context: SolveContext, requests: SolveRequest, state: _State, step: _Step
+    ) -> _State:
+        """One trial of every request: (rows, ...) -> (rows, ...)."""
+        trial, unclipped_decrease, predicted_decrease = step
+        response = np.matmul(state.amplitude_response, (trial - state.unconstrained)[..., None])
+        guess = state.amplitudes + state.amplitude_step + response[..., 0]
+        model = _evaluate(context, requests, trial, guess)
+        finite = (
+            np.isfinite(model.objective)
+            & np.isfinite(model.gradient).all(axis=1)
+            & np.isfinite(model.gauss_newton_hessian).all(axis=(1, 2))
+        )
+        decrease = np.where(finite, state.objective - model.objective, -np.inf)
+        accepted = decrease > 0
+        ratio = np.where(accepted, decrease / np.maximum(predicted_decrease, 1e-300), 0.0)
+        # a parabola along the step with the observed decrease has 2 - ratio times the curvature
+        factor = np.where(accepted & (decrease < np.inf), 2.0 - ratio, 1.0)
+        factor = np.clip(state.curvature_factor * factor, *CURVATURE_FACTORS)
+        shrink = np.maximum(1.0 / 5.0, 1.0 - (2.0 * np.minimum(ratio, 1.0) - 1.0) ** 3)
+        is_first = state.iterations == 0
+        damping = state.damping * np.where(accepted, shrink, state.damping_growth)
+        damping = np.where(is_first, state.damping, damping)
+        negligible = np.maximum(self.tolerance * state.objective, context.negligible)
+        small_steps = np.where(
+            (unclipped_decrease < negligible) & ~(decrease > negligible), state.small_steps + 1, 0
+        )
+        iterations = state.iterations + 1
+        running = (
+            (small_steps < 2)
+            & (damping < MAX_DAMPING)
+            & (iterations < self.max_iterations)
+            & ~(is_first & ~finite)
+        )
 
-    A call of LAPACK for each of many 3 x 3 systems costs more than all their arithmetic.
-    """
-    size = right_side.shape[-1]
-    if size == 0:
-        return right_side
-    rows = [[matrix[..., i, j] for j in range(size)] for i in range(size)]
-    right = [right_side[..., i] for i in range(size)]
-    for i in range(size):
-        pivot = jnp.where(rows[i][i] > 0, rows[i][i], jnp.inf)
-        for j in range(i + 1, size):
-            factor = rows[j][i] / pivot
-            for k in range(i + 1, size):
-                rows[j][k] = rows[j][k] - factor * rows[i][k]
-            right[j] = right[j] - factor * right[i]
-    solution: list[Array] = [None] * size
-    for i in reversed(range(size)):
-        remainder = right[i]
-        for k in range(i + 1, size):
-            remainder = remainder - rows[i][k] * solution[k]
-        solution[i] = remainder / jnp.where(rows[i][i] > 0, rows[i][i], jnp.inf)
-    return jnp.stack(solution, axis=-1)
+        def chosen(new: Array, old: Array) -> Array:
+            return np.where(accepted.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-
-def solve_amplitudes(
-    matrix: Array, target: Array, weight: Array, signed: Sequence[bool], fixed: Array
-) -> Array:
-    """Weighted least squares, amplitudes >= 0 unless signed: the best of all active sets.
-
-    Args:
-        matrix: design matrix, (points, amplitudes).
-        target: (points,).
-        weight: >= 0, (points,).
-        signed: which amplitudes may be negative.
-        fixed: values of fixed amplitudes, NaN elsewhere: (amplitudes,).
-    """
-    is_fixed = ~jnp.isnan(fixed)
-    fixed_values = jnp.where(is_fixed, fixed, 0.0)
-    target = target - matrix @ fixed_values
-    scale = jnp.sqrt(jnp.einsum("p,pj->j", weight, matrix**2))
-    scale = jnp.where(scale > 0, scale, 1.0)
-    columns = matrix / scale[None, :]
-    gram = jnp.einsum("p,pi,pj->ij", weight, columns, columns)
-    side = jnp.einsum("p,pj,p->j", weight, columns, target)
-    choices = [(1.0,) if real else (0.0, 1.0) for real in signed]
-    active = jnp.asarray(list(product(*choices))) * jnp.where(is_fixed, 0.0, 1.0)[None, :]
-    # where two columns are collinear on these runs (one model size, say), they share evenly
-    gram = gram + RIDGE * jnp.eye(len(signed))
-    systems = gram[None] * active[:, :, None] * active[:, None, :]
-    systems = systems + jax.vmap(jnp.diag)(1.0 - active)
-    solved = _definite_solve(systems, side[None, :] * active)
-    cost = jnp.einsum("si,ij,sj->s", solved, gram, solved) - 2.0 * solved @ side
-    feasible = jnp.all((solved >= 0) | jnp.asarray(signed)[None, :], axis=1) & jnp.isfinite(cost)
-    best = jnp.argmin(jnp.where(feasible, cost, jnp.inf))
-    return solved[best] / scale + fixed_values
+        return _State(
+            unconstrained=chosen(trial, state.unconstrained),
+            amplitudes=chosen(model.amplitudes, state.amplitudes),
+            objective=chosen(model.objective, state.objective),
+            gradient=chosen(model.gradient, state.gradient),
+            gauss_newton_hessian=chosen(model.gauss_newton_hessian, state.gauss_newton_hessian),
+            amplitude_step=chosen(model.amplitude_step, state.amplitude_step),
+            amplitude_response=chosen(model.amplitude_response, state.amplitude_response),
+            curvature_factor=np.where(accepted, factor, 1.0),
+            damping=np.clip(damping, 1e-9, MAX_DAMPING),
+            damping_growth=np.where(accepted, 2.0, 2.0 * state.damping_growth),
+            small_steps=small_steps,
+            iterations=iterations,
+            running=running,
+        )
 
 
-def _choose(which: Array, new: _State, old: _State) -> _State:
-    return _State(
-        *(jnp.where(which, new_leaf, old_leaf) for new_leaf, old_leaf in zip(new, old, strict=True))
+def _rows(requests: SolveRequest, chosen: NDArray[np.int64]) -> SolveRequest:
+    part: SolveRequest = jax.tree.map(lambda leaf: leaf[chosen], requests)
+    return part
+
+
+def _trial(context: SolveContext, requests: SolveRequest, state: _State) -> _Step:
+    """The next point of every request, and the decrease that the model predicts for it."""
+    low, high = context.bounds
+    gradient, precision = state.gradient, _diagonal(requests.prior_precision)
+    hessian = state.gauss_newton_hessian - precision
+    hessian = state.curvature_factor[:, None, None] * hessian + precision
+    blocked = ((state.unconstrained <= low) & (gradient > 0)) | (
+        (state.unconstrained >= high) & (gradient < 0)
+    )
+    searched = np.where(requests.free_mask & ~blocked, 1.0, 0.0)
+    diagonal = np.einsum("rkk->rk", hessian)
+    floor = 1e-12 * np.max(diagonal, axis=1, initial=0.0) + 1e-30
+    scale = np.sqrt(np.maximum(diagonal, floor[:, None]))
+    normal = hessian / (scale[:, :, None] * scale[:, None, :])
+    system = normal * searched[:, :, None] * searched[:, None, :]
+    system += _diagonal(1.0 - searched + state.damping[:, None] * searched)
+    step = np.linalg.solve(system, (-gradient / scale * searched)[..., None])[..., 0] / scale
+    unclipped_decrease = -0.5 * np.sum(gradient * step, axis=1)
+    # per parameter, so that a poorly determined one does not shorten the step in the others
+    trial = np.clip(state.unconstrained + np.clip(step, -MAX_STEP, MAX_STEP), low, high)
+    # fixed coordinates keep their value, even outside the bounds
+    trial = np.where(requests.free_mask, trial, state.unconstrained)
+    step = trial - state.unconstrained
+    curved = np.matmul(hessian, step[..., None])[..., 0]
+    predicted_decrease = -np.sum(step * (gradient + 0.5 * curved), axis=1)
+    return _Step(trial, unclipped_decrease, predicted_decrease)
+
+
+def _evaluate(
+    context: SolveContext, requests: SolveRequest, trial: Array, amplitudes: Array
+) -> _Model:
+    """The objective at trials, (rows, nonlinear), and its quadratic model there."""
+    columns, derivatives = _design(context, trial)
+    objective, observed = context.objective, requests.observed
+    signed = [parameter.support is Support.REAL for parameter in context.law.linear_parameters]
+    amplitudes = fit_amplitudes(columns, requests, objective, signed, amplitudes)
+    predicted = predicted_losses(columns, amplitudes, observed)
+    residual = np.log(observed) - np.log(predicted)
+    weight = requests.weight * curvature(objective, residual)
+    nonlinear_jacobian = _contract(derivatives, amplitudes) / -predicted[:, None, :]
+    solved_mask = (amplitudes != 0) & np.isnan(requests.fixed_amplitudes)
+    linear_jacobian = columns * np.where(solved_mask, -1.0, 0.0)[:, :, None] / predicted[:, None, :]
+    norm = np.sqrt(np.matmul(linear_jacobian**2, weight[..., None])[..., 0])
+    norm = np.where(norm > 0, norm, 1.0)
+    basis = linear_jacobian / norm[:, :, None]
+    weighted = np.swapaxes(basis * weight[:, None, :], 1, 2)
+    gram = np.matmul(basis, weighted) + _diagonal(np.where(solved_mask, RIDGE, 1.0))
+    slope = (requests.weight * objective.weight(residual) * residual)[..., None]
+    right_sides = np.concatenate(
+        [
+            np.swapaxes(np.matmul(nonlinear_jacobian, weighted), 1, 2),
+            np.matmul(basis, slope),
+        ],
+        axis=2,
+    )
+    mixed = np.linalg.solve(gram, right_sides)
+    projected = nonlinear_jacobian - np.matmul(np.swapaxes(mixed[:, :, :-1], 1, 2), basis)
+    hessian = np.matmul(projected * weight[:, None, :], np.swapaxes(projected, 1, 2))
+    gradient = np.matmul(projected, slope)[..., 0]
+    offset = trial - requests.prior_mean
+    value = np.sum(requests.weight * objective.cost(residual), axis=1)
+    return _Model(
+        amplitudes,
+        value + 0.5 * np.sum(requests.prior_precision * offset**2, axis=1),
+        gradient + requests.prior_precision * offset,
+        hessian + _diagonal(requests.prior_precision),
+        -mixed[:, :, -1] / norm,
+        -mixed[:, :, :-1] / norm[:, :, None],
     )
 
 
-@cache
-def _compiled(
-    law: Law,
-    objective: Objective,
-    ties: tuple[tuple[str, str], ...],
-    options: VariableProjection,
-) -> Any:
-    """(problem, requests, states, low, high) -> states one round later."""
-    signed = [parameter.support is Support.REAL for parameter in law.linear_parameters]
+def _design(context: SolveContext, trial: Array) -> tuple[Array, Array]:
+    """Columns and derivatives; refits begin at one point, which is evaluated once."""
+    if len(trial) == 1 or (trial[1:] != trial[0]).any():
+        return context.design.with_derivatives(trial)
+    columns, derivatives = context.design.with_derivatives(trial[:1])
+    return np.repeat(columns, len(trial), axis=0), np.repeat(derivatives, len(trial), axis=0)
 
-    def design_matrix(problem: Problem, unconstrained: Array) -> Array:
-        return problem.design_matrix(law, nonlinear_values(law, unconstrained, ties))
 
-    def expand(
-        problem: Problem, request: SolveRequest, unconstrained: Array, amplitudes: Array
-    ) -> tuple[Array, ...]:
-        """Amplitudes, objective, gradient and Gauss-Newton Hessian at a trial."""
-        matrix = design_matrix(problem, unconstrained)
-        tangent = jax.jacfwd(lambda unconstrained: design_matrix(problem, unconstrained))(
-            unconstrained
-        )
-        observed = request.observed
+def _contract(derivatives: Array, amplitudes: Array) -> Array:
+    """Derivatives (rows, nonlinear, linear, losses) times amplitudes (rows, linear)."""
+    total = np.zeros((*derivatives.shape[:2], derivatives.shape[3]))
+    for index in range(derivatives.shape[2]):
+        total += derivatives[:, :, index] * amplitudes[:, None, index, None]
+    return total
 
-        def log_residual(amplitudes: Array) -> tuple[Array, Array]:
-            predicted = jnp.maximum(matrix @ amplitudes, PREDICTION_FLOOR * observed)
-            return predicted, jnp.log(observed) - jnp.log(predicted)
 
-        def reweigh(amplitudes: Array) -> Array:
-            predicted, residual = log_residual(amplitudes)
-            # Σ ψ(r)/L̂ · term = 0 at the optimum; written as a weighted linear problem in L - L̂
-            difference = observed - predicted
-            is_small = jnp.abs(difference) < 1e-9 * observed
-            chord = jnp.where(
-                is_small, 1.0 / observed, residual / jnp.where(is_small, 1.0, difference)
-            )
-            weight = request.weight * objective.weight(residual) * chord / predicted
-            return solve_amplitudes(matrix, observed, weight, signed, request.fixed_amplitudes)
-
-        def changing(loop: tuple[Array, Array, Array]) -> Array:
-            count, before, now = loop
-            change = jnp.max(jnp.abs(now - before) - SETTLED * jnp.abs(now))
-            return (count < PASSES) & (change > 0)
-
-        def next_pass(loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            return loop[0] + 1, loop[2], reweigh(loop[2])
-
-        initial = (jnp.asarray(0), amplitudes, reweigh(amplitudes))
-        amplitudes = jax.lax.while_loop(changing, next_pass, initial)[2]
-        predicted, residual = log_residual(amplitudes)
-        value = jnp.sum(request.weight * objective.cost(residual))
-        nonlinear_jacobian = -jnp.einsum("pjs,j->ps", tangent, amplitudes) / predicted[:, None]
-        solved_mask = jnp.where((amplitudes != 0) & jnp.isnan(request.fixed_amplitudes), 1.0, 0.0)
-        linear_jacobian = -matrix * solved_mask[None, :] / predicted[:, None]
-        weight = request.weight * curvature(objective, residual)
-        norm = jnp.sqrt(jnp.einsum("p,pj->j", weight, linear_jacobian**2))
-        basis = linear_jacobian / jnp.where(norm > 0, norm, 1.0)[None, :]
-        gram = jnp.einsum("p,pi,pj->ij", weight, basis, basis)
-        gram = gram + jnp.diag(jnp.where(norm > 0, RIDGE, 1.0))
-        cross = jnp.einsum("p,pi,ps->is", weight, basis, nonlinear_jacobian)
-        mixed = _definite_solve(gram[None], cross.T).T
-        projected = nonlinear_jacobian - basis @ mixed
-        gauss_newton_hessian = jnp.einsum("p,pr,ps->rs", weight, projected, projected)
-        weighted_residual = request.weight * objective.weight(residual) * residual
-        gradient = jnp.einsum("p,ps->s", weighted_residual, projected)
-        offset = unconstrained - request.prior_mean
-        value = value + 0.5 * jnp.sum(request.prior_precision * offset**2)
-        return (
-            amplitudes,
-            value,
-            gradient + request.prior_precision * offset,
-            gauss_newton_hessian + jnp.diag(request.prior_precision),
-        )
-
-    def step(
-        problem: Problem, request: SolveRequest, low: Array, high: Array, state: _State
-    ) -> _State:
-        blocked = ((state.unconstrained <= low) & (state.gradient > 0)) | (
-            (state.unconstrained >= high) & (state.gradient < 0)
-        )
-        searched = jnp.where(request.free_mask & ~blocked, 1.0, 0.0)
-        diagonal = jnp.diag(state.gauss_newton_hessian)
-        floor = 1e-12 * jnp.max(diagonal, initial=0.0) + 1e-30
-        scale = jnp.sqrt(jnp.maximum(diagonal, floor))
-        normal = state.gauss_newton_hessian / (scale[:, None] * scale[None, :])
-        system = normal * searched[:, None] * searched[None, :] + jnp.diag(
-            1.0 - searched + state.damping * searched
-        )
-        step_vector = _definite_solve(system, -state.gradient / scale * searched) / scale
-        unclipped_decrease = -0.5 * state.gradient @ step_vector
-        # per parameter, so that a poorly determined one does not shorten the step in the others
-        step_vector = jnp.clip(step_vector, -MAX_STEP, MAX_STEP)
-        trial = jnp.clip(state.unconstrained + step_vector, low, high)
-        step_vector = trial - state.unconstrained
-        predicted_decrease = -(
-            state.gradient @ step_vector
-            + 0.5 * step_vector @ state.gauss_newton_hessian @ step_vector
-        )
-        amplitudes, value, gradient, gauss_newton_hessian = expand(
-            problem, request, trial, state.amplitudes
-        )
-        finite = (
-            jnp.isfinite(value)
-            & jnp.isfinite(gradient).all()
-            & jnp.isfinite(gauss_newton_hessian).all()
-        )
-        decrease = jnp.where(finite, state.objective - value, -jnp.inf)
-        accepted = decrease > 0
-        ratio = jnp.where(accepted, decrease / jnp.maximum(predicted_decrease, 1e-300), 0.0)
-        shrink = jnp.maximum(1.0 / 5.0, 1.0 - (2.0 * jnp.minimum(ratio, 1.0) - 1.0) ** 3)
-        damping = jnp.where(accepted, state.damping * shrink, state.damping * state.damping_growth)
-        is_first = state.iterations == 0
-        damping = jnp.where(is_first, state.damping, damping)
-        negligible = options.tolerance * state.objective
-        small_steps = jnp.where(
-            (unclipped_decrease < negligible) & ~(decrease > negligible), state.small_steps + 1, 0
-        )
-        failed = is_first & ~finite
-        iterations = state.iterations + 1
-        accepted_state = _State(
-            unconstrained=trial,
-            amplitudes=amplitudes,
-            objective=value,
-            gradient=gradient,
-            gauss_newton_hessian=gauss_newton_hessian,
-            damping=jnp.clip(damping, 1e-9, MAX_DAMPING),
-            damping_growth=jnp.asarray(2.0),
-            small_steps=small_steps,
-            iterations=iterations,
-            running=(small_steps < 2)
-            & (damping < MAX_DAMPING)
-            & (iterations < options.max_iterations)
-            & ~failed,
-        )
-        rejected_state = accepted_state._replace(
-            unconstrained=state.unconstrained,
-            amplitudes=state.amplitudes,
-            objective=state.objective,
-            gradient=state.gradient,
-            gauss_newton_hessian=state.gauss_newton_hessian,
-            damping_growth=2.0 * state.damping_growth,
-        )
-        after = _choose(accepted, accepted_state, rejected_state)
-        return _choose(state.running, after, state)
-
-    def advance(
-        problem: Problem, requests: SolveRequest, states: _State, low: Array, high: Array
-    ) -> _State:
-        def any_running(loop: tuple[Array, _State]) -> Array:
-            return (loop[0] < ROUND) & jnp.any(loop[1].running)
-
-        def iterate(loop: tuple[Array, _State]) -> tuple[Array, _State]:
-            count, states = loop
-            advanced = jax.vmap(lambda request, state: step(problem, request, low, high, state))(
-                requests, states
-            )
-            return count + 1, advanced
-
-        return jax.lax.while_loop(any_running, iterate, (jnp.asarray(0), states))[1]
-
-    return jax.jit(advance)
+def _diagonal(rows: Sequence[float] | Array) -> Array:
+    """Diagonal matrices: (rows, n) -> (rows, n, n)."""
+    values = np.asarray(rows)
+    return np.asarray(values[:, :, None] * np.eye(values.shape[1]))

@@ -8,10 +8,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_laws.common import LawError, ScheduleError, unknown_name
+from scaling_laws.inference.results.drawn_losses import variance_inputs_of
 from scaling_laws.inference.results.html import html_page, html_table
 from scaling_laws.inference.results.plotting import plot_prediction
 from scaling_laws.inference.results.state import AnyState, CurveState
@@ -19,15 +21,12 @@ from scaling_laws.inference.results.uncertainty import (
     Uncertainty,
     VarianceInputs,
     interval_around,
-    robust_sd,
 )
 from scaling_laws.models import (
     FINAL,
     TRACES,
     AnyLaw,
-    AtPoints,
     EveryStep,
-    History,
     Law,
     PointLaw,
     Schedule,
@@ -44,23 +43,20 @@ if TYPE_CHECKING:
 __all__ = [
     "Prediction",
     "check_needs",
-    "compiled_draws",
     "compiled_final_loss",
     "compiled_final_losses",
     "compiled_loss",
-    "drawn_log_losses",
     "facts_for",
     "final_losses",
     "needs_inputs",
     "predict",
     "predict_losses",
     "range_notes",
-    "variance_inputs_of",
 ]
 
 Array = NDArray[np.float64]
-KNOTS = 96  # steps at which a prediction's parameter sd is computed
-BATCH_SIZE = 16  # schedules at a time in `final_losses`: their rows stay in the CPU cache
+BATCH = 8  # schedules at a time in `final_losses`: their rows stay in the CPU cache
+BATCHES = 8  # of one call of its compiled program
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,14 +161,17 @@ def compiled_final_loss(law: Law) -> Any:
 
 @cache
 def compiled_final_losses(law: Law) -> Any:
-    """(params, lr (schedules, steps), facts) -> losses after the last step: (schedules,)."""
+    """(params, lr (batches, BATCH, steps), number of batches, facts) -> (batches, BATCH) losses."""
 
-    def final(params: Mapping[str, Any], lr: Any, facts: Mapping[str, Any]) -> Any:
-        return jax.lax.map(
-            lambda row: law.loss(params, law.history(FINAL, row, facts=facts))[0],
-            lr,
-            batch_size=BATCH_SIZE,
-        )
+    def final(params: Mapping[str, Any], lr: Any, count: Any, facts: Mapping[str, Any]) -> Any:
+        def of_row(row: Any) -> Any:
+            return law.loss(params, law.history(FINAL, row, facts=facts))[0]
+
+        def next_batch(batch: Any, losses: Any) -> Any:
+            return losses.at[batch].set(jax.vmap(of_row)(lr[batch]))
+
+        # a loop of any length: the same program serves few schedules and many
+        return jax.lax.fori_loop(0, count, next_batch, jnp.zeros(lr.shape[:2], lr.dtype))
 
     return jax.jit(final)
 
@@ -290,54 +289,6 @@ def range_notes(
     return () if fitted.range is None else tuple(fitted.range.departures(schedule, facts))
 
 
-@cache
-def compiled_draws(law: Law) -> Any:
-    """(params (draws,), points) -> losses (draws, points)."""
-
-    def losses(params: Mapping[str, Any], points: History) -> Any:
-        return jax.vmap(lambda point: law.loss(params, point))(points).reshape(-1)
-
-    return jax.jit(jax.vmap(losses, in_axes=(0, None)))
-
-
-@in_float64
-def drawn_log_losses(
-    law: Law,
-    params: Mapping[str, Array],
-    lr: Array,
-    steps: NDArray[np.int64],
-    facts: Mapping[str, float],
-    traces: Mapping[str, Array] | None = None,
-) -> Array:
-    """Log losses under many values of the parameters: params (draws,) -> (draws, points)."""
-    points = law.history(AtPoints(steps), lr, facts=facts, traces=traces)
-    losses = np.asarray(compiled_draws(law)(dict(params), points))
-    return np.asarray(np.log(np.maximum(losses, 1e-6)))
-
-
-@in_float64
-def variance_inputs_of(
-    fitted: CurveState,
-    lr: Array,
-    steps: NDArray[np.int64],
-    facts: Mapping[str, float],
-    traces: Mapping[str, Array] | None = None,
-) -> VarianceInputs | None:
-    """What the predictive variance at some steps depends on; None without an uncertainty.
-
-    The parameter sd is computed at `KNOTS` steps and interpolated.
-    """
-    if fitted.uncertainty is None:
-        return None
-    if fitted.draw_count < 2:
-        return VarianceInputs.of(lr, steps)
-    last = int(np.max(steps))
-    knots = np.unique(np.append(np.linspace(0, last, KNOTS).astype(np.int64), last))
-    law = fitted.law
-    rows = drawn_log_losses(law, fitted.draws, lr, knots, facts, traces)
-    return VarianceInputs.of(lr, steps, np.interp(steps, knots, robust_sd(rows)))
-
-
 @in_float64
 def final_losses(
     fitted: CurveState,
@@ -382,7 +333,14 @@ def final_losses(
         {name: np.asarray(value, dtype=dtype) for name, value in values.items()}
         for values in (fitted.params, all_facts)
     )
-    return np.asarray(compiled_final_losses(law)(params, rates, numbers))
+    function, losses = compiled_final_losses(law), []
+    for begin in range(0, len(rates), BATCHES * BATCH):
+        part = rates[begin : begin + BATCHES * BATCH]
+        filled = np.concatenate([part, np.repeat(part[:1], BATCHES * BATCH - len(part), axis=0)])
+        batches = filled.reshape(BATCHES, BATCH, -1)
+        result = np.asarray(function(params, batches, -(-len(part) // BATCH), numbers))
+        losses.append(result.reshape(-1)[: len(part)])
+    return np.concatenate(losses)
 
 
 def facts_for(

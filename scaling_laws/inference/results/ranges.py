@@ -66,13 +66,10 @@ def fastest_fall(lr: NDArray[np.float64]) -> int | None:
     >>> fastest_fall(np.array([1.0, 1.0, 0.7, 0.4, 0.4]))
     2
     """
-    from scipy.ndimage import minimum_filter1d  # here: it takes a while to import
-
     half = 0.5 * float(lr.max())
 
     def falls_within(steps: int) -> bool:
-        ahead = minimum_filter1d(lr, steps + 1, origin=-((steps + 1) // 2), mode="nearest")
-        return bool(np.any(lr - ahead >= half))
+        return bool(np.any(lr - _lowest_ahead(lr, steps) >= half))
 
     lower, upper = 0, len(lr) - 1  # bisection: it falls within `upper` steps, not within `lower`
     if half <= 0 or not falls_within(upper):
@@ -81,6 +78,16 @@ def fastest_fall(lr: NDArray[np.float64]) -> int | None:
         middle = (lower + upper) // 2
         lower, upper = (lower, middle) if falls_within(middle) else (middle, upper)
     return upper
+
+
+def _lowest_ahead(lr: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """The lowest rate from each step to `steps` later; doubling windows, no SciPy to import."""
+    lowest, covered = lr, 0
+    while covered < steps:
+        shift = min(covered + 1, steps - covered)
+        later = np.concatenate([lowest[shift:], np.full(min(shift, len(lr)), lr[-1])])
+        lowest, covered = np.minimum(lowest, later), covered + shift
+    return lowest
 
 
 @dataclass(frozen=True)

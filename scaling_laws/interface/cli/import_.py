@@ -7,7 +7,11 @@ import textwrap
 from typing import Any
 
 from scaling_laws.interface.cli import common
-from scaling_laws.interface.cli.log_options import add_log_options, read_options
+from scaling_laws.interface.cli.log_options import (
+    add_log_options,
+    read_option_tables,
+    read_options,
+)
 
 __all__ = ["add_parser", "render", "run"]
 
@@ -62,6 +66,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.logs,
         arguments.out,
         options=read_options(arguments),
+        options_by_log=read_option_tables(arguments),
         runs=arguments.only,
         name=arguments.name,
         join=arguments.join,

@@ -8,12 +8,15 @@ from typing import Any
 from scaling_laws.common import DataError
 from scaling_laws.interface.cli import common
 from scaling_laws.interface.cli.import_ import wrapped
-from scaling_laws.interface.cli.log_options import add_log_options, read_options
+from scaling_laws.interface.cli.log_options import (
+    add_log_options,
+    read_option_tables,
+    read_options,
+)
 from scaling_laws.interface.report.text_table import text_table
 
 __all__ = ["add_parser", "render", "run"]
 
-WIDEST = 34  # characters of a key
 KEYS = 30  # keys listed per run; --json lists all
 
 
@@ -38,14 +41,16 @@ def add_parser(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Inspect each log; of several, those that cannot be read are listed with the others."""
-    from scaling_laws.data import inspect_log
+    from scaling_laws.data import inspect_log, options_of_log
 
     options = read_options(arguments)
+    tables = read_option_tables(arguments)
     runs: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     for log in arguments.logs:
         try:
-            inspected = inspect_log(log, out=arguments.out, options=options)
+            own = options_of_log(log, options, tables)
+            inspected = inspect_log(log, out=arguments.out, options=own)
         except DataError as error:
             if len(arguments.logs) == 1:
                 raise
@@ -75,12 +80,11 @@ def render(result: dict[str, Any]) -> str:
 def _describe(run: dict[str, Any]) -> list[str]:
     lines = [f"{run['source']}: {run['reader']}, run {run['name']}, {run['rows']} rows"]
     lines += wrapped("format", run["meaning"])
-    shown = sorted(run["keys"], key=lambda key: (key["role"] in ("", "words"), 0))[:KEYS]
+    shown = run["keys"][:KEYS]
     rows = []
     for key in shown:
-        name = key["name"] if len(key["name"]) <= WIDEST else key["name"][: WIDEST - 1] + "…"
         ends = ("-" if key[end] is None else format(key[end], ".5g") for end in ("first", "last"))
-        rows.append((name, key["role"], str(key["rows"]), *ends))
+        rows.append((key["name"], key["role"], str(key["rows"]), *ends))
     lines += text_table(("key", "role", "rows", "first", "last"), rows, left=("key", "role"))
     if len(run["keys"]) > KEYS:
         lines.append(f"  and {len(run['keys']) - KEYS} more keys (--json lists them)")

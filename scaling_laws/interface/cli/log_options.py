@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from scaling_laws.interface.cli import common
 
 if TYPE_CHECKING:
     from scaling_laws.data import Options
 
-__all__ = ["add_log_options", "read_options"]
+__all__ = ["add_log_options", "read_option_tables", "read_options"]
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +59,16 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     clean.add_argument(
         "--repeats",
         choices=("last", "first", "mean"),
-        default="last",
-        help="which row to use for a step that was logged again (default last)",
+        help="which row to use for a step that was logged again (default last, unless the file "
+        "begins anew with other losses)",
+    )
+    clean.add_argument(
+        "--run-key",
+        metavar="KEY",
+        help="key whose values tell several runs apart: a run per value; KEY,KEY for combinations",
+    )
+    clean.add_argument(
+        "--split-restarts", action="store_true", help="each part that begins anew is a run"
     )
     clean.add_argument(
         "--window",
@@ -85,7 +94,9 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         help="omit points before step N, or before the end of the warm-up (N = warmup)",
     )
     schedule = parser.add_argument_group("schedule (default: recognised from the logged LR)")
-    schedule.add_argument("--schedule", metavar="SPEC", help="spec, if the LR is not logged")
+    schedule.add_argument(
+        "--schedule", metavar="SCHEDULE", help="spec or FILE.csv, if the LR is not logged"
+    )
     schedule.add_argument("--steps", type=_positive, metavar="N", help="planned number of updates")
     schedule.add_argument(
         "--warmup", type=common.whole, metavar="N", help="warm-up steps, if the log lacks them"
@@ -101,6 +112,27 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         help="run from which this one branched (FOLDER:NAME or FILE.csv), and its first new step",
     )
     common.add_fact_options(parser, "facts about the run")
+    parser.add_argument(
+        "--options",
+        metavar="FILE.toml",
+        help='options of single logs: a table for each name or pattern, ["a*.csv"], with the '
+        "names of the options above; they override those given here",
+    )
+
+
+def read_option_tables(arguments: argparse.Namespace) -> Mapping[str, Mapping[str, Any]]:
+    """Options of single logs, by pattern; each must match a log.
+
+    Raises:
+        ScalingLawsError: if the file cannot be used, or a table matches no log.
+    """
+    from scaling_laws.data import check_patterns, read_log_options
+
+    if arguments.options is None:
+        return {}
+    tables = read_log_options(arguments.options)
+    check_patterns(tables, arguments.logs)
+    return tables
 
 
 def _positive(text: str) -> int:

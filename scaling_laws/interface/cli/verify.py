@@ -11,7 +11,17 @@ from scaling_laws.interface.report.text_table import text_table
 
 __all__ = ["add_parser", "render", "run"]
 
-OPTIONS = ("format", "step_key", "lr_key", "lr_group", "first_step", "lr_offset", "repeats")
+OPTIONS = (
+    "format",
+    "run_key",
+    "split_restarts",
+    "step_key",
+    "lr_key",
+    "lr_group",
+    "first_step",
+    "lr_offset",
+    "repeats",
+)
 
 
 def add_parser(verbs: common.Verbs) -> None:
@@ -41,6 +51,12 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--run", dest="only", metavar="NAME", help="run to check, if the log contains several"
     )
+    parser.add_argument(
+        "--run-key", metavar="KEY", help="key whose values tell several runs apart; see --run"
+    )
+    parser.add_argument(
+        "--split-restarts", action="store_true", help="each part that begins anew is a run"
+    )
     parser.add_argument("--format", metavar="NAME", help="format of the log (default: detected)")
     for role, meaning in (("step", "optimizer step"), ("lr", "learning rate")):
         parser.add_argument(f"--{role}-key", metavar="KEY", help=f"key of the {meaning}")
@@ -62,8 +78,8 @@ def add_parser(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--repeats",
         choices=("last", "first", "mean"),
-        default="last",
-        help="which row to use for a step that was logged again (default last)",
+        help="which row to use for a step that was logged again (default last, unless the file "
+        "begins anew with other losses)",
     )
     common.add_common(parser)
     parser.set_defaults(run=run, render=render, exit_code=exit_code)

@@ -102,9 +102,10 @@ def _stack_runs(histories: Sequence[History]) -> tuple[tuple[History, ...], list
         chosen = [histories[member] for member in members.tolist()]
         cells = bucket(max(_quadratic(history).lr.shape[-1] for history in chosen))
         padded = [pad_points(history, size, cells) for history in chosen]
+        padded += padded[-1:] * (_round_up(len(members)) - len(members))  # nobody reads the copies
         stacks.append(jax.tree.map(lambda *leaves: np.concatenate(leaves), *padded))
         start[members] = before + size * np.arange(len(members))
-        before += size * len(members)
+        before += size * len(padded)
     return tuple(stacks), [
         first + np.arange(count) for first, count in zip(start, counts, strict=True)
     ]
@@ -116,6 +117,12 @@ def _sizes(counts: Index) -> Index:
     sizes = np.array([bucket(int(size)) for size in np.quantile(counts, share)])
     sizes[-1] = bucket(int(counts.max()))
     return np.unique(sizes)
+
+
+def _round_up(runs: int) -> int:
+    """The next of 1, 1.5 times a power of two: few compilations, little to waste."""
+    power = 1 << (runs - 1).bit_length()
+    return 3 * power // 4 if power >= 4 and runs <= 3 * power // 4 else power
 
 
 def _quadratic(history: History) -> QuadraticCells:

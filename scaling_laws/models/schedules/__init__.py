@@ -9,6 +9,7 @@ those added by `register_family`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,7 +148,8 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
 
     Args:
         spec: ``family:key=value,...``, e.g. ``wsd:peak=3e-4,steps=24000,decay_fraction=0.2``, or
-            ``csv:PATH``, followed by ``,between=hold|linear`` if not every step has a row.
+            ``csv:PATH``, followed by ``,between=hold|linear`` if not every step has a row; the
+            path of a file, or one that ends in ``.csv``, means the same.
             ``SPEC + SPEC`` runs one schedule after another, each with its own steps and warm-up:
             ``cosine:peak=3e-4,end=3e-5,steps=10000 +
             cosine:peak=1.5e-4,steps=5000,warmup=200,warmup_from=3e-5`` is a re-warm-up. A plus sign
@@ -168,7 +170,7 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
     >>> schedule("linear:peak=1.0,steps=2 + constant:peak=0.5,steps=1").lr.tolist()
     [1.0, 0.5, 0.5]
     """
-    text = spec.strip()
+    text = _with_csv(spec.strip(), base)
     parts = JOIN.split(text)
     if len(parts) == 1:
         return _single_schedule(text, base)
@@ -184,6 +186,16 @@ def schedule(spec: str, *, base: Path | str | None = None) -> Schedule:
     if joins[-1] > MAX_STEPS:
         raise ScheduleError(f"{text}: {joins[-1]:,} is more than {MAX_STEPS:,} steps")
     return Schedule(text, np.concatenate([plan.lr for plan in plans]), tuple(joins[:-1]))
+
+
+def _with_csv(text: str, base: Path | str | None) -> str:
+    """A spec: the path of a CSV, with or without options, becomes ``csv:PATH``."""
+    name, colon, _ = text.partition(":")
+    if colon and name.strip() in FAMILIES:
+        return text
+    path, _ = _split_csv(text)
+    is_path = path.lower().endswith(".csv") or os.path.isfile(Path(base or "") / path)
+    return f"csv:{text}" if is_path and not JOIN.search(text) else text
 
 
 def _single_schedule(text: str, base: Path | str | None) -> Schedule:
@@ -261,17 +273,23 @@ def _parse(spec: str, family: Family, values_text: str) -> dict[str, Any]:
 
 def _parse_csv(spec: str, values_text: str) -> dict[str, Any]:
     """`PATH[,between=...][,steps=...]`: the path may itself contain commas and equals signs."""
-    options = []
-    names = {key.name for key in CSV.keys} - {"path"}
-    path = values_text.strip()
-    while "," in path and path.rpartition(",")[2].partition("=")[0].strip() in names:
-        path, _, option = path.rpartition(",")
-        options.append(option)
+    path, options = _split_csv(values_text)
     if not path:
         raise ScheduleError(f"{spec}: the path is missing; {_usage(CSV)}")
     values = _parse(spec, CSV, ",".join(options))
     values["path"] = path
     return values
+
+
+def _split_csv(text: str) -> tuple[str, list[str]]:
+    """The path and the options of what follows ``csv:``."""
+    options = []
+    names = {key.name for key in CSV.keys} - {"path"}
+    path = text.strip()
+    while "," in path and path.rpartition(",")[2].partition("=")[0].strip() in names:
+        path, _, option = path.rpartition(",")
+        options.append(option)
+    return path, options
 
 
 def _usage(family: Family) -> str:
