@@ -43,7 +43,7 @@ def library(name: str) -> Any:
     """A module of a trainer, or a skip that says which one is missing."""
     return pytest.importorskip(
         name,
-        reason=f"{name.split('.')[0]} is not installed; .ci/trainers installs it",
+        reason=f"{name.split('.')[0]} does not import here; .ci/trainers installs it",
         exc_type=ImportError,
     )
 
