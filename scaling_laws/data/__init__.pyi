@@ -1,9 +1,11 @@
+from .importing import LoggedRates as LoggedRates
 from .importing import Options as Options
 from .importing import check_patterns as check_patterns
 from .importing import import_logs as import_logs
 from .importing import inspect_log as inspect_log
 from .importing import options_of_log as options_of_log
 from .importing import read_log_options as read_log_options
+from .importing import read_rates as read_rates
 from .logs import is_log as is_log
 from .logs import read_log as read_log
 from .logs import run_of as run_of

@@ -119,7 +119,7 @@ def test_predict_as_text_is_sorted_and_notes_extrapolation(law_file: Path) -> No
 def test_optimize_has_the_keys_of_the_interface(optimum: dict[str, Any], law_file: Path) -> None:
     keys = {"final_loss", "interval_90", "schedule_file", "baselines", "family", "seconds"}
     assert keys <= set(optimum)
-    assert set(optimum["family"]) == {"spec", "final_loss"}
+    assert set(optimum["family"]) == {"spec", "final_loss", "gain_over_it", "suffices"}
     assert optimum["schedule_file"] == str(law_file.parent / "best.csv")
     assert optimum["interval_90"][0] < optimum["final_loss"] < optimum["interval_90"][1]
 
@@ -128,6 +128,16 @@ def test_optimum_is_no_worse_than_baselines_and_family(optimum: dict[str, Any]) 
     assert len(optimum["baselines"]) >= 5
     assert optimum["final_loss"] <= min(optimum["baselines"].values())
     assert optimum["final_loss"] <= optimum["family"]["final_loss"]
+
+
+def test_family_is_offered_where_the_free_form_gains_no_more_than_noise(
+    optimum: dict[str, Any],
+) -> None:
+    family = optimum["family"]
+    low, high = family["gain_over_it"]["interval_90"]
+    assert family["gain_over_it"]["gain"] == family["final_loss"] - optimum["final_loss"]
+    assert low <= family["gain_over_it"]["gain"] <= high
+    assert family["suffices"] is (low <= 0 and optimum["spec"] != family["spec"])
 
 
 def test_written_schedule_keeps_to_its_frame_and_loss(
@@ -171,6 +181,10 @@ def test_optimize_as_text(optimum: dict[str, Any]) -> None:
         gain = f"{loss - optimum['final_loss']:+.5f}  [{low:+.4f}, {high:+.4f}]"
         assert f"{loss:.5f}  {gain}  {spec}" in text
     assert f"wrote {optimum['schedule_file']}" in text
+    for suffices in (True, False):
+        shown = render({**optimum, "family": {**optimum["family"], "suffices": suffices}})
+        offer = f'scaling-laws export "{optimum["family"]["spec"]}" --to TARGET'
+        assert (offer in shown) is suffices
     assert "pass --out FILE.csv" in render({**optimum, "schedule_file": None})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,24 +34,62 @@ def test_match(log: Path) -> None:
     keys = {"matches", "n_rows", "max_deviation", "first_bad_step", "diagnosis", "table"}
     assert keys <= set(result)
     assert result["matches"] is True and result["n_rows"] == 300 and result["max_deviation"] == 0
-    assert call("verify", log, "--schedule", log, "--strict").code == 0
+    assert call("verify", log, "--schedule", log).code == 0
     assert call("verify", log, "--schedule", WSD).out.startswith("matches: ")
 
 
 def test_mismatch_is_a_result(late: Path) -> None:
-    result = call_json("verify", late, "--schedule", WSD)
+    shown = call("verify", late, "--schedule", WSD, "--json")
+    result = json.loads(shown.out)
+    assert shown.code == 3
     assert result["matches"] is False and result["fault"] == "off_by_one"
     assert result["first_bad_step"] == 1
     text = call("verify", late, "--schedule", WSD)
-    assert (text.code, text.err) == (0, "")
+    assert (text.code, text.err) == (3, "")
     assert text.out.startswith("does not match: ") and "<-" in text.out
     assert "at step 1\n" in text.out
+    assert call("verify", late, "--schedule", WSD, "--tolerance", 0.06).code == 0
 
 
-def test_strict(late: Path) -> None:
-    result = call("verify", late, "--schedule", WSD, "--strict", "--json")
-    assert result.code == 1 and '"matches": false' in result.out
-    assert call("verify", late, "--schedule", WSD, "--strict", "--tolerance", 0.06).code == 0
+def test_log_of_a_trainer(tmp_path: Path) -> None:
+    """After `export --to hf`: the Trainer's own file, without a detour over import."""
+    lr = sl.schedule(WSD).lr
+    rows = [
+        {"step": step, "loss": 5.0, "learning_rate": lr[step - 1]} for step in range(10, 301, 10)
+    ]
+    path = tmp_path / "trainer_state.json"
+    path.write_text(json.dumps({"global_step": 300, "max_steps": 300, "log_history": rows}))
+    result = call_json("verify", path, "--schedule", WSD)
+    assert result["matches"] is True and result["n_rows"] == 30
+    assert result["table"][0]["step"] == 9 and "counts updates from 1" in result["remarks"][0]
+
+
+def test_one_of_several_runs_and_rates(tmp_path: Path) -> None:
+    lr = sl.schedule(WSD).lr
+    path = tmp_path / "log.csv"
+    rows = "".join(f"{step},{lr[step]},{0.1 * lr[step]},{5 - step / 99}\n" for step in range(300))
+    path.write_text("step,lr-AdamW/pg1,lr-AdamW/pg2,loss\n" + rows)
+    assert_refused(call("verify", path, "--schedule", WSD), "several keys may be the learning rate")
+    right = call_json("verify", path, "--schedule", WSD, "--lr-key", "lr-AdamW/pg1")
+    assert right["matches"] is True
+    wrong = call("verify", path, "--schedule", WSD, "--lr-key", "lr-AdamW/pg2", "--json")
+    assert wrong.code == 3 and json.loads(wrong.out)["fault"] == "factor"
+    assert_refused(call("verify", path, "--schedule", WSD, "--run", "other"), "--run")
+
+
+def test_a_file_that_begins_anew_is_several_runs(tmp_path: Path) -> None:
+    lr = sl.schedule(WSD).lr
+    rows = "".join(
+        f"{model},{step},{factor * lr[step]},{factor + 5 - step / 99}\n"
+        for model, factor in (("small", 1.0), ("large", 0.5))
+        for step in range(300)
+    )
+    path = tmp_path / "log.csv"
+    path.write_text("model,step,lr,loss\n" + rows)
+    assert_refused(call("verify", path, "--schedule", WSD), "--run-key")
+    words = ("verify", path, "--schedule", WSD, "--run-key", "model", "--run")
+    assert call(*words, "small").code == 0
+    assert call(*words, "large").code == 3
 
 
 @pytest.mark.parametrize(

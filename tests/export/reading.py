@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -33,18 +34,36 @@ def load(folder: Path, text: str, name: str = "exported") -> ModuleType:
     return module
 
 
-def stand_in_for_olmo() -> dict[str, ModuleType]:
-    """The one class that a generated file derives from; OLMo-core itself is too heavy a need."""
+class _Scheduler:
+    """What generated files derive from, where the trainer is not installed."""
 
-    @dataclass
-    class Scheduler:
-        lr_field: str = "lr"
-        units: str = "steps"
+    lr_field: str = "lr"
+    units: str = "steps"
 
-    modules = {name: ModuleType(name) for name in ("olmo_core", "olmo_core.optim")}
-    modules["olmo_core.optim.scheduler"] = ModuleType("olmo_core.optim.scheduler")
-    modules["olmo_core.optim.scheduler"].Scheduler = Scheduler  # type: ignore[attr-defined]
-    return modules
+
+def _module(name: str, **members: Any) -> ModuleType:
+    module = ModuleType(name)
+    module.__dict__.update(members)
+    return module
+
+
+def stand_ins() -> dict[str, ModuleType]:
+    """The classes that generated files import, for trainers that are not installed."""
+    olmo = dataclass(_Scheduler)
+    container = type("LRSchedulersContainer", (), {})
+    made = [
+        _module("torch"),
+        _module("torch.optim"),
+        _module("torch.optim.lr_scheduler", LambdaLR=type("LambdaLR", (), {})),
+        _module("olmo_core"),
+        _module("olmo_core.optim"),
+        _module("olmo_core.optim.scheduler", Scheduler=olmo),
+        _module("torchtitan"),
+        _module("torchtitan.components"),
+        _module("torchtitan.components.optimizer", LRSchedulersContainer=container),
+    ]
+    absent = {name for name in ("torch", "olmo_core", "torchtitan") if not find_spec(name)}
+    return {module.__name__: module for module in made if module.__name__.split(".")[0] in absent}
 
 
 def _of_lambda(export: Export, module: Any, steps: int, peak: float) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
+from scaling_laws.common.errors import UsageError
 from scaling_laws.decisions.export import export_schedule, get_target
 from scaling_laws.decisions.export.native import NativeFamily
 
@@ -64,6 +65,8 @@ def nemo(given: Mapping[str, Any], update: int) -> float:
     if update < hold:
         return float(high)
     share = min(update - hold, until - hold) / (until - hold)
+    if sched["name"] == "WarmupHoldAnnealOneMinusSquareRoot":
+        return float(max(low, high * (1 - math.sqrt(share))))
     return float(low + (high - low) * (1 - share) ** sched["power"])
 
 
@@ -179,6 +182,11 @@ def test_member_of_a_family(target: str, place: int) -> None:
 )
 def test_nearest_to_any_schedule(target: str, spec: str) -> None:
     """The rates of the fit are those that the arguments give."""
+    if target == "deepspeed" and "cosine" not in spec and "constant" not in spec:
+        with pytest.raises(UsageError, match="no schedule of its own is near"):
+            export_schedule(spec, to=target, kind="native")
+        assert export_schedule(spec, to=target).native is None
+        return
     export = export_schedule(spec, to=target, kind="native")
     assert export.native is not None
     twin = [TWINS[target](export.native_arguments, update) for update in range(STEPS)]
@@ -194,6 +202,7 @@ def test_nearest_to_any_schedule(target: str, spec: str) -> None:
         ("nemo", "cosine:peak=3e-4,end=3e-5,steps=900"),
         ("nemo", "wsd:peak=3e-4,steps=900,decay=power,power=2,decay_start=700"),
         ("torchtitan", "wsd:peak=3e-4,end=3e-5,steps=900,decay=cosine,decay_fraction=0.5"),
+        ("nemo", "wsd:peak=3e-5,steps=900,decay=1-sqrt,decay_fraction=0.2"),
         ("nanogpt", "cosine:peak=3e-4,end=3e-5,steps=900"),
     ],
 )

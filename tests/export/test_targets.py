@@ -13,7 +13,7 @@ from scaling_laws.common.errors import ScalingLawsError, UsageError
 from scaling_laws.decisions.export import TARGETS, Target, export_schedule
 from scaling_laws.decisions.export.native import NativeFamily
 from scaling_laws.models.schedules import write_schedule
-from tests.export.reading import DATA, MODULES, SAMPLES, TOKENS, rates_of, stand_in_for_olmo
+from tests.export.reading import DATA, MODULES, SAMPLES, TOKENS, rates_of, stand_ins
 
 PLANS = {
     "constant": "constant:peak=3e-4,steps=300",
@@ -25,6 +25,7 @@ PLANS = {
     "re-warm-up": "cosine:peak=3e-4,steps=100 + linear:peak=2e-4,steps=80,warmup=10",
     "one step": "constant:peak=0.1,steps=1",
 }
+NEAR_DEEPSPEED = ("constant", "constant, warm-up", "cosine", "cosine, no warm-up")
 BATCH = {"samples_per_step": SAMPLES, "tokens_per_step": TOKENS}
 CASES = [
     pytest.param(target, form, unit, id=f"{target.name}-{form}-{unit}")
@@ -37,7 +38,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def trainers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, module in stand_in_for_olmo().items():
+    for name, module in stand_ins().items():
         monkeypatch.setitem(sys.modules, name, module)
 
 
@@ -111,7 +112,7 @@ def test_a_spec_stays_inside_its_comment(target: Target, tmp_path: Path) -> None
     path = folder / "s.csv"
     write_schedule(path, sl.schedule("wsd:peak=1.0,steps=40,decay_fraction=0.5"))
     for kind in ("exact", "native"):
-        if kind == "native" and target.native is None:
+        if kind == "native" and (target.native is None or not target.states_distance):
             continue
         export = export_schedule(str(path), to=target.name, kind=kind, **BATCH)
         if export.text is None:
@@ -156,8 +157,8 @@ def test_native_members_are_recognised(target: Target, family: NativeFamily) -> 
 def test_native_form_states_its_distance(target: Target, plan: str, tmp_path: Path) -> None:
     spec = free_form(tmp_path) if plan == "free form" else PLANS[plan]
     wanted = sl.schedule(f"csv:{spec}" if plan == "free form" else spec)
-    if target.name == "deepspeed" and wanted.steps < 3:
-        with pytest.raises(UsageError, match="none of its schedules"):
+    if target.name == "deepspeed" and plan not in NEAR_DEEPSPEED:
+        with pytest.raises(UsageError, match=r"of its own is near|none of its schedules"):
             export_schedule(spec, to=target.name, kind="native")
         return
     export = export_schedule(spec, to=target.name, kind="native", **BATCH)

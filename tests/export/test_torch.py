@@ -47,9 +47,13 @@ def test_lambda_lr_follows_the_schedule(target: str, form: str, tmp_path: Path) 
     np.testing.assert_allclose(rates[:, 1], second, rtol=0, atol=1e-7 * PLAN.peak_lr)
 
 
+@pytest.mark.parametrize("scheduler_first", [True, False])
 @pytest.mark.parametrize("form", ["multiplier", "absolute"])
-@pytest.mark.parametrize("step", [1, 20, 199, 200])
-def test_resume_from_a_checkpoint(form: str, step: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, 20, 200])
+def test_resume_from_a_checkpoint(
+    form: str, step: int, scheduler_first: bool, tmp_path: Path
+) -> None:
+    """In any order; the LambdaLR of torch would run one update at the rate of step 0."""
     text = export_schedule(SPEC, to="torch", form=form).text
     assert text is not None
     module = load(tmp_path, text)
@@ -59,8 +63,12 @@ def test_resume_from_a_checkpoint(form: str, step: int, tmp_path: Path) -> None:
     torch.save({"o": first.state_dict(), "s": scheduler.state_dict()}, tmp_path / "c.pt")
     saved = torch.load(tmp_path / "c.pt")
     again = optimizer_with(PLAN.peak_lr)
-    resumed = module.make_scheduler(again)
-    again.load_state_dict(saved["o"])
+    if scheduler_first:
+        resumed = module.make_scheduler(again)
+        again.load_state_dict(saved["o"])
+    else:
+        again.load_state_dict(saved["o"])
+        resumed = module.make_scheduler(again)
     resumed.load_state_dict(saved["s"])
     rates = run(again, resumed, PLAN.steps - step)
     np.testing.assert_allclose(rates[:, 0], PLAN.lr[step:], rtol=0, atol=1e-7 * PLAN.peak_lr)
@@ -111,3 +119,29 @@ def test_a_new_scheduler_on_a_restored_optimizer(tmp_path: Path) -> None:
     scheduler = load(tmp_path / "rest", rest).make_scheduler(second)
     rates = run(second, scheduler, PLAN.steps - 120)
     np.testing.assert_allclose(rates[:, 0], PLAN.lr[120:], rtol=0, atol=1e-7 * PLAN.peak_lr)
+
+
+@pytest.mark.parametrize("form", ["multiplier", "absolute"])
+@pytest.mark.parametrize("start_step", [0, 120])
+def test_groups_whose_peak_is_unknown(form: str, start_step: int, tmp_path: Path) -> None:
+    """An optimizer whose LR was set by hand has a rate in the middle of the run, not a peak."""
+    text = export_schedule(SPEC, to="torch", form=form, start_step=start_step).text
+    assert text is not None
+    module = load(tmp_path, text)
+    last = -1 if start_step else 119
+    resumed = optimizer_with(0.3 * PLAN.peak_lr)
+    if form == "multiplier":
+        with pytest.raises(ValueError, match="no initial_lr"):
+            module.make_scheduler(resumed, last)
+        resumed.param_groups[0]["initial_lr"] = PLAN.peak_lr
+    scheduler = module.make_scheduler(resumed, last)
+    rates = run(resumed, scheduler, PLAN.steps - 120)
+    np.testing.assert_allclose(rates[:, 0], PLAN.lr[120:], rtol=0, atol=1e-7 * PLAN.peak_lr)
+
+
+def test_absolute_rates_from_an_optimizer_at_zero(tmp_path: Path) -> None:
+    text = export_schedule(SPEC, to="torch", form="absolute").text
+    assert text is not None
+    optimizer = optimizer_with(0.0)
+    rates = run(optimizer, load(tmp_path, text).make_scheduler(optimizer), PLAN.steps)
+    np.testing.assert_allclose(rates[:, 0], PLAN.lr, rtol=0, atol=1e-7 * PLAN.peak_lr)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import scaling_laws as sl
 from scaling_laws.common.errors import DataError, UsageError
+from scaling_laws.data import Options
 from scaling_laws.decisions.export import verify_schedule
 
 Array = NDArray[np.float64]
@@ -37,6 +38,12 @@ def after_restart(spec: str, at: int) -> Array:
 def shifted(spec: str, by: int) -> Array:
     lr = rates(spec)
     return lr[np.clip(np.arange(len(lr)) + by, 0, len(lr) - 1)]
+
+
+def second_ramp(at: int, steps: int) -> Array:
+    """Multipliers of a warm-up within the run: (4000,)."""
+    step = np.arange(4000)
+    return np.where(step < at, 1.0, np.minimum((step - at) / steps, 1.0))
 
 
 @pytest.mark.parametrize("spec", [WSD, COSINE, "constant:peak=1e-3,steps=50"])
@@ -134,6 +141,48 @@ FAULTS: dict[str, tuple[str, Callable[[], Array], str, str]] = {
         "cooldown_early",
         "early",
     ),
+    "held after a resume": (
+        COSINE,
+        lambda: np.where(np.arange(4000) < 2400, rates(COSINE), rates(COSINE)[2400]),
+        "held",
+        "the rate is held from step 2400",
+    ),
+    "held at the peak after a resume": (
+        COSINE,
+        lambda: np.where(np.arange(4000) < 2400, rates(COSINE), 3e-4),
+        "held",
+        "the rate is held from step 2400",
+    ),
+    "second warm-up": (
+        COSINE,
+        lambda: rates(COSINE) * second_ramp(2400, 300),
+        "second_warmup",
+        "a new warm-up of 300 steps at 2400",
+    ),
+    "second warm-up to a level": (
+        WSD,
+        lambda: rates(WSD) * second_ramp(1200, 100),
+        "second_warmup",
+        "a new warm-up of 100 steps at 1200",
+    ),
+    "shifted late": (COSINE, lambda: shifted(COSINE, -200), "shifted", "200 steps late"),
+    "shifted ahead": (WSD, lambda: shifted(WSD, 60), "shifted", "60 steps ahead"),
+    "resumed with an older scheduler": (
+        COSINE,
+        lambda: np.append(rates(COSINE)[:2000], rates(COSINE)[1700:3700]),
+        "shifted",
+        "300 steps late from step 2000",
+    ),
+    "counted in samples of half a batch": (
+        COSINE,
+        lambda: np.interp(
+            np.maximum(np.arange(4000) / 2, np.arange(4000) - 400.0),
+            np.arange(4000),
+            rates(COSINE),
+        ),
+        "shifted",
+        "400 steps late from step 800",
+    ),
 }
 
 
@@ -188,12 +237,13 @@ def test_rows_without_a_rate_and_other_columns_are_ignored(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("step,lr\n0,1\n0,1\n", "does not increase"),
-        ("step,lr\n5,1\n3,1\n", "does not increase"),
-        ("step,loss\n0,1\n", "no column 'lr'"),
-        ("iteration,lr\n0,1\n", "no column 'step'"),
+        ("step,loss\n0,1\n", "no key is recognised as the learning rate"),
+        ("count,lr\n0,1\n", "no key is recognised as the step"),
         ("step,lr\n0,-1\n", "negative"),
-        ("step,lr\n0,\n", "every cell is empty"),
+        ("step,lr\n0,\n", "no key is recognised as the learning rate"),
+        ("step,lr\n0,1e-4\n1,x\n", "line 3, column 'lr': 'x'"),
+        ("step,lr\n-1,1e-4\n", "not a whole number"),
+        ("step,lr\n5000,1e-4\n", "beyond the schedule's 4000 steps"),
     ],
 )
 def test_files_that_cannot_be_compared(text: str, message: str, tmp_path: Path) -> None:
@@ -207,3 +257,46 @@ def test_files_that_cannot_be_compared(text: str, message: str, tmp_path: Path) 
 def test_tolerance(tolerance: float, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tolerance"):
         verify_schedule(write(tmp_path, rates(WSD)), WSD, tolerance=tolerance)
+
+
+def case(name: str, root: Path) -> Path:
+    folder = root.parent / "shared" / "cases" / name
+    if not folder.is_dir():
+        pytest.skip("the small logs of ../shared/cases are not beside this checkout")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("resume_flat", "the rate is held from step 6000"),
+        ("resume_warmup", "a new warm-up of 500 steps at 6000"),
+        ("ramp", "500 steps late from step 1000"),
+    ],
+)
+def test_faults_of_public_reports(log: str, words: str, root: Path) -> None:
+    path = case("verify_unnamed_faults", root) / f"{log}.csv"
+    found = verify_schedule(path, "cosine:peak=3e-4,end=3e-5,steps=10000,warmup=500")
+    assert words in found.diagnosis
+
+
+def test_state_of_a_trainer(root: Path) -> None:
+    """A run whose last step is 10 times the schedule's end, and one of its own schedule."""
+    path = case("verify_trainer_state", root) / "trainer_state.json"
+    with pytest.raises(DataError, match="update 99, beyond the schedule's 10 steps"):
+        verify_schedule(path, "constant:peak=1e-3,steps=10")
+    found = verify_schedule(path, "constant:peak=9.727e-4,steps=14534,warmup=362")
+    assert found.n_rows == 145 and found.table[0].step == 99
+
+
+@pytest.mark.parametrize("repeats", ["last", "first"])
+def test_a_restart_in_the_log(repeats: str, tmp_path: Path) -> None:
+    """The rows of a restart are resolved as in an import."""
+    lr = rates(COSINE)
+    path = tmp_path / "run.csv"
+    steps = [*range(0, 2000, 10), *range(1500, 4000, 10)]
+    values = lr[steps].copy()
+    values[: 200 if repeats == "last" else 0][150:] = 1e-3  # replaced by later rows
+    path.write_text("step,lr\n" + "".join(f"{s},{v}\n" for s, v in zip(steps, values, strict=True)))
+    found = verify_schedule(path, COSINE, options=Options(repeats=repeats))
+    assert found.matches and found.n_rows == 400

@@ -106,6 +106,20 @@ def test_fit_shows_rates_losses_and_residuals(window: int, tmp_path: Path) -> No
     check_written(figure, tmp_path)
 
 
+def test_fit_names_its_runs_for_all_panels() -> None:
+    fitted, runs = law_with_draws(), [run_of(name) for name in SPECS]
+    figure = plot_fit(fitted, runs)
+    assert figure.get_suptitle() == "multi_power: cosine, drop"
+    assert figure.axes[1].get_legend().get_title().get_text() == "run, in all panels"
+    for axes in figure.axes:
+        drawn = [line for line in axes.lines if line.get_color() != "black"]
+        styles = [
+            (line.get_color(), line.get_linestyle()) for line in drawn if line.get_marker() != "."
+        ]
+        assert len(set(styles)) == len(runs)
+    assert plot_fit(fitted, [runs[0]] * 4).get_suptitle() == "multi_power: 4 runs"
+
+
 def test_fit_without_uncertainty_has_no_band_and_warm_up_ends_itself() -> None:
     figure = plot_fit(
         CurveFit.of("multi_power", PARAMS), {name: run_of(name) for name in SPECS}, "warmup"

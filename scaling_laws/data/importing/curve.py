@@ -18,7 +18,7 @@ from scaling_laws.data.logs import LogTable
 from scaling_laws.data.logs.repeated import resolve
 from scaling_laws.data.logs.trainer_state import OFFSET
 
-__all__ = ["LossCurve", "curve_of"]
+__all__ = ["LossCurve", "curve_of", "rates_of"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -30,8 +30,7 @@ class LossCurve:
     """Losses and learning rates over updates, counted from 0.
 
     Attributes:
-        steps: increasing: (points,).
-        loss: finite and > 0: (points,).
+        steps, loss: increasing updates, and losses that are finite and > 0: (points,) each.
         lr_steps: updates whose learning rate is known: (rates,).
         lr: their rates: (rates,); empty if none was logged.
         lr_offset: number of updates from the row of each rate to the update it belongs to.
@@ -103,7 +102,7 @@ def curve_of(tables: Sequence[LogTable], keys: Mapping[str, str], options: Optio
         words = f"the log counts from the branch: {options.step_offset} updates precede its first"
         findings.append(Finding("step_offset", words, True))
     offset = tables[0].lr_offset if options.lr_offset is None else options.lr_offset
-    lr_steps, lr = _rates(tables, keys, options, first_step, offset, findings)
+    lr_steps, lr = rates_of(tables, keys, options, first_step, offset, findings)
     gaps(steps, findings)
     quantised(keys["loss"], loss, findings)
     steps, loss = _skipped(tables, keys, options, first_step, steps, loss, findings)
@@ -263,7 +262,7 @@ def _usable(
     return steps[good], loss[good]
 
 
-def _rates(
+def rates_of(
     tables: Sequence[LogTable],
     keys: Mapping[str, str],
     options: Options,
@@ -271,6 +270,7 @@ def _rates(
     offset: int,
     findings: list[Finding],
 ) -> tuple[Whole, Array]:
+    """Updates whose learning rate is known, and their rates; both empty without the role."""
     if "lr" not in keys:
         return np.array([], dtype=np.int64), np.array([])
     steps, lr = _series(tables, keys, "lr", options, first_step, offset, findings)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_laws.decisions.export.lambda_lr import TORCH_IMPORTS, lambda_lr
 from scaling_laws.decisions.export.native import Basis, NativeFamily
-from scaling_laws.decisions.export.python_form import LAMBDA_CLASS, python_file
+from scaling_laws.decisions.export.python_form import python_file
 from scaling_laws.decisions.export.target import NativeForm, Request, Target
 from scaling_laws.decisions.export.torch import usage_of_groups
 
@@ -85,7 +86,7 @@ def arguments(request: Request) -> dict[str, Any]:
 
 
 def write_native(request: Request) -> str:
-    """A JSON fragment without a heading, because JSON has no comments."""
+    """A JSON fragment; it has no heading, because JSON has no comments."""
     return json.dumps(arguments(request), indent=2) + "\n"
 
 
@@ -97,9 +98,9 @@ def write(request: Request) -> str:
         "        model=model, optimizer=optimizer, lr_scheduler=make_scheduler(optimizer), ...)",
         "or, if the configuration creates the optimizer, lr_scheduler=make_scheduler; then the",
         "configuration must not contain a scheduler. The engine steps it after each update.",
-        "load_checkpoint() restores the step.",
+        *request.resume_lines("the scheduler", "load_checkpoint() restores the step."),
     ]
-    return python_file(request, "DeepSpeed", usage, "\n" + LAMBDA_CLASS[request.form])
+    return python_file(request, "DeepSpeed", usage, lambda_lr(request), imports=TORCH_IMPORTS)
 
 
 DEEPSPEED = Target(
@@ -111,4 +112,5 @@ DEEPSPEED = Target(
     exact=write,
     native=NativeForm(FAMILIES, write_native, arguments),
     python=True,
+    states_distance=False,
 )

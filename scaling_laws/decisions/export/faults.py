@@ -7,60 +7,24 @@ must agree with every logged rate. The first that does, in order of simplicity, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scaling_laws.decisions.export.lr_log import (
+    Array,
+    Fault,
+    LrLog,
+    Steps,
+    best_number,
+    rates_at,
+)
+from scaling_laws.decisions.export.resume_faults import held_rate, second_warmup, shift_by_steps
 from scaling_laws.models import Schedule
 
-__all__ = ["Fault", "LrLog", "find_fault", "shifted_log"]
+__all__ = ["find_fault", "shifted_log"]
 
-Array = NDArray[np.float64]
-Steps = NDArray[np.int64]
 SHIFTS = (1, -1)
 CANDIDATES = 400  # values of the fitted number that are tried before it is refined
-MAX_ROWS = 4000  # a longer log is subsampled
-
-
-@dataclass(frozen=True, eq=False)
-class LrLog:
-    """Logged rates.
-
-    Attributes:
-        step: increasing steps: (rows,).
-        lr: logged rates: (rows,).
-        slack: tolerance, in LR.
-    """
-
-    step: Steps
-    lr: Array = field(repr=False)
-    slack: float
-
-    def agrees(self, expected: Array) -> bool:
-        """Whether every row agrees with a hypothesis."""
-        return bool((np.abs(self.lr - expected) <= self.slack).all())
-
-    def distance(self, expected: Array) -> float:
-        """Sum of squares between the log and a hypothesis."""
-        return float(np.square(self.lr - expected).sum())
-
-    def thinned(self, keep: int) -> LrLog:
-        """At most about `MAX_ROWS` of the rows, including those around row `keep`."""
-        if self.step.size <= MAX_ROWS:
-            return self
-        spread = np.linspace(0, self.step.size - 1, MAX_ROWS).round().astype(int)
-        near = np.arange(max(keep - 50, 0), min(keep + 50, self.step.size))
-        chosen = np.union1d(spread, near)
-        return LrLog(self.step[chosen], self.lr[chosen], self.slack)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A fault that explains a log: its name and a sentence."""
-
-    name: str
-    sentence: str
 
 
 def shifted_log(log: LrLog, lr: Array, expected: Array) -> Fault | None:
@@ -68,8 +32,8 @@ def shifted_log(log: LrLog, lr: Array, expected: Array) -> Fault | None:
     unshifted = log.distance(expected)
     if unshifted <= 1e-12 * float(np.square(log.lr).sum()):
         return None
-    best = min(SHIFTS, key=lambda shift: log.distance(_at(lr, log.step + shift)))
-    if log.distance(_at(lr, log.step + best)) > 1e-2 * unshifted:
+    best = min(SHIFTS, key=lambda shift: log.distance(rates_at(lr, log.step + shift)))
+    if log.distance(rates_at(lr, log.step + best)) > 1e-2 * unshifted:
         return None
     return _off_by(best)
 
@@ -91,17 +55,6 @@ def find_fault(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     return None
 
 
-def _at(lr: Array, steps: NDArray[np.int64] | Array) -> Array:
-    """Rates at steps, including fractional ones; constant before the start and after the end."""
-    last = lr.size - 1
-    inside = np.clip(steps, 0, last)
-    if np.issubdtype(inside.dtype, np.integer):
-        return np.asarray(lr[inside.astype(np.int64)])
-    below = np.floor(inside).astype(np.int64)
-    share = inside - below
-    return np.asarray(lr[below] * (1 - share) + lr[np.minimum(below + 1, last)] * share)
-
-
 def _off_by(shift: int) -> Fault:
     if shift > 0:
         return Fault(
@@ -118,14 +71,14 @@ def _off_by(shift: int) -> Fault:
 
 def _shift(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     for shift in SHIFTS:
-        if log.agrees(_at(plan.lr, log.step + shift)):
+        if log.agrees(rates_at(plan.lr, log.step + shift)):
             return _off_by(shift)
     return None
 
 
 def _length(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """Every row agrees, and the run continues beyond the schedule's end."""
-    if log.step[-1] < plan.steps or not log.agrees(_at(plan.lr, log.step)):
+    if log.step[-1] < plan.steps or not log.agrees(rates_at(plan.lr, log.step)):
         return None
     return Fault(
         "longer_run",
@@ -140,7 +93,7 @@ def _past_end(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     if inside.all() or not inside.any():
         return None
     if not LrLog(log.step[inside], log.lr[inside], log.slack).agrees(
-        _at(plan.lr, log.step[inside])
+        rates_at(plan.lr, log.step[inside])
     ):
         return None
     return Fault(
@@ -151,7 +104,7 @@ def _past_end(log: LrLog, plan: Schedule, first: int) -> Fault | None:
 
 
 def _factor(log: LrLog, plan: Schedule, first: int) -> Fault | None:
-    expected = _at(plan.lr, log.step)
+    expected = rates_at(plan.lr, log.step)
     norm = float(expected @ expected)
     if norm == 0:
         return None
@@ -185,7 +138,7 @@ def _factor(log: LrLog, plan: Schedule, first: int) -> Fault | None:
 
 def _warmup(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """A warm-up of another length; the schedule after the longer of both warm-ups."""
-    deviating = np.flatnonzero(np.abs(log.lr - _at(plan.lr, log.step)) > log.slack)
+    deviating = np.flatnonzero(np.abs(log.lr - rates_at(plan.lr, log.step)) > log.slack)
     bound = max(plan.warmup, int(log.step[deviating[-1]])) + 1
     top = float(plan.lr[min(plan.warmup, plan.steps - 1)])
     if plan.warmup == 0 and bound > plan.steps // 2:
@@ -194,10 +147,10 @@ def _warmup(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     def with_warmup(steps: float) -> Array:
         ramp = top * np.minimum(log.step / max(steps, 1e-9), 1.0)
         after = np.maximum(log.step, plan.warmup)
-        return np.asarray(np.where(log.step < steps, ramp, _at(plan.lr, after)))
+        return np.asarray(np.where(log.step < steps, ramp, rates_at(plan.lr, after)))
 
     reach = max(2 * bound, 2 * plan.warmup, 4)
-    warmup = _best(log, with_warmup, np.linspace(0, min(reach, plan.steps), CANDIDATES))
+    warmup = best_number(log, with_warmup, np.linspace(0, min(reach, plan.steps), CANDIDATES))
     if warmup is None:
         return None
     return Fault(
@@ -218,10 +171,10 @@ def _total(log: LrLog, plan: Schedule, first: int) -> Fault | None:
         def stretched(total: float, start: int = start) -> Array:
             scale = (plan.steps - start) / max(total - start, 1.0)
             scaled = start + np.maximum(log.step - start, 0) * scale
-            return _at(plan.lr, np.where(log.step < start, log.step, scaled))
+            return rates_at(plan.lr, np.where(log.step < start, log.step, scaled))
 
         lengths = start + (plan.steps - start) * np.geomspace(0.1, 10.0, CANDIDATES)
-        total = _best(log, stretched, lengths)
+        total = best_number(log, stretched, lengths)
         if total is not None:
             return Fault(
                 "total_steps",
@@ -234,12 +187,12 @@ def _restart(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """From some step on, the schedule restarts from its step 0."""
 
     def restarted(at: float) -> Array:
-        return _at(plan.lr, np.where(log.step >= at, log.step - round(at), log.step))
+        return rates_at(plan.lr, np.where(log.step >= at, log.step - round(at), log.step))
 
     row = int(np.searchsorted(log.step, first))
     earliest = int(log.step[row - 1]) + 1 if row else 1
     trials = np.unique(np.linspace(max(earliest, 1), first, CANDIDATES).round())
-    restart = _best(log, restarted, trials)
+    restart = best_number(log, restarted, trials)
     if restart is None:
         return None
     return Fault(
@@ -251,14 +204,14 @@ def _restart(log: LrLog, plan: Schedule, first: int) -> Fault | None:
 
 def _end(log: LrLog, plan: Schedule, first: int) -> Fault | None:
     """The fall from the peak has the right shape, but another final rate."""
-    drop = plan.peak_lr - _at(plan.lr, log.step)
+    drop = plan.peak_lr - rates_at(plan.lr, log.step)
     after = log.step >= plan.warmup
     norm = float(drop[after] @ drop[after])
     if norm == 0:
         return None
     ratio = float((plan.peak_lr - log.lr)[after] @ drop[after]) / norm
     lower = np.where(after, (ratio - 1.0) * drop, 0.0)
-    if not 0 < ratio < 2 or not log.agrees(_at(plan.lr, log.step) - lower):
+    if not 0 < ratio < 2 or not log.agrees(rates_at(plan.lr, log.step) - lower):
         return None
     end, planned = (plan.peak_lr - scale * (plan.peak_lr - plan.lr[-1]) for scale in (ratio, 1.0))
     if end < -log.slack:
@@ -280,16 +233,16 @@ def _cooldown(log: LrLog, plan: Schedule, first: int) -> Fault | None:
 
     def same_slope(begin: float) -> Array:
         delayed = _delayed(log.step, start, begin)
-        return _at(plan.lr, np.where(log.step < start, log.step, delayed))
+        return rates_at(plan.lr, np.where(log.step < start, log.step, delayed))
 
     def same_end(begin: float) -> Array:
         length = max(plan.steps - 1 - begin, 1.0)
         progress = np.maximum(log.step - begin, 0.0) * (fall / length)
-        return _at(plan.lr, np.where(log.step < min(start, begin), log.step, start + progress))
+        return rates_at(plan.lr, np.where(log.step < min(start, begin), log.step, start + progress))
 
     begins = np.linspace(max(plan.warmup, 1), plan.steps - 1, 4 * CANDIDATES)
     for hypothesis in (same_slope, same_end):
-        begin = _best(log, hypothesis, begins)
+        begin = best_number(log, hypothesis, begins)
         if begin is not None and begin >= min(plan.steps - 2, float(log.step[-1])):
             return Fault("no_cooldown", f"the cooldown, due from step {start} on, never began")
         if begin is not None:
@@ -308,24 +261,6 @@ def _delayed(step: Steps, start: int, begin: float) -> Array:
     return np.asarray(np.where(step < begin, np.minimum(step, start), np.maximum(shifted, start)))
 
 
-def _best(log: LrLog, hypothesis: Callable[[float], Array], trials: Array) -> float | None:
-    """The number for which a hypothesis agrees with the whole log, or None."""
-    if trials.size == 0:
-        return None
-    index = int(np.argmin([log.distance(hypothesis(float(value))) for value in trials]))
-    best = float(trials[index])
-    low, high = float(trials[max(index - 1, 0)]), float(trials[min(index + 1, trials.size - 1)])
-    for _ in range(4):  # twenty times finer every time
-        finer = np.linspace(low, high, 41)
-        best = float(finer[np.argmin([log.distance(hypothesis(float(value))) for value in finer])])
-        spacing = (high - low) / 40
-        low, high = best - spacing, best + spacing
-    for value in (float(round(best)), best):  # integers first: settings usually are
-        if log.agrees(hypothesis(value)):
-            return value
-    return None
-
-
 HYPOTHESES: tuple[Callable[[LrLog, Schedule, int], Fault | None], ...] = (
     _length,
     _past_end,
@@ -335,5 +270,8 @@ HYPOTHESES: tuple[Callable[[LrLog, Schedule, int], Fault | None], ...] = (
     _warmup,
     _end,
     _cooldown,
+    held_rate,
+    second_warmup,
+    shift_by_steps,
     _total,
 )

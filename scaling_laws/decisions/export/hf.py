@@ -20,8 +20,9 @@ from scaling_laws.decisions.export.decay_shapes import (
     linear,
     polynomial,
 )
+from scaling_laws.decisions.export.lambda_lr import TORCH_IMPORTS, lambda_lr
 from scaling_laws.decisions.export.native import Basis, NativeFamily
-from scaling_laws.decisions.export.python_form import LAMBDA_CLASS, number, python_file
+from scaling_laws.decisions.export.python_form import number, python_file
 from scaling_laws.decisions.export.target import NativeForm, Request, Target
 from scaling_laws.decisions.export.torch import usage_of_groups
 
@@ -181,10 +182,13 @@ def write(request: Request) -> str:
         "    trainer = Trainer(..., optimizers=(optimizer, make_scheduler(optimizer)))",
         f"    with TrainingArguments(..., max_steps={request.plan.steps}); if the Trainer creates",
         f"    the optimizer, use learning_rate={peak} and the class ScheduledTrainer below.",
-        "Checkpoints of the Trainer contain the step; resume_from_checkpoint needs nothing else.",
+        *request.resume_lines(
+            "the scheduler",
+            "Checkpoints of the Trainer contain the step; resume_from_checkpoint restores it.",
+        ),
     ]
-    body = "\n" + LAMBDA_CLASS[request.form] + MIXIN
-    return python_file(request, "the Hugging Face Trainer", usage, body)
+    body = lambda_lr(request) + MIXIN
+    return python_file(request, "the Hugging Face Trainer", usage, body, imports=TORCH_IMPORTS)
 
 
 HF = Target(

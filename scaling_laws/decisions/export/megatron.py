@@ -144,7 +144,8 @@ def write_native(request: Request) -> str:
             "    import exact_schedule; exact_schedule.apply()",
         ]
     )
-    return comment([*lines, *RESUME, *exact, *request.check_lines()]) + " \\\n".join(words) + "\n"
+    lines += [*request.resume_lines("Megatron-LM", *RESUME), *exact, *request.check_lines()]
+    return comment(lines) + " \\\n".join(words) + "\n"
 
 
 def _word(value: Any) -> str:
@@ -167,7 +168,7 @@ def write(request: Request) -> str:
         f"    --lr {number(request.peak_lr)} --train-iters {request.plan.steps}",
         "Megatron-LM still requires arguments for a schedule; its rates are replaced.",
         "SAMPLES_PER_STEP is the global batch size; a ramp-up of it would stretch the schedule.",
-        *RESUME,
+        *request.resume_lines("Megatron-LM", *RESUME),
     ]
     body = "\n" + PATCH.format(per_step=request.samples_per_step)
     return python_file(request, "Megatron-LM", usage, body)

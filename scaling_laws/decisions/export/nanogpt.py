@@ -1,7 +1,8 @@
 """nanoGPT: its `get_lr(it)`, or the four numbers of its cosine.
 
 Formula: karpathy/nanoGPT, train.py. Update `it` counts from 0: the warm-up is
-(it + 1)/(warmup_iters + 1), then a cosine to min_lr at lr_decay_iters.
+(it + 1)/(warmup_iters + 1), then a cosine to min_lr at lr_decay_iters. The loop ends after the
+update max_iters, so that T updates need max_iters = T - 1.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ FAMILIES = (
 def arguments(request: Request) -> dict[str, Any]:
     """Settings of train.py."""
     fit, total = request.nearest, request.plan.steps
-    common: dict[str, Any] = {"learning_rate": fit.peak, "max_iters": total}
+    common: dict[str, Any] = {"learning_rate": fit.peak, "max_iters": total - 1}
     if fit.family.name == "constant":
         return {**common, "decay_lr": False}
     return {
@@ -84,8 +85,8 @@ def write(request: Request) -> str:
         "Put this file beside train.py and, after its own get_lr, add",
         "    from <this file's name> import get_lr",
         f"with learning_rate = {number(request.peak_lr)}, decay_lr = True and max_iters ="
-        f" {request.plan.steps}.",
-        "A resumed run reads `it` from its checkpoint.",
+        f" {request.plan.steps - 1}: train.py makes max_iters + 1 updates.",
+        *request.resume_lines("train.py", "A resumed run reads `it` from its checkpoint."),
     ]
     return python_file(request, "nanoGPT", usage, BODY[request.form])
 

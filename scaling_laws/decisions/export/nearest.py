@@ -140,7 +140,7 @@ def _near(step: int, last: int) -> NDArray[np.float64]:
 def _guesses(plan: Schedule) -> dict[str, tuple[int, ...]]:
     """Integer parameters suggested by the schedule, by axis."""
     total, rise = plan.steps, plan.warmup
-    below = np.flatnonzero(plan.lr[rise:] < plan.lr[rise:].max() * (1 - 1e-9))
+    below = np.flatnonzero(plan.lr[rise:] < plan.lr[rise:].max(initial=0.0) * (1 - 1e-9))
     start = rise + int(below[0]) if below.size else total
     level = np.flatnonzero(plan.lr >= plan.peak_lr * (1 - 1e-9))
     last_level = int(level[-1])

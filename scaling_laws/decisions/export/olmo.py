@@ -133,7 +133,10 @@ def write(request: Request) -> str:
     usage = [
         f"Give the optimizer lr={number(request.peak_lr)} and the train module",
         "    scheduler=ExportedSchedule()",
-        "The trainer's checkpoints contain the step, so a resumed run needs nothing else.",
+        *request.resume_lines(
+            "the trainer",
+            "The trainer's checkpoints contain the step, so a resumed run needs nothing else.",
+        ),
     ]
     body = STEPS_BODY
     if request.unit == "tokens":

@@ -31,7 +31,10 @@ def write(request: Request) -> str:
         "    optimizer = optax.adamw(schedule)"
         if absolute
         else "    optimizer = optax.adamw(lambda count: PEAK_LR * schedule(count))",
-        "optax counts updates in the optimizer's state, so a restored state resumes correctly.",
+        *request.resume_lines(
+            "the optimizer's state",
+            "optax counts updates in the optimizer's state, so a restored state resumes correctly.",
+        ),
     ]
     lines = request.heading("optax", request.knots.max_error)
     head = python_docstring([*lines, "", *usage, "", *request.check_lines()])

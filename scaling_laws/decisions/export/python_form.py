@@ -11,7 +11,7 @@ from scaling_laws.common import python_docstring
 from scaling_laws.decisions.export.knots import rounded
 from scaling_laws.decisions.export.target import Request
 
-__all__ = ["LAMBDA_CLASS", "knot_block", "number", "python_file", "row_of"]
+__all__ = ["knot_block", "number", "python_file", "row_of", "yaml_number"]
 
 WIDTH = 96
 
@@ -27,43 +27,6 @@ def rate_at(step):
     return RATES[i] + share * (RATES[i + 1] - RATES[i])
 '''
 
-# LambdaLR saves the attributes of a callable object in its state_dict, but not a plain function;
-# the knots are not attributes, so that a checkpoint does not restore old ones
-LAMBDA_CLASS = {
-    "multiplier": '''
-class Schedule:
-    """Multiplier of a param group's LR; an object, so that it can be pickled."""
-
-    def __call__(self, step):
-        return rate_at(step)
-
-
-def make_scheduler(optimizer, last_epoch=-1):
-    """A LambdaLR for an optimizer whose param groups have their peak LRs."""
-    from torch.optim.lr_scheduler import LambdaLR
-
-    return LambdaLR(optimizer, [Schedule() for _ in optimizer.param_groups], last_epoch)
-''',
-    "absolute": '''
-class Schedule:
-    """Multiplier that converts any initial LR of a param group to the schedule's LR."""
-
-    def __init__(self, base_lr):
-        self.base_lr = float(base_lr)
-
-    def __call__(self, step):
-        return rate_at(step) / self.base_lr
-
-
-def make_scheduler(optimizer, last_epoch=-1):
-    """A LambdaLR with which every param group has exactly the schedule's LR."""
-    from torch.optim.lr_scheduler import LambdaLR
-
-    base_lrs = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
-    return LambdaLR(optimizer, [Schedule(base_lr) for base_lr in base_lrs], last_epoch)
-''',
-}
-
 
 def number(value: float) -> str:
     """The shortest text that reads back as the same number.
@@ -72,6 +35,17 @@ def number(value: float) -> str:
     ('0.0003', '1.0')
     """
     return repr(float(value))
+
+
+def yaml_number(value: float) -> str:
+    """The shortest text that YAML 1.1, and so PyYAML, reads as the same number.
+
+    >>> yaml_number(3e-05), yaml_number(0.0003)
+    ('3.0e-05', '0.0003')
+    """
+    text = number(value)
+    mantissa, exponent, power = text.partition("e")
+    return text if not exponent or "." in mantissa else f"{mantissa}.0e{power}"
 
 
 def row_of(name: str, words: Sequence[str]) -> str:

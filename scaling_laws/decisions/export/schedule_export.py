@@ -108,6 +108,14 @@ def export_schedule(
     choice = _nearest(target, whole, part, start_step, law, facts, outlook.final_loss)
     native = choice.fit
     native_kind = kind == "native"
+    if native is not None and not target.states_distance and not _is_near(native, part):
+        if native_kind:
+            raise UsageError(
+                f"--to {target.name} --native: no schedule of its own is near this one (the "
+                f"nearest, {native.label}, differs by up to {native.max_error / part.peak_lr:.2g} "
+                "of the peak); omit --native for the exact schedule"
+            )
+        choice, native = _Choice(remark=choice.remark), None
     if native_kind and native is None:
         raise UsageError(
             f"--to {target.name} --native: none of its schedules can have only {part.steps} steps"
@@ -164,6 +172,12 @@ def export_schedule(
         choice.loss,
         (*_omission_notes(plan), *_notes(target, request, kind, choice.remark)),
     )
+
+
+def _is_near(fit: NativeFit, plan: Schedule) -> bool:
+    """Whether at most 1 % of the rates differ by more than a tenth of the peak."""
+    far = np.abs(fit.lr - plan.lr) > 0.1 * plan.peak_lr
+    return bool(far.mean() <= 0.01)
 
 
 def _choices(

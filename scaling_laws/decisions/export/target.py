@@ -115,9 +115,7 @@ class Request:
             "lr[t] is the rate of update t, counted from 0; constant after the last update.",
         ]
         if self.start_step:
-            lines.append(
-                f"Step 0 here is step {self.start_step} of the schedule: for a resumed run."
-            )
+            lines.append(f"Step 0 here is step {self.start_step} of the schedule.")
         lines.append(
             f"largest error: {max_error:.2g} in LR, {max_error / self.peak_lr:.2g} of the peak."
         )
@@ -129,6 +127,21 @@ class Request:
                 f"{self.outlook.final_loss:.5f} nats{suffix}."
             )
         return lines
+
+    def resume_lines(self, counter: str, *restored: str) -> list[str]:
+        """How a run that was stopped goes on.
+
+        Args:
+            counter: what counts the updates, e.g. ``the scheduler``.
+            restored: how the trainer restores it, for a file that starts at step 0.
+        """
+        if not self.start_step:
+            return list(restored)
+        return [
+            f"Only for a run in which {counter} counts from 0 again at step {self.start_step} of",
+            "the schedule. Where a checkpoint restores the count, the schedule would be shifted",
+            "twice: export without --start-step then.",
+        ]
 
     def native_heading(self, subject: str) -> list[str]:
         """The heading of a native schedule, with its cost in predicted loss."""
@@ -181,6 +194,8 @@ class Target:
         run_lr: (schedule, steps between checkpoints) -> the rates that the run must log, if they
             are not the schedule's.
         python: whether the exact form is a Python file.
+        states_distance: whether a comment in the native form states its distance from the
+            schedule; if not, one that is not near is refused.
     """
 
     name: str
@@ -194,6 +209,7 @@ class Target:
     max_error: Callable[[Request], float] | None = None
     run_lr: Callable[[Schedule, int | None], Array] | None = None
     python: bool = False
+    states_distance: bool = True
 
 
 @dataclass(frozen=True, eq=False)

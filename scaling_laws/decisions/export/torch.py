@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scaling_laws.decisions.export.python_form import LAMBDA_CLASS, number, python_file
+from scaling_laws.decisions.export.lambda_lr import TORCH_IMPORTS, lambda_lr
+from scaling_laws.decisions.export.python_form import number, python_file
 from scaling_laws.decisions.export.target import Request, Target
 
 __all__ = ["TORCH", "usage_of_groups"]
@@ -13,7 +14,7 @@ def usage_of_groups(request: Request) -> list[str]:
     peak = number(request.peak_lr)
     text = f"Give the optimizer lr={peak}; a param group with another LR keeps its ratio to it."
     if request.form == "absolute":
-        text = "Every param group gets the schedule's LR, for any LR of the optimizer except 0."
+        text = "Every param group gets the schedule's LR, whatever the LR of the optimizer is."
     return [text, f"    optimizer = torch.optim.AdamW(model.parameters(), lr={peak})"]
 
 
@@ -23,9 +24,16 @@ def write(request: Request) -> str:
         *usage_of_groups(request),
         "    scheduler = make_scheduler(optimizer)",
         "    ...  # each update: optimizer.step(); scheduler.step()",
-        "To resume, load_state_dict() of optimizer and scheduler, which restores the step.",
+        "In Lightning, whose default interval is the epoch, configure_optimizers() returns",
+        '    {"optimizer": optimizer,',
+        '     "lr_scheduler": {"scheduler": make_scheduler(optimizer), "interval": "step"}}',
+        *request.resume_lines(
+            "the scheduler",
+            "To resume, in this order: load the optimizer's state, make the scheduler, load the",
+            "scheduler's state, which restores the step and the LR.",
+        ),
     ]
-    return python_file(request, "PyTorch", usage, "\n" + LAMBDA_CLASS[request.form])
+    return python_file(request, "PyTorch", usage, lambda_lr(request), imports=TORCH_IMPORTS)
 
 
 TORCH = Target(

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_laws.common import (
-    DataError,
-    ScheduleError,
-    UsageError,
-    cell_error,
-    check_steps,
-    read_columns,
-)
-from scaling_laws.decisions.export.faults import Fault, LrLog, find_fault, shifted_log
+from scaling_laws.common import DataError, ScheduleError, UsageError
+from scaling_laws.decisions.export.faults import find_fault, shifted_log
+from scaling_laws.decisions.export.lr_log import Fault, LrLog
 from scaling_laws.decisions.export.schedule_export import read_schedule
 from scaling_laws.models import Schedule
+
+if TYPE_CHECKING:
+    from scaling_laws.data import LoggedRates, Options
 
 __all__ = ["ComparedStep", "Verification", "verify_schedule"]
 
@@ -57,6 +55,7 @@ class Verification:
         fault: name of the fault that explains the difference, if one does.
         diagnosis: a sentence about the fault or the match.
         table: selected rows, including those around the first bad one.
+        remarks: how the log was read: its counting, restarts, rates that are not numbers.
     """
 
     matches: bool
@@ -68,62 +67,67 @@ class Verification:
     fault: str | None
     diagnosis: str
     table: tuple[ComparedStep, ...] = field(repr=False)
+    remarks: tuple[str, ...] = ()
 
 
 def verify_schedule(
-    log: Path | str, plan: Schedule | str | Path, *, tolerance: float | None = None
+    log: Path | str,
+    plan: Schedule | str | Path,
+    *,
+    tolerance: float | None = None,
+    run: str | None = None,
+    options: Options | None = None,
 ) -> Verification:
     """Compare the learning rates that a run logged with its schedule.
 
     Args:
-        log: a CSV with columns step and lr; other columns, and rows without a rate, are ignored.
+        log: a log in any format that `import_logs` reads, or a CSV with columns step and lr; a row
+            without a rate is ignored, and losses are not needed.
         plan: the schedule, its spec, or the path of a CSV with columns step,lr.
         tolerance: as a share of the schedule's peak; default `LR_TOLERANCE`, as for reading runs.
+        run: name of the run, if the log contains several.
+        options: keys and counting of the log, as for an import.
 
     Returns:
-        Whether they agree, where they first differ, and which common fault explains it.
+        Whether they agree, where they first differ, and which common fault explains it. Steps are
+        updates counted from 0.
 
     Raises:
         DataError: if the log cannot be used, with file, row and column.
         ScheduleError: if the spec is malformed.
-        UsageError: if the tolerance is not > 0.
+        UsageError: if the tolerance is not > 0, or the log contains several runs or keys.
     """
-    if tolerance is None:
-        from scaling_laws.data import LR_TOLERANCE
+    from scaling_laws.data import LR_TOLERANCE, read_rates
 
+    if tolerance is None:
         tolerance = LR_TOLERANCE
     if not 0 < tolerance < 1:
         raise UsageError(f"--tolerance {tolerance:g} must lie between 0 and 1, a share of the peak")
     wanted = plan if isinstance(plan, Schedule) else read_schedule(str(plan))
     if not wanted.peak_lr > 0:
         raise ScheduleError(f"{wanted.spec}: every learning rate is 0; nothing can deviate")
-    path = Path(log)
-    columns = read_columns(path, ["step"], ["lr"])
-    step = columns["step"]
-    check_steps(path, step)
-    if "lr" not in columns:
-        raise DataError(
-            f"{path} row 1: no column 'lr'; rename the one with the learning rate",
-            path=path,
-            column="lr",
-        )
-    lr = columns["lr"]
-    if (lr < 0).any():
-        row = int(np.argmax(lr < 0))
-        raise cell_error(path, row, "lr", f"{lr[row]:g} is negative; a learning rate is >= 0")
-    logged = ~np.isnan(lr)
-    if not logged.any():
-        raise DataError(f"{path}, column 'lr': every cell is empty; nothing can be compared")
-    rows = LrLog(step[logged].astype(np.int64), lr[logged], tolerance * wanted.peak_lr)
+    logged = read_rates(log, run=run, options=options)
+    rows = LrLog(logged.steps, logged.lr, tolerance * wanted.peak_lr)
     if rows.step[0] >= wanted.steps:
         raise DataError(
-            f"{path}: the first logged rate is at step {rows.step[0]}, beyond the schedule's "
-            f"{wanted.steps} steps; nothing can be compared"
+            f"{log}: the first logged rate is that of update {rows.step[0]}, beyond the schedule's "
+            f"{wanted.steps} steps; nothing can be compared",
+            path=log,
         )
-    return _compare(rows, wanted, tolerance, int((~logged).sum()))
+    return _compare(rows, wanted, tolerance, _remarks(logged))
 
 
-def _compare(rows: LrLog, wanted: Schedule, tolerance: float, empty: int) -> Verification:
+def _remarks(logged: LoggedRates) -> tuple[str, ...]:
+    """How the log was read, where that is not obvious."""
+    remarks = []
+    if logged.first_step:
+        remarks.append(f"the log counts updates from {logged.first_step}, this report from 0")
+    return (*remarks, *(finding.words for finding in logged.findings))
+
+
+def _compare(
+    rows: LrLog, wanted: Schedule, tolerance: float, remarks: tuple[str, ...]
+) -> Verification:
     expected = wanted.lr[np.minimum(rows.step, wanted.steps - 1)]
     off = np.abs(rows.lr - expected)
     beyond = rows.step >= wanted.steps
@@ -142,8 +146,6 @@ def _compare(rows: LrLog, wanted: Schedule, tolerance: float, empty: int) -> Ver
             if fault is not None
             else f"no common fault explains it; the rates first differ at step {rows.step[first]}"
         )
-    if empty:
-        text += f" ({empty} rows without a rate were ignored)"
     return Verification(
         first is None,
         int(rows.step.size),
@@ -154,6 +156,7 @@ def _compare(rows: LrLog, wanted: Schedule, tolerance: float, empty: int) -> Ver
         None if fault is None else fault.name,
         text,
         _table(rows, expected, bad, first),
+        remarks,
     )
 
 

@@ -271,6 +271,8 @@ def _optimum(
     decay = candidates.free_decay if best is candidates.free else None
     lr, last = best.schedule.lr, np.array([best.schedule.steps - 1])
     traces = {} if decay is None else {"weight_decay": decay}
+    family = min(candidates.robust or [best], key=_objective_value)
+    gain_over_family = gains_on(fitted, best, [family], facts, decay)[family.schedule.spec]
     return Optimum(
         schedule=best.schedule,
         final_loss=best.final_loss,
@@ -284,7 +286,8 @@ def _optimum(
             if (violation := constraints.violation(scored.schedule.lr)) is not None
         },
         gains=gains_on(fitted, best, candidates.baselines, facts, decay),
-        family=min(candidates.robust or [best], key=_objective_value),
+        family=family,
+        gain_over_family=gain_over_family,
         fragile=tuple(scored for scored in candidates.fragile if scored.value < best.value),
         horizons={
             end: evaluator.final_loss(lr[:end], None if decay is None else decay[:end])

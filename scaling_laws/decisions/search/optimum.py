@@ -22,6 +22,8 @@ from scaling_laws.models import Schedule
 __all__ = ["Optimum"]
 
 Array = NDArray[np.float64]
+FINAL_LOSS = "final loss"
+RESOLVED = 1e-3  # nats: a difference that a law can resolve, if its errors were not measured
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,6 +40,7 @@ class Optimum:
         broken: the constraint that a baseline violates, in words, for those that do.
         gains: gain over each baseline, with an interval.
         family: the best smooth member of the families; see `smoothing_sensitivity`.
+        gain_over_family: gain over it in final loss, with an interval.
         fragile: schedules with a lower objective that were rejected, because a short moving
             average removes their advantage: an artefact of the law.
         horizons: predicted loss of the schedule per requested step count.
@@ -63,6 +66,7 @@ class Optimum:
     broken: Mapping[str, str]
     gains: Mapping[str, Gain]
     family: ScoredSchedule
+    gain_over_family: Gain
     fragile: tuple[ScoredSchedule, ...]
     horizons: Mapping[int, float]
     weight_decay: Array | None = field(repr=False)
@@ -87,6 +91,14 @@ class Optimum:
             f"{self.final_loss:.4f}{interval_phrase(self.interval())}; best baseline "
             f"{min(self.baselines.values()):.4f})"
         )
+
+    @property
+    def family_suffices(self) -> bool:
+        """Whether a free form was found whose gain over the best family member is only noise."""
+        measured = self.gain_over_family.distinguishable
+        small = self.gain_over_family.gain < RESOLVED if measured is None else not measured
+        searched_more = self.objective != FINAL_LOSS or self.weight_decay is not None
+        return small and not searched_more and self.family.schedule.spec != self.schedule.spec
 
     @property
     def starts_at_best(self) -> int:
@@ -116,7 +128,12 @@ class Optimum:
             "baseline_values": dict(self.baseline_values),
             "broken": dict(self.broken),
             "gains": {spec: gain.as_json() for spec, gain in self.gains.items()},
-            "family": {"spec": self.family.schedule.spec, "final_loss": self.family.final_loss},
+            "family": {
+                "spec": self.family.schedule.spec,
+                "final_loss": self.family.final_loss,
+                "gain_over_it": self.gain_over_family.as_json(),
+                "suffices": self.family_suffices,
+            },
             "family_value": self.family.value,
             "passed_over": {scored.schedule.spec: scored.final_loss for scored in self.fragile},
             "horizons": {str(steps): loss for steps, loss in self.horizons.items()},

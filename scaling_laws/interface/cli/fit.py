@@ -204,13 +204,14 @@ def _figures(
     """The figures of a fit, as far as it has nonlinear parameters and draws."""
     from scaling_laws.inference import profile
     from scaling_laws.interface.report.fit_plots import (
+        named_runs,
         plot_draws,
         plot_fit,
         plot_profiles,
         plot_terms,
     )
 
-    title = f"{law.name} fitted to {len(runs)} run" + ("" if len(runs) == 1 else "s")
+    title = f"{law.name} fitted to {named_runs(list(runs.values()))}"
     deepest = max(runs.values(), key=_decay_depth)
     figures = {
         "fit": plot_fit(fitted, runs, from_step, title=title),

@@ -186,6 +186,11 @@ def render(result: dict[str, Any]) -> str:
     ]
     if result["family"]["spec"] == "free form":
         lines[1] = "no family has a member that satisfies the constraints"
+    if result["family"]["suffices"]:
+        lines.append(
+            "The gain of the free form over that family member is within the law's error. One line "
+            f'is enough: scaling-laws export "{result["family"]["spec"]}" --to TARGET'
+        )
     if not minimizes_final_loss:
         lines.insert(1, f"minimized the {result['objective']}: {result['value']:.5f}")
     if len(result["horizons"]) > 1:

@@ -11,6 +11,18 @@ from scaling_laws.interface.report.text_table import text_table
 
 __all__ = ["add_parser", "render", "run"]
 
+OPTIONS = (
+    "format",
+    "run_key",
+    "split_restarts",
+    "step_key",
+    "lr_key",
+    "lr_group",
+    "first_step",
+    "lr_offset",
+    "repeats",
+)
+
 
 def add_parser(verbs: common.Verbs) -> None:
     """Add the verb."""
@@ -19,9 +31,11 @@ def add_parser(verbs: common.Verbs) -> None:
         help="check a run's logged LR against a schedule",
         description="Compare the learning rates that a run logged with its schedule, and identify "
         "the scheduler bug if they differ: an off-by-one, a factor, another warm-up or length, a "
-        "restart, a late cooldown.",
+        "restart, a held rate, a shift, a late cooldown. Exits with code 3 if they differ.",
     )
-    parser.add_argument("run_file", metavar="RUN.csv", help="CSV with columns step and lr")
+    parser.add_argument(
+        "log", metavar="LOG", help="a CSV with columns step and lr, or any log that import reads"
+    )
     parser.add_argument(
         "--schedule",
         required=True,
@@ -35,7 +49,37 @@ def add_parser(verbs: common.Verbs) -> None:
         help="allowed difference, as a fraction of the peak (default 0.002)",
     )
     parser.add_argument(
-        "--strict", action="store_true", help="exit with code 1 if the learning rates do not match"
+        "--run", dest="only", metavar="NAME", help="run to check, if the log contains several"
+    )
+    parser.add_argument(
+        "--run-key", metavar="KEY", help="key whose values tell several runs apart; see --run"
+    )
+    parser.add_argument(
+        "--split-restarts", action="store_true", help="each part that begins anew is a run"
+    )
+    parser.add_argument("--format", metavar="NAME", help="format of the log (default: detected)")
+    for role, meaning in (("step", "optimizer step"), ("lr", "learning rate")):
+        parser.add_argument(f"--{role}-key", metavar="KEY", help=f"key of the {meaning}")
+    parser.add_argument(
+        "--lr-group", type=common.whole, metavar="N", help="parameter group whose LR to check"
+    )
+    parser.add_argument(
+        "--first-step",
+        type=common.whole,
+        choices=(0, 1),
+        help="step number of the first update (default: that of the format)",
+    )
+    parser.add_argument(
+        "--lr-offset",
+        type=int,
+        metavar="N",
+        help="the LR in a row is that of N updates later (default: that of the format)",
+    )
+    parser.add_argument(
+        "--repeats",
+        choices=("last", "first", "mean"),
+        help="which row to use for a step that was logged again (default last, unless the file "
+        "begins anew with other losses)",
     )
     common.add_common(parser)
     parser.set_defaults(run=run, render=render, exit_code=exit_code)
@@ -43,9 +87,16 @@ def add_parser(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compare and return the keys of the interface."""
+    from scaling_laws.data import Options
     from scaling_laws.decisions import verify_schedule
 
-    check = verify_schedule(arguments.run_file, arguments.schedule, tolerance=arguments.tolerance)
+    check = verify_schedule(
+        arguments.log,
+        arguments.schedule,
+        tolerance=arguments.tolerance,
+        run=arguments.only,
+        options=Options(**{name: getattr(arguments, name) for name in OPTIONS}),
+    )
     return {
         "matches": check.matches,
         "n_rows": check.n_rows,
@@ -56,13 +107,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "fault": check.fault,
         "diagnosis": check.diagnosis,
         "table": [asdict(row) for row in check.table],
-        "strict": arguments.strict,
+        "remarks": list(check.remarks),
     }
 
 
 def exit_code(result: dict[str, Any]) -> int:
-    """1 for a mismatch under ``--strict``, else 0: a mismatch is a result, not an error."""
-    return int(result["strict"] and not result["matches"])
+    """3 for a mismatch, which is a result and not an error."""
+    return 0 if result["matches"] else 3
 
 
 def render(result: dict[str, Any]) -> str:
@@ -76,6 +127,7 @@ def render(result: dict[str, Any]) -> str:
     if result["first_bad_step"] is not None:
         lines.append(f"first difference beyond the tolerance at step {result['first_bad_step']}")
     lines.append(result["diagnosis"])
+    lines += [f"note: {remark}" for remark in result["remarks"]]
     head = ("step", "logged", "schedule", "mark")
     rows = [("step", "logged", "schedule", "")]
     for row in result["table"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,10 +26,11 @@ from scaling_laws.interface.report.figures import (
 )
 from scaling_laws.models import EveryStep, Law, Parameter, Support, bucket, in_float64
 
-__all__ = ["contributions", "plot_draws", "plot_fit", "plot_profiles", "plot_terms"]
+__all__ = ["contributions", "named_runs", "plot_draws", "plot_fit", "plot_profiles", "plot_terms"]
 
 Array = NDArray[np.float64]
 FEW = 6  # runs that fit into a legend inside the figure
+NAMED = 3  # runs whose names fit into a title
 BAND = COLOURS[5]
 BINS = 16
 
@@ -47,7 +48,7 @@ def plot_fit(
         fitted: the law.
         runs: the runs, or a mapping to them; one colour and line style per run.
         from_step: omit earlier steps, or with ``"warmup"`` those of the warm-up.
-        title: of the figure.
+        title: of the figure; default: the names of the law and the runs.
 
     Returns:
         A figure with the learning rates above, the losses with their 90 % bands in the middle and
@@ -63,8 +64,7 @@ def plot_fit(
     rates, losses, residuals = figure.subplots(
         3, 1, sharex=True, gridspec_kw={"height_ratios": [1.0, 2.4, 1.0]}
     )
-    if title:
-        figure.suptitle(title, fontsize=11)
+    figure.suptitle(title or f"{fitted.law.name}: {named_runs(shown_runs)}", fontsize=11, wrap=True)
     shade = max(
         0.02, min(0.3, 0.6 / max(len(shown_runs), 1))
     )  # many overlapping bands must stay light
@@ -87,7 +87,7 @@ def plot_fit(
                 steps, low[steps], high[steps], color=colour, alpha=shade, linewidth=0
             )
         ratio = kept.averaged(prediction.loss) / kept.loss
-        residuals.plot(kept.steps, 100.0 * (ratio - 1.0), color=colour, linewidth=0.8)
+        residuals.plot(kept.steps, 100.0 * (ratio - 1.0), **{**style, "linewidth": 0.8})
         shown += [kept.loss, prediction.loss[steps]]
     loss_limits(losses, shown)
     rates.set_ylabel("learning rate")
@@ -98,11 +98,19 @@ def plot_fit(
     residuals.set_xlabel("step")
     bare((rates, losses, residuals))
     figure.align_ylabels()
+    legend = {"title": "run, in all panels", "title_fontsize": 8, "frameon": False}
     if many:
-        figure.legend(loc="outside right upper", fontsize=7, frameon=False, handlelength=3.5)
+        figure.legend(loc="outside right upper", fontsize=7, handlelength=3.5, **legend)
     else:
-        losses.legend(fontsize=8, frameon=False)
+        losses.legend(fontsize=8, **legend)
     return figure
+
+
+def named_runs(runs: Sequence[Run]) -> str:
+    """The names of a few runs, or the number of many, for a title."""
+    if len(runs) > NAMED:
+        return f"{len(runs)} runs"
+    return ", ".join(run.name for run in runs)
 
 
 def _predict(fitted: CurveFit, run: Run) -> Prediction:
