@@ -16,6 +16,7 @@ from scipy.optimize import minimize, nnls
 
 from scaling_laws.data.runs import Run
 from scaling_laws.inference.constants import MISFIT
+from scaling_laws.inference.fitting import design
 from scaling_laws.inference.fitting.amplitudes import solve_amplitudes
 from scaling_laws.inference.fitting.fit_data import Data, prepare
 from scaling_laws.inference.fitting.objective import (
@@ -204,6 +205,18 @@ def test_requests_do_not_depend_on_their_neighbours() -> None:
     assert len(together) == len(starts)
     assert together[7].objective == alone.objective
     np.testing.assert_array_equal(together[7].unconstrained, alone.unconstrained)
+
+
+def test_pieces_that_fit_into_memory_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_of("lr_annealing")
+    requests = data.requests(data.starts(9, 0))
+    whole = solve(VARPRO, data, requests, Huber())
+    monkeypatch.setattr(design, "MEMORY", 1)
+    small = data_of("lr_annealing")
+    assert small.design.rows == 1
+    for one, other in zip(whole, solve(VARPRO, small, requests, Huber()), strict=True):
+        assert one.objective == other.objective
+        np.testing.assert_array_equal(one.unconstrained, other.unconstrained)
 
 
 def test_weights_leave_points_out_exactly() -> None:

@@ -41,6 +41,9 @@ class DesignEvaluator:
     """The design matrix of a problem, and its derivatives, at given parameters.
 
     Threads may share it: the first call of each kind compiles, and the others wait for it.
+
+    Attributes:
+        rows: how many rows a call of the compiled programs evaluates.
     """
 
     def __init__(self, law: Law, problem: Problem, ties: tuple[tuple[str, str], ...]) -> None:
@@ -56,10 +59,10 @@ class DesignEvaluator:
             window_weights=np.pad(problem.window_weights, padding),
         )
         numbers = bucket(self._losses) * len(law.linear_parameters) * (1 + self._size)
-        self._rows = rows_together(numbers)
+        self.rows = rows_together(numbers)
         self._problem = in_float64(jax.device_put)(padded)
-        self._columns = _compiled(law, ties, self._rows, derivatives=False)
-        self._with_derivatives = _compiled(law, ties, self._rows, derivatives=True)
+        self._columns = _compiled(law, ties, self.rows, derivatives=False)
+        self._with_derivatives = _compiled(law, ties, self.rows, derivatives=True)
         self._compiling = Lock()
         self._ready: set[Any] = set()
 
@@ -84,12 +87,12 @@ class DesignEvaluator:
     def _evaluate(self, function: Any, unconstrained: Array) -> tuple[Array, ...]:
         with self._compiling:
             if function not in self._ready:
-                function(self._problem, np.zeros((self._rows, self._size)), 0)
+                function(self._problem, np.zeros((self.rows, self._size)), 0)
                 self._ready.add(function)
         parts = []
-        for begin in range(0, len(unconstrained), self._rows):
-            part = unconstrained[begin : begin + self._rows]
-            filled = np.zeros((self._rows, self._size))
+        for begin in range(0, len(unconstrained), self.rows):
+            part = unconstrained[begin : begin + self.rows]
+            filled = np.zeros((self.rows, self._size))
             filled[: len(part)] = part
             filled[len(part) :] = part[0]
             results = function(self._problem, filled, len(part))

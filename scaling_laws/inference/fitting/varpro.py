@@ -131,7 +131,8 @@ class VariableProjection:
         batch = _State(*(np.stack(leaves) for leaves in zip(*states, strict=True)))
         running = np.flatnonzero(batch.running)
         workers = usable_threads() if jax.default_backend() == "cpu" else 1
-        shares = np.array_split(running, max(1, min(workers, len(running) // 2)))
+        pieces = max(min(workers, len(running) // 2), -(-len(running) // context.design.rows))
+        shares = np.array_split(running, max(1, pieces))  # each of them fits into memory
 
         def advance(rows: NDArray[np.int64]) -> _State:
             return self._advance(context, _rows(requests, rows), batch.rows(rows))
@@ -139,7 +140,7 @@ class VariableProjection:
         if len(shares) == 1:
             advanced = [advance(shares[0])]
         else:
-            with ThreadPoolExecutor(len(shares)) as threads:
+            with ThreadPoolExecutor(workers) as threads:
                 advanced = list(threads.map(advance, shares))
         for rows, part in zip(shares, advanced, strict=True):
             for leaf, new in zip(batch, part, strict=True):
