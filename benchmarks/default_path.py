@@ -59,10 +59,10 @@ def long_set(folder: Path) -> Path:
     ):
         plan = schedule(spec)
         steps = np.linspace(1000, LONG_STEPS - 1, LONG_POINTS).astype(int)
-        loss = law.predict(plan, steps.tolist()).loss
+        loss = law.predict(plan, steps.tolist(), facts={"weight_decay": 0.1}).loss
         loss = loss * (1.0 + LONG_NOISE * generator.standard_normal(len(steps)))
         rows = [
-            f"{step},{plan.lr[step]!r},{value:.6f}" for step, value in zip(steps, loss, strict=True)
+            f"{step},{float(plan.lr[step])!r},{value:.6f}" for step, value in zip(steps, loss, strict=True)
         ]
         write_text(folder / f"{name}.csv", "step,lr,loss\n" + "\n".join(rows) + "\n")
         manifest += [f'[runs."{name}"]', f'schedule = "{spec}"']

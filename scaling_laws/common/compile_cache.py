@@ -14,6 +14,7 @@ import hashlib
 import os
 import platform
 import time
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def use_compile_cache() -> Path | None:
     if not os.access(folder, os.W_OK):
         return None
     _drop_empty(folder)
+    # another process dropped the entry, or is just writing it: this one compiles, which is no news
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     config.update("jax_compilation_cache_dir", str(folder))
     config.update("jax_compilation_cache_max_size", MAX_BYTES)
     config.update("jax_persistent_cache_min_compile_time_secs", FASTEST)
