@@ -10,7 +10,7 @@ import pytest
 
 import scaling_laws as sl
 from scaling_laws.common.errors import DataError, OutputError, ScalingLawsError, UsageError
-from scaling_laws.data.importing import Options, RunReport, import_logs, inspect_log
+from scaling_laws.data.importing import Options, RunReport, import_logs, inspect_log, write_set
 from tests.logs.test_readers import MEGATRON
 
 SPEC = "cosine:peak=0.0003,end=3e-05,steps=1000,warmup=100"
@@ -45,6 +45,24 @@ def test_a_clean_log(tmp_path: Path) -> None:
     first = (tmp_path / "set" / "dataset.toml").read_bytes()
     import_logs([tmp_path / "run.csv"], tmp_path / "again")
     assert (tmp_path / "again" / "dataset.toml").read_bytes() == first
+
+
+def test_a_failed_import_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set").mkdir()
+    import_logs([table(tmp_path, every=20)], tmp_path / "set")
+    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")}
+    write_text = write_set.write_text
+
+    def write(path: Path, text: str) -> Path:
+        if path.name == "dataset.toml":  # it is the last
+            raise OutputError("full disk")
+        return write_text(path, text)
+
+    monkeypatch.setattr(write_set, "write_text", write)
+    logs = [table(tmp_path), table(tmp_path, name="other.csv")]
+    with pytest.raises(OutputError, match="full disk"):
+        import_logs(logs, tmp_path / "set", overwrite=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")} == before
 
 
 @pytest.mark.parametrize(
