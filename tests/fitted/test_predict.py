@@ -9,6 +9,7 @@ import pytest
 from scaling_laws.common.errors import LawError, ScheduleError
 from scaling_laws.inference.results import CurveFit, Range, Uncertainty, final_losses, predict
 from scaling_laws.inference.results.ranges import fastest_fall
+from scaling_laws.inference.results.uncertainty import interval_around
 from scaling_laws.models.laws import get_law
 from scaling_laws.models.schedules import Schedule, schedule
 
@@ -34,6 +35,14 @@ def test_behaves_as_its_losses() -> None:
 def test_predicting_changes_no_jax_setting() -> None:
     predict(CurveFit.of("power", POWER), SPEC)
     assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.parametrize("value", [0.1, 3.0])
+def test_the_interval_of_a_negative_value_is_mirrored(value: float) -> None:
+    error = Uncertainty.plain("leave_rows_out", 0.2, 3)
+    low, high = interval_around(np.array([value, -value]), error, 0.9)
+    assert low[1] == pytest.approx(-high[0]) and high[1] == pytest.approx(-low[0])
+    assert high[0] - value > 1.2 * (value - low[0]) > 0  # wider away from zero
 
 
 def test_interval_holds_the_loss_and_widens_with_the_level() -> None:
