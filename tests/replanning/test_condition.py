@@ -113,6 +113,17 @@ def test_binned_losses_keep_the_mean(count: int, seed: int) -> None:
     assert float(share @ points.log_loss) == pytest.approx(float(np.mean(np.log(loss))))
 
 
+@given(first=st.integers(0, 40), now=st.integers(60, 100))
+def test_losses_of_completed_updates_are_used_and_no_others(first: int, now: int) -> None:
+    loss = np.linspace(4.0, 3.0, 100)
+    run = Run("a run", sl.schedule("constant:peak=1,steps=100"), np.arange(100), loss)
+    points = gather(run, first, now)
+    used = np.arange(first, now)  # update now - 1 is the last one completed
+    assert points.logged == len(used)
+    changed = replace(run, loss=np.where(np.isin(run.steps, used), loss, 9.0))
+    np.testing.assert_array_equal(gather(changed, first, now).log_loss, points.log_loss)
+
+
 @pytest.mark.parametrize(
     "law", [each for each in LAWS.values() if isinstance(each, Law)], ids=lambda e: e.name
 )
