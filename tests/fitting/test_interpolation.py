@@ -80,7 +80,7 @@ def test_ends_and_bends_are_nodes(spec: str) -> None:
     assert len(nodes) < 0.35 * len(points)
     assert np.all(np.diff(nodes) > 0)
     for bend in BENDS.get(spec.partition(":")[0], ()):
-        near = np.flatnonzero(np.abs(points - bend) < 90)  # on both sides
+        near = np.flatnonzero(np.abs(points - bend) < 120)  # on both sides
         assert set(near) <= set(nodes)
 
 

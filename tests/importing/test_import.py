@@ -109,6 +109,23 @@ def test_restarts_nan_gaps_and_spikes_are_said(tmp_path: Path) -> None:
     assert found.reports[0].points == cleaned.steps.size
 
 
+def test_the_group_of_the_rate_is_chosen_by_its_number(tmp_path: Path) -> None:
+    plan = sl.schedule(SPEC)
+    log = tmp_path / "run.csv"
+    rows = "".join(
+        f"{step},{plan.lr[step]:.8g},{3 * plan.lr[step]:.8g},{4 - step / 999}\n"
+        for step in range(0, 1000, 10)
+    )
+    log.write_text("step,lr-AdamW,lr-AdamW/pg2,loss\n" + rows)
+    for group, factor in ((0, 1.0), (2, 3.0)):  # a key without a number is the first group
+        found = import_logs([log], tmp_path / f"set{group}", options=Options(lr_group=group))
+        (run,) = sl.load_runs(tmp_path / f"set{group}").values()
+        np.testing.assert_allclose(run.schedule.lr, factor * plan.lr, rtol=1e-6, atol=1e-12)
+        assert "lr" in found.reports[0].keys
+    with pytest.raises(UsageError, match="--lr-group 1: no such group"):
+        import_logs([log], tmp_path / "none", options=Options(lr_group=1))
+
+
 def test_megatron_end_to_end(tmp_path: Path) -> None:
     """Updates count from 1, rates are the next update's, losses means since the line before."""
     plan = sl.schedule(SPEC)

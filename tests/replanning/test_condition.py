@@ -23,6 +23,7 @@ from scaling_laws.decisions.replanning.parameter_prior import (
     unconstrained_parameters,
 )
 from scaling_laws.decisions.replanning.posterior import condition_on_log
+from scaling_laws.inference.fitting.priors import prior_of
 from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.models.laws import LAWS, Law, get_schedule_law
 from scaling_laws.models.numerics.precision import in_float64
@@ -91,6 +92,21 @@ def test_law_without_weight_decay_falls_back() -> None:
     )
     assert posterior.fitted.law.name == "norm_clock_free_decay"
     assert "weight_decay" in posterior.notes[0]
+
+
+def test_scopes_multiply_the_standard_deviations_of_the_draws() -> None:
+    fitted = law_of(TRUTH)
+    law = fitted.law
+    weak = prior_of(law, "weak")
+    assert weak is not None
+    for prior in priors_of(fitted, 1.0):
+        for index, parameter in enumerate(law.parameters):
+            if parameter in law.linear_parameters:
+                continue
+            draws = parameter.transform.inverse(fitted.draws[parameter.name])
+            shipped = prior.scope.share * weak.sd.get(parameter.name, 0.0)
+            expected = np.hypot(shipped, prior.scope.widen * np.std(draws, ddof=1))
+            assert np.sqrt(prior.covariance[index, index]) == pytest.approx(expected)
 
 
 def test_window_moves_a_loss_to_its_middle() -> None:

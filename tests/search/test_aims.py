@@ -11,7 +11,7 @@ from scaling_laws.common.errors import UsageError
 from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.decisions.search import optimize, optimize_branches
 from scaling_laws.decisions.search.evaluator import ObjectiveEvaluator, ScoredSchedule
-from scaling_laws.decisions.search.extrapolation import penalty_of
+from scaling_laws.decisions.search.extrapolation import penalty_of, range_distance
 from scaling_laws.decisions.search.free_form import search_problem
 from scaling_laws.decisions.search.gains import gains_on, shared_error
 from scaling_laws.decisions.search.search_objective import HorizonTerm, cells_for, objective_of
@@ -159,6 +159,14 @@ def test_updates_already_done_keep_their_weight_decay() -> None:
     offset, matrix = decay_rows(decays, cells, constraints, (400, decays.count + 3))
     assert not matrix[:, :3].any()
     np.testing.assert_allclose(offset + matrix[:, 3:] @ variables, every_step, rtol=1e-12)
+
+
+@pytest.mark.parametrize("peak", [1e-5, 1.0])
+def test_the_lowest_rate_is_a_share_of_the_peak(peak: float) -> None:
+    law = replace(PLAIN, range=Range((peak, peak), 1000, 0.5))
+    plan = schedule(f"linear:peak={peak!r},end={0.2 * peak!r},steps=400")
+    distance = range_distance(law, plan.lr, {})
+    assert distance == {"lowest_lr": pytest.approx(0.5 - plan.lr[-1] / peak)}
 
 
 def test_leaving_the_fitted_range_is_reported_and_penalised() -> None:
