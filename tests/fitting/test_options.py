@@ -182,7 +182,7 @@ def test_runs_of_weight_zero_change_no_number_of_a_fit() -> None:
 def test_range_and_facts_are_of_what_was_logged() -> None:
     runs = made(model_params=1e6)
     early = [run.at(np.flatnonzero(run.steps < 800)) for run in runs]  # before any drop
-    early[2] = replace(early[2], facts={"model_params": 1e6, "weight_decay": 0.1})
+    early[0] = replace(early[0], facts={"model_params": 1e6, "weight_decay": 0.1})
     fitted = fit("power", early, **BARE)
     assert dict(fitted.facts) == {"model_params": 1e6}  # one run alone states a weight decay
     span = fitted.range

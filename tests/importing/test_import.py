@@ -109,6 +109,18 @@ def test_restarts_nan_gaps_and_spikes_are_said(tmp_path: Path) -> None:
     assert found.reports[0].points == cleaned.steps.size
 
 
+def test_logged_tokens_must_be_those_that_are_given(tmp_path: Path) -> None:
+    plan = sl.schedule(SPEC)
+    log = tmp_path / "run.csv"
+    rows = "".join(f"{s},{plan.lr[s]:.8g},{4 - s / 999},{100 * s}\n" for s in range(0, 1000, 10))
+    log.write_text("step,lr,loss,tokens\n" + rows)
+    run, _ = one(tmp_path, log, tokens_per_step=100)
+    assert run.facts["tokens_per_step"] == 100
+    with pytest.raises(UsageError, match="100 tokens per update are logged") as caught:
+        import_logs([log], tmp_path / "other", options=Options(tokens_per_step=200))
+    assert caught.value.column == "tokens" and not (tmp_path / "other").exists()
+
+
 def test_the_group_of_the_rate_is_chosen_by_its_number(tmp_path: Path) -> None:
     plan = sl.schedule(SPEC)
     log = tmp_path / "run.csv"

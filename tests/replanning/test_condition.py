@@ -22,9 +22,9 @@ from scaling_laws.decisions.replanning.parameter_prior import (
     shipped_prior,
     unconstrained_parameters,
 )
-from scaling_laws.decisions.replanning.posterior import condition_on_log
+from scaling_laws.decisions.replanning.posterior import LAW_ERROR, Posterior, condition_on_log
 from scaling_laws.inference.fitting.priors import prior_of
-from scaling_laws.inference.results import CurveFit, PointFit
+from scaling_laws.inference.results import CurveFit, PointFit, Uncertainty
 from scaling_laws.models.laws import LAWS, Law, get_schedule_law
 from scaling_laws.models.numerics.precision import in_float64
 from tests.helpers import FACTS, draw_values
@@ -107,6 +107,15 @@ def test_scopes_multiply_the_standard_deviations_of_the_draws() -> None:
             shipped = prior.scope.share * weak.sd.get(parameter.name, 0.0)
             expected = np.hypot(shipped, prior.scope.widen * np.std(draws, ddof=1))
             assert np.sqrt(prior.covariance[index, index]) == pytest.approx(expected)
+
+
+def test_gains_are_exact_where_two_schedules_share_all_errors() -> None:
+    error = Uncertainty("run_so_far", 1e-3, 1, 1e-3, 0.0, 9.0, 2.0, 30.0)
+    posterior = Posterior(replace(law_of(TRUTH), uncertainty=error), {}, None, ())  # type: ignore[arg-type]
+    draws = np.random.default_rng(0).normal(1.0, 0.01, 50)
+    assert posterior.gain_half_width(3.0, draws, draws, 1.0) == 0.0
+    independent = posterior.gain_half_width(3.0, draws, draws + 0.5, 0.0)
+    assert independent == pytest.approx(2.0 * LAW_ERROR * np.sqrt(2.0) * 3.0)
 
 
 def test_window_moves_a_loss_to_its_middle() -> None:

@@ -181,7 +181,9 @@ def test_leaving_the_fitted_range_is_reported_and_penalised() -> None:
 
 
 def test_errors_of_two_schedules_cancel_as_far_as_they_are_shared() -> None:
-    law = replace(measured(PLAIN), draws={})
+    # of a final loss, not of a point of a curve
+    error = Uncertainty("leave_one_run_out", 1e-3, 3, 5e-4, 1e-3, 9.0, 2.0, 4.0)
+    law = replace(PLAIN, uncertainty=error)
     same, zero = schedule("linear:peak=3e-4,steps=300"), schedule("constant:peak=3e-4,steps=300")
     scored = [
         ScoredSchedule(plan, law.predict(plan, [299]).final_loss, 0.0) for plan in (same, zero)
