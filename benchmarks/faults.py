@@ -45,7 +45,7 @@ class Fault:
         old: text that occurs exactly once in the file.
         new: its replacement.
         tests: files, folders or single tests (FILE::NAME) that ought to fail.
-        missed_at_first: whether no test noticed it when it was first seeded.
+        missed_at_first: whether the tests first named for it did not notice it.
     """
 
     name: str
@@ -208,8 +208,8 @@ def page(faults: Iterable[Fault], outcomes: Mapping[str, Outcome]) -> str:
         f"within {LIMIT:.0f} s: {timed_out or 'none'} did not. Tests of the public curves were not "
         "run, so that the result is that of any checkout.",
         "",
-        f"{added} faults were missed when they were first seeded; these are marked, and a test was "
-        "added, or an existing one extended, for each.",
+        f"{added} faults were missed by the tests first named for them (tests elsewhere were not "
+        "tried); these are marked, and a test was added, or an existing one extended, for each.",
         "",
         "| group | fault | caught by |",
         "|---|---|---|",

@@ -141,6 +141,9 @@ def test_seeded_faults_are_in_step_with_the_package() -> None:
         assert fault.tests and all(
             (ROOT / test.partition("::")[0]).exists() for test in fault.tests
         ), fault.name
+    page = (ROOT / "benchmarks" / "faults.md").read_text(encoding="utf-8")
+    assert f"\n{len(faults)} faults were seeded" in page and "**missed**" not in page
+    assert {fault.what for fault in faults.values() if f"| {fault.what} |" not in page} == set()
     package = ROOT / "scaling_laws"
     folders = {path.parent for path in package.glob("*/*/*.py") if path.stem != "__init__"}
     units = {": ".join(folder.relative_to(package).parts) for folder in folders}
