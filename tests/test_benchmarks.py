@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import scaling_laws as sl
+from scaling_laws.common import UsageError
 from scaling_laws.models import get_schedule_law
 from scaling_laws.models.numerics.precision import in_float64
 
@@ -125,6 +128,57 @@ def test_fill_replaces_a_table(tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8") == (
         "before\n<!-- t -->\n| a |\n|---|\n<!-- /t -->\nafter\n"
     )
+
+
+def test_seeded_faults_are_in_step_with_the_package() -> None:
+    """Each changes one place and leaves valid Python; they lie in every unit and name tests."""
+    from benchmarks.faults import read_faults
+
+    faults = read_faults()
+    for fault in faults.values():
+        ast.parse(fault.applied(ROOT))  # raises if the old text does not occur exactly once
+        assert fault.old != fault.new
+        assert fault.tests and all(
+            (ROOT / test.partition("::")[0]).exists() for test in fault.tests
+        ), fault.name
+    page = (ROOT / "benchmarks" / "faults.md").read_text(encoding="utf-8")
+    assert f"\n{len(faults)} faults were seeded" in page and "**missed**" not in page
+    assert {fault.what for fault in faults.values() if f"| {fault.what} |" not in page} == set()
+    package = ROOT / "scaling_laws"
+    folders = {path.parent for path in package.glob("*/*/*.py") if path.stem != "__init__"}
+    units = {": ".join(folder.relative_to(package).parts) for folder in folders}
+    assert units - {fault.group for fault in faults.values()} == set()
+
+
+@pytest.mark.parametrize(("old", "count"), [("absent", 0), ("repeated", 2)])
+def test_a_fault_without_one_place_is_refused(tmp_path: Path, old: str, count: int) -> None:
+    from benchmarks.faults import Fault
+
+    (tmp_path / "module.py").write_text("repeated, repeated = 1, 2\n", encoding="utf-8")
+    fault = Fault("a", "b", "module.py", old, "new", ("tests",))
+    with pytest.raises(UsageError, match=f"occurs {count} times") as caught:
+        fault.applied(tmp_path)
+    assert caught.value.value == old
+
+
+def test_missed_faults_are_counted_and_run_again(tmp_path: Path) -> None:
+    from dataclasses import asdict
+
+    from benchmarks.faults import Fault, Outcome, page, stored
+
+    outcomes = {
+        outcome.name: outcome
+        for outcome in (Outcome("a", "tests/test_a.py::test"), Outcome("b", ""))
+    }
+    faults = [Fault(name, "what", "p/q/r.py", "old", "new", ("tests",)) for name in outcomes]
+    text = page(faults, outcomes)
+    assert "2 faults" in text and "1 were caught" in text and "1 were missed" in text
+    assert "| q: r | what | `tests/test_a.py::test` |" in text
+    results = tmp_path / "results"
+    rows = [json.dumps(asdict(outcome)) for outcome in outcomes.values()]
+    results.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert stored(results) == {"a": outcomes["a"]}
+    assert not Outcome("c", "", timed_out=True).missed
 
 
 @pytest.mark.slow

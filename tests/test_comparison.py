@@ -21,10 +21,12 @@ from scaling_laws.inference.comparison import (
     preset_of,
 )
 from scaling_laws.inference.comparison import ranking as module
+from scaling_laws.inference.comparison.hold_outs import HoldOut
 from scaling_laws.inference.comparison.scores import mean_intervals
 from scaling_laws.inference.fitting import HeldOut, HeldOutFit, fit
 from scaling_laws.inference.metrics import mean_metrics
 from scaling_laws.inference.results import CurveFit, evaluate
+from scaling_laws.models.laws import get_schedule_law
 from scaling_laws.models.schedules import schedule
 
 DROP = CurveFit.of("linear_drop", {"L0": 2.0, "A": 0.5, "alpha": 0.5, "B": 150.0})
@@ -322,6 +324,18 @@ def test_a_law_with_too_many_parameters_for_a_fold_has_no_rank() -> None:
     found = compare(["power", "linear_drop"], runs, starts=2)
     assert list(found.laws) == ["power"]
     assert "has 4 parameters and 4 points remain without r0" in found.failed["linear_drop"]
+
+
+@pytest.mark.parametrize(("kept", "enough"), [(3, False), (4, False), (5, True)])
+def test_points_from_the_first_held_out_step_on_do_not_count(kept: int, enough: bool) -> None:
+    (run,) = draw(POWER, dict(list(LEVEL.items())[:1]), 1e-3)
+    held = HoldOut("last", ({run.name: int(run.steps[kept])},), False, "")
+    law = get_schedule_law("linear_drop")
+    if enough:
+        module._check_points(law, [run], held)
+    else:
+        with pytest.raises(FitError, match=f"4 parameters and {kept} points remain"):
+            module._check_points(law, [run], held)
 
 
 @pytest.mark.parametrize(

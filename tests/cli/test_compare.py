@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import scaling_laws as sl
+from scaling_laws.common.errors import UsageError
 from scaling_laws.inference.comparison import HOLD_OUTS, PRESETS
 from scaling_laws.interface.cli import compare
 from tests.cli.calls import assert_refused, call, call_json, snapshot
@@ -151,6 +152,29 @@ def test_refused(curves: Path, words: str, message: str) -> None:
     result = call("compare", *words.replace("SET", str(curves)).split())
     assert_refused(result, message)
     assert snapshot(curves) == before
+
+
+@pytest.mark.parametrize("name", ["lower-peak", "higher-peak", "longer"])
+def test_presets_set_all_their_options(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run, peak in (("low", 1e-3), ("high", 2e-3)):
+        (tmp_path / f"{run}.csv").write_text("step,loss\n0,4\n99,3\n")
+        with (tmp_path / "dataset.toml").open("a") as file:
+            file.write(f'[runs.{run}]\nschedule = "constant:peak={peak},steps=100"\n')
+    received: dict[str, Any] = {}
+
+    def work(*arguments: object, **options: object) -> None:
+        received.update(options)
+        raise UsageError("not needed")
+
+    monkeypatch.setattr("scaling_laws.inference.compare", work)
+    assert call("compare", tmp_path, "--preset", name).code == 2
+    preset = PRESETS[name]
+    runs = list(sl.load_runs(tmp_path).values())
+    assert received["hold_out"] == preset.hold_out
+    assert received["from_step"] == preset.from_step > 0
+    assert received["fit_runs"] == preset.fit_runs(runs)
 
 
 def test_output_is_checked_before_the_work(curves: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
+from scaling_laws.interface.cli import optimize
 from scaling_laws.interface.cli.optimize import render
 from tests.cli.calls import SPECS, TRUTH, assert_refused, call, call_json, untimed
 
@@ -213,6 +215,16 @@ def test_branches_are_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(lr[: each["start"]], trunk[: each["start"]])
     text = render(found)
     assert all(f"wrote {each['schedule_file']}" in text for each in found["branches"])
+
+
+@pytest.mark.parametrize(
+    ("of_law", "given", "steps"), [(1000.0, None, 600), (1000.0, 500.0, 1200), (None, 2000.0, 300)]
+)
+def test_tokens_per_step_of_the_command_line_count_first(
+    of_law: float | None, given: float | None, steps: int
+) -> None:
+    arguments = argparse.Namespace(steps=None, tokens=6e5, tokens_per_step=given)
+    assert optimize._steps(arguments, of_law) == steps
 
 
 def test_tokens_stand_for_steps() -> None:

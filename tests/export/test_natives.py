@@ -169,6 +169,28 @@ def test_member_of_a_family(target: str, place: int) -> None:
     np.testing.assert_allclose(twin, lr, rtol=0, atol=1e-7 * lr.max())
 
 
+@pytest.mark.parametrize("place", range(len(families("megatron"))))
+def test_counts_of_megatron_are_all_in_samples(place: int) -> None:
+    family = families("megatron")[place]
+    given = {"warmup": 13, "decay": 70, "decay_end": 170}
+    basis = family.basis(
+        np.arange(STEPS, dtype=float), STEPS, {name: given[name] for name in family.axes}
+    )
+    assert basis is not None
+    plan = sl.Schedule("native", 3e-4 * basis[0] + 2e-5 * basis[1])
+    updates, samples = (
+        export_schedule(
+            plan, to="megatron", kind="native", unit=unit, samples_per_step=64
+        ).native_arguments
+        for unit in ("steps", "samples")
+    )
+    expected = {
+        name.replace("iters", "samples"): 64 * value if name.endswith("iters") else value
+        for name, value in updates.items()
+    }
+    assert samples == expected
+
+
 @pytest.mark.parametrize("target", TWINS)
 @pytest.mark.parametrize(
     "spec",

@@ -100,6 +100,16 @@ def test_file_is_numbers_and_words_only(tmp_path: Path) -> None:
     assert document["fit"]["runs"]["a"]["r2"] is None
 
 
+WIDTHS = {
+    "method": "leave_one_run_out",
+    "log_error": 1e-3,
+    "folds": 3,
+    "sigma_constant": 1e-3,
+    "sigma_decay": 1e-3,
+    "curve_90": 2.0,
+    "final_90": 2.0,
+    "dof": 6.0,
+}
 DAMAGE = {
     "not an object": (lambda d: [d], "not a law file"),
     "another format": (lambda d: {**d, "format": "x"}, "not a law file"),
@@ -121,6 +131,15 @@ DAMAGE = {
         "range.peak_lr.0 is 'a': it must be a number",
     ),
     "facts": (lambda d: {**d, "facts": {"weight_decay": "much"}}, "weight_decay is 'much'"),
+    "no degrees of freedom": (lambda d: {**d, "uncertainty": {**WIDTHS, "dof": 0.0}}, "widths"),
+    **{
+        f"negative {name}": (
+            lambda d, name=name: {**d, "uncertainty": {**WIDTHS, name: -1e-3}},
+            "must be >= 0",
+        )
+        for name in WIDTHS
+        if name != "method"
+    },
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from scaling_laws.common.errors import LawError, ScheduleError
 from scaling_laws.inference.results import CurveFit, Range, Uncertainty, final_losses, predict
 from scaling_laws.inference.results.ranges import fastest_fall
+from scaling_laws.inference.results.uncertainty import VarianceInputs, interval_around
 from scaling_laws.models.laws import get_law
 from scaling_laws.models.schedules import Schedule, schedule
 
@@ -34,6 +35,27 @@ def test_behaves_as_its_losses() -> None:
 def test_predicting_changes_no_jax_setting() -> None:
     predict(CurveFit.of("power", POWER), SPEC)
     assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.parametrize("value", [0.1, 3.0])
+def test_the_interval_of_a_negative_value_is_mirrored(value: float) -> None:
+    error = Uncertainty.plain("leave_rows_out", 0.2, 3)
+    low, high = interval_around(np.array([value, -value]), error, 0.9)
+    assert low[1] == pytest.approx(-high[0]) and high[1] == pytest.approx(-low[0])
+    assert high[0] - value > 1.2 * (value - low[0]) > 0  # wider away from zero
+
+
+def test_the_end_of_a_run_has_a_width_of_its_own() -> None:
+    error = Uncertainty("leave_one_run_out", 0.01, 3, 0.01, 0.0, 2.0, 3.0, 6.0)
+    prediction = CurveFit(get_law("power"), POWER, error).predict(SPEC, [10, 99])
+    expected = np.exp([2.0 * 0.01, 3.0 * 0.01])
+    np.testing.assert_allclose(prediction.interval(0.9)[1] / prediction.loss, expected, rtol=1e-9)
+
+
+def test_a_rate_has_decayed_from_the_highest_one_before_it() -> None:
+    lr = np.array([0.0, 1.0, 2.0, 1.0, 0.5, 4.0, 1.0])
+    inputs = VarianceInputs.of(lr, np.array([1, 2, 3, 4, 5, 6]))
+    np.testing.assert_allclose(inputs.decayed_fraction, [0.0, 0.0, 0.5, 0.75, 0.0, 0.75])
 
 
 def test_interval_holds_the_loss_and_widens_with_the_level() -> None:

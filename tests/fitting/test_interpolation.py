@@ -27,6 +27,7 @@ SPECS = (
     "wsd:peak=1e-3,steps=6000,warmup=300,decay_fraction=0.2",
     "multistage:peak=1e-3,at=3000,to=2e-4,steps=6000,warmup=300",
 )
+BENDS = {"wsd": (4800,), "multistage": (3000,)}
 LAWS = ("norm_clock", "multi_power", "lr_annealing", "functional_noise", "convex_bound")
 FACTS = {"weight_decay": 0.1, "model_params": 1e6}
 TOLERANCE = 1e-5  # of the loss
@@ -53,6 +54,23 @@ def test_cubics_are_exact(steps: set[int], coefficients: tuple[float, ...], data
     )
 
 
+@given(
+    steps=st.sets(st.integers(0, 3000), min_size=8, max_size=60),
+    data=st.data(),
+)
+def test_two_nodes_on_each_side_where_there_are_so_many(
+    steps: set[int], data: st.DataObject
+) -> None:
+    points = np.array(sorted(steps))
+    inner = st.sets(st.sampled_from(range(len(points))), min_size=4)
+    nodes = np.array(sorted({0, len(points) - 1} | data.draw(inner)))
+    stencil, _ = interpolation_weights(points, nodes)
+    inside = (points >= points[nodes[1]]) & (points < points[nodes[-2]])
+    used = points[nodes[stencil[inside]]]
+    assert np.all(used[:, 1] <= points[inside])
+    assert np.all(points[inside] < used[:, 2])
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_ends_and_bends_are_nodes(spec: str) -> None:
     plan = schedule(spec)
@@ -61,6 +79,9 @@ def test_ends_and_bends_are_nodes(spec: str) -> None:
     assert nodes[0] == 0 and nodes[-1] == len(points) - 1
     assert len(nodes) < 0.35 * len(points)
     assert np.all(np.diff(nodes) > 0)
+    for bend in BENDS.get(spec.partition(":")[0], ()):
+        near = np.flatnonzero(np.abs(points - bend) < 120)  # on both sides
+        assert set(near) <= set(nodes)
 
 
 def test_a_rough_schedule_is_evaluated_everywhere() -> None:

@@ -169,6 +169,30 @@ def test_averaged_logs_are_fitted_as_averages(window: int) -> None:
     assert evaluate(told, runs).mean["rmse"] < 2e-4
 
 
+def test_runs_of_weight_zero_change_no_number_of_a_fit() -> None:
+    runs = made(noise=3e-3)
+    few = fit("power", runs[:2], prior="none", **BARE)
+    more = fit("power", runs, prior="none", weights={"drop": 0.0}, **BARE)
+    assert few.params == pytest.approx(dict(more.params), rel=1e-4)
+    assert few.record is not None and more.record is not None
+    assert few.record.log_error == pytest.approx(more.record.log_error, rel=1e-4)
+    assert few.record.condition == pytest.approx(more.record.condition, rel=1e-3)
+
+
+def test_range_and_facts_are_of_what_was_logged() -> None:
+    runs = made(model_params=1e6)
+    early = [run.at(np.flatnonzero(run.steps < 800)) for run in runs]  # before any drop
+    early[0] = replace(early[0], facts={"model_params": 1e6, "weight_decay": 0.1})
+    fitted = fit("power", early, **BARE)
+    assert dict(fitted.facts) == {"model_params": 1e6}  # one run alone states a weight decay
+    span = fitted.range
+    assert span is not None
+    last = int(early[0].steps[-1])
+    assert (span.steps, span.peak_lr) == (last, (1e-3, 1e-3))
+    assert span.lowest_lr == pytest.approx(early[0].schedule.lr[last] / 1e-3, rel=1e-12)
+    assert span.fastest_fall is None
+
+
 def test_draws_spread_as_the_noise_does() -> None:
     spreads = []
     for noise in (1e-4, 1e-3):

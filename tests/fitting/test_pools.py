@@ -211,6 +211,19 @@ def test_weights_have_mean_one_and_keep_what_is_left_out(data: Data, seed: int, 
         assert len(np.unique(weight[data.run == place])) <= 11
 
 
+def test_runs_are_resampled_and_blocks_within_them(data: Data) -> None:
+    generators = [np.random.default_rng(number) for number in range(300)]
+    weight = block_weights(data, np.ones(len(data.observed)), generators)
+    of_runs = np.stack(
+        [weight[:, data.run == index].mean(axis=1) for index in range(len(data.runs))], axis=1
+    )
+    # exponential weights of runs that share a fixed sum; of ten blocks alone it would be half
+    count = len(data.runs)
+    assert np.all(of_runs.std(axis=0) > 0.85 * np.sqrt((count - 1) / (count + 1)))
+    first = weight[:, data.run == 0] / of_runs[:, :1]
+    assert np.all(first.std(axis=0) > 0.7)  # 0.9 for ten exponential weights of mean one
+
+
 def test_more_refits_begin_with_the_same(data: Data, search: MultiStartResult) -> None:
     few, more = (
         resample(data, search.settings, [BootstrapRequest(search.best, count)])[0]

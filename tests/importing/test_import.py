@@ -10,7 +10,7 @@ import pytest
 
 import scaling_laws as sl
 from scaling_laws.common.errors import DataError, OutputError, ScalingLawsError, UsageError
-from scaling_laws.data.importing import Options, RunReport, import_logs, inspect_log
+from scaling_laws.data.importing import Options, RunReport, import_logs, inspect_log, write_set
 from tests.logs.test_readers import MEGATRON
 
 SPEC = "cosine:peak=0.0003,end=3e-05,steps=1000,warmup=100"
@@ -45,6 +45,24 @@ def test_a_clean_log(tmp_path: Path) -> None:
     first = (tmp_path / "set" / "dataset.toml").read_bytes()
     import_logs([tmp_path / "run.csv"], tmp_path / "again")
     assert (tmp_path / "again" / "dataset.toml").read_bytes() == first
+
+
+def test_a_failed_import_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set").mkdir()
+    import_logs([table(tmp_path, every=20)], tmp_path / "set")
+    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")}
+    write_text = write_set.write_text
+
+    def write(path: Path, text: str) -> Path:
+        if path.name == "dataset.toml":  # it is the last
+            raise OutputError("full disk")
+        return write_text(path, text)
+
+    monkeypatch.setattr(write_set, "write_text", write)
+    logs = [table(tmp_path), table(tmp_path, name="other.csv")]
+    with pytest.raises(OutputError, match="full disk"):
+        import_logs(logs, tmp_path / "set", overwrite=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")} == before
 
 
 @pytest.mark.parametrize(
@@ -89,6 +107,35 @@ def test_restarts_nan_gaps_and_spikes_are_said(tmp_path: Path) -> None:
     said = tomllib.loads((tmp_path / "set" / "dataset.toml").read_text())
     assert any(each.startswith("spikes") for each in said["runs"]["run"]["import"]["changed"])
     assert found.reports[0].points == cleaned.steps.size
+
+
+def test_logged_tokens_must_be_those_that_are_given(tmp_path: Path) -> None:
+    plan = sl.schedule(SPEC)
+    log = tmp_path / "run.csv"
+    rows = "".join(f"{s},{plan.lr[s]:.8g},{4 - s / 999},{100 * s}\n" for s in range(0, 1000, 10))
+    log.write_text("step,lr,loss,tokens\n" + rows)
+    run, _ = one(tmp_path, log, tokens_per_step=100)
+    assert run.facts["tokens_per_step"] == 100
+    with pytest.raises(UsageError, match="100 tokens per update are logged") as caught:
+        import_logs([log], tmp_path / "other", options=Options(tokens_per_step=200))
+    assert caught.value.column == "tokens" and not (tmp_path / "other").exists()
+
+
+def test_the_group_of_the_rate_is_chosen_by_its_number(tmp_path: Path) -> None:
+    plan = sl.schedule(SPEC)
+    log = tmp_path / "run.csv"
+    rows = "".join(
+        f"{step},{plan.lr[step]:.8g},{3 * plan.lr[step]:.8g},{4 - step / 999}\n"
+        for step in range(0, 1000, 10)
+    )
+    log.write_text("step,lr-AdamW,lr-AdamW/pg2,loss\n" + rows)
+    for group, factor in ((0, 1.0), (2, 3.0)):  # a key without a number is the first group
+        found = import_logs([log], tmp_path / f"set{group}", options=Options(lr_group=group))
+        (run,) = sl.load_runs(tmp_path / f"set{group}").values()
+        np.testing.assert_allclose(run.schedule.lr, factor * plan.lr, rtol=1e-6, atol=1e-12)
+        assert "lr" in found.reports[0].keys
+    with pytest.raises(UsageError, match="--lr-group 1: no such group"):
+        import_logs([log], tmp_path / "none", options=Options(lr_group=1))
 
 
 def test_megatron_end_to_end(tmp_path: Path) -> None:

@@ -104,6 +104,18 @@ def test_the_cache_of_another_text_is_made_again(tmp_path: Path) -> None:
     assert facts["digest"] == found[1].digest and facts["train_tokens"] == found[1].train.size
 
 
+def test_each_tokenizer_of_a_text_has_its_own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tokenizers")
+    name, cache = write(tmp_path / "text", words()), tmp_path / "cache"
+    names = ("bytes", "bpe:300")
+    made = {each: load_corpus(name, tokenizer=each, cache=cache).digest for each in names}
+    monkeypatch.setattr(token_cache, "read_blocks", None)  # nothing is tokenised again
+    for each in names:
+        assert load_corpus(name, tokenizer=each, cache=cache).digest == made[each]
+
+
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     name = write(tmp_path / "text", texts(30))
     (tmp_path / "file").write_bytes(b"")

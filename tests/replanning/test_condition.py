@@ -22,8 +22,9 @@ from scaling_laws.decisions.replanning.parameter_prior import (
     shipped_prior,
     unconstrained_parameters,
 )
-from scaling_laws.decisions.replanning.posterior import condition_on_log
-from scaling_laws.inference.results import CurveFit, PointFit
+from scaling_laws.decisions.replanning.posterior import LAW_ERROR, Posterior, condition_on_log
+from scaling_laws.inference.fitting.priors import prior_of
+from scaling_laws.inference.results import CurveFit, PointFit, Uncertainty
 from scaling_laws.models.laws import LAWS, Law, get_schedule_law
 from scaling_laws.models.numerics.precision import in_float64
 from tests.helpers import FACTS, draw_values
@@ -93,6 +94,30 @@ def test_law_without_weight_decay_falls_back() -> None:
     assert "weight_decay" in posterior.notes[0]
 
 
+def test_scopes_multiply_the_standard_deviations_of_the_draws() -> None:
+    fitted = law_of(TRUTH)
+    law = fitted.law
+    weak = prior_of(law, "weak")
+    assert weak is not None
+    for prior in priors_of(fitted, 1.0):
+        for index, parameter in enumerate(law.parameters):
+            if parameter in law.linear_parameters:
+                continue
+            draws = parameter.transform.inverse(fitted.draws[parameter.name])
+            shipped = prior.scope.share * weak.sd.get(parameter.name, 0.0)
+            expected = np.hypot(shipped, prior.scope.widen * np.std(draws, ddof=1))
+            assert np.sqrt(prior.covariance[index, index]) == pytest.approx(expected)
+
+
+def test_gains_are_exact_where_two_schedules_share_all_errors() -> None:
+    error = Uncertainty("run_so_far", 1e-3, 1, 1e-3, 0.0, 9.0, 2.0, 30.0)
+    posterior = Posterior(replace(law_of(TRUTH), uncertainty=error), {}, None, ())  # type: ignore[arg-type]
+    draws = np.random.default_rng(0).normal(1.0, 0.01, 50)
+    assert posterior.gain_half_width(3.0, draws, draws, 1.0) == 0.0
+    independent = posterior.gain_half_width(3.0, draws, draws + 0.5, 0.0)
+    assert independent == pytest.approx(2.0 * LAW_ERROR * np.sqrt(2.0) * 3.0)
+
+
 def test_window_moves_a_loss_to_its_middle() -> None:
     run = replace(run_of(TRUTH), window=5)
     assert gather(run, 0, 400).steps[:2].tolist() == [5, 15]  # of 4 and 9, of 14 and 19
@@ -111,6 +136,17 @@ def test_binned_losses_keep_the_mean(count: int, seed: int) -> None:
     assert points.steps[0] >= steps[0] and points.steps[-1] <= steps[-1]
     share = np.array([len(part) for part in np.array_split(steps, len(points.steps))]) / count
     assert float(share @ points.log_loss) == pytest.approx(float(np.mean(np.log(loss))))
+
+
+@given(first=st.integers(0, 40), now=st.integers(60, 100))
+def test_losses_of_completed_updates_are_used_and_no_others(first: int, now: int) -> None:
+    loss = np.linspace(4.0, 3.0, 100)
+    run = Run("a run", sl.schedule("constant:peak=1,steps=100"), np.arange(100), loss)
+    points = gather(run, first, now)
+    used = np.arange(first, now)  # update now - 1 is the last one completed
+    assert points.logged == len(used)
+    changed = replace(run, loss=np.where(np.isin(run.steps, used), loss, 9.0))
+    np.testing.assert_array_equal(gather(changed, first, now).log_loss, points.log_loss)
 
 
 @pytest.mark.parametrize(

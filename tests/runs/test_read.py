@@ -55,6 +55,21 @@ def test_spec_does_without_exact_logged_rates(tmp_path: Path, log: str) -> None:
     assert run.steps.tolist() == [0, 2] and run.loss.tolist() == [4.0, 3.0]
 
 
+@pytest.mark.parametrize("peak", [1e-5, 1.0, 1e3])
+@pytest.mark.parametrize("error", [-0.0021, -0.0019, 0.0019, 0.0021])
+def test_tolerance_of_logged_rates_is_a_share_of_the_peak(
+    tmp_path: Path, peak: float, error: float
+) -> None:
+    log = f"step,lr,loss\n0,{peak!r},4\n2,{(0.5 + error) * peak!r},3\n"
+    folder = make_set(tmp_path, f'[runs.a]\nschedule = "linear:peak={peak!r},steps=4"', a=log)
+    if abs(error) < 0.002:
+        assert load_runs(folder)["a"].schedule.peak_lr == peak
+    else:
+        with pytest.raises(DataError) as caught:
+            load_runs(folder)
+        assert (caught.value.row, caught.value.column) == (3, "lr")
+
+
 def test_spec_argument_goes_before_dataset_toml(tmp_path: Path) -> None:
     folder = make_set(
         tmp_path, f'[runs.a]\nschedule = "{LINEAR}"', a="step,lr,loss\n0,1,4\n2,1,3\n"
@@ -235,6 +250,15 @@ def test_impossible_runs(steps: list[float], loss: list[float], words: str) -> N
     with pytest.raises(DataError, match=words) as caught:
         Run("mine", schedule(LINEAR), np.array(steps), np.array(loss))
     assert str(caught.value).startswith("mine: ")
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 20])
+def test_averaged_losses_are_means_over_the_window(window: int) -> None:
+    plan, steps = schedule("constant:peak=1.0,steps=12"), np.array([0, 1, 4, 7, 11])
+    losses = np.random.default_rng(0).uniform(2.0, 4.0, 12)
+    run = Run("a", plan, steps, np.ones(5), window=window)
+    expected = [losses[max(step + 1 - window, 0) : step + 1].mean() for step in steps]
+    np.testing.assert_allclose(run.averaged(losses), expected, rtol=1e-12)
 
 
 def test_from_step() -> None:

@@ -8,12 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scaling_laws.common.errors import DataError, LawError, UsageError
 from scaling_laws.decisions.constraints import ScheduleConstraints
-from scaling_laws.decisions.screening import Screening, cell_choice, schedule_screening, screen
+from scaling_laws.decisions.screening import (
+    Screening,
+    cell_choice,
+    finalists,
+    schedule_screening,
+    screen,
+)
 from scaling_laws.decisions.screening.candidate_space import TILE, space_of
 from scaling_laws.decisions.screening.device_screen import losses_at
+from scaling_laws.decisions.screening.reduction import merge
 from scaling_laws.inference.results import CurveFit, final_losses
 from scaling_laws.interface.cli.screen import _write as write_ranked
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
@@ -47,6 +56,25 @@ def same(one: Screening, other: Screening) -> None:
     assert one.best_by_shape == other.best_by_shape
     np.testing.assert_array_equal(one.counts, other.counts)
     assert one.margin == other.margin and one.n_nonfinite == other.n_nonfinite
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=6, max_size=6), min_size=1, max_size=4))
+def test_states_of_devices_are_merged_in_order(scores: list[list[int]]) -> None:
+    """Lowest first, and of equal ones that of the lower candidate."""
+    value = np.sort(np.array(scores, np.float32), axis=1)
+    candidate_id = np.arange(value.size, dtype=np.uint32).reshape(value.shape)
+    columns = {"value": value, "candidate_id": candidate_id}
+    for name in ("stratum", "draw"):
+        columns |= {f"{name}_value": value, f"{name}_candidate": candidate_id[::-1]}
+    counts = np.ones((len(value), 3), np.uint32)
+    merged = merge({**columns, "counts": counts, "n_nonfinite": np.ones(len(value), np.uint32)})
+    pairs = sorted(zip(value.ravel().tolist(), candidate_id.ravel().tolist(), strict=True))[:6]
+    assert list(zip(merged.value, merged.candidate_id, strict=True)) == pairs
+    for index in range(6):
+        lowest = min(zip(value[:, index], candidate_id[::-1, index], strict=True))
+        assert (merged.stratum_value[index], merged.stratum_candidate[index]) == lowest
+        assert (merged.draw_value[index], merged.draw_candidate[index]) == lowest
+    assert merged.counts.tolist() == [len(value)] * 3 and merged.n_nonfinite == len(value)
 
 
 def test_screen_agrees_with_full_evaluation(found: Screening) -> None:
@@ -140,6 +168,13 @@ def test_draws_rank_by_the_mean_and_give_shares_and_regrets() -> None:
     expected = [each.expected for each in result.ranked]
     assert expected == sorted(expected)
     assert 0 < sum(each.best_share or 0 for each in result.ranked) <= 1 + 1e-12
+
+
+def test_shares_are_of_the_draws_won_and_regrets_to_the_best_of_each() -> None:
+    losses = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 1.5], [4.0, 2.0, 2.0], [1.0, 1.5, 3.0]])
+    share, regret = finalists._share_and_regret(losses)
+    assert share.tolist() == [3 / 4, 1 / 8, 1 / 8]  # a draw that two win is shared
+    assert regret.tolist() == [2 / 4, (1 + 1 + 0 + 0.5) / 4, (2 + 0.5 + 0 + 2) / 4]
 
 
 def test_a_search_over_peaks_stays_inside() -> None:

@@ -10,12 +10,15 @@ import pytest
 from scaling_laws.common.errors import UsageError
 from scaling_laws.decisions.constraints import ScheduleConstraints
 from scaling_laws.decisions.search import optimize, optimize_branches
-from scaling_laws.decisions.search.evaluator import ObjectiveEvaluator
-from scaling_laws.decisions.search.extrapolation import penalty_of
+from scaling_laws.decisions.search.evaluator import ObjectiveEvaluator, ScoredSchedule
+from scaling_laws.decisions.search.extrapolation import penalty_of, range_distance
 from scaling_laws.decisions.search.free_form import search_problem
+from scaling_laws.decisions.search.gains import gains_on, shared_error
 from scaling_laws.decisions.search.search_objective import HorizonTerm, cells_for, objective_of
 from scaling_laws.decisions.search.spline import spline_of
+from scaling_laws.decisions.search.weight_decay import DecayRange, decay_rows
 from scaling_laws.inference.results import CurveFit, Range, Uncertainty
+from scaling_laws.models.numerics.cells import cells_of
 from scaling_laws.models.numerics.precision import in_float64
 from scaling_laws.models.schedules import Schedule, schedule
 
@@ -145,6 +148,27 @@ def test_weight_decay_is_searched_with_the_rate() -> None:
         optimize(CLOCK, steps=3000, peak=1e-3, weight_decay=(0.2, 0.1))
 
 
+def test_updates_already_done_keep_their_weight_decay() -> None:
+    """In the rates of cells, which the search uses, as in the result."""
+    decays = DecayRange(0.05, 0.4, 0.1)
+    constraints = ScheduleConstraints(steps=400, peak=1e-3, prefix=np.full(130, 1e-3))
+    variables = np.random.default_rng(0).uniform(0.05, 0.4, decays.count)
+    every_step = decays.every_step(variables, constraints)
+    assert np.all(every_step[:130] == 0.1) and np.all(every_step[130:] != 0.1)
+    cells = cells_of(400, growth=0.0)  # single steps
+    offset, matrix = decay_rows(decays, cells, constraints, (400, decays.count + 3))
+    assert not matrix[:, :3].any()
+    np.testing.assert_allclose(offset + matrix[:, 3:] @ variables, every_step, rtol=1e-12)
+
+
+@pytest.mark.parametrize("peak", [1e-5, 1.0])
+def test_the_lowest_rate_is_a_share_of_the_peak(peak: float) -> None:
+    law = replace(PLAIN, range=Range((peak, peak), 1000, 0.5))
+    plan = schedule(f"linear:peak={peak!r},end={0.2 * peak!r},steps=400")
+    distance = range_distance(law, plan.lr, {})
+    assert distance == {"lowest_lr": pytest.approx(0.5 - plan.lr[-1] / peak)}
+
+
 def test_leaving_the_fitted_range_is_reported_and_penalised() -> None:
     span = Range((3e-4, 3e-4), 1000, 0.1, {}, 1500)
     law = measured(PLAIN, 0.0, range=span)
@@ -154,6 +178,25 @@ def test_leaving_the_fitted_range_is_reported_and_penalised() -> None:
     assert 0 < best.distance["lowest_lr"] <= 0.1
     assert best.schedule.lr[-1] > free.schedule.lr[-1]  # closer to the fitted range
     assert free.final_loss <= best.final_loss + 1e-9
+
+
+def test_errors_of_two_schedules_cancel_as_far_as_they_are_shared() -> None:
+    # of a final loss, not of a point of a curve
+    error = Uncertainty("leave_one_run_out", 1e-3, 3, 5e-4, 1e-3, 9.0, 2.0, 4.0)
+    law = replace(PLAIN, uncertainty=error)
+    same, zero = schedule("linear:peak=3e-4,steps=300"), schedule("constant:peak=3e-4,steps=300")
+    scored = [
+        ScoredSchedule(plan, law.predict(plan, [299]).final_loss, 0.0) for plan in (same, zero)
+    ]
+    best = scored[0]
+    gains = gains_on(law, best, scored, {})
+    low, high = gains[same.spec].interval_90 or (np.nan, np.nan)
+    assert high - low == pytest.approx(0.0, abs=1e-12)
+    assert shared_error(same.lr, zero.lr) == 0.0  # far apart: the variances add up
+    low, high = gains[zero.spec].interval_90 or (np.nan, np.nan)
+    decayed = 1.0 - 1.0 / 300.0
+    variance = 2.0 * 5e-4**2 + (1e-3 * decayed) ** 2
+    assert high - low == pytest.approx(2.0 * 2.0 * np.sqrt(variance) * best.final_loss, rel=1e-9)
 
 
 def test_gains_have_paired_intervals() -> None:

@@ -8,11 +8,14 @@ import pytest
 from scaling_laws.common.errors import LawError, UsageError
 from scaling_laws.decisions.constraints import (
     MAX_SMOOTHING_SENSITIVITY,
+    ScheduleConstraints,
     smoothing_sensitivity,
 )
 from scaling_laws.decisions.search import Optimum, optimize
 from scaling_laws.decisions.search.baselines import baseline_specs
+from scaling_laws.decisions.search.descent import descend
 from scaling_laws.decisions.search.evaluator import ObjectiveEvaluator
+from scaling_laws.decisions.search.spline import spline_of
 from scaling_laws.inference.results import CurveFit, PointFit
 from scaling_laws.models.laws import Law, get_schedule_law, schedule_laws
 from scaling_laws.models.laws.multi_power import MULTI_POWER
@@ -104,6 +107,25 @@ def test_rounded_specs_satisfy_the_bounds(peak: float, end_min: float) -> None:
     best = optimize(fitted, steps=60, peak=peak, end_min=end_min)
     lr = best.family.schedule.lr
     assert end_min <= lr.min() and lr.max() <= peak * (1 + 4e-16)
+
+
+@pytest.mark.parametrize("order", [(0.4, -0.4), (-0.4, 0.4)])
+def test_the_best_of_two_minima_is_returned(order: tuple[float, float]) -> None:
+    spline = spline_of(ScheduleConstraints(steps=100, peak=1e-3), 12)
+    count = len(spline.low)
+
+    def wells(x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Two minima in the additional variable, the lower one at about -0.55."""
+        last, gradient = float(x[count]), np.zeros(len(x))
+        gradient[count] = 4.0 * last * (last**2 - 0.25) + 0.1
+        return (last**2 - 0.25) ** 2 + 0.1 * last, gradient
+
+    starts = [np.append(spline.low, last) for last in order]
+    found = descend(wells, spline, starts, (np.array([-1.0]), np.array([1.0])))
+    assert -0.6 < found.x[count] < -0.5
+    assert found.value == wells(found.x)[0] == found.start_objectives[0]
+    assert found.start_objectives[1] > found.value + 0.05
+    assert found.frank_wolfe_gap == pytest.approx(0.0, abs=1e-3)
 
 
 def test_same_seed_same_schedule() -> None:
