@@ -61,8 +61,10 @@ def long_set(folder: Path) -> Path:
         steps = np.linspace(1000, LONG_STEPS - 1, LONG_POINTS).astype(int)
         loss = law.predict(plan, steps.tolist(), facts={"weight_decay": 0.1}).loss
         loss = loss * (1.0 + LONG_NOISE * generator.standard_normal(len(steps)))
+        lr = plan.lr[steps].tolist()
         rows = [
-            f"{step},{float(plan.lr[step])!r},{value:.6f}" for step, value in zip(steps, loss, strict=True)
+            f"{step},{rate!r},{value:.6f}"
+            for step, rate, value in zip(steps, lr, loss, strict=True)
         ]
         write_text(folder / f"{name}.csv", "step,lr,loss\n" + "\n".join(rows) + "\n")
         manifest += [f'[runs."{name}"]', f'schedule = "{spec}"']

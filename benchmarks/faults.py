@@ -205,8 +205,8 @@ def page(faults: Iterable[Fault], outcomes: Mapping[str, Outcome]) -> str:
         f"(`python -m benchmarks.faults`, [the changes](faults.toml)); {len(listed) - missed} were "
         f"caught by a test, {missed} were missed. The third column is the first test that failed; "
         "without a fault, all of these tests pass. A fault is also caught if its tests do not end "
-        f"within {LIMIT:.0f} s: this happened {timed_out} times. Tests of the public curves were not "
-        "run, so that the result is that of any checkout.",
+        f"within {LIMIT:.0f} s: this happened {timed_out} times. Tests of the public curves were "
+        "not run, so that the result is that of any checkout.",
         "",
         f"{added} faults were missed by the tests first named for them (tests elsewhere were not "
         "tried); these are marked, and a test was added, or an existing one extended, for each.",
