@@ -12,7 +12,6 @@ import pytest
 from scaling_laws.common import files
 from scaling_laws.common.errors import OutputError
 from scaling_laws.common.files import (
-    all_or_none,
     check_writable,
     write_bytes,
     write_text,
@@ -53,18 +52,6 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, error: Exception) -> 
         write_with(target, write)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("error", [OutputError("full disk"), KeyboardInterrupt()])
-def test_several_files_are_restored_together(tmp_path: Path, error: BaseException) -> None:
-    old, new, unwritten = (tmp_path / name for name in ("old", "new", "unwritten"))
-    old.write_text("before")
-    with pytest.raises(type(error)), all_or_none([old, new, unwritten]):
-        write_text(old, "after")
-        write_text(new, "after")
-        raise error
-    assert old.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [old]
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:

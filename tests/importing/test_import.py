@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import scaling_laws as sl
+from scaling_laws.common import transactions
 from scaling_laws.common.errors import DataError, OutputError, ScalingLawsError, UsageError
-from scaling_laws.data.importing import Options, RunReport, import_logs, inspect_log, write_set
+from scaling_laws.data.importing import Options, RunReport, import_logs, inspect_log
 from tests.logs.test_readers import MEGATRON
 
 SPEC = "cosine:peak=0.0003,end=3e-05,steps=1000,warmup=100"
@@ -47,22 +48,25 @@ def test_a_clean_log(tmp_path: Path) -> None:
     assert (tmp_path / "again" / "dataset.toml").read_bytes() == first
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_failed_import_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "set").mkdir()
     import_logs([table(tmp_path, every=20)], tmp_path / "set")
-    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")}
-    write_text = write_set.write_text
+    before = contents(tmp_path / "set")
 
-    def write(path: Path, text: str) -> Path:
-        if path.name == "dataset.toml":  # it is the last
-            raise OutputError("full disk")
-        return write_text(path, text)
+    def fail(*arguments: object) -> None:
+        raise OutputError("full disk")
 
-    monkeypatch.setattr(write_set, "write_text", write)
+    # the last step of the transaction, before which the set has not changed
+    monkeypatch.setattr(transactions.json, "dumps", fail)
     logs = [table(tmp_path), table(tmp_path, name="other.csv")]
     with pytest.raises(OutputError, match="full disk"):
         import_logs(logs, tmp_path / "set", overwrite=True)
-    assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")} == before
+    monkeypatch.undo()
+    assert contents(tmp_path / "set") == before
 
 
 @pytest.mark.parametrize(
