@@ -131,11 +131,11 @@ DAMAGE = {
         "range.peak_lr.0 is 'a': it must be a number",
     ),
     "facts": (lambda d: {**d, "facts": {"weight_decay": "much"}}, "weight_decay is 'much'"),
-    "no degrees of freedom": (lambda d: {**d, "uncertainty": {**WIDTHS, "dof": 0.0}}, "widths"),
+    "no degrees of freedom": (lambda d: {**d, "uncertainty": {**WIDTHS, "dof": 0.0}}, "dof is 0.0"),
     **{
         f"negative {name}": (
             lambda d, name=name: {**d, "uncertainty": {**WIDTHS, name: -1e-3}},
-            "must be >= 0",
+            f"uncertainty.{name} is -0.001: it must be",
         )
         for name in WIDTHS
         if name != "method"
