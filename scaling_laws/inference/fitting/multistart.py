@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -154,7 +153,7 @@ def multistart_fit(
         points = np.array([data.prior_mean(used), *points])
     requests = data.requests(points, prior=used, strength=settings.strength(data, data.weight))
     order = _ranked(data, objective, requests)[:starts]
-    outcomes = _improve(data, settings, _rows(requests, order), negligible)
+    outcomes = _improve(data, settings, requests.rows(order), negligible)
     ranked = sorted(outcomes, key=lambda solution: solution.objective)
     best = _succeeded(law, ranked)
     lowest = best.objective
@@ -185,9 +184,7 @@ def _ranked(data: Data, objective: Objective, requests: SolveRequest) -> NDArray
         amplitudes = fit_amplitudes(columns, requests, objective, signed, guess)
         predicted = predicted_losses(columns, amplitudes, requests.observed)
         residual = np.log(requests.observed) - np.log(predicted)
-        value = np.sum(requests.weight * objective.cost(residual), axis=1)
-        offset = requests.start - requests.prior_mean
-        value = value + 0.5 * np.sum(requests.prior_precision * offset**2, axis=1)
+        value = requests.objective(objective.cost(residual), requests.start)
     value = np.where(np.isfinite(value), value, np.inf)
     value[0] = -np.inf
     return np.argsort(value, kind="stable")
@@ -201,7 +198,7 @@ def _improve(
     count = len(requests.start)
     stage = f"{data.law.name}: starts"
     for begin in range(0, count, WAVE):
-        wave = _rows(requests, np.arange(begin, min(begin + WAVE, count)))
+        wave = requests.rows(np.arange(begin, min(begin + WAVE, count)))
         outcomes += solve(settings.solver, data, wave, settings.objective, negligible=negligible)
         report_progress(stage, len(outcomes), count)
         lowest = min(outcome.objective for outcome in outcomes)
@@ -210,11 +207,6 @@ def _improve(
             report_progress(stage, count, count)
             break
     return outcomes
-
-
-def _rows(requests: SolveRequest, chosen: NDArray[np.int64]) -> SolveRequest:
-    part: SolveRequest = jax.tree.map(lambda leaf: leaf[chosen], requests)
-    return part
 
 
 def _distinct(ranked: Sequence[Solution]) -> list[Solution]:

@@ -119,6 +119,17 @@ class SolveRequest:
     observed: Any
     weight: Any
 
+    def rows(self, chosen: Any) -> SolveRequest:
+        """Some of the requests of a stack, by indices; a single one by its index."""
+        picked: SolveRequest = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], self)
+        return picked
+
+    def objective(self, cost: Array, unconstrained: Array) -> Array:
+        """Weighted costs, (rows, losses), and the prior's at (rows, nonlinear): (rows,)."""
+        offset = unconstrained - self.prior_mean
+        prior = 0.5 * np.sum(self.prior_precision * offset**2, axis=1)
+        return np.asarray(np.sum(self.weight * cost, axis=1) + prior)
+
 
 class SolverStatus(Enum):
     """How a minimisation ended; the value is the message."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
@@ -68,7 +67,7 @@ class ScipySolver:
                 state,
                 solution=_solve_one(
                     context,
-                    jax.tree.map(lambda leaf: np.asarray(leaf)[row], requests),  # noqa: B023
+                    requests.rows(row),
                     state.start,
                     self.max_evaluations,
                 ),

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -112,24 +111,20 @@ def solve(
     # fixed coordinates keep their given value, even outside the bounds
     requests = replace(requests, start=np.where(requests.free_mask, start, requests.start))
 
-    def rows(indices: Any) -> SolveRequest:
-        picked: SolveRequest = jax.tree.map(lambda leaf: np.asarray(leaf)[indices], requests)
-        return picked
-
     with threadpool_limits(limits=1, user_api="blas"):
         pending = list(range(count))[::-1]
         solving = [pending.pop() for _ in range(min(solver.batch_size, count))]
-        states = [solver.init(context, rows(index)) for index in solving]
+        states = [solver.init(context, requests.rows(index)) for index in solving]
         solutions: dict[int, Solution] = {}
         while len(solutions) < count:
-            states = solver.step(context, rows(np.array(solving)), states)
+            states = solver.step(context, requests.rows(np.array(solving)), states)
             for slot, state in enumerate(states):
                 if solving[slot] in solutions or not solver.done(state):
                     continue
                 solutions[solving[slot]] = solver.result(state)
                 if pending:
                     solving[slot] = pending.pop()
-                    states[slot] = solver.init(context, rows(solving[slot]))
+                    states[slot] = solver.init(context, requests.rows(solving[slot]))
             if stage is not None:
                 report_progress(stage, len(solutions), count)
     return [solutions[index] for index in range(count)]

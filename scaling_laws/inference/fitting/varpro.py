@@ -135,7 +135,7 @@ class VariableProjection:
         shares = np.array_split(running, max(1, pieces))  # each of them fits into memory
 
         def advance(rows: NDArray[np.int64]) -> _State:
-            return self._advance(context, _rows(requests, rows), batch.rows(rows))
+            return self._advance(context, requests.rows(rows), batch.rows(rows))
 
         if len(shares) == 1:
             advanced = [advance(shares[0])]
@@ -172,7 +172,7 @@ class VariableProjection:
         with np.errstate(all="ignore"):  # trials that are not finite are rejected
             for _ in range(ROUND):
                 running = np.flatnonzero(state.running)
-                part = _rows(requests, running)
+                part = requests.rows(running)
                 step = _trial(context, part, state.rows(running))
                 # where the model is trusted and sees no more to gain, a trial would tell nothing
                 over = (step.unclipped_decrease < context.negligible) & (
@@ -185,7 +185,7 @@ class VariableProjection:
                 left = np.flatnonzero(~over)
                 running = running[left]
                 step = _Step(*(leaf[left] for leaf in step))
-                after = self._iterate(context, _rows(part, left), state.rows(running), step)
+                after = self._iterate(context, part.rows(left), state.rows(running), step)
                 for leaf, new in zip(state, after, strict=True):
                     leaf[running] = new
         return state
@@ -243,11 +243,6 @@ class VariableProjection:
             iterations=iterations,
             running=running,
         )
-
-
-def _rows(requests: SolveRequest, chosen: NDArray[np.int64]) -> SolveRequest:
-    part: SolveRequest = jax.tree.map(lambda leaf: leaf[chosen], requests)
-    return part
 
 
 def _trial(context: SolveContext, requests: SolveRequest, state: _State) -> _Step:
@@ -310,10 +305,9 @@ def _evaluate(
     hessian = np.matmul(projected * weight[:, None, :], np.swapaxes(projected, 1, 2))
     gradient = np.matmul(projected, slope)[..., 0]
     offset = trial - requests.prior_mean
-    value = np.sum(requests.weight * objective.cost(residual), axis=1)
     return _Model(
         amplitudes,
-        value + 0.5 * np.sum(requests.prior_precision * offset**2, axis=1),
+        requests.objective(objective.cost(residual), trial),
         gradient + requests.prior_precision * offset,
         hessian + _diagonal(requests.prior_precision),
         -mixed[:, :, -1] / norm,
